@@ -1,0 +1,1 @@
+"""Convolutional networks up to conv5, and the geometry of their cells."""

@@ -1,0 +1,1 @@
+"""Detectors side by side: stage times, speed-ups, mAP."""

@@ -1,0 +1,250 @@
+"""Every parameter of a detector and of its training, as frozen records read from YAML and dotted overrides.
+
+The defaults are the paper's where it speaks (He et al. 2014, section 4.1); where the authors' code differs, a named
+option says so. Nothing here imports torch, so that `sppdet --help` stays quick.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+FeatureKind = Literal["spp", "crop"]
+Precision = Literal["fp32", "bf16", "fp16"]
+Device = Literal["cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the images and their annotations are.
+
+    Args:
+        root: VOC layout: the year's folder, VOCdevkit or its parent. COCO format: the folder of images.
+        split: image list in ImageSets/Main. For COCO format only a name.
+        annotations: COCO-format annotation file; setting it means the data are in COCO format.
+        year: VOC year, where root holds more than one.
+        classes: class names in the order of their labels; found from the data when not given.
+        images: only the first so many images of the split.
+    """
+
+    root: str = ""
+    split: str = "trainval"
+    annotations: str | None = None
+    year: str | None = None
+    classes: list[str] | None = None
+    images: int | None = None
+
+
+@dataclass(frozen=True)
+class ProposalConfig:
+    """Selective search (Uijlings et al. 2013), or proposals made by another program.
+
+    Args:
+        mode: fast or quality.
+        width: the image is resized to this width first, as R-CNN did, and boxes are scaled back; null: as it is.
+        min_side: boxes with a side under this many pixels of the searched image are dropped.
+        limit: at most this many boxes an image, best first.
+        file: proposals made by another program (COCO-style .json, .npz, R-CNN's .mat) in place of selective search.
+    """
+
+    mode: Literal["fast", "quality"] = "fast"
+    width: int | None = 500
+    min_side: int = 20
+    limit: int = 2000
+    file: str | None = None
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """The convolutional network, up to its last convolution (conv5).
+
+    Args:
+        name: alexnet, zf5, squeezenet1_0, squeezenet1_1, vgg16, resnet18, resnet50 or shapenet.
+        weights: a weight file, a name of torchvision's weights enum ("DEFAULT", "IMAGENET1K_V1"), or "random".
+    """
+
+    name: str = "squeezenet1_0"
+    weights: str = "DEFAULT"
+
+
+@dataclass(frozen=True)
+class PyramidConfig:
+    """Spatial pyramid pooling of a region's conv5 cells (section 2.2).
+
+    Args:
+        levels: bins a side of each level.
+        mode: max or average of a bin's cells.
+    """
+
+    levels: tuple[int, ...] = (6, 3, 2, 1)
+    mode: Literal["max", "average"] = "max"
+
+
+@dataclass(frozen=True)
+class SPPConfig:
+    """Features of a whole-image pass (features: spp).
+
+    Args:
+        scales: the image is resized so that its shorter side is each of these, in pixels.
+        rule: how a box becomes a window of cells: the paper's, the authors' code's, or Fast R-CNN's rounding.
+        scale_rule: how a window's scale is chosen among several: the paper's (area nearest 224^2) or the code's.
+    """
+
+    scales: tuple[int, ...] = (688,)
+    rule: Literal["paper", "code", "round"] = "paper"
+    scale_rule: Literal["paper", "code"] = "paper"
+
+
+@dataclass(frozen=True)
+class CropConfig:
+    """Features of warped crops (features: crop), as in R-CNN.
+
+    Args:
+        size: side of the warped crop in pixels.
+        context: pixels of the crop's border that show what surrounds the box.
+        batch: crops in one pass of the network.
+    """
+
+    size: int = 227
+    context: int = 16
+    batch: int = 16
+
+
+@dataclass(frozen=True)
+class SVMConfig:
+    """One-vs-rest linear SVMs with hard-negative mining (R-CNN, section 2.3; SPPnet, section 4.1).
+
+    Args:
+        C: weight of the hinge losses against the regulariser.
+        loss: hinge (L1, the paper's) or squared_hinge.
+        positive_weight: the positives' losses count so many times.
+        feature_norm: features are multiplied by one number that makes their mean L2 norm this.
+        bias: value of the constant feature that carries the bias.
+        negative_iou: a region is a negative of a class when its IoU with every object of the class is below this.
+        duplicate_iou: a negative that overlaps another of its image by more than this is left out.
+        random_negatives: negatives an image to start from.
+        mine: regions scoring above this for a class they are a negative of are hard.
+        evict: at a refit, negatives scoring below this for every class are dropped.
+        hard_negatives: at most so many new hard negatives an image and pass, hardest first.
+        refit_every: new hard negatives between refits.
+        passes: passes over the images.
+        max_examples: bound on the examples kept at once; each takes 2 bytes a feature.
+        gap: relative duality gap at which a fit is good.
+        epochs: most epochs in one fit.
+    """
+
+    C: float = 0.001
+    loss: Literal["hinge", "squared_hinge"] = "hinge"
+    positive_weight: float = 2.0
+    feature_norm: float = 20.0
+    bias: float = 10.0
+    negative_iou: float = 0.3
+    duplicate_iou: float = 0.7
+    random_negatives: int = 10
+    mine: float = -1.0001
+    evict: float = -1.2
+    hard_negatives: int = 60
+    refit_every: int = 4000
+    passes: int = 1
+    max_examples: int = 50_000
+    gap: float = 0.01
+    epochs: int = 100
+
+
+@dataclass(frozen=True)
+class SoftmaxConfig:
+    """A softmax layer fitted on frozen features.
+
+    Args:
+        foreground_iou: regions with at least this IoU with an object are examples of its class.
+        background_iou: regions whose best IoU lies from this to foreground_iou are background.
+        regions: examples an image.
+        foreground: share of foreground among them.
+        weight_decay: L2 penalty on the weights.
+        iterations: L-BFGS iterations at most.
+    """
+
+    foreground_iou: float = 0.5
+    background_iou: float = 0.1
+    regions: int = 64
+    foreground: float = 0.25
+    weight_decay: float = 1e-4
+    iterations: int = 100
+
+
+@dataclass(frozen=True)
+class BoxRegressionConfig:
+    """Class-specific ridge regression from a region's features to its object's box (R-CNN, appendix C).
+
+    Args:
+        enabled: fit and use it.
+        ridge: the regulariser, on features whose mean norm is 20 (SPPnet 4000 at IoU 0.5; R-CNN 1000 at 0.6).
+        iou: proposals with more than this IoU with an object are examples.
+        per_object: at most so many examples an object.
+        per_class: at most so many examples a class.
+    """
+
+    enabled: bool = True
+    ridge: float = 4000.0
+    iou: float = 0.5
+    per_object: int = 16
+    per_class: int = 2000
+
+
+@dataclass(frozen=True)
+class SelectionConfig:
+    """Which scored regions become detections.
+
+    Args:
+        score: scores must be greater; null: -1.5 for SVMs, 0.01 for softmax.
+        nms_iou: a box is suppressed when its IoU with a better one of its class is greater.
+        per_class: at most so many detections a class and image.
+    """
+
+    score: float | None = None
+    nms_iou: float = 0.3
+    per_class: int = 100
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """What a detector is, as stored in its file: all that turns an image into detections except the weights."""
+
+    features: FeatureKind = "spp"
+    head: Literal["svm", "softmax"] = "svm"
+    proposals: ProposalConfig = field(default_factory=ProposalConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    pyramid: PyramidConfig = field(default_factory=PyramidConfig)
+    spp: SPPConfig = field(default_factory=SPPConfig)
+    crop: CropConfig = field(default_factory=CropConfig)
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
+
+
+@dataclass(frozen=True)
+class TrainConfig(DetectorConfig):
+    """A detector and how it is trained.
+
+    Args:
+        features: where a region's features come from: spp (one pass an image) or crop (R-CNN).
+        head: linear SVMs or softmax.
+        data: the training images.
+        val: image list (VOC) or annotation file (COCO) on which thresholds are chosen and a first mAP is measured.
+            Its images are held out while that is done; detectors are then refitted on all of data. When there is
+            none, every fifth image is held out.
+        output: the run's folder.
+        device: cpu or cuda.
+        precision: of the convolutions.
+        workers: processes for selective search; 0: in this one.
+        seed: of every random choice.
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    val: str = "val"
+    svm: SVMConfig = field(default_factory=SVMConfig)
+    softmax: SoftmaxConfig = field(default_factory=SoftmaxConfig)
+    box_regression: BoxRegressionConfig = field(default_factory=BoxRegressionConfig)
+    output: str = "runs/spp"
+    device: Device = "cpu"
+    precision: Precision = "fp32"
+    workers: int = 2
+    seed: int = 0

@@ -1,0 +1,46 @@
+"""The errors a user can meet and mend. Each says where, what was expected and what was found."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+
+class SppdetError(Exception):
+    """A problem in what the user gave; the command line prints it on one line and exits with 1."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | PathLike[str] | None = None,
+        field: str | None = None,
+        expected: object = None,
+        got: object = None,
+    ) -> None:
+        self.file, self.field, self.expected, self.got = file, field, expected, got
+        where = ": ".join(str(part) for part in (file, field) if part is not None)
+        text = f"{where}: {message}" if where else message
+        details = [f"{name} {value}" for name, value in (("expected", expected), ("got", got)) if value is not None]
+        if details:
+            text += f" ({', '.join(details)})"
+        super().__init__(text)
+
+
+class DataError(SppdetError):
+    """A data set, an annotation, a proposal file or a detection file that cannot be used."""
+
+
+class ImageError(SppdetError):
+    """An image that cannot be decoded or is not of a supported kind."""
+
+
+class WeightsError(SppdetError):
+    """Weights that are missing, damaged or of another network."""
+
+
+class ConfigError(SppdetError):
+    """A parameter with a value that cannot be used."""
+
+
+class InputError(SppdetError, ValueError):
+    """An array or tensor argument of the wrong shape, type or range."""

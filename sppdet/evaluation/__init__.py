@@ -1,0 +1,1 @@
+"""Average precision, recall and result files; sees detections and annotations only."""

@@ -1,0 +1,1 @@
+"""Linear heads on region features: SVMs, softmax, box regression."""

@@ -1,0 +1,106 @@
+"""The only decoder: any image file, array or PIL image becomes uint8 (3, H, W) RGB. Also resizing and normalising."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from sppdet.errors import ImageError, InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
+
+
+def read_image(path: str | PathLike[str]) -> Tensor:
+    """Decode a file to uint8 (3, H, W) RGB, turned upright as its EXIF orientation says; 16-bit depth is scaled to 8.
+
+    Raises ImageError for a file that is missing, truncated or not an image.
+    """
+    from PIL import Image
+
+    if not Path(path).is_file():
+        raise ImageError("image file not found", file=path)
+    try:
+        with Image.open(path) as image:
+            return _from_pil(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"cannot be decoded: {error}", file=path) from error
+
+
+def as_image(image: Tensor | np.ndarray | PILImage) -> Tensor:
+    """Any accepted in-memory image as uint8 (3, H, W) RGB.
+
+    Tensors are (3, H, W), arrays (H, W, 3); both uint8, or float in [0, 1]. Anything else raises InputError.
+    """
+    if not isinstance(image, (Tensor, np.ndarray)):
+        from PIL import Image
+
+        if isinstance(image, Image.Image):
+            return _from_pil(image)
+        raise InputError("unknown image type", field="image", expected="tensor, array or PIL image", got=type(image).__name__)
+    expected = "uint8 or float in [0, 1], tensor (3, H, W) or array (H, W, 3)"
+    tensor = image if isinstance(image, Tensor) else torch.from_numpy(np.ascontiguousarray(image))
+    channel_axis = 0 if isinstance(image, Tensor) else 2
+    if tensor.ndim != 3 or tensor.shape[channel_axis] != 3 or tensor.numel() == 0:
+        raise InputError("wrong image shape", field="image", expected=expected, got=tuple(tensor.shape))
+    if channel_axis == 2:
+        tensor = tensor.permute(2, 0, 1)
+    if tensor.is_floating_point():
+        low, high = float(tensor.min()), float(tensor.max())
+        if not (low >= 0 and high <= 1):
+            raise InputError("float image out of range", field="image", expected=expected, got=f"[{low:g}, {high:g}]")
+        tensor = (tensor * 255).round().to(torch.uint8)
+    if tensor.dtype != torch.uint8:
+        raise InputError("wrong image type", field="image", expected=expected, got=tensor.dtype)
+    return tensor
+
+
+def to_array(image: Tensor) -> np.ndarray:
+    """uint8 (3, H, W) tensor as a contiguous uint8 (H, W, 3) RGB array; shares memory where it can."""
+    return np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
+
+
+def resize_array(array: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Array (H, W, 3) resized to (height, width, 3): bilinear when it grows, area average when it shrinks."""
+    shrinks = height * width < array.shape[0] * array.shape[1]
+    return cv2.resize(array, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def resize_shorter_side(image: Tensor, side: int) -> tuple[Tensor, tuple[float, float]]:
+    """Image uint8 (3, H, W) resized so that its shorter side is `side`, aspect kept (SPPnet, section 4.1).
+
+    Returns the resized image and (scale_x, scale_y), the real ratios of the rounded size: x_resized = x * scale_x.
+    """
+    _, height, width = image.shape
+    ratio = side / min(height, width)
+    new_height, new_width = max(1, round(height * ratio)), max(1, round(width * ratio))
+    resized = torch.from_numpy(resize_array(to_array(image), new_height, new_width)).permute(2, 0, 1)
+    return resized, (new_width / width, new_height / height)
+
+
+def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """uint8 (B, 3, H, W) to float32 (x / 255 - mean) / std, channels-last; mean and std are (3,) on the images' device."""
+    scale = 1 / (255 * std)
+    shift = -mean / std
+    out = images.to(torch.float32, memory_format=torch.channels_last)
+    return out.mul_(scale[:, None, None]).add_(shift[:, None, None])
+
+
+def _from_pil(image: PILImage) -> Tensor:
+    from PIL import ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
+        grey = np.asarray(image).astype(np.float32) / 257
+        array = np.repeat(np.clip(grey, 0, 255).round().astype(np.uint8)[:, :, None], 3, axis=2)
+    else:
+        array = np.asarray(image.convert("RGB"))
+    return torch.from_numpy(array.copy()).permute(2, 0, 1)

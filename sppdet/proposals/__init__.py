@@ -1,0 +1,1 @@
+"""Regions that may hold an object: selective search, its cache, and files of other programs."""

@@ -1,0 +1,116 @@
+"""Records that travel through the package. Each checks its own shapes and types when it is made.
+
+Boxes are float32 (N, 4) as x1 y1 x2 y2, in pixels of the original image, 0-based and half-open
+(width = x2 - x1). Labels are int64 in 1..K; 0 is background, as in torchvision.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sppdet.errors import InputError
+
+ImageId = str | int
+
+
+def check_tensor(value: object, name: str, dtype: torch.dtype, *shape: int | None) -> None:
+    """Raise InputError unless `value` is a tensor of this dtype and shape; None stands for any length."""
+    expected = f"{str(dtype).removeprefix('torch.')} ({', '.join('N' if n is None else str(n) for n in shape)})"
+    if not isinstance(value, Tensor):
+        raise InputError("not a tensor", field=name, expected=expected, got=type(value).__name__)
+    same_shape = value.ndim == len(shape) and all(n is None or n == m for n, m in zip(shape, value.shape, strict=True))
+    if value.dtype != dtype or not same_shape:
+        got = f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+        raise InputError("wrong type or shape", field=name, expected=expected, got=got)
+
+
+def check_boxes(boxes: object, name: str = "boxes") -> None:
+    """Raise InputError unless `boxes` is float32 (N, 4), finite, with x1 <= x2 and y1 <= y2."""
+    check_tensor(boxes, name, torch.float32, None, 4)
+    assert isinstance(boxes, Tensor)
+    if not torch.isfinite(boxes).all():
+        raise InputError("not finite", field=name, expected="finite coordinates")
+    wrong = (boxes[:, 2:] < boxes[:, :2]).any(dim=1)
+    if wrong.any():
+        raise InputError("corners in the wrong order", field=name, expected="x1 <= x2, y1 <= y2", got=boxes[wrong][0].tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """The objects of one image file.
+
+    id: the image's name in its data set (VOC: "000005"; COCO: the integer id).
+    boxes: float32 (N, 4). labels: int64 (N,), 1..K. difficult: bool (N,).
+    """
+
+    id: ImageId
+    path: Path
+    boxes: Tensor
+    labels: Tensor
+    difficult: Tensor
+
+    def __post_init__(self) -> None:
+        check_boxes(self.boxes)
+        check_tensor(self.labels, "labels", torch.int64, len(self.boxes))
+        check_tensor(self.difficult, "difficult", torch.bool, len(self.boxes))
+        if len(self.labels) and self.labels.min() < 1:
+            raise InputError("label out of range", field="labels", expected="1..K", got=int(self.labels.min()))
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A named list of annotated images.
+
+    classes: names of labels 1..K. category_ids: what COCO files call each class; 1..K where unset.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    images: tuple[Annotations, ...]
+    category_ids: tuple[int, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if not self.category_ids:
+            object.__setattr__(self, "category_ids", tuple(range(1, len(self.classes) + 1)))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, indices: list[int] | range) -> Dataset:
+        """The same data set with only the images at `indices`."""
+        return replace(self, images=tuple(self.images[i] for i in indices))
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What a detector found in one image, best score first.
+
+    boxes: float32 (N, 4). labels: int64 (N,), 1..K. scores: float32 (N,).
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    scores: Tensor
+
+    def __post_init__(self) -> None:
+        check_boxes(self.boxes)
+        check_tensor(self.labels, "labels", torch.int64, len(self.boxes))
+        check_tensor(self.scores, "scores", torch.float32, len(self.boxes))
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, index: Tensor | slice) -> Detections:
+        return Detections(self.boxes[index], self.labels[index], self.scores[index])
+
+    @classmethod
+    def empty(cls) -> Detections:
+        return cls(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0))
+
+    def as_dict(self) -> dict[str, Tensor]:
+        """torchvision's form: dict(boxes, labels, scores)."""
+        return {"boxes": self.boxes, "labels": self.labels, "scores": self.scores}

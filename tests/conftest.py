@@ -1,0 +1,24 @@
+"""What every test shares: a cache of its own, and the real data where SPPDET_SHARED names it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch) -> Path:
+    """A fresh cache folder for each test, so that none reads another's or the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("SPPDET_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and weights; tests that need it are skipped where SPPDET_SHARED is unset."""
+    if not os.environ.get("SPPDET_SHARED"):
+        pytest.skip("SPPDET_SHARED is not set")
+    return Path(os.environ["SPPDET_SHARED"]).resolve()
