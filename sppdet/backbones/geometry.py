@@ -1,0 +1,94 @@
+"""Where the cells of a feature map lie in the image, worked out from the layers that make it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+
+from torch import nn
+
+from sppdet.errors import InputError
+
+Window = nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d
+# Layers that look at one position at a time and so leave the geometry as it is.
+Pointwise = nn.ReLU | nn.BatchNorm2d | nn.LocalResponseNorm | nn.Dropout | nn.Identity
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The cells of a feature map along one axis, in pixels of the network's input; the two axes are alike.
+
+    stride: pixels between neighbouring cells. centre: 0-based pixel index of the middle of cell 0's receptive field.
+    receptive_field: pixels that a cell sees. In continuous coordinates, where pixel i covers [i, i + 1), cell j is
+    centred at stride * j + centre + 0.5.
+    """
+
+    stride: int
+    centre: float
+    receptive_field: int
+
+
+PIXELS = Geometry(stride=1, centre=0.0, receptive_field=1)
+
+
+def geometry_of(network: nn.Module) -> Geometry:
+    """The geometry of a network's output: a layer, nn.Sequential, Fire module, residual block, or a nest of these.
+
+    Raises InputError for a layer it does not know, one that is not square, and branches that do not line up.
+    """
+    return _follow(PIXELS, network)
+
+
+def _follow(before: Geometry, module: nn.Module) -> Geometry:
+    """The geometry after `module`, whose input has the geometry `before`."""
+    from torchvision.models.resnet import BasicBlock, Bottleneck
+    from torchvision.models.squeezenet import Fire
+
+    match module:
+        case nn.Sequential():
+            return _follow_all(before, module)
+        case nn.Conv2d() | nn.MaxPool2d() | nn.AvgPool2d():
+            return _slide(before, module)
+        case Fire():
+            squeezed = _follow(before, module.squeeze)
+            return _join(module, _follow(squeezed, module.expand1x1), _follow(squeezed, module.expand3x3))
+        case BasicBlock() | Bottleneck():
+            residual = (layer for name, layer in module.named_children() if name != "downsample")
+            return _join(module, _follow_all(before, residual), _follow(before, module.downsample or nn.Identity()))
+    if isinstance(module, Pointwise):
+        return before
+    raise InputError("layer of unknown geometry", field="network", got=type(module).__name__)
+
+
+def _follow_all(before: Geometry, modules: Iterable[nn.Module]) -> Geometry:
+    return reduce(_follow, modules, before)
+
+
+def _slide(before: Geometry, layer: Window) -> Geometry:
+    """After a sliding window. Rounding the map's size up (ceil_mode) only adds cells at the far end."""
+    kernel, stride, padding = (_side(layer, name) for name in ("kernel_size", "stride", "padding"))
+    dilation = 1 if isinstance(layer, nn.AvgPool2d) else _side(layer, "dilation")
+    reach = dilation * (kernel - 1)  # from the window's first input cell to its last
+    return Geometry(
+        stride=before.stride * stride,
+        centre=before.centre + before.stride * (reach / 2 - padding),
+        receptive_field=before.receptive_field + before.stride * reach,
+    )
+
+
+def _side(layer: Window, name: str) -> int:
+    """A layer's kernel size, stride, padding or dilation, the same number along both axes."""
+    value = getattr(layer, name)
+    sides = {value} if isinstance(value, int | str) else set(value)
+    side = sides.pop()
+    if sides or not isinstance(side, int):
+        raise InputError(f"{type(layer).__name__} is not square", field=name, expected="one number", got=value)
+    return side
+
+
+def _join(module: nn.Module, *branches: Geometry) -> Geometry:
+    """Parallel branches that are added or concatenated: their cells must coincide; the widest view counts."""
+    if len({(branch.stride, branch.centre) for branch in branches}) > 1:
+        raise InputError("branches do not line up", field=type(module).__name__, got=branches)
+    return max(branches, key=lambda branch: branch.receptive_field)

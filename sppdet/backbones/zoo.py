@@ -1,0 +1,130 @@
+"""The convolutional networks a detector can stand on, each cut after its last convolution (conv5)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from os import PathLike
+
+import torch
+from torch import Tensor, nn
+
+from sppdet.backbones.geometry import geometry_of
+from sppdet.backbones.weights import load_weights
+from sppdet.errors import ConfigError
+
+BACKBONES = ("alexnet", "zf5", "squeezenet1_0", "squeezenet1_1", "vgg16", "resnet18", "resnet50", "shapenet")
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+RANDOM_SEED = 0
+
+
+class Backbone(nn.Module):
+    """A network from normalised images to their conv5 maps.
+
+    channels: C of the map. geometry: where its cells lie in the image. mean, std: float32 (3,), for
+    `sppdet.images.normalise`: ImageNet's, unless the weights were trained with others.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, layers: nn.Sequential, channels: int) -> None:
+        super().__init__()
+        self.name = name
+        self.layers = layers
+        self.channels = channels
+        self.geometry = geometry_of(layers)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.mean.device
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images, float32 (B, 3, H, W), to conv5 maps (B, C, h, w)."""
+        return self.layers(images)
+
+
+def build_backbone(name: str, weights: str | PathLike[str]) -> Backbone:
+    """A network in evaluation mode, its parameters frozen, channels-last.
+
+    weights: "random" (He initialisation, the same every time), a name of torchvision's weights enum for this network
+    ("DEFAULT", "IMAGENET1K_V1"), or a file as `load_weights` reads it.
+    Raises ConfigError for an unknown name and WeightsError for weights that cannot be used.
+    """
+    if name not in BACKBONES:
+        raise ConfigError("unknown backbone", field="backbone.name", expected=", ".join(BACKBONES), got=name)
+    # On the meta device nothing is allocated or initialised: VGG-16's classifier alone would be half a gigabyte.
+    with torch.device("meta"):
+        layers = _layers(name)
+        channels = layers.eval()(torch.empty(1, 3, 224, 224)).shape[1]
+    backbone = Backbone(name, layers.to_empty(device="cpu"), channels)
+    _initialise(backbone, torch.Generator().manual_seed(RANDOM_SEED))
+    if weights != "random":
+        load_weights(backbone, weights)
+    return backbone.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _layers(name: str) -> nn.Sequential:
+    if name == "zf5":
+        return _zf5()
+    if name == "shapenet":
+        return _shapenet()
+    from torchvision.models import get_model
+
+    network = get_model(name, weights=None)
+    if name.startswith("resnet"):
+        top = ("layer4", "avgpool", "fc")
+        return nn.Sequential(OrderedDict((key, layer) for key, layer in network.named_children() if key not in top))
+    last_pooling = {"alexnet": 12, "vgg16": 30}
+    return network.features[: last_pooling.get(name)]
+
+
+def _zf5() -> nn.Sequential:
+    """The paper's ZF-5 (table 1): 224 pixels become 13 cells and 180 become 10, so its pooling rounds up."""
+    return nn.Sequential(
+        nn.Conv2d(3, 96, 7, stride=2, padding=1),
+        nn.ReLU(inplace=True),
+        nn.LocalResponseNorm(5),
+        nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        nn.Conv2d(96, 256, 5, stride=2),
+        nn.ReLU(inplace=True),
+        nn.LocalResponseNorm(5),
+        nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        nn.Conv2d(256, 384, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(384, 384, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(384, 256, 3, padding=1),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _shapenet() -> nn.Sequential:
+    """A small network for the generated shapes of 30-110 pixels: stride 8, 96 channels, a receptive field of 55."""
+    return nn.Sequential(
+        *_block(3, 16, kernel=5, stride=2),
+        *_block(16, 32),
+        nn.MaxPool2d(2),
+        *_block(32, 64),
+        nn.MaxPool2d(2),
+        *_block(64, 64),
+        *_block(64, 96),
+    )
+
+
+def _block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> tuple[nn.Module, ...]:
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
+    return convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+
+
+def _initialise(backbone: Backbone, generator: torch.Generator) -> None:
+    """He initialisation (He et al. 2015) of the convolutions; batch normalisation starts as the identity."""
+    for layer in backbone.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.reset_parameters()

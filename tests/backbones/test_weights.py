@@ -1,0 +1,205 @@
+"""Weights from torchvision's enum, served on this machine, and from good and bad files."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torchvision.models import SqueezeNet1_1_Weights, get_model
+from torchvision.transforms._presets import ImageClassification
+
+from sppdet.backbones.zoo import build_backbone
+from sppdet.errors import WeightsError
+from sppdet.storage import save_tensors
+
+
+def error_of(name: str, weights: str | Path) -> WeightsError:
+    with pytest.raises(WeightsError) as caught:
+        build_backbone(name, weights)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def assert_same_state(first: torch.nn.Module, second: torch.nn.Module) -> None:
+    torch.testing.assert_close(first.state_dict(), second.state_dict(), rtol=0, atol=0)
+
+
+@pytest.fixture
+def squeezenet(tmp_path) -> Path:
+    """A weight file of torchvision's whole SqueezeNet 1.1."""
+    torch.save(get_model("squeezenet1_1", weights=None).state_dict(), tmp_path / "squeezenet1_1.pth")
+    return tmp_path / "squeezenet1_1.pth"
+
+
+@pytest.mark.parametrize("name", ["shapenet", "resnet18", "squeezenet1_1"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".plain.safetensors"])
+def test_saved_backbone_comes_back(name, suffix, tmp_path):
+    backbone = build_backbone(name, "random")
+    for tensor in backbone.state_dict().values():
+        tensor.copy_(torch.rand(tensor.shape).mul(9))
+    path = tmp_path / f"backbone{suffix}"
+    match suffix:
+        case ".pth":
+            torch.save(backbone.state_dict(), path)
+        case ".safetensors":
+            save_tensors(path, backbone.state_dict(), {"kind": "backbone"})
+        case _:
+            save_file({key: tensor.contiguous() for key, tensor in backbone.state_dict().items()}, path)
+    assert_same_state(build_backbone(name, str(path)), backbone)
+
+
+def test_file_without_batch_counters(tmp_path):
+    state = get_model("resnet18", weights=None).state_dict()
+    torch.save({k: v for k, v in state.items() if "num_batches" not in k}, tmp_path / "old.pth")
+    backbone = build_backbone("resnet18", tmp_path / "old.pth")
+    assert torch.equal(backbone.layers.conv1.weight, state["conv1.weight"])
+
+
+@pytest.mark.shared
+def test_real_weights(shared):
+    path = shared / "weights" / "squeezenet1_0.pth"
+    backbone = build_backbone("squeezenet1_0", path)
+    image = torch.rand(1, 3, 224, 224)
+    network = get_model("squeezenet1_0", weights=None)
+    network.load_state_dict(torch.load(path, weights_only=True))
+    features = backbone(image)
+    assert features.shape == (1, 512, 13, 13)
+    with torch.no_grad():
+        torch.testing.assert_close(features, network.features.eval()(image), rtol=1e-4, atol=1e-3)
+
+
+def test_missing_file(tmp_path):
+    error = error_of("alexnet", tmp_path / "none.pth")
+    assert "none.pth" in str(error)
+    assert "IMAGENET1K_V1" in str(error)
+
+
+@pytest.mark.parametrize("name", ["zf5", "shapenet"])
+def test_torchvision_has_no_weights_for_own_networks(name):
+    assert f"torchvision has no weights for {name}" in str(error_of(name, "DEFAULT"))
+
+
+def test_weights_of_another_network(squeezenet):
+    error = error_of("squeezenet1_0", squeezenet)
+    assert (error.file, error.field) == (squeezenet, "features.0.weight")
+    assert "squeezenet1_0, (96, 3, 7, 7), got (64, 3, 3, 3)" in str(error)
+    error = error_of("resnet18", squeezenet)
+    assert error.field == "conv1.weight"
+    assert "resnet18" in str(error)
+    assert error_of("shapenet", squeezenet).field == "layers.0.weight"
+
+
+def test_weights_of_a_deeper_network(tmp_path):
+    torch.save(get_model("resnet34", weights=None).state_dict(), tmp_path / "resnet34.pth")
+    error = error_of("resnet18", tmp_path / "resnet34.pth")
+    assert error.field == "layer1.2.conv1.weight"
+    assert "resnet18" in str(error)
+
+
+def test_backbone_of_another_network(tmp_path):
+    torch.save(build_backbone("shapenet", "random").state_dict(), tmp_path / "shapenet.pth")
+    assert error_of("zf5", tmp_path / "shapenet.pth").field == "layers.0.weight"
+
+
+def test_first_missing_key(squeezenet):
+    state = torch.load(squeezenet, weights_only=True)
+    del state["features.4.squeeze.bias"], state["features.12.squeeze.bias"]
+    torch.save(state, squeezenet)
+    assert error_of("squeezenet1_1", squeezenet).field == "features.4.squeeze.bias"
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("keep", [0, 1, 10, 1000, 100_000])
+def test_truncated_file(suffix, keep, tmp_path):
+    state = get_model("squeezenet1_1", weights=None).state_dict()
+    path = tmp_path / f"weights{suffix}"
+    torch.save(state, path) if suffix == ".pth" else save_file(state, path)
+    path.write_bytes(path.read_bytes()[:keep])
+    assert error_of("squeezenet1_1", path).file == path
+
+
+@pytest.mark.parametrize("content", [b"<html>not found</html>", b"PK\x03\x04 zip?", b"\x80\x02}q\x00.", bytes(5000)])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_other_files(content, suffix, tmp_path):
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(content)
+    assert error_of("alexnet", path).file == path
+
+
+def test_pickled_code_is_not_run(tmp_path):
+    torch.save(get_model("squeezenet1_1", weights=None), tmp_path / "module.pth")
+    assert "not a readable weight file" in str(error_of("squeezenet1_1", tmp_path / "module.pth"))
+
+
+@pytest.mark.parametrize(
+    "content", [[torch.zeros(3)], torch.zeros(3), {"features.0.weight": 3}, {0: torch.zeros(3)}, {}]
+)
+def test_other_content(content, tmp_path):
+    torch.save(content, tmp_path / "content.pth")
+    assert error_of("squeezenet1_1", tmp_path / "content.pth").file == tmp_path / "content.pth"
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def served(squeezenet, monkeypatch) -> Iterator[Path]:
+    """The SqueezeNet file under a name with its hash, where torchvision's enum now looks for it."""
+    digest = hashlib.sha256(squeezenet.read_bytes()).hexdigest()[:8]
+    path = squeezenet.rename(squeezenet.with_name(f"squeezenet1_1-{digest}.pth"))
+    monkeypatch.setenv("TORCH_HOME", str(squeezenet.parent / "torch"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(squeezenet.parent))) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        entry = SqueezeNet1_1_Weights.IMAGENET1K_V1.value
+        monkeypatch.setattr(entry, "url", f"http://127.0.0.1:{server.server_port}/{path.name}")
+        yield path
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("weights", ["DEFAULT", "IMAGENET1K_V1"])
+def test_download(served, weights, capsys):
+    backbone = build_backbone("squeezenet1_1", weights)
+    assert capsys.readouterr().out == ""
+    assert_same_state(backbone, build_backbone("squeezenet1_1", served))
+
+
+@pytest.mark.usefixtures("served")
+def test_download_brings_its_mean_and_std(monkeypatch):
+    preset = partial(ImageClassification, crop_size=224, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    monkeypatch.setattr(SqueezeNet1_1_Weights.IMAGENET1K_V1.value, "transforms", preset)
+    backbone = build_backbone("squeezenet1_1", "DEFAULT")
+    assert backbone.mean.tolist() == pytest.approx([0.1, 0.2, 0.3])
+    assert backbone.std.tolist() == pytest.approx([0.4, 0.5, 0.6])
+
+
+def test_download_that_is_missing(served):
+    served.unlink()
+    error = error_of("squeezenet1_1", "DEFAULT")
+    assert "404" in str(error)
+    assert "file named in backbone.weights" in str(error)
+
+
+def test_download_with_the_wrong_hash(served):
+    served.write_bytes(served.read_bytes() + b"x")
+    assert "invalid hash" in str(error_of("squeezenet1_1", "DEFAULT"))
+
+
+def test_download_without_a_network(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(
+        SqueezeNet1_1_Weights.IMAGENET1K_V1.value, "url", "http://127.0.0.1:1/squeezenet1_1-00000000.pth"
+    )
+    assert "cannot be downloaded" in str(error_of("squeezenet1_1", "DEFAULT"))
