@@ -1,0 +1,72 @@
+"""COCO's twelve numbers, computed by pycocotools."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from sppdet.evaluation.inputs import check_detections
+from sppdet.structures import Annotations, Detections
+
+METRICS = (
+    *("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),
+    *("AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large"),
+)
+
+
+def evaluate_coco(
+    detections: Sequence[Detections], images: Sequence[Annotations], classes: Sequence[str]
+) -> dict[str, float]:
+    """The numbers of `METRICS` as fractions, NaN where no object counts; `detections[i]` were found in `images[i]`.
+
+    Difficult objects become crowds, COCO's own kind of region in which detections are not judged. An object's size is
+    the area of its box, where COCO's own annotations give the area of the mask.
+    Raises InputError for lists of different lengths, labels outside 1..K, and NaN scores.
+    """
+    from pycocotools.cocoeval import COCOeval
+
+    check_detections(detections, images, classes)
+    objects = [
+        {**_coco_entry(number, label, box), "iscrowd": int(difficult)}
+        for number, image in enumerate(images, start=1)
+        for label, box, difficult in zip(
+            image.labels.tolist(), image.boxes.tolist(), image.difficult.tolist(), strict=True
+        )
+    ]
+    found = [
+        {**_coco_entry(number, label, box), "iscrowd": 0, "score": score}
+        for number, part in enumerate(detections, start=1)
+        for label, box, score in zip(part.labels.tolist(), part.boxes.tolist(), part.scores.tolist(), strict=True)
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(
+            _index(objects, len(images), len(classes)), _index(found, len(images), len(classes)), "bbox"
+        )
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    values = (float(value) for value in evaluation.stats)
+    return {name: value if value >= 0 else float("nan") for name, value in zip(METRICS, values, strict=True)}
+
+
+def _coco_entry(image_number: int, label: int, box: list[float]) -> dict[str, Any]:
+    x1, y1, x2, y2 = box
+    width, height = x2 - x1, y2 - y1
+    return {"image_id": image_number, "category_id": label, "bbox": [x1, y1, width, height], "area": width * height}
+
+
+def _index(entries: list[dict[str, Any]], images: int, classes: int) -> Any:
+    """pycocotools' index of these entries. Its `loadRes` is not used: it fails where there are no detections."""
+    from pycocotools.coco import COCO
+
+    coco = COCO()
+    coco.dataset = {
+        "images": [{"id": number} for number in range(1, images + 1)],
+        "categories": [{"id": label} for label in range(1, classes + 1)],
+        # pycocotools marks a match by the other's id and reads 0 as no match, so ids begin at 1.
+        "annotations": [{**entry, "id": number} for number, entry in enumerate(entries, start=1)],
+    }
+    coco.createIndex()
+    return coco

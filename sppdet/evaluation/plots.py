@@ -1,0 +1,65 @@
+"""Precision-recall curves as a picture."""
+
+from __future__ import annotations
+
+from math import ceil, isnan
+from os import PathLike
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sppdet.evaluation.voc import Curve, VOCResult, monotone_precision
+from sppdet.storage import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLUMNS = 5
+
+
+def plot_precision_recall(result: VOCResult, path: str | PathLike[str]) -> None:
+    """Write a PNG with one small plot for each class: its curve, and below it the area that is its AP (VOC2010).
+
+    Titles give VOC2007's and VOC2010's AP in percent. Raises SppdetError where the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(COLUMNS, max(1, len(result.curves)))
+    rows = max(1, ceil(len(result.curves) / columns))
+    figure = Figure(figsize=(2.4 * columns + 0.6, 2.3 * rows + 0.9), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
+    for axes, (name, curve) in zip(grid, result.curves.items(), strict=False):
+        _draw_curve(axes, curve)
+        title = f"{name}  {_percent(result.ap07[name])} / {_percent(result.ap10[name])}"
+        axes.set_title(title, fontsize=9, parse_math=False)
+    for axes in grid[len(result.curves) :]:
+        axes.set_axis_off()
+    figure.suptitle(
+        f"Precision over recall at IoU {result.iou:g}; mAP {_percent(result.map_voc07)} (VOC07, 11 points)"
+        f" / {_percent(result.map_voc10)} (VOC10, area)",
+        fontsize=10,
+        wrap=True,
+    )
+    figure.supxlabel("recall", fontsize=9)
+    figure.supylabel("precision", fontsize=9)
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
+
+
+def _draw_curve(axes: Axes, curve: Curve) -> None:
+    axes.set(xlim=(0, 1), ylim=(0, 1.03), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.3)
+    if not curve.positives or not len(curve.scores):
+        note = "no detections" if curve.positives else "no objects"
+        axes.text(0.5, 0.5, note, ha="center", va="center", fontsize=8, color="0.4")
+        return
+    recall = np.append(0, curve.recall)  # both lines begin at recall 0, else a first detection of few would not show
+    envelope, precision = monotone_precision(curve), curve.precision
+    axes.fill_between(recall, np.append(envelope[0], envelope), step="pre", alpha=0.25, linewidth=0)
+    axes.plot(recall, np.append(precision[0], precision), linewidth=1)
+
+
+def _percent(fraction: float) -> str:
+    return "-" if isnan(fraction) else f"{100 * fraction:.1f}"

@@ -1,0 +1,89 @@
+"""How many objects the proposals cover: no detector that classifies them can find more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sppdet.boxes import box_area, box_iou
+from sppdet.evaluation.inputs import check_images, check_iou
+from sppdet.evaluation.voc import mean_over_classes
+from sppdet.structures import Annotations, check_boxes
+
+# COCO's bounds between small, medium and large, in square pixels; an object on a bound counts as the larger.
+MEDIUM_AREA, LARGE_AREA = 32.0**2, 96.0**2
+
+
+@dataclass(frozen=True)
+class ProposalQuality:
+    """How well proposals cover the objects, difficult ones left out. Fractions in [0, 1]; NaN where there is no object.
+
+    recall: objects that some proposal overlaps by at least `iou`. mabo: mean over classes of `abo`, their average best
+    overlap (Uijlings et al. 2013, section 5). recall_by_size: small, medium, large.
+    """
+
+    iou: float
+    recall: float
+    mabo: float
+    boxes_per_image: float
+    objects: int
+    recall_by_class: dict[str, float]
+    abo: dict[str, float]
+    recall_by_size: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All fields by name."""
+        return asdict(self)
+
+
+def evaluate_proposals(
+    proposals: Sequence[Tensor], images: Sequence[Annotations], classes: Sequence[str], iou: float = 0.5
+) -> ProposalQuality:
+    """Quality of `proposals[i]`, float32 (N, 4), as a cover of the objects of `images[i]`; `classes` names labels 1..K.
+
+    Raises InputError for lists of different lengths, labels outside 1..K, and arrays that are not boxes.
+    """
+    check_images(len(proposals), images, classes)
+    check_iou(iou)
+    best, labels, areas = [torch.zeros(0).double()], [torch.zeros(0).long()], [torch.zeros(0).double()]
+    for image, boxes in zip(images, proposals, strict=True):
+        check_boxes(boxes, f"proposals of image {image.id}")
+        objects = image.boxes[~image.difficult].double()
+        best.append(_best_overlaps(objects, boxes.cpu().double()))
+        labels.append(image.labels[~image.difficult])
+        areas.append(box_area(objects))
+    overlap, label, area = torch.cat(best), torch.cat(labels), torch.cat(areas)
+    covered = (overlap >= iou).double()
+    sizes = {
+        "small": area < MEDIUM_AREA,
+        "medium": (area >= MEDIUM_AREA) & (area < LARGE_AREA),
+        "large": area >= LARGE_AREA,
+    }
+    by_class = {name: label == k for k, name in enumerate(classes, start=1)}
+    abo = {name: _mean(overlap[of_class]) for name, of_class in by_class.items()}
+    return ProposalQuality(
+        iou=iou,
+        recall=_mean(covered),
+        mabo=mean_over_classes(abo),
+        boxes_per_image=sum(len(boxes) for boxes in proposals) / len(proposals) if len(proposals) else float("nan"),
+        objects=len(overlap),
+        recall_by_class={name: _mean(covered[of_class]) for name, of_class in by_class.items()},
+        abo=abo,
+        recall_by_size={name: _mean(covered[of_size]) for name, of_size in sizes.items()},
+    )
+
+
+def _best_overlaps(objects: Tensor, boxes: Tensor) -> Tensor:
+    """Each object's best IoU with a proposal, float64 (M,); 0 where there is no proposal."""
+    if not len(boxes):
+        return torch.zeros(len(objects)).double()
+    return box_iou(objects, boxes).amax(dim=1)
+
+
+def _mean(values: Tensor) -> float:
+    """Mean, NaN where empty."""
+    return float(values.mean())

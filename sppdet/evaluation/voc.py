@@ -1,0 +1,171 @@
+"""Average precision as the PASCAL VOC devkit computes it, with both of its measures.
+
+The devkit counts inclusive integer pixels (width = xmax - xmin + 1); our half-open boxes have the same areas without
+the one, so plain intersection over union is the devkit's overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sppdet.boxes import box_iou
+from sppdet.evaluation.inputs import check_detections, check_iou
+from sppdet.structures import Annotations, Detections
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Precision and recall of one class after each detection that counts, best score first.
+
+    Detections matched to difficult objects count as nothing and are not on the curve.
+    true_positives: int64 (N,), how many of the first 1..N detections are right. scores: float32 (N,).
+    positives: the objects to be found, difficult ones left out.
+    """
+
+    true_positives: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    positives: int
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """float64 (N,), in [0, 1]."""
+        return self.true_positives / np.arange(1, len(self.true_positives) + 1)
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """float64 (N,), in [0, 1]; NaN for a class without positives."""
+        return self.true_positives / (self.positives or np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class VOCResult:
+    """The curve of each class at one IoU threshold; all else follows from them."""
+
+    curves: Mapping[str, Curve]
+    iou: float
+
+    @cached_property
+    def ap07(self) -> dict[str, float]:
+        """VOC2007's 11-point average precision of each class, NaN where it has no positives."""
+        return {name: average_precision_11_points(curve) for name, curve in self.curves.items()}
+
+    @cached_property
+    def ap10(self) -> dict[str, float]:
+        """VOC2010's average precision (area) of each class, NaN where it has no positives."""
+        return {name: average_precision_area(curve) for name, curve in self.curves.items()}
+
+    @property
+    def map_voc07(self) -> float:
+        """Mean of `ap07` over the classes with positives; NaN where there is none."""
+        return mean_over_classes(self.ap07)
+
+    @property
+    def map_voc10(self) -> float:
+        """Mean of `ap10` over the classes with positives; NaN where there is none."""
+        return mean_over_classes(self.ap10)
+
+    def as_dict(self, curves: bool = False) -> dict[str, Any]:
+        """The numbers under the names of the JSON output, with the points of the curves where asked."""
+        per_class: dict[str, dict[str, Any]] = {}
+        for name, curve in self.curves.items():
+            row = {"ap_voc07": self.ap07[name], "ap_voc10": self.ap10[name], "positives": curve.positives}
+            points = {key: getattr(curve, key).tolist() for key in ("precision", "recall", "scores")} if curves else {}
+            per_class[name] = row | points
+        return {"map_voc07": self.map_voc07, "map_voc10": self.map_voc10, "per_class": per_class}
+
+
+def evaluate_voc(
+    detections: Sequence[Detections], images: Sequence[Annotations], classes: Sequence[str], iou: float = 0.5
+) -> VOCResult:
+    """Precision-recall curves of all classes; `detections[i]` were found in `images[i]`, `classes` names labels 1..K.
+
+    A detection is compared with the object of its class that it overlaps most, difficult and taken ones included
+    (the first of equals), and matches it when IoU >= `iou`. The best-scored match of an object is right, later ones are
+    wrong, and so is a detection without match. Equal scores keep the order given, image after image.
+    Raises InputError for lists of different lengths, labels outside 1..K, and NaN scores.
+    """
+    check_detections(detections, images, classes)
+    check_iou(iou)
+    object_labels, difficult = _join([a.labels for a in images], int), _join([a.difficult for a in images], bool)
+    labels, scores = _join([d.labels for d in detections], int), _join([d.scores for d in detections], np.float32)
+    first_objects = np.cumsum([0, *(len(image.boxes) for image in images)])
+    matches = _join(
+        [
+            _match_objects(found, image, iou, first)
+            for found, image, first in zip(detections, images, first_objects[:-1].tolist(), strict=True)
+        ],
+        int,
+    )
+    curves = {}
+    for label, name in enumerate(classes, start=1):
+        positives = int(((object_labels == label) & ~difficult).sum())
+        curves[name] = _trace_curve(scores[labels == label], matches[labels == label], difficult, positives)
+    return VOCResult(curves, iou)
+
+
+def average_precision_11_points(curve: Curve) -> float:
+    """Mean over recalls 0, 0.1 ... 1 of the best precision at that recall or beyond (VOC2007); NaN without positives.
+
+    Recall is compared as the fraction it is, since 3 of 10 must reach 0.3 and 3 * 0.1 is greater than 0.3 in floats.
+    """
+    if not curve.positives:
+        return float("nan")
+    precision = curve.precision
+    reached = (precision[10 * curve.true_positives >= k * curve.positives] for k in range(11))
+    return sum(float(part.max(initial=0)) for part in reached) / 11
+
+
+def average_precision_area(curve: Curve) -> float:
+    """Area under the curve with precision made monotone from the right (VOC2010 and later); NaN without positives."""
+    if not curve.positives:
+        return float("nan")
+    envelope = monotone_precision(curve)
+    # Recall grows by 1 / positives at every right detection and stands still at the wrong ones.
+    right = np.diff(curve.true_positives, prepend=0) > 0
+    return float(envelope[right].sum() / curve.positives)
+
+
+def monotone_precision(curve: Curve) -> NDArray[np.float64]:
+    """The best precision at each recall or beyond, float64 (N,)."""
+    return np.maximum.accumulate(curve.precision[::-1])[::-1]
+
+
+def mean_over_classes(values: Mapping[str, float]) -> float:
+    """Mean of the values that are not NaN; NaN where there is none."""
+    present = [value for value in values.values() if not np.isnan(value)]
+    return float(np.mean(present)) if present else float("nan")
+
+
+def _match_objects(found: Detections, image: Annotations, iou: float, first: int) -> NDArray[np.int64]:
+    """The number of the object each detection matches, counted from `first`; -1 where there is none: int64 (N,)."""
+    if not len(found) or not len(image.boxes):
+        return np.full(len(found), -1)
+    # In float32 an IoU of exactly the threshold could fall below it.
+    overlaps = box_iou(found.boxes.cpu().double(), image.boxes.double()).numpy()  # (N, M)
+    overlaps[found.labels.cpu().numpy()[:, None] != image.labels.numpy()] = 0
+    return np.where(overlaps.max(axis=1) >= iou, first + overlaps.argmax(axis=1), -1)
+
+
+def _trace_curve(
+    scores: NDArray[np.float32], matches: NDArray[np.int64], difficult: NDArray[np.bool_], positives: int
+) -> Curve:
+    """The curve of one class from its detections' scores and the objects they match, -1 for none."""
+    order = np.argsort(-scores, kind="stable")
+    is_nothing = np.append(difficult, False)[matches]  # the appended entry is what -1 reads
+    order = order[~is_nothing[order]]
+    objects, first = np.unique(matches[order], return_index=True)
+    right = np.zeros(len(order), dtype=np.int64)
+    right[first[objects >= 0]] = 1
+    return Curve(np.cumsum(right), scores[order], positives)
+
+
+def _join(parts: Sequence[Any], dtype: type) -> NDArray[Any]:
+    """Arrays or tensors (N,) in one row; also where there is none."""
+    arrays = [part.cpu().numpy() if hasattr(part, "cpu") else part for part in parts]
+    return np.concatenate([np.zeros(0, dtype), *arrays])
