@@ -6,8 +6,13 @@ option says so. Nothing here imports torch, so that `sppdet --help` stays quick.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, is_dataclass
+from os import PathLike
+from typing import Any, Literal, TypeVar, get_origin, get_type_hints
+
+from sppdet.errors import ConfigError
+
+T = TypeVar("T")
 
 FeatureKind = Literal["spp", "crop"]
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -235,6 +240,7 @@ class TrainConfig(DetectorConfig):
         device: cpu or cuda.
         precision: of the convolutions.
         workers: processes for selective search; 0: in this one.
+        cache_gb: most gigabytes of feature maps to keep on disk for this training.
         seed: of every random choice.
     """
 
@@ -247,4 +253,23 @@ class TrainConfig(DetectorConfig):
     device: Device = "cpu"
     precision: Precision = "fp32"
     workers: int = 2
+    cache_gb: float = 40.0
     seed: int = 0
+
+
+def config_from_dict(kind: type[T], values: dict[str, Any], file: str | PathLike[str] | None = None) -> T:
+    """A configuration record from the plain values that `dataclasses.asdict` gave, lists back to tuples.
+
+    Raises ConfigError that names the file and the first unknown key.
+    """
+    hints = get_type_hints(kind)
+    arguments: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in hints:
+            raise ConfigError("unknown configuration key", file=file, field=name, expected=", ".join(sorted(hints)))
+        if is_dataclass(hints[name]):
+            value = config_from_dict(hints[name], value, file)
+        elif get_origin(hints[name]) is tuple:
+            value = tuple(value)
+        arguments[name] = value
+    return kind(**arguments)

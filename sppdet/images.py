@@ -45,7 +45,9 @@ def as_image(image: Tensor | np.ndarray | PILImage) -> Tensor:
 
         if isinstance(image, Image.Image):
             return _from_pil(image)
-        raise InputError("unknown image type", field="image", expected="tensor, array or PIL image", got=type(image).__name__)
+        raise InputError(
+            "unknown image type", field="image", expected="tensor, array or PIL image", got=type(image).__name__
+        )
     expected = "uint8 or float in [0, 1], tensor (3, H, W) or array (H, W, 3)"
     tensor = image if isinstance(image, Tensor) else torch.from_numpy(np.ascontiguousarray(image))
     channel_axis = 0 if isinstance(image, Tensor) else 2
@@ -74,16 +76,16 @@ def resize_array(array: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(array, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def resize_shorter_side(image: Tensor, side: int) -> tuple[Tensor, tuple[float, float]]:
-    """Image uint8 (3, H, W) resized so that its shorter side is `side`, aspect kept (SPPnet, section 4.1).
-
-    Returns the resized image and (scale_x, scale_y), the real ratios of the rounded size: x_resized = x * scale_x.
-    """
-    _, height, width = image.shape
+def shorter_side_size(height: int, width: int, side: int) -> tuple[int, int]:
+    """(height, width) of an image resized so that its shorter side is `side`, aspect kept up to rounding."""
     ratio = side / min(height, width)
-    new_height, new_width = max(1, round(height * ratio)), max(1, round(width * ratio))
-    resized = torch.from_numpy(resize_array(to_array(image), new_height, new_width)).permute(2, 0, 1)
-    return resized, (new_width / width, new_height / height)
+    return max(1, round(height * ratio)), max(1, round(width * ratio))
+
+
+def resize_shorter_side(image: Tensor, side: int) -> Tensor:
+    """Image uint8 (3, H, W) resized so that its shorter side is `side` pixels (SPPnet, section 4.1)."""
+    size = shorter_side_size(image.shape[1], image.shape[2], side)
+    return torch.from_numpy(resize_array(to_array(image), *size)).permute(2, 0, 1)
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:

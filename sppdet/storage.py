@@ -89,7 +89,9 @@ def read_json(path: str | PathLike[str]) -> Any:
         raise SppdetError(f"is not JSON: {error}", file=path) from error
 
 
-def save_tensors(path: str | PathLike[str], tensors: Mapping[str, Tensor], header: Mapping[str, Any] | None = None) -> None:
+def save_tensors(
+    path: str | PathLike[str], tensors: Mapping[str, Tensor], header: Mapping[str, Any] | None = None
+) -> None:
     """Write tensors and a JSON header into one safetensors file, atomically."""
     from safetensors.torch import save_file
 

@@ -36,7 +36,9 @@ def check_boxes(boxes: object, name: str = "boxes") -> None:
         raise InputError("not finite", field=name, expected="finite coordinates")
     wrong = (boxes[:, 2:] < boxes[:, :2]).any(dim=1)
     if wrong.any():
-        raise InputError("corners in the wrong order", field=name, expected="x1 <= x2, y1 <= y2", got=boxes[wrong][0].tolist())
+        raise InputError(
+            "corners in the wrong order", field=name, expected="x1 <= x2, y1 <= y2", got=boxes[wrong][0].tolist()
+        )
 
 
 @dataclass(frozen=True, eq=False)

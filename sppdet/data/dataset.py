@@ -1,0 +1,28 @@
+"""The data set that a configuration names, whichever its format."""
+
+from __future__ import annotations
+
+from sppdet.config import DataConfig
+from sppdet.data.coco import read_coco
+from sppdet.data.voc import read_voc
+from sppdet.errors import ConfigError
+from sppdet.structures import Dataset
+
+
+def read_dataset(config: DataConfig, classes: tuple[str, ...] | None = None) -> Dataset:
+    """Read the images and annotations of `config`; `classes`, a detector's, replace those it names.
+
+    Raises ConfigError where no root is given and DataError for what cannot be read.
+    """
+    if not config.root:
+        raise ConfigError("no data given", field="data.root", expected="a folder: --data.root PATH")
+    names = list(classes) if classes else config.classes
+    if config.annotations:
+        dataset = read_coco(config.root, config.annotations, names)
+    else:
+        dataset = read_voc(config.root, config.split, names, config.year)
+    if config.images is not None:
+        if config.images < 1:
+            raise ConfigError("no images left", field="data.images", expected="1 or more", got=config.images)
+        dataset = dataset.subset(range(min(config.images, len(dataset))))
+    return dataset

@@ -1,0 +1,171 @@
+"""The detector: image -> proposals -> region features -> heads -> detections, in a row; save and load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sppdet.backbones.zoo import Backbone, build_backbone
+from sppdet.boxes import clip_boxes, decode_boxes, nms
+from sppdet.config import DetectorConfig, Precision, SelectionConfig, config_from_dict
+from sppdet.errors import InputError, WeightsError
+from sppdet.features import Encoded, build_features
+from sppdet.heads.linear import BoxRegressor, LinearHead
+from sppdet.images import as_image
+from sppdet.proposals.store import propose_image
+from sppdet.stopwatch import Stopwatch
+from sppdet.storage import load_tensors, save_tensors
+from sppdet.structures import Detections, check_boxes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image as PILImage
+
+DETECTOR_FILE = "detector.safetensors"
+SVM_SCORE, SOFTMAX_SCORE = -1.5, 0.01  # the lowest scores kept (R-CNN's code; ours)
+
+
+class Detector:
+    """A region-based detector.
+
+    config: how it works. classes: names of labels 1..K. thresholds: float32 (K,), the scores above which a class is
+    worth drawing; they do not limit what is detected. Detections come best score first.
+    """
+
+    def __init__(
+        self,
+        config: DetectorConfig,
+        classes: Sequence[str],
+        backbone: Backbone,
+        head: LinearHead,
+        regressor: BoxRegressor | None = None,
+        thresholds: Tensor | None = None,
+        precision: Precision = "fp32",
+    ) -> None:
+        self.config, self.classes, self.backbone = config, tuple(classes), backbone
+        self.regions = build_features(config, backbone, precision)
+        self.head = head.to(backbone.device)
+        self.regressor = regressor.to(backbone.device) if regressor else None
+        self.thresholds = torch.zeros(len(classes)) if thresholds is None else thresholds
+
+    def __call__(self, images: Sequence[Tensor], proposals: Sequence[Tensor] | None = None) -> list[dict[str, Tensor]]:
+        """torchvision's convention: images (3, H, W), uint8 or float in [0, 1], to dict(boxes, labels, scores) each.
+
+        proposals: float32 (N, 4) for each image; selective search where not given.
+        """
+        if proposals is not None and len(proposals) != len(images):
+            raise InputError("one set for each image", field="proposals", expected=len(images), got=len(proposals))
+        found = (self.detect(image, None if proposals is None else proposals[i]) for i, image in enumerate(images))
+        return [detections.as_dict() for detections in found]
+
+    def detect(
+        self,
+        image: Tensor | np.ndarray | PILImage,
+        proposals: Tensor | None = None,
+        clock: Stopwatch | None = None,
+    ) -> Detections:
+        """Everything found in one image. Pass a `clock` to learn the time of each stage."""
+        clock = clock or Stopwatch(self.backbone.device)
+        pixels = as_image(image)
+        if proposals is None:
+            with clock("proposals"):
+                proposals = propose_image(pixels, self.config.proposals)
+        return self.encode(pixels, clock).detect(proposals)
+
+    def encode(self, image: Tensor | np.ndarray | PILImage, clock: Stopwatch | None = None) -> EncodedImage:
+        """Do once what is done once an image; then ask for `.features`, `.score` or `.detect` of any boxes."""
+        clock = clock or Stopwatch(self.backbone.device)
+        pixels = as_image(image)
+        return EncodedImage(self, self.regions.encode(pixels, clock), (pixels.shape[1], pixels.shape[2]), clock)
+
+    def detect_features(
+        self, features: Tensor, boxes: Tensor, size: tuple[int, int], clock: Stopwatch | None = None
+    ) -> Detections:
+        """Detections from region features (N, D) of boxes (N, 4) in an image of size (H, W): score the boxes, regress
+        them, and keep the best of those that overlap."""
+        clock = clock or Stopwatch(features.device)
+        with clock("heads"), torch.inference_mode():
+            scores = self.head.scores(features)  # (N, K)
+            moved = boxes.to(scores.device)[:, None].expand(-1, scores.shape[1], -1)  # (N, K, 4)
+            if self.regressor:
+                moved = decode_boxes(moved[:, 0], self.regressor.offsets(features))
+        with clock("nms"):
+            return select(clip_boxes(moved, *size), scores, self.config.selection, self.head.kind)
+
+    def with_features(self, features: str) -> Detector:
+        """The same network and heads with features from "spp" or "crop", to compare their times."""
+        config = config_from_dict(DetectorConfig, {**asdict(self.config), "features": features})
+        precision = self.regions.precision
+        return Detector(config, self.classes, self.backbone, self.head, self.regressor, self.thresholds, precision)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write weights, classes and configuration into one safetensors file."""
+        tensors = {f"backbone.{name}": value for name, value in self.backbone.state_dict().items()}
+        tensors |= {"head.weight": self.head.weight, "head.bias": self.head.bias, "thresholds": self.thresholds}
+        if self.regressor:
+            tensors |= {"regressor.weight": self.regressor.weight, "regressor.bias": self.regressor.bias}
+        save_tensors(path, tensors, {"config": asdict(self.config), "classes": self.classes, "head": self.head.kind})
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], device: str = "cpu", precision: Precision = "fp32") -> Detector:
+        """Read a detector from its file or the run folder that holds it.
+
+        Raises WeightsError where there is none or it is damaged, and ConfigError where its configuration is unknown.
+        """
+        file = Path(path) / DETECTOR_FILE if Path(path).is_dir() else Path(path)
+        tensors, header = load_tensors(file)
+        try:
+            config = config_from_dict(DetectorConfig, header["config"], file)
+            backbone = build_backbone(config.backbone.name, "random")
+            prefix = "backbone."
+            backbone.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
+            head = LinearHead(header["head"], tensors["head.weight"], tensors["head.bias"])
+            regressor = None
+            if "regressor.weight" in tensors:
+                regressor = BoxRegressor(tensors["regressor.weight"], tensors["regressor.bias"])
+            return cls(
+                config, header["classes"], backbone.to(device), head, regressor, tensors["thresholds"], precision
+            )
+        except (KeyError, RuntimeError) as error:
+            raise WeightsError("is not a detector", file=file, got=error) from error
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImage:
+    """An image of `size` (H, W) that has been through what is done once. Boxes are in its original pixels."""
+
+    detector: Detector
+    regions: Encoded
+    size: tuple[int, int]
+    clock: Stopwatch
+
+    def features(self, boxes: Tensor) -> Tensor:
+        """Region features float32 (N, D)."""
+        check_boxes(boxes)
+        return self.regions.features(boxes)
+
+    def score(self, boxes: Tensor) -> Tensor:
+        """Scores float32 (N, K), background left out."""
+        return self.detector.head.scores(self.features(boxes))
+
+    def detect(self, boxes: Tensor) -> Detections:
+        """Score the boxes, regress them, and keep the best of those that overlap."""
+        return self.detector.detect_features(self.features(boxes), boxes, self.size, self.clock)
+
+
+def select(boxes: Tensor, scores: Tensor, config: SelectionConfig, kind: str = "svm") -> Detections:
+    """Detections among boxes (N, K, 4) with scores (N, K): above the lowest score, after NMS, the best of each class."""
+    lowest = config.score if config.score is not None else (SVM_SCORE if kind == "svm" else SOFTMAX_SCORE)
+    region, label = (scores > lowest).nonzero(as_tuple=True)
+    boxes, scores = boxes[region, label], scores[region, label]
+    kept = nms(boxes, scores, label, config.nms_iou)
+    rank = F.one_hot(label[kept], num_classes=int(label.max()) + 1 if len(label) else 1).cumsum(0)  # (M, K)
+    kept = kept[rank.gather(1, label[kept][:, None]).squeeze(1) <= config.per_class]
+    return Detections(boxes[kept].cpu().clone(), label[kept].cpu() + 1, scores[kept].cpu().clone())

@@ -1,0 +1,220 @@
+"""Where a region's features come from: one pass over the whole image (SPPnet), or one a crop (R-CNN).
+
+Both are used in two steps, which is what makes SPPnet fast: `encode(image)` once, then `.features(boxes)` as often as
+wished. For SPPnet the first step holds the network; for R-CNN the second does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sppdet.backbones.zoo import Backbone
+from sppdet.config import CropConfig, DetectorConfig, Precision, SPPConfig
+from sppdet.errors import ConfigError
+from sppdet.images import normalise, resize_array, resize_shorter_side, shorter_side_size, to_array
+from sppdet.pooling.pyramid import SpatialPyramidPooling
+from sppdet.pooling.windows import boxes_to_windows, choose_scales
+from sppdet.stopwatch import Stopwatch
+
+
+class Encoded(Protocol):
+    """An image made ready; `features` may be asked for any boxes, any number of times."""
+
+    def features(self, boxes: Tensor) -> Tensor:
+        """Region features float32 (N, D) of boxes float32 (N, 4) in pixels of the original image."""
+        ...
+
+
+class RegionFeatures(Protocol):
+    """A source of region features of length `dimension`."""
+
+    backbone: Backbone
+    dimension: int
+    precision: Precision
+
+    def encode(self, image: Tensor, clock: Stopwatch | None = None) -> Encoded:
+        """Do what is done once an image uint8 (3, H, W)."""
+        ...
+
+
+def build_features(
+    config: DetectorConfig, backbone: Backbone, precision: Precision = "fp32"
+) -> SPPFeatures | CropFeatures:
+    """The feature source that `config.features` names, on the device of the backbone."""
+    pyramid = SpatialPyramidPooling(tuple(config.pyramid.levels), config.pyramid.mode)
+    if config.features == "spp":
+        return SPPFeatures(backbone, pyramid, config.spp, precision)
+    return CropFeatures(backbone, pyramid, config.crop, precision)
+
+
+class SPPFeatures:
+    """SPPnet: one pass of the network over the whole image at each scale, regions pooled from conv5 (section 4.1)."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        pyramid: SpatialPyramidPooling,
+        config: SPPConfig | None = None,
+        precision: Precision = "fp32",
+    ) -> None:
+        self.backbone, self.pyramid, self.precision = backbone, pyramid, precision
+        self.config = config or SPPConfig()
+        if not self.config.scales or min(self.config.scales) < 1:
+            raise ConfigError("no usable scale", field="spp.scales", expected="pixels", got=self.config.scales)
+        self.dimension = pyramid.out_features(backbone.channels)
+
+    def encode(self, image: Tensor, clock: Stopwatch | None = None) -> EncodedMaps:
+        """The conv5 maps of image uint8 (3, H, W), one a scale."""
+        clock = clock or Stopwatch(self.backbone.device)
+        maps = []
+        for side in self.config.scales:
+            with clock("prepare"):
+                resized = resize_shorter_side(image, side)
+                pixels = _normalised(self.backbone, resized[None])
+            with clock("conv"), _inference(self.backbone, self.precision):
+                # Rounded to half precision even when not cached, so that cold and warm runs agree.
+                maps.append(self.backbone(pixels)[0].half())  # (C, h, w)
+        return self.restore(maps, (image.shape[1], image.shape[2]), clock)
+
+    def restore(self, maps: list[Tensor], size: tuple[int, int], clock: Stopwatch | None = None) -> EncodedMaps:
+        """What `encode` gave for an image of `size` (H, W), from its maps float16 (C, h, w)."""
+        exact = tuple(
+            m[None].to(self.backbone.device).float().contiguous(memory_format=torch.channels_last) for m in maps
+        )
+        return EncodedMaps(self, exact, size, clock or Stopwatch(self.backbone.device))
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedMaps:
+    """conv5 maps float32 (1, C, h, w) of an image of `size` (H, W), one a scale."""
+
+    source: SPPFeatures
+    maps: tuple[Tensor, ...]
+    size: tuple[int, int]
+    clock: Stopwatch
+
+    def features(self, boxes: Tensor) -> Tensor:
+        """Pyramid features float32 (N, D), each box pooled at the scale that suits its size."""
+        with self.clock("pooling"), torch.inference_mode():
+            chosen = choose_scales(boxes, min(self.size), self.source.config.scales, self.source.config.scale_rule)
+            if len(self.maps) == 1:
+                return self._pool(0, boxes)
+            pooled = boxes.new_empty(len(boxes), self.source.dimension, device=self.maps[0].device)
+            for index in chosen.unique().tolist():
+                rows = (chosen == index).nonzero().squeeze(1)
+                pooled[rows] = self._pool(index, boxes[rows])
+            return pooled
+
+    def _pool(self, index: int, boxes: Tensor) -> Tensor:
+        config, maps = self.source.config, self.maps[index]
+        height, width = shorter_side_size(*self.size, config.scales[index])
+        scale = (width / self.size[1], height / self.size[0])  # the real ratios of the rounded size
+        map_size = (maps.shape[2], maps.shape[3])
+        windows = boxes_to_windows(boxes, scale, self.source.backbone.geometry, map_size, config.rule)
+        return self.source.pyramid(maps, windows)
+
+
+class CropFeatures:
+    """R-CNN: each region is warped to a square with some context and passed through the network (R-CNN, appendix A)."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        pyramid: SpatialPyramidPooling,
+        config: CropConfig | None = None,
+        precision: Precision = "fp32",
+    ) -> None:
+        self.backbone, self.pyramid, self.precision = backbone, pyramid, precision
+        self.config = config or CropConfig()
+        if not 0 <= 2 * self.config.context < self.config.size or self.config.batch < 1:
+            raise ConfigError(
+                "cannot be used", field="crop", expected="0 <= 2 * context < size, batch >= 1", got=config
+            )
+        self.dimension = pyramid.out_features(backbone.channels)
+
+    def encode(self, image: Tensor, clock: Stopwatch | None = None) -> EncodedCrops:
+        """The image uint8 (3, H, W) itself: the network has nothing to do before it sees the regions."""
+        return EncodedCrops(self, to_array(image), clock or Stopwatch(self.backbone.device))
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedCrops:
+    """An image uint8 (H, W, 3) to take crops from."""
+
+    source: CropFeatures
+    image: np.ndarray
+    clock: Stopwatch
+
+    def features(self, boxes: Tensor) -> Tensor:
+        """Pyramid features float32 (N, D) of the map of each box's warped crop."""
+        source, clock = self.source, self.clock
+        pooled = boxes.new_empty(len(boxes), source.dimension, device=source.backbone.device)
+        start = 0
+        with torch.inference_mode():
+            for part in boxes.split(source.config.batch):
+                with clock("prepare"):
+                    crops = warp_crops(self.image, part, source.config, source.backbone)
+                with clock("conv"), _inference(source.backbone, source.precision):
+                    maps = source.backbone(crops).half().float()  # (B, C, h, w)
+                with clock("pooling"):
+                    pooled[start : start + len(part)] = source.pyramid(maps)
+                start += len(part)
+        return pooled
+
+
+def warp_crops(image: np.ndarray, boxes: Tensor, config: CropConfig, backbone: Backbone) -> Tensor:
+    """Normalised crops float32 (N, 3, size, size) of boxes (N, 4), each warped with its context to a square.
+
+    A box grows about its centre by size / (size - 2 * context) and is clipped to the image uint8 (H, W, 3); the valid
+    part is resized into place, and what lies outside the image is 0, the mean colour.
+    """
+    side = config.size
+    height, width = image.shape[:2]
+    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).clamp(min=1) / 2
+    half = half * (side / (side - 2 * config.context))
+    grown = torch.cat([centre - half, centre + half], dim=1).round()
+    crops = np.zeros((len(boxes), side, side, 3), np.uint8)
+    places = []
+    for crop, (gx1, gy1, gx2, gy2) in zip(crops, grown.int().tolist(), strict=True):
+        x1, x2 = _valid_range(gx1, gx2, width)
+        y1, y2 = _valid_range(gy1, gy2, height)
+        left, right = _place(x1, x2, gx1, gx2, side)
+        top, bottom = _place(y1, y2, gy1, gy2, side)
+        crop[top:bottom, left:right] = resize_array(image[y1:y2, x1:x2], bottom - top, right - left)
+        places.append((top, bottom, left, right))
+    pixels = _normalised(backbone, torch.from_numpy(crops).permute(0, 3, 1, 2))
+    for crop, (top, bottom, left, right) in zip(pixels, places, strict=True):
+        crop[:, :top], crop[:, bottom:], crop[:, :, :left], crop[:, :, right:] = 0, 0, 0, 0
+    return pixels
+
+
+def _valid_range(start: int, end: int, length: int) -> tuple[int, int]:
+    """The part of [start, end) in [0, length), at least one pixel."""
+    first = min(max(start, 0), length - 1)
+    return first, max(first + 1, min(end, length))
+
+
+def _place(valid_start: int, valid_end: int, start: int, end: int, side: int) -> tuple[int, int]:
+    """Where [valid_start, valid_end) of [start, end) falls in a crop of `side` pixels, at least one pixel."""
+    scale = side / max(1, end - start)
+    first = min(max(round((valid_start - start) * scale), 0), side - 1)
+    return first, max(first + 1, min(round((valid_end - start) * scale), side))
+
+
+def _normalised(backbone: Backbone, images: Tensor) -> Tensor:
+    return normalise(images.to(backbone.device), backbone.mean, backbone.std)
+
+
+@contextmanager
+def _inference(backbone: Backbone, precision: Precision) -> Iterator[None]:
+    """No gradients, and autocast of the convolutions to half precision where asked for."""
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    with torch.inference_mode(), torch.autocast(backbone.device.type, dtype, enabled=precision != "fp32"):
+        yield

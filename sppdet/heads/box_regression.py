@@ -1,0 +1,58 @@
+"""Class-specific ridge regression of boxes (R-CNN, appendix C; SPPnet, section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sppdet.heads.linear import BoxRegressor
+
+
+def fit_ridge(features: Tensor, targets: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+    """weight float32 (4, D) and bias (4,) that minimise |X w + b - t|^2 + ridge |w|^2 with whitened targets.
+
+    features: float32 (n, D). targets: float32 (n, 4); they are centred and whitened by their covariance before the
+    fit, and the transformation is folded into the result. Solved in the smaller of the primal and the dual form.
+    """
+    count, dimension = features.shape
+    if count == 0:
+        return features.new_zeros(4, dimension), features.new_zeros(4)
+    mean = targets.double().mean(dim=0)
+    centred = targets.double() - mean
+    # R-CNN whitens by the inverse square root of the covariance, with a little of the identity added.
+    values, vectors = torch.linalg.eigh(centred.T @ centred / count + 1e-3 * torch.eye(4, dtype=torch.float64))
+    root = vectors @ torch.diag(values.sqrt()) @ vectors.T
+    whitened = (centred @ torch.linalg.inv(root)).float()  # (n, 4)
+    x = torch.cat([features, features.new_ones(count, 1)], dim=1)
+    if count <= dimension:
+        gram = (x @ x.T).double()
+        gram.diagonal().add_(ridge)
+        solved = x.T @ torch.linalg.solve(gram, whitened.double()).float()
+    else:
+        gram = (x.T @ x).double()
+        gram.diagonal().add_(ridge)
+        solved = torch.linalg.solve(gram, (x.T @ whitened).double()).float()
+    restored = (solved.double() @ root).float()  # (D + 1, 4)
+    return restored[:-1].T.contiguous(), restored[-1] + mean.float()
+
+
+def fit_box_regression(
+    features: Sequence[Tensor], targets: Sequence[Tensor], dimension: int, ridge: float, scale: float
+) -> BoxRegressor:
+    """One regressor a class, from features float16 (n_k, D) and targets float32 (n_k, 4) of each class k.
+
+    scale: what the features are multiplied by before `ridge` applies. A class without examples leaves boxes as they
+    are. Memory: one class's examples in float32.
+    """
+    weights, biases = [], []
+    for rows, offsets in zip(features, targets, strict=True):
+        weight, bias = fit_ridge(rows.float() * scale, offsets, ridge) if len(rows) else _nothing(dimension)
+        weights.append(weight * scale)
+        biases.append(bias)
+    return BoxRegressor(torch.cat(weights), torch.cat(biases))
+
+
+def _nothing(dimension: int) -> tuple[Tensor, Tensor]:
+    return torch.zeros(4, dimension), torch.zeros(4)

@@ -1,0 +1,57 @@
+"""A softmax layer on frozen features: multinomial logistic regression by full-batch L-BFGS."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sppdet.errors import SppdetError
+from sppdet.heads.linear import LinearHead
+
+CHUNK = 2048
+
+
+def fit_softmax(
+    features: Tensor,
+    labels: Tensor,
+    classes: int,
+    weight_decay: float = 1e-4,
+    iterations: int = 100,
+    norm: float = 20.0,
+) -> LinearHead:
+    """Fit a head to features float16 (n, D) with labels int64 (n,), 0 for background.
+
+    Minimises the mean cross-entropy + weight_decay / 2 * |weight|^2 on features scaled to a mean L2 norm of `norm`.
+    Reads the features in chunks: memory beside them is a chunk and the optimiser's history of the weights.
+    """
+    scale = norm / mean_norm(features)
+    weight = torch.zeros(classes + 1, features.shape[1], requires_grad=True)
+    bias = torch.zeros(classes + 1, requires_grad=True)
+    optimiser = torch.optim.LBFGS(
+        [weight, bias], max_iter=iterations, line_search_fn="strong_wolfe", tolerance_grad=1e-5
+    )
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        total = weight_decay / 2 * weight.square().sum()
+        total.backward()
+        total = total.detach()
+        for rows, targets in zip(features.split(CHUNK), labels.split(CHUNK), strict=True):
+            logits = torch.addmm(bias, rows.float() * scale, weight.T)
+            part = torch.nn.functional.cross_entropy(logits, targets, reduction="sum") / len(labels)
+            part.backward()
+            total += part.detach()
+        if not torch.isfinite(total):
+            raise SppdetError("the loss of the softmax head is not finite", got=float(total))
+        return total
+
+    optimiser.step(loss)
+    return LinearHead("softmax", weight.detach() * scale, bias.detach())
+
+
+def mean_norm(features: Tensor) -> float:
+    """Mean L2 norm of the rows of features (n, D), computed in chunks."""
+    if len(features) == 0:
+        return 1.0
+    total = sum(float(rows.float().norm(dim=1).sum()) for rows in features.split(CHUNK))
+    return max(total / len(features), 1e-12)

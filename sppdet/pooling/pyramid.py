@@ -1,0 +1,125 @@
+"""Spatial pyramid pooling (SPPnet, section 2.2): a window of any size becomes a vector of one length."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sppdet.errors import ConfigError, InputError
+from sppdet.pooling import kernels
+
+PoolingMode = Literal["max", "average"]
+
+
+class SpatialPyramidPooling(nn.Module):
+    """Pools feature maps, whole or in windows, over grids of n x n bins for each n of `levels`.
+
+    A bin i of n over w cells is floor(i w / n) to ceil((i + 1) w / n): bins may overlap, are never empty and cover
+    every cell, the same as `adaptive_max_pool2d`. The output is float (N, C * sum(n^2)): levels in the order given,
+    within a level bin after bin in row-major order, the C channels of a bin together.
+
+    >>> pool = SpatialPyramidPooling((4, 2, 1))
+    >>> pool(torch.zeros(8, 256, 13, 17)).shape == (8, pool.out_features(256))
+    True
+    """
+
+    def __init__(self, levels: tuple[int, ...] = (6, 3, 2, 1), mode: PoolingMode = "max") -> None:
+        super().__init__()
+        if not levels or any(not isinstance(n, int) or n < 1 for n in levels):
+            raise ConfigError("not a pyramid", field="levels", expected="positive whole numbers", got=levels)
+        if mode not in ("max", "average"):
+            raise ConfigError("unknown pooling mode", field="mode", expected="max or average", got=mode)
+        self.levels, self.mode = tuple(levels), mode
+
+    def out_features(self, channels: int) -> int:
+        """Length of the vector that maps of so many channels give."""
+        return channels * sum(n * n for n in self.levels)
+
+    def forward(self, maps: Tensor, windows: Tensor | None = None, image: Tensor | None = None) -> Tensor:
+        """Pool maps (B, C, h, w): whole, giving (B, D), or in windows int64 (N, 4), giving (N, D).
+
+        windows: x1 y1 x2 y2 in cells, half-open, at least one cell, inside the map. image: int64 (N,), the map of
+        each window; all the first where not given. Raises InputError for a map without cells or a bad window.
+        """
+        if maps.ndim != 4 or maps.numel() == 0:
+            raise InputError(
+                "cannot be pooled", field="maps", expected="(B, C, h, w) with cells", got=tuple(maps.shape)
+            )
+        height, width = maps.shape[2:]
+        if windows is None:
+            windows = torch.tensor([[0, 0, width, height]]).expand(len(maps), 4)
+            image = torch.arange(len(maps))
+        elif image is None:
+            image = torch.zeros(len(windows), dtype=torch.int64)
+        windows, image = windows.cpu(), image.cpu()
+        _check_windows(windows, image, len(maps), height, width)
+        if maps.device.type == "cpu":
+            return _PoolOnCPU.apply(maps, windows, image, self.levels, self.mode)
+        return _pool_slices(maps, windows, image, self.levels, self.mode)
+
+    def extra_repr(self) -> str:
+        return f"levels={self.levels}, mode={self.mode}"
+
+
+class _PoolOnCPU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, windows: Tensor, image: Tensor, levels: tuple[int, ...], mode: str) -> Tensor:
+        exact = maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
+        cells = exact.detach().permute(0, 2, 3, 1).contiguous()  # (B, h, w, C), no copy if channels-last
+        grid = np.array(levels, np.int64)
+        pooled = cells.new_empty(len(windows), int((grid**2).sum()), cells.shape[3])  # (N, bins, C)
+        argmax = torch.empty(0, dtype=torch.int32)
+        arrays = cells.numpy(), image.numpy(), np.ascontiguousarray(windows.numpy()), grid
+        if mode == "average":
+            kernels.average_forward(*arrays, pooled.numpy())
+        elif ctx.needs_input_grad[0]:
+            argmax = torch.empty(pooled.shape, dtype=torch.int32)
+            kernels.max_forward_with_argmax(*arrays, kernels.nest_levels(levels), pooled.numpy(), argmax.numpy())
+        else:
+            kernels.max_forward(*arrays, kernels.nest_levels(levels), pooled.numpy())
+        ctx.save_for_backward(windows, image, argmax)
+        ctx.shape, ctx.levels, ctx.mode = cells.shape, grid, mode
+        return pooled.flatten(1).to(maps.dtype)  # (N, D)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        windows, image, argmax = ctx.saved_tensors
+        batch, height, width, channels = ctx.shape
+        exact = gradient if gradient.dtype in (torch.float32, torch.float64) else gradient.float()
+        bins = exact.reshape(len(windows), -1, channels).contiguous().numpy()
+        grad_maps = exact.new_zeros(ctx.shape)
+        if ctx.mode == "average":
+            windows = np.ascontiguousarray(windows.numpy())
+            kernels.average_backward(bins, image.numpy(), windows, ctx.levels, grad_maps.numpy())
+        else:
+            flat = grad_maps.view(batch, height * width, channels)
+            kernels.max_backward(bins, argmax.numpy(), image.numpy(), flat.numpy())
+        return grad_maps.permute(0, 3, 1, 2).to(gradient.dtype), None, None, None, None
+
+
+def _pool_slices(maps: Tensor, windows: Tensor, image: Tensor, levels: tuple[int, ...], mode: PoolingMode) -> Tensor:
+    """The same by torch's adaptive pooling of one slice after another, for devices without a kernel of ours."""
+    pool = F.adaptive_max_pool2d if mode == "max" else F.adaptive_avg_pool2d
+    rows = []
+    for (x1, y1, x2, y2), b in zip(windows.tolist(), image.tolist(), strict=True):
+        part = maps[b, :, y1:y2, x1:x2]
+        bins = [pool(part, n).flatten(1).T for n in levels]  # (n * n, C) each
+        rows.append(torch.cat(bins).flatten())
+    dimension = maps.shape[1] * sum(n * n for n in levels)
+    return torch.stack(rows) if rows else maps.new_zeros(0, dimension)
+
+
+def _check_windows(windows: Tensor, image: Tensor, batch: int, height: int, width: int) -> None:
+    expected = f"int64 (N, 4) half-open windows with cells, inside {height}x{width}, of images 0..{batch - 1}"
+    if windows.ndim != 2 or windows.shape[1] != 4 or windows.dtype != torch.int64 or image.shape != (len(windows),):
+        got = f"{windows.dtype} {tuple(windows.shape)}"
+        raise InputError("wrong type or shape", field="windows", expected=expected, got=got)
+    x1, y1, x2, y2 = windows.unbind(1)
+    good = (x1 >= 0) & (y1 >= 0) & (x2 > x1) & (y2 > y1) & (x2 <= width) & (y2 <= height)
+    good &= (image >= 0) & (image < batch)
+    if not good.all():
+        raise InputError("window off the map", field="windows", expected=expected, got=windows[~good][0].tolist())

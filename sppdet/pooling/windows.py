@@ -1,0 +1,76 @@
+"""From boxes in the image to windows of feature-map cells (SPPnet, appendix A).
+
+Cell j of a map is centred at stride * j + centre + 1/2 in the continuous coordinates of the resized image, in which
+pixel i covers [i, i + 1). Every rule takes the half-open edges of a box, measures them from the centre of cell 0, and
+turns a window without cells into the cell at its truncated mean.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sppdet.backbones.geometry import Geometry
+
+WindowRule = Literal["paper", "code", "round"]
+ScaleRule = Literal["paper", "code"]
+
+# The authors' code shrinks a region by this many pixels at stride 16 before it looks for cells.
+CODE_SHRINK = 6.5
+# Training size of the network, and the side the authors' code aims at instead, in pixels.
+PAPER_SIDE, CODE_SIDE = 224, 208
+
+
+def boxes_to_windows(
+    boxes: Tensor, scale: tuple[float, float], geometry: Geometry, map_size: tuple[int, int], rule: WindowRule = "paper"
+) -> Tensor:
+    """Windows of cells int64 (N, 4), x1 y1 x2 y2 half-open, for boxes float32 (N, 4) in pixels of the original image.
+
+    scale: (x, y) ratios of the resized to the original image. map_size: (h, w) in cells. Windows lie inside the map
+    and have at least one cell.
+
+    paper: the cells whose centre lies strictly inside the box, floor(u) + 1 to ceil(u) - 1.
+    code: the authors' rounding, floor((u + 6.5) / 16 + 1/2) to ceil((u - 6.5) / 16 - 1/2), which keeps cells up to
+        about one pixel less than a quarter of a stride outside the box.
+    round: Fast R-CNN's, round(u) to round(u), both included, halves away from zero.
+    """
+    stride = geometry.stride
+    ratio = boxes.new_tensor([*scale, *scale], dtype=torch.float64)
+    edges = (boxes.double() * ratio - (geometry.centre + 0.5)) / stride  # (N, 4), in cells
+    start, end = edges[:, :2], edges[:, 2:]
+    if rule == "paper":
+        first, last = start.floor() + 1, end.ceil() - 1
+    elif rule == "code":
+        shrink = CODE_SHRINK / 16
+        first, last = (start + shrink + 0.5).floor(), (end - shrink - 0.5).ceil()
+    else:
+        first, last = _round_half_away(start), _round_half_away(end)
+    middle = ((first + last) / 2).trunc()
+    empty = first > last
+    first, last = torch.where(empty, middle, first), torch.where(empty, middle, last)
+    limit = boxes.new_tensor([map_size[1] - 1, map_size[0] - 1], dtype=torch.float64)
+    first, last = (torch.minimum(cell.clamp(min=0), limit) for cell in (first, last))
+    return torch.cat([first, last + 1], dim=1).long()
+
+
+def choose_scales(boxes: Tensor, shorter_side: int, scales: tuple[int, ...], rule: ScaleRule = "paper") -> Tensor:
+    """Index int64 (N,) into `scales` of the scale at which each box is pooled (section 4.1).
+
+    boxes: (N, 4) in pixels of the original image, whose shorter side is `shorter_side` pixels.
+    paper: the scale at which the box's area is closest to 224 x 224. code: the one nearest to
+    208 * shorter_side / sqrt(area). Ties go to the scale that comes first.
+    """
+    sides = torch.tensor(scales, dtype=torch.float64, device=boxes.device)
+    size = (boxes[:, 2:] - boxes[:, :2]).double()
+    area = size.prod(dim=1).clamp(min=1e-9)[:, None]  # (N, 1)
+    if rule == "paper":
+        distance = (area * (sides / shorter_side) ** 2 - PAPER_SIDE**2).abs()  # (N, S)
+    else:
+        distance = (sides - CODE_SIDE * shorter_side / area.sqrt()).abs()
+    return distance.argmin(dim=1)
+
+
+def _round_half_away(values: Tensor) -> Tensor:
+    return torch.sign(values) * (values.abs() + 0.5).floor()

@@ -1,0 +1,107 @@
+"""Encoded training images kept on disk, so that every pass after the first is only pooling.
+
+SPPnet keeps conv5 maps in half precision (1-3 MB an image and scale) and pools them again at each pass; R-CNN has to
+keep the features of every region.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from sppdet.errors import ConfigError, SppdetError
+from sppdet.features import CropFeatures, SPPFeatures
+from sppdet.images import read_image
+from sppdet.storage import cache_folder, content_key, load_tensors, save_tensors
+from sppdet.training.sampling import TrainingRegions
+
+log = logging.getLogger("sppdet")
+
+
+class FeatureCache:
+    """Features of the regions of annotated images, computed once.
+
+    Keys hold the image's bytes, the network's weights and every parameter that shapes the result, and for crops the
+    regions themselves. A damaged file is computed again.
+    """
+
+    def __init__(self, source: SPPFeatures | CropFeatures, regions: Sequence[TrainingRegions], limit_gb: float) -> None:
+        self.source, self.regions, self.limit_gb = source, regions, limit_gb
+        network = hashlib.sha256()
+        for tensor in source.backbone.state_dict().values():
+            network.update(tensor.cpu().contiguous().numpy().tobytes())
+        pyramid = (source.pyramid.levels, source.pyramid.mode) if isinstance(source, CropFeatures) else None
+        self._parts = (network.hexdigest(), type(source).__name__, asdict(source.config), source.precision, pyramid)
+
+    @property
+    def dimension(self) -> int:
+        return self.source.dimension
+
+    def fill(self) -> None:
+        """Compute what is missing, with a progress bar. What is done stays done when this is interrupted.
+
+        Raises ConfigError where it would take more disk than the limit or than there is.
+        """
+        missing = [i for i in range(len(self.regions)) if not self._file(i).is_file()]
+        for done, i in enumerate(tqdm(missing, desc=f"features ({self._kind})", unit="image", disable=not missing)):
+            self._compute(i)
+            if done == 0:
+                self._check_disk(self._file(i), len(missing))
+
+    def features(self, i: int, indices: Tensor | None = None) -> Tensor:
+        """Features float32 (n, D) of regions `indices` of image i, or of all its regions; on the network's device."""
+        stored = self._load(i)
+        regions = self.regions[i]
+        if isinstance(self.source, CropFeatures):
+            rows = stored["features"] if indices is None else stored["features"][indices]
+            return rows.to(self.source.backbone.device).float()
+        height, width = stored["size"].tolist()
+        maps = [stored[f"map{k}"] for k in range(len(self.source.config.scales))]
+        boxes = regions.boxes if indices is None else regions.boxes[indices]
+        return self.source.restore(maps, (height, width)).features(boxes)
+
+    @property
+    def _kind(self) -> str:
+        return "crop" if isinstance(self.source, CropFeatures) else "spp"
+
+    def _file(self, i: int) -> Path:
+        regions = self.regions[i].boxes.tolist() if isinstance(self.source, CropFeatures) else None
+        key = content_key(self.regions[i].annotations.path, self._parts, regions)
+        return cache_folder() / "features" / key[:2] / f"{key}.safetensors"
+
+    def _load(self, i: int) -> dict[str, Tensor]:
+        try:
+            return load_tensors(self._file(i))[0]
+        except SppdetError:
+            self._compute(i)
+            return load_tensors(self._file(i))[0]
+
+    def _compute(self, i: int) -> None:
+        image = read_image(self.regions[i].annotations.path)
+        if isinstance(self.source, CropFeatures):
+            tensors = {"features": self.source.encode(image).features(self.regions[i].boxes).half()}
+        else:
+            encoded = self.source.encode(image)
+            tensors = {f"map{k}": maps[0].half() for k, maps in enumerate(encoded.maps)}
+            tensors["size"] = torch.tensor(encoded.size)
+        save_tensors(self._file(i), tensors)
+
+    def _check_disk(self, first: Path, count: int) -> None:
+        needed = first.stat().st_size * count / 1e9
+        free = shutil.disk_usage(first.parent).free / 1e9
+        log.info("feature cache: about %.1f GB in %s (%.0f GB free)", needed, cache_folder(), free)
+        if needed > min(self.limit_gb, free):
+            raise ConfigError(
+                "the feature cache would not fit",
+                field="cache_gb",
+                expected=f"at least {needed:.1f} GB",
+                got=f"a limit of {self.limit_gb:g} GB and {free:.1f} GB free in {cache_folder()}",
+            )

@@ -1,0 +1,232 @@
+"""Training a detector, stage by stage: proposals, features, heads on the training part with thresholds chosen on the
+held-out part, heads on everything. Each stage leaves what it made, so that an interrupted run goes on from there."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from sppdet.backbones.zoo import build_backbone
+from sppdet.config import DetectorConfig, TrainConfig
+from sppdet.data.dataset import read_dataset
+from sppdet.detector import DETECTOR_FILE, Detector
+from sppdet.errors import ConfigError, DataError
+from sppdet.evaluation.voc import VOCResult, evaluate_voc
+from sppdet.features import build_features
+from sppdet.heads.box_regression import fit_box_regression
+from sppdet.heads.linear import BoxRegressor, LinearHead
+from sppdet.heads.softmax import fit_softmax, mean_norm
+from sppdet.images import read_image
+from sppdet.proposals.store import propose
+from sppdet.storage import json_ready, load_tensors, read_json, save_tensors, write_json
+from sppdet.structures import Annotations, Dataset, Detections
+from sppdet.training.feature_cache import FeatureCache
+from sppdet.training.mining import fit_svm_head
+from sppdet.training.sampling import TrainingRegions, box_regression_examples, softmax_examples
+
+log = logging.getLogger("sppdet")
+
+# These say how a run is carried out, not what comes of it; a resumed run may change them.
+HOW = ("workers", "cache_gb", "output")
+HELD_OUT = 5  # without a val split, every fifth image is held out
+
+
+def train(config: TrainConfig) -> Detector:
+    """Train the detector that `config` describes into `config.output`, going on where an earlier run stopped.
+
+    Raises ConfigError where the folder holds a run of another configuration.
+    """
+    torch.manual_seed(config.seed)
+    folder = Path(config.output)
+    _claim(folder, config)
+    if (folder / DETECTOR_FILE).is_file():
+        log.info("%s is trained already", folder)
+        return Detector.load(folder, config.device, config.precision)
+    dataset = read_dataset(config.data)
+    dataset, fitted, held_out = _join_held_out(dataset, config)
+    log.info(
+        "%d images, %d classes; %d held out to choose thresholds", len(dataset), len(dataset.classes), len(held_out)
+    )
+    proposals = propose(dataset.images, config.proposals, config.workers)
+    regions = [TrainingRegions.of(image, boxes) for image, boxes in zip(dataset.images, proposals, strict=True)]
+    backbone = build_backbone(config.backbone.name, config.backbone.weights).to(config.device)
+    cache = FeatureCache(build_features(config, backbone, config.precision), regions, config.cache_gb)
+    cache.fill()
+
+    def fit(name: str, images: list[int]) -> Detector:
+        head, regressor = _fit_heads(folder / f"heads-{name}.safetensors", cache, images, len(dataset.classes), config)
+        return Detector(
+            _detector_config(config), dataset.classes, backbone, head, regressor, precision=config.precision
+        )
+
+    training_part = [i for i in fitted if i not in set(held_out)]
+    detector = fit("train", training_part)
+    result = _evaluate_held_out(detector, dataset, cache, held_out)
+    write_json(folder / "val.json", {"images": len(held_out), **result.as_dict()})
+    log.info("held-out images: map_voc07 %.4f", result.map_voc07)
+    thresholds = choose_thresholds(result)
+    if len(training_part) < len(fitted):
+        detector = fit("all", fitted)
+    detector.thresholds = thresholds
+    detector.save(folder / DETECTOR_FILE)
+    log.info("detector in %s", folder / DETECTOR_FILE)
+    return detector
+
+
+def detect_all(detector: Detector, images: tuple[Annotations, ...], proposals: list[Tensor]) -> list[Detections]:
+    """Detections in each image file, with a progress bar."""
+    pairs = zip(images, proposals, strict=True)
+    bar = tqdm(pairs, desc="detect", unit="image", total=len(images))
+    return [detector.detect(read_image(image.path), boxes) for image, boxes in bar]
+
+
+def choose_thresholds(result: VOCResult) -> Tensor:
+    """For each class the score float32 (K,) with the best F1 on these curves; the median of the others where a class
+    has no object or was never found."""
+    chosen = torch.full((len(result.curves),), torch.nan)
+    for k, curve in enumerate(result.curves.values()):
+        if curve.positives and len(curve.scores):
+            total = curve.precision + curve.recall
+            f1 = 2 * curve.precision * curve.recall / np.maximum(total, 1e-12)
+            if f1.max() > 0:
+                chosen[k] = float(curve.scores[int(f1.argmax())])
+    found = chosen[~chosen.isnan()]
+    return chosen.nan_to_num(float(found.median()) if len(found) else 0.0)
+
+
+def _claim(folder: Path, config: TrainConfig) -> None:
+    """Write the configuration into a new run's folder, or check that it is the one the folder was begun with."""
+    file = folder / "config.json"
+    wanted = json_ready(asdict(config))
+    if not file.is_file():
+        if (folder / DETECTOR_FILE).exists():
+            raise ConfigError("holds a detector without its configuration", file=folder, field="output")
+        write_json(file, wanted)
+        return
+    begun = read_json(file)
+    different = [
+        f"{key}={begun.get(key)!r}, now {wanted[key]!r}"
+        for key in wanted
+        if key not in HOW and begun.get(key) != wanted[key]
+    ]
+    if different:
+        raise ConfigError(
+            "holds a run of another configuration; choose another folder or remove it",
+            file=folder,
+            field="output",
+            expected="; ".join(different),
+        )
+
+
+def _join_held_out(dataset: Dataset, config: TrainConfig) -> tuple[Dataset, list[int], list[int]]:
+    """The images of the training split and of val in one data set, and the positions of each."""
+    fitted = list(range(len(dataset)))
+    val = _read_val(dataset, config)
+    if val is None:
+        if len(fitted) < 2:
+            raise DataError("too few images", field="data.split", expected="at least 2", got=len(fitted))
+        return dataset, fitted, fitted[HELD_OUT - 1 :: HELD_OUT] or fitted[-1:]
+    known = {image.path: i for i, image in enumerate(dataset.images)}
+    limited = config.data.images is not None
+    extra = [image for image in val.images if image.path not in known and not limited]
+    joined = replace(dataset, images=(*dataset.images, *extra))
+    position = {image.path: i for i, image in enumerate(joined.images)}
+    held_out = [position[image.path] for image in val.images if image.path in position]
+    if not held_out or set(fitted) <= set(held_out):
+        return dataset, fitted, fitted[HELD_OUT - 1 :: HELD_OUT] or fitted[-1:]
+    return joined, fitted, held_out
+
+
+def _read_val(dataset: Dataset, config: TrainConfig) -> Dataset | None:
+    """The images thresholds are chosen on, or None where the data have no such split."""
+    data = config.data
+    chosen = (
+        replace(data, annotations=config.val, images=None)
+        if data.annotations
+        else replace(data, split=config.val, images=None)
+    )
+    if not config.val or (data.annotations and not Path(config.val).is_file()):
+        return None
+    try:
+        return read_dataset(chosen, dataset.classes)
+    except DataError:
+        if data.annotations or config.val != TrainConfig.val:
+            raise
+        return None  # the default val split, which a data set of one's own need not have
+
+
+def _fit_heads(
+    file: Path, cache: FeatureCache, images: list[int], classes: int, config: TrainConfig
+) -> tuple[LinearHead, BoxRegressor | None]:
+    """Both heads from the images at these positions, read from `file` where they were fitted before."""
+    if file.is_file():
+        tensors, header = load_tensors(file)
+        head = LinearHead(header["kind"], tensors["weight"], tensors["bias"])
+        regressor = BoxRegressor(tensors["box_weight"], tensors["box_bias"]) if "box_weight" in tensors else None
+        return head, regressor
+    log.info("fitting heads on %d images", len(images))
+    if config.head == "svm":
+        head = fit_svm_head(cache, images, classes, config.svm, config.seed)
+    else:
+        head = _fit_softmax_head(cache, images, classes, config)
+    tensors = {"weight": head.weight, "bias": head.bias}
+    regressor = _fit_box_regressor(cache, images, classes, config) if config.box_regression.enabled else None
+    if regressor:
+        tensors |= {"box_weight": regressor.weight, "box_bias": regressor.bias}
+    save_tensors(file, tensors, {"kind": head.kind})
+    return head, regressor
+
+
+def _fit_softmax_head(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> LinearHead:
+    rows, labels = [], []
+    for i in tqdm(images, desc="softmax examples", unit="image"):
+        rng = np.random.default_rng([config.seed, i])
+        indices, label = softmax_examples(cache.regions[i], config.softmax, rng)
+        rows.append(cache.features(i, indices).half().cpu())
+        labels.append(label)
+    features = torch.cat(rows)
+    return fit_softmax(features, torch.cat(labels), classes, config.softmax.weight_decay, config.softmax.iterations)
+
+
+def _fit_box_regressor(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> BoxRegressor:
+    """Memory: at most per_class examples of every class, in half precision."""
+    settings = config.box_regression
+    labels = torch.cat([cache.regions[i].annotations.labels for i in images])
+    objects = torch.bincount(labels, minlength=classes + 1)[1:].tolist()
+    per_object = [min(settings.per_object, max(1, settings.per_class // max(1, n))) for n in objects]
+    rows: list[list[Tensor]] = [[] for _ in range(classes)]
+    targets: list[list[Tensor]] = [[] for _ in range(classes)]
+    for i in tqdm(images, desc="box regression examples", unit="image"):
+        rng = np.random.default_rng([config.seed, i])
+        indices, label, offsets = box_regression_examples(cache.regions[i], per_object, settings, rng)
+        features = cache.features(i, indices).half().cpu()
+        for k in label.unique().tolist():
+            rows[k - 1].append(features[label == k])
+            targets[k - 1].append(offsets[label == k])
+    nothing = torch.zeros(0, cache.dimension, dtype=torch.float16)
+    features_of = [torch.cat([nothing, *parts])[: settings.per_class] for parts in rows]
+    targets_of = [torch.cat([torch.zeros(0, 4), *parts])[: settings.per_class] for parts in targets]
+    norms = [mean_norm(features) for features in features_of if len(features)]
+    scale = config.svm.feature_norm / (sum(norms) / len(norms)) if norms else 1.0
+    return fit_box_regression(features_of, targets_of, cache.dimension, settings.ridge, scale)
+
+
+def _evaluate_held_out(detector: Detector, dataset: Dataset, cache: FeatureCache, held_out: list[int]) -> VOCResult:
+    found = []
+    for i in tqdm(held_out, desc="held-out images", unit="image"):
+        regions = cache.regions[i]
+        proposals = torch.arange(regions.objects, len(regions.boxes))
+        size = read_image(regions.annotations.path).shape[1:]
+        features = cache.features(i, proposals)
+        found.append(detector.detect_features(features, regions.boxes[proposals], (size[0], size[1])))
+    return evaluate_voc(found, dataset.subset(held_out).images, dataset.classes)
+
+
+def _detector_config(config: TrainConfig) -> DetectorConfig:
+    return DetectorConfig(**{f.name: getattr(config, f.name) for f in fields(DetectorConfig)})
