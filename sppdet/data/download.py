@@ -1,0 +1,162 @@
+"""PASCAL VOC from its home page or from archives on disk: resumed, checked and unpacked."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import shutil
+import tarfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from tqdm import tqdm
+
+from sppdet.errors import DataError
+
+BLOCK = 1 << 20
+TIMEOUT = 60  # seconds without a byte
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A tar file that unpacks into VOCdevkit. url: relative to the base address, or whole."""
+
+    name: str
+    url: str
+    md5: str
+
+
+VOC_URL = "http://host.robots.ox.ac.uk/pascal/VOC/"
+VOC_ARCHIVES: Mapping[str, tuple[Archive, ...]] = {
+    "2007": (
+        Archive(
+            "VOCtrainval_06-Nov-2007.tar", "voc2007/VOCtrainval_06-Nov-2007.tar", "c52e279531787c972589f7e41ab4ae64"
+        ),
+        Archive("VOCtest_06-Nov-2007.tar", "voc2007/VOCtest_06-Nov-2007.tar", "b6e924de25625d8de591ea690078ad9f"),
+    ),
+    "2012": (
+        Archive(
+            "VOCtrainval_11-May-2012.tar", "voc2012/VOCtrainval_11-May-2012.tar", "6cd6e144f989b92b3379bac3b3de84fd"
+        ),
+    ),
+}
+
+
+def download_voc(
+    folder: str | PathLike[str],
+    years: Sequence[str] = ("2007",),
+    archives: str | PathLike[str] | None = None,
+    base_url: str = VOC_URL,
+    table: Mapping[str, Sequence[Archive]] = VOC_ARCHIVES,
+) -> Path:
+    """Put VOC's images and annotations of these years into folder/VOCdevkit, and return that path.
+
+    archives: a folder that holds the archives already; nothing is downloaded then. Checksums are compared either way.
+    A download that breaks off is resumed by the next call, and an archive once unpacked is not asked for again
+    (folder/VOCdevkit/.<archive>.done says so). Archives found in `folder` itself are used too. What was downloaded
+    is deleted once it is unpacked; archives that were there before are left alone.
+    Raises DataError for an unknown year, a wrong checksum, a refused or broken connection or a damaged archive.
+    """
+    folder = Path(folder)
+    for year in years:
+        if year not in table:
+            raise DataError("no such year", field="years", expected=f"one of {', '.join(table)}", got=year)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot be made: {error.strerror}", file=folder) from error
+    for archive in (archive for year in years for archive in table[year]):
+        done = folder / "VOCdevkit" / f".{archive.name}.done"
+        if done.is_file():
+            continue
+        path = Path(archives or folder) / archive.name
+        if archives is None and not path.is_file():
+            part = path.with_name(f"{path.name}.part")
+            _download(urllib.parse.urljoin(base_url, archive.url), part, archive.md5)
+            _unpack(part, folder)
+            part.unlink()
+        else:
+            _check(path, archive.md5)
+            _unpack(path, folder)
+        done.touch()
+    return folder / "VOCdevkit"
+
+
+def _download(url: str, part: Path, md5: str) -> None:
+    """Fetch into `part`, going on where an earlier call broke off."""
+    try:
+        _fetch(url, part)
+    except urllib.error.HTTPError as error:
+        raise DataError(f"refused by the server: {error.code} {error.reason}", file=url) from error
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        raise DataError(f"cannot be downloaded: {reason}; call again to resume", file=url) from error
+    try:
+        _check(part, md5)
+    except DataError:
+        part.unlink()  # resuming from wrong bytes could never come right
+        raise
+
+
+def _fetch(url: str, part: Path) -> None:
+    start = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # nothing is left to send: the checksum tells whether what we have is the file
+            error.close()
+            return
+        raise
+    with response:
+        if response.status != 206:  # the server ignored the range and sends the whole file
+            start = 0
+        length = response.headers.get("Content-Length")
+        total = None if length is None else start + int(length)
+        bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem)
+        with bar, part.open("ab" if start else "wb") as file:
+            while block := response.read(BLOCK):
+                file.write(block)
+                bar.update(len(block))
+    if total is not None and part.stat().st_size < total:
+        raise ConnectionError(f"the connection broke off at {part.stat().st_size} of {total} bytes")
+
+
+def _check(path: Path, md5: str) -> None:
+    if not path.is_file():
+        raise DataError("archive not found", file=path)
+    with path.open("rb") as file:
+        got = hashlib.file_digest(file, "md5").hexdigest()
+    if got != md5:
+        raise DataError("wrong checksum", file=path, expected=f"md5 {md5}", got=got)
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    """Unpack beside the destination, then move: an interruption leaves no half-written file under its final name."""
+    temporary = folder / f".{path.name}.unpacking"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        with tarfile.open(path) as tar:
+            tar.extractall(temporary, filter="data")
+        if not (temporary / "VOCdevkit").is_dir():
+            raise DataError("holds no VOCdevkit folder", file=path)
+        _merge(temporary / "VOCdevkit", folder / "VOCdevkit")
+    except (tarfile.TarError, OSError) as error:
+        raise DataError(f"cannot be unpacked: {error}", file=path) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _merge(source: Path, target: Path) -> None:
+    """Move a tree onto another, file by file only where both exist."""
+    if source.is_dir() and target.is_dir():
+        for child in source.iterdir():
+            _merge(child, target / child.name)
+    else:
+        os.replace(source, target)

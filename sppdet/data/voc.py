@@ -1,0 +1,202 @@
+"""Data sets in PASCAL VOC layout: JPEGImages, Annotations and ImageSets/Main in one folder."""
+
+from __future__ import annotations
+
+import os
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import torch
+
+from sppdet.data.objects import keep_valid_boxes
+from sppdet.errors import DataError
+from sppdet.structures import Annotations, Dataset
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+PARTS = ("JPEGImages", "Annotations", "ImageSets/Main")
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+@dataclass(frozen=True)
+class _Object:
+    name: str
+    box: tuple[float, float, float, float]
+    difficult: bool
+
+
+@dataclass(frozen=True)
+class _File:
+    """What one XML says. size: (width, height), None where it does not say."""
+
+    path: Path
+    size: tuple[int, int] | None
+    objects: tuple[_Object, ...]
+
+
+def read_voc(
+    root: str | PathLike[str], split: str, classes: Sequence[str] | None = None, year: str | None = None
+) -> Dataset:
+    """The images listed in ImageSets/Main/<split>.txt, in that order, with their objects.
+
+    root: the year's folder, VOCdevkit or its parent; `year` chooses where it holds several.
+    classes: names of labels 1..K. Where not given they are the sorted names of all objects of the trainval list
+    (of every annotation where there is none), so that all splits agree.
+
+    A box (xmin, ymin, xmax, ymax), 1-based with both corners inside, becomes (xmin - 1, ymin - 1, xmax, ymax), cut to
+    the image. Unusable boxes are skipped and logged (see `keep_valid_boxes`). A missing `difficult` means 0.
+    Raises DataError naming the file and the field for whatever is missing, malformed or of an unknown class.
+    """
+    folder = _find_folder(Path(root), year)
+    names = _read_list(folder, split)
+    files = {name: _read_xml(folder, name, f"ImageSets/Main/{split}.txt") for name in names}
+    if classes is None:
+        classes = _find_classes(folder, files)
+    labels = {name: label for label, name in enumerate(classes, start=1)}
+    images = tuple(_annotate(folder, name, file, labels) for name, file in files.items())
+    return Dataset(f"{_name(folder)} {split}", tuple(classes), images)
+
+
+def _find_folder(root: Path, year: str | None) -> Path:
+    if not root.is_dir():
+        raise DataError("folder not found", file=root)
+    candidates = [root] if _has_voc_part(root) else []
+    candidates = candidates or sorted(
+        p for pattern in ("*", "VOCdevkit/*") for p in root.glob(pattern) if _has_voc_part(p)
+    )
+    if not candidates:
+        raise DataError("is not in VOC layout", file=root, expected=f"folders {', '.join(PARTS)}")
+    found = ", ".join(str(path) for path in candidates)
+    if year is not None:
+        candidates = [path for path in candidates if _name(path) in (str(year), f"VOC{year}")]
+        if not candidates:
+            raise DataError("no such year", file=root, field="year", expected=f"one of {found}", got=year)
+    if len(candidates) > 1:
+        raise DataError("holds several data sets: give the year, or one of the folders", file=root, got=found)
+    for part in PARTS:
+        if not (candidates[0] / part).is_dir():
+            raise DataError("folder not found", file=candidates[0] / part)
+    return candidates[0]
+
+
+def _name(folder: Path) -> str:
+    return Path(os.path.abspath(folder)).name  # "." has a name of its own; a link keeps its own
+
+
+def _has_voc_part(folder: Path) -> bool:
+    return any((folder / part).is_dir() for part in PARTS)
+
+
+def _read_list(folder: Path, split: str) -> list[str]:
+    """First column of an image list; VOC's lists of one class have a second, -1, 0 or 1."""
+    lists = folder / "ImageSets" / "Main"
+    path = lists / f"{split}.txt"
+    if not path.is_file():
+        splits = ", ".join(sorted(p.stem for p in lists.glob("*.txt"))) or "none"
+        raise DataError("no such split", file=path, field="split", expected=f"one of {splits}", got=split)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot be read: {error}", file=path) from error
+    rows = [(number, line.split()) for number, line in enumerate(lines, start=1) if line.strip()]
+    seen: set[str] = set()
+    for number, row in rows:
+        if len(row) > 2 or (len(row) == 2 and row[1] not in ("-1", "0", "1")):
+            raise DataError(
+                "not an image list", file=path, field=f"line {number}", expected="a name", got=" ".join(row)
+            )
+        if row[0] in seen:
+            raise DataError("image listed twice", file=path, field=f"line {number}", got=row[0])
+        seen.add(row[0])
+    if not rows:
+        raise DataError("lists no images", file=path)
+    return [row[0] for _, row in rows]
+
+
+def _find_classes(folder: Path, known: dict[str, _File]) -> tuple[str, ...]:
+    """Sorted class names of trainval, or of every annotation; `known` holds the files that are already read."""
+    if (folder / "ImageSets" / "Main" / "trainval.txt").is_file():
+        source, names = "ImageSets/Main/trainval.txt", _read_list(folder, "trainval")
+    else:
+        source, names = "Annotations", sorted(path.stem for path in (folder / "Annotations").glob("*.xml"))
+    files = (known[name] if name in known else _read_xml(folder, name, source) for name in names)
+    classes = sorted({thing.name for file in files for thing in file.objects})
+    if not classes:
+        raise DataError("no annotated object, so no classes", file=folder / source)
+    return tuple(classes)
+
+
+def _read_xml(folder: Path, name: str, listed_in: str) -> _File:
+    from defusedxml import DefusedXmlException
+    from defusedxml.ElementTree import parse
+
+    path = folder / "Annotations" / f"{name}.xml"
+    if not path.is_file():
+        raise DataError(f"annotation file not found, listed in {folder / listed_in}", file=path)
+    try:
+        root = parse(path).getroot()
+    except (ElementTree.ParseError, DefusedXmlException, OSError, ValueError) as error:
+        raise DataError(f"is not readable XML: {error}", file=path) from error
+    objects = tuple(_read_object(path, element, i) for i, element in enumerate(root.findall("object"), start=1))
+    return _File(path, _read_size(path, root), objects)
+
+
+def _read_size(path: Path, root: ElementTree.Element) -> tuple[int, int] | None:
+    size = root.find("size")
+    if size is None:
+        return None
+    width, height = (_read_number(path, size, key, f"size/{key}", default=0) for key in ("width", "height"))
+    return (int(width), int(height)) if 0 < width < float("inf") and 0 < height < float("inf") else None
+
+
+def _read_object(path: Path, element: ElementTree.Element, index: int) -> _Object:
+    field = f"object[{index}]"
+    name = (element.findtext("name") or "").strip()
+    if not name:
+        raise DataError("missing", file=path, field=f"{field}/name", expected="a class name")
+    corners = element.find("bndbox")
+    if corners is None:
+        raise DataError("missing", file=path, field=f"{field}/bndbox", expected=", ".join(CORNERS))
+    xmin, ymin, xmax, ymax = (_read_number(path, corners, key, f"{field}/bndbox/{key}") for key in CORNERS)
+    difficult = _read_number(path, element, "difficult", f"{field}/difficult", default=0) != 0
+    return _Object(name, (xmin - 1, ymin - 1, xmax, ymax), difficult)
+
+
+def _read_number(path: Path, element: ElementTree.Element, key: str, field: str, default: float | None = None) -> float:
+    text = element.findtext(key)
+    if text is None and default is not None:
+        return default
+    try:
+        return float(text or "")
+    except ValueError:
+        message = "missing" if not text else "not a number"
+        raise DataError(message, file=path, field=field, expected="a number", got=text) from None
+
+
+def _annotate(folder: Path, name: str, file: _File, labels: dict[str, int]) -> Annotations:
+    # A box whose corners are one and the same pixel is a slip of the annotator's mouse: a side must exceed one pixel.
+    boxes, kept = keep_valid_boxes([thing.box for thing in file.objects], file.size, 1, file=file.path, image=name)
+    for index, thing in enumerate(file.objects, start=1):
+        if thing.name not in labels:
+            expected = f"one of {', '.join(labels)}"
+            raise DataError(
+                "unknown class", file=file.path, field=f"object[{index}]/name", expected=expected, got=thing.name
+            )
+    objects = [file.objects[i] for i in kept]
+    return Annotations(
+        id=name,
+        path=_find_image(folder, name),
+        boxes=boxes,
+        labels=torch.tensor([labels[thing.name] for thing in objects], dtype=torch.int64),
+        difficult=torch.tensor([thing.difficult for thing in objects], dtype=torch.bool),
+    )
+
+
+def _find_image(folder: Path, name: str) -> Path:
+    paths = [folder / "JPEGImages" / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES]
+    for path in paths:
+        if path.is_file():
+            return path
+    raise DataError(f"image file not found (nor {', '.join(IMAGE_SUFFIXES[1:])})", file=paths[0])

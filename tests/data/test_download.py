@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import socket
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from sppdet.data.download import VOC_ARCHIVES, Archive, download_voc
+from sppdet.errors import DataError
+
+
+def make_tar(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+TRAINVAL = make_tar(
+    {"VOCdevkit/VOC2007/JPEGImages/1.jpg": b"one" * 9999, "VOCdevkit/VOC2007/Annotations/1.xml": b"<a/>"}
+)
+TEST = make_tar({"VOCdevkit/VOC2007/JPEGImages/2.jpg": b"two", "VOCdevkit/VOC2007/ImageSets/Main/test.txt": b"2\n"})
+CONTENT = {"trainval.tar": TRAINVAL, "test.tar": TEST}
+
+
+def table(content: dict[str, bytes]) -> dict[str, list[Archive]]:
+    return {"2007": [Archive(name, f"voc2007/{name}", hashlib.md5(data).hexdigest()) for name, data in content.items()]}
+
+
+class Server(ThreadingHTTPServer):
+    """Serves CONTENT under /voc2007/, and notes the Range of each request."""
+
+    ranges: list[str | None]
+    knows_ranges = True
+    breaks_off_at: int | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self):
+        data = CONTENT.get(self.path.removeprefix("/voc2007/"))
+        wanted = self.headers["Range"]
+        self.server.ranges.append(wanted)
+        if data is None:
+            return self.send_error(404)
+        if wanted and self.server.knows_ranges:
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(data):
+                return self.send_error(416)
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+            data = data[start:]
+        else:
+            self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        return self.wfile.write(data[: self.server.breaks_off_at])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    server = Server(("127.0.0.1", 0), Handler)
+    server.ranges = []
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def check(folder: Path) -> None:
+    voc = folder / "VOCdevkit" / "VOC2007"
+    files = {str(path.relative_to(voc)): path.read_bytes() for path in voc.rglob("*") if path.is_file()}
+    assert files == {
+        "JPEGImages/1.jpg": b"one" * 9999,
+        "JPEGImages/2.jpg": b"two",
+        "Annotations/1.xml": b"<a/>",
+        "ImageSets/Main/test.txt": b"2\n",
+    }
+
+
+def test_downloads_checks_unpacks_and_leaves_no_archive(server, tmp_path, capsys):
+    assert download_voc(tmp_path / "data", base_url=server.url, table=table(CONTENT)) == tmp_path / "data" / "VOCdevkit"
+    check(tmp_path / "data")
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["VOCdevkit"]
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "trainval.tar" in printed.err
+
+
+def test_second_call_asks_for_nothing(server, tmp_path):
+    for _ in range(2):
+        download_voc(tmp_path, base_url=server.url, table=table(CONTENT))
+    assert server.ranges == [None, None]
+
+
+def test_resumes_a_download_that_broke_off(server, tmp_path):
+    server.breaks_off_at = 5000
+    with pytest.raises(DataError, match=r"broke off at 5000 of \d+ bytes; call again to resume"):
+        download_voc(tmp_path, base_url=server.url, table=table(CONTENT))
+    assert (tmp_path / "trainval.tar.part").read_bytes() == TRAINVAL[:5000]
+    server.breaks_off_at = None
+    download_voc(tmp_path, base_url=server.url, table=table(CONTENT))
+    assert server.ranges == [None, "bytes=5000-", None]
+    check(tmp_path)
+
+
+def test_starts_anew_where_the_server_ignores_ranges(server, tmp_path):
+    server.knows_ranges = False
+    (tmp_path / "trainval.tar.part").write_bytes(b"x" * 7)
+    download_voc(tmp_path, base_url=server.url, table=table(CONTENT))
+    assert server.ranges[0] == "bytes=7-"
+    check(tmp_path)
+
+
+def test_whole_part_is_not_fetched_again(server, tmp_path):
+    (tmp_path / "trainval.tar.part").write_bytes(TRAINVAL)
+    download_voc(tmp_path, base_url=server.url, table=table(CONTENT))
+    check(tmp_path)
+
+
+def test_wrong_checksum_names_both_and_the_next_call_starts_anew(server, tmp_path):
+    (tmp_path / "trainval.tar.part").write_bytes(b"x" * 10)
+    right = hashlib.md5(TRAINVAL).hexdigest()
+    wrong = hashlib.md5(b"x" * 10 + TRAINVAL[10:]).hexdigest()
+    with pytest.raises(DataError, match=rf"trainval\.tar\.part: wrong checksum \(expected md5 {right}, got {wrong}\)"):
+        download_voc(tmp_path, base_url=server.url, table=table(CONTENT))
+    assert not (tmp_path / "VOCdevkit").exists()
+    download_voc(tmp_path, base_url=server.url, table=table(CONTENT))
+    check(tmp_path)
+
+
+def test_http_error_and_no_network(server, tmp_path):
+    absent = {"2007": [Archive("a.tar", "nowhere/a.tar", "0")]}
+    with pytest.raises(DataError, match=r"nowhere/a\.tar: refused by the server: 404"):
+        download_voc(tmp_path, base_url=server.url, table=absent)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/"
+        with pytest.raises(DataError, match=rf"{url}.*cannot be downloaded: .*refused"):
+            download_voc(tmp_path, base_url=url, table=absent)
+
+
+@pytest.mark.parametrize("in_destination", [True, False])
+def test_archives_on_disk_are_used_checked_and_left_alone(tmp_path, in_destination):
+    folder = tmp_path / "data"
+    archives = folder if in_destination else tmp_path / "archives"
+    archives.mkdir()
+    for name, data in CONTENT.items():
+        (archives / name).write_bytes(data)
+    arguments = {} if in_destination else {"archives": archives}
+    download_voc(folder, base_url="http://127.0.0.1:9/", table=table(CONTENT), **arguments)
+    check(folder)
+    assert all((archives / name).read_bytes() == data for name, data in CONTENT.items())
+
+
+def test_bad_archives_on_disk(tmp_path):
+    with pytest.raises(DataError, match=r"trainval\.tar: archive not found"):
+        download_voc(tmp_path / "data", archives=tmp_path, table=table(CONTENT))
+    (tmp_path / "trainval.tar").write_bytes(b"other")
+    with pytest.raises(DataError, match=r"trainval\.tar: wrong checksum"):
+        download_voc(tmp_path / "data", archives=tmp_path, table=table(CONTENT))
+    assert (tmp_path / "trainval.tar").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"not a tar", "cannot be unpacked"),
+        (TRAINVAL[:9000], "cannot be unpacked"),
+        (make_tar({"other/file": b"x"}), "holds no VOCdevkit"),
+        (make_tar({"VOCdevkit/../../escaped": b"x"}), "cannot be unpacked"),
+    ],
+)
+def test_damaged_or_hostile_archives_leave_nothing(tmp_path, data, words):
+    archives = tmp_path / "archives"
+    archives.mkdir()
+    (archives / "a.tar").write_bytes(data)
+    with pytest.raises(DataError, match=rf"a\.tar: {words}"):
+        download_voc(tmp_path / "data", archives=archives, table=table({"a.tar": data}))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.tar", "archives", "data"]
+
+
+def test_interrupted_unpacking_is_done_again(server, tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sppdet.data.download.os.replace", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            download_voc(tmp_path, base_url=server.url, table=table(CONTENT))
+    assert not (tmp_path / "VOCdevkit").exists()
+    download_voc(tmp_path, base_url=server.url, table=table(CONTENT))
+    check(tmp_path)
+
+
+def test_unknown_year(tmp_path):
+    with pytest.raises(DataError, match=r"years: no such year \(expected one of 2007, 2012, got 2011\)"):
+        download_voc(tmp_path, years=["2011"])
+
+
+def test_table_is_complete():
+    archives = [archive for year in VOC_ARCHIVES.values() for archive in year]
+    assert [archive.md5[:8] for archive in archives] == ["c52e2795", "b6e924de", "6cd6e144"]
+    assert all(len(archive.md5) == 32 and archive.url.endswith(f"/{archive.name}") for archive in archives)
