@@ -161,7 +161,7 @@ class EncodedImage:
 
 
 def select(boxes: Tensor, scores: Tensor, config: SelectionConfig, kind: str = "svm") -> Detections:
-    """Detections among boxes (N, K, 4) with scores (N, K): above the lowest score, after NMS, the best of each class."""
+    """Detections of boxes (N, K, 4) and scores (N, K): above the lowest score, after NMS, the best of each class."""
     lowest = config.score if config.score is not None else (SVM_SCORE if kind == "svm" else SOFTMAX_SCORE)
     region, label = (scores > lowest).nonzero(as_tuple=True)
     boxes, scores = boxes[region, label], scores[region, label]

@@ -89,7 +89,7 @@ def resize_shorter_side(image: Tensor, side: int) -> Tensor:
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 (B, 3, H, W) to float32 (x / 255 - mean) / std, channels-last; mean and std are (3,) on the images' device."""
+    """uint8 (B, 3, H, W) to float32 (x / 255 - mean) / std, channels-last; mean, std: (3,), on the same device."""
     scale = 1 / (255 * std)
     shift = -mean / std
     out = images.to(torch.float32, memory_format=torch.channels_last)
