@@ -1,0 +1,146 @@
+"""The proposals of many images: searched in parallel, cached by content; or read from another program's file.
+
+The cache is keyed by the bytes of the image file and every parameter that shapes the boxes. `limit` is not one of them:
+all boxes are stored, and the first `limit` handed out, so another limit needs no new search.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+
+import cv2
+import torch
+from torch import Tensor
+
+from sppdet.config import ProposalConfig
+from sppdet.errors import ConfigError, ImageError, SppdetError, WeightsError
+from sppdet.images import read_image
+from sppdet.proposals.external import read_proposals
+from sppdet.proposals.selective_search import ALGORITHM, check_search, selective_search
+from sppdet.storage import cache_folder, content_key, load_tensors, save_tensors
+from sppdet.structures import Annotations
+
+
+def propose(images: Sequence[Annotations], config: ProposalConfig, workers: int = 2) -> list[Tensor]:
+    """Boxes float32 (N, 4) of each image, best first, at most config.limit, in pixels of the original image.
+
+    They come from `config.file` where it is set, else from the cache; what is missing there is searched by `workers`
+    spawned processes (0: by this one) and stored at once, so that an interrupted run goes on where it stopped. The
+    boxes do not depend on the workers. As with every spawned process, a script that calls this with workers needs
+    `if __name__ == "__main__":`. Raises ImageError, DataError or ConfigError.
+    """
+    check_search(config.mode, config.width, config.min_side, config.limit)
+    if workers < 0:
+        raise ConfigError("out of range", field="workers", expected="at least 0", got=workers)
+    if config.file:
+        return [boxes[: config.limit] for boxes in read_proposals(Path(config.file), [image.id for image in images])]
+    stores = [_store_of(image.path, config) for image in images]
+    found: dict[Path, Tensor] = {}
+    missing: dict[Path, Path] = {}
+    for store, image in zip(stores, images, strict=True):
+        try:
+            found[store] = _load(store, config.limit)
+        except (WeightsError, KeyError):  # not there, or damaged
+            missing.setdefault(store, image.path)
+    if missing:
+        _search_all(missing, config, workers)
+        found |= {store: _load(store, config.limit) for store in missing}
+    return [found[store] for store in stores]
+
+
+def propose_image(image: Tensor, config: ProposalConfig) -> Tensor:
+    """Boxes float32 (N, 4) of one image uint8 (3, H, W), without the cache: what `propose` gives for its file.
+
+    Raises ConfigError where the boxes are another program's, which are known by an image's id only.
+    """
+    if config.file:
+        message = "proposals of another program need the ids of the images; leave it unset to use selective search"
+        raise ConfigError(message, field="proposals.file", got=config.file)
+    return selective_search(image, config.mode, config.width, config.min_side, config.limit)
+
+
+def _store_of(path: Path, config: ProposalConfig) -> Path:
+    """The cache file of an image file's boxes."""
+    if not path.is_file():
+        raise ImageError("image file not found", file=path)
+    try:
+        key = content_key(path, ALGORITHM, config.mode, config.width, config.min_side)
+    except OSError as error:
+        raise ImageError(f"cannot be read: {error.strerror}", file=path) from error
+    return cache_folder() / "proposals" / key[:2] / f"{key}.safetensors"
+
+
+def _load(store: Path, limit: int) -> Tensor:
+    """The first `limit` stored boxes, copied so that the file does not stay mapped."""
+    return load_tensors(store)[0]["boxes"][:limit].clone()
+
+
+def _search_all(missing: Mapping[Path, Path], config: ProposalConfig, workers: int) -> None:
+    """Search the image files (store -> image) and store their boxes, with a progress bar on stderr."""
+    from tqdm import tqdm
+
+    with tqdm(total=len(missing), desc="proposals", unit="image") as progress:
+        if workers:
+            _search_in_pool(missing, config, min(workers, len(missing)), progress.update)
+            return
+        for store, path in missing.items():
+            _search_file(path, store, config)
+            progress.update()
+
+
+def _search_in_pool(
+    missing: Mapping[Path, Path], config: ProposalConfig, workers: int, done: Callable[[], object]
+) -> None:
+    """Search in processes, and call `done` after each image.
+
+    Only as many images are handed out as there are processes: an error or Ctrl-C then waits for the searches that run
+    and for no other, and their boxes are stored too.
+    """
+    running: set[Future[None]] = set()
+    try:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
+            left = iter(missing.items())
+            while True:
+                running |= {
+                    pool.submit(_search_file, path, store, config)
+                    for store, path in islice(left, workers - len(running))
+                }
+                if not running:
+                    return
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    future.result()
+                    done()
+    except BrokenProcessPool as error:
+        reasons = 'out of memory, or a script without `if __name__ == "__main__":`'
+        raise SppdetError(f"a process of selective search ended early ({reasons}); workers 0 does without") from error
+
+
+def _start_worker() -> None:
+    """One thread a process; Ctrl-C is the parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed tells its processes nothing; without this they would wait for work for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _search_file(path: Path, store: Path, config: ProposalConfig) -> None:
+    """Search one image file and store all its boxes."""
+    boxes = selective_search(read_image(path), config.mode, config.width, config.min_side, limit=None)
+    save_tensors(store, {"boxes": boxes})
