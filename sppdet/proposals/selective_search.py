@@ -4,7 +4,7 @@ The boxes are OpenCV's, the order is ours. OpenCV ranks with libc's rand(), so i
 run; and it multiplies by a region's depth from the leaves, which puts the smallest first. The set does not depend on
 rand(). Here a box's rank is sqrt(position by size, largest first) times a uniform random number drawn from a seed that
 is a function of the image and the parameters: large regions, the late merges of the hierarchy, tend to come first, as
-in the paper (section 3.4), and the random number spreads the sizes. On 25 images of VOC2007 val (69 objects) the recall
+in the paper (section 3.3), and the random number spreads the sizes. On 25 images of VOC2007 val (69 objects) the recall
 at IoU 0.5 of the first 2000, 1000 and 300 boxes is 0.938, 0.909 and 0.783 (mean of ten seeds); in OpenCV's order 0.937,
 0.865 and 0.725 (of three); in a uniformly random order 0.941, 0.913 and 0.765.
 """
