@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
 from sppdet.backbones.zoo import Backbone, build_backbone
 from sppdet.boxes import clip_boxes, decode_boxes, nms
@@ -18,7 +19,7 @@ from sppdet.config import DetectorConfig, Precision, SelectionConfig, config_fro
 from sppdet.errors import InputError, WeightsError
 from sppdet.features import Encoded, build_features
 from sppdet.heads.linear import BoxRegressor, LinearHead
-from sppdet.images import as_image
+from sppdet.images import as_image, read_image
 from sppdet.proposals.store import propose_image
 from sppdet.stopwatch import Stopwatch
 from sppdet.storage import load_tensors, save_tensors
@@ -78,6 +79,12 @@ class Detector:
             with clock("proposals"):
                 proposals = propose_image(pixels, self.config.proposals)
         return self.encode(pixels, clock).detect(proposals)
+
+    def detect_files(self, files: Sequence[Path], proposals: Sequence[Tensor]) -> list[Detections]:
+        """Everything found in each image file, given its proposals, with a progress bar."""
+        pairs = zip(files, proposals, strict=True)
+        bar = tqdm(pairs, desc="detect", unit="image", total=len(files))
+        return [self.detect(read_image(file), boxes) for file, boxes in bar]
 
     def encode(self, image: Tensor | np.ndarray | PILImage, clock: Stopwatch | None = None) -> EncodedImage:
         """Do once what is done once an image; then ask for `.features`, `.score` or `.detect` of any boxes."""

@@ -56,6 +56,11 @@ def propose(images: Sequence[Annotations], config: ProposalConfig, workers: int 
     return [found[store] for store in stores]
 
 
+def count_missing(images: Sequence[Annotations], config: ProposalConfig) -> int:
+    """How many of the images `propose` would have to search."""
+    return 0 if config.file else sum(not _store_of(image.path, config).is_file() for image in images)
+
+
 def propose_image(image: Tensor, config: ProposalConfig) -> Tensor:
     """Boxes float32 (N, 4) of one image uint8 (3, H, W), without the cache: what `propose` gives for its file.
 

@@ -25,7 +25,7 @@ from sppdet.heads.softmax import fit_softmax, mean_norm
 from sppdet.images import read_image
 from sppdet.proposals.store import propose
 from sppdet.storage import json_ready, load_tensors, read_json, save_tensors, write_json
-from sppdet.structures import Annotations, Dataset, Detections
+from sppdet.structures import Dataset
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.mining import fit_svm_head
 from sppdet.training.sampling import TrainingRegions, box_regression_examples, softmax_examples
@@ -77,13 +77,6 @@ def train(config: TrainConfig) -> Detector:
     detector.save(folder / DETECTOR_FILE)
     log.info("detector in %s", folder / DETECTOR_FILE)
     return detector
-
-
-def detect_all(detector: Detector, images: tuple[Annotations, ...], proposals: list[Tensor]) -> list[Detections]:
-    """Detections in each image file, with a progress bar."""
-    pairs = zip(images, proposals, strict=True)
-    bar = tqdm(pairs, desc="detect", unit="image", total=len(images))
-    return [detector.detect(read_image(image.path), boxes) for image, boxes in bar]
 
 
 def choose_thresholds(result: VOCResult) -> Tensor:

@@ -1,0 +1,170 @@
+"""What the commands do, as functions: from paths and configuration to results, as data and as files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from sppdet.comparison.compare import compare_detectors, write_comparison
+from sppdet.config import DataConfig, Device, Precision, ProposalConfig
+from sppdet.data.dataset import read_dataset
+from sppdet.detector import Detector
+from sppdet.drawing import draw_detections, write_picture
+from sppdet.errors import ConfigError, DataError
+from sppdet.evaluation.coco import evaluate_coco
+from sppdet.evaluation.plots import plot_precision_recall
+from sppdet.evaluation.recall import evaluate_proposals
+from sppdet.evaluation.results import read_results, write_coco_results, write_voc_results
+from sppdet.evaluation.voc import evaluate_voc
+from sppdet.images import IMAGE_SUFFIXES, read_image
+from sppdet.proposals.store import count_missing, propose
+from sppdet.storage import write_json
+from sppdet.structures import Detections
+
+
+def evaluate(
+    run: str | None,
+    detections: str | None,
+    data: DataConfig,
+    output: str | None = None,
+    device: Device = "cpu",
+    precision: Precision = "fp32",
+    workers: int = 2,
+) -> tuple[dict[str, Any], Path | None]:
+    """Evaluate a run, or the detections in a file or folder, on the images of `data`.
+
+    Returns the numbers (`map_voc07`, `map_voc10`, `coco`, `per_class`, `images`; fractions) and the folder they were
+    written to: evaluation.json, precision_recall.png and, for a run, detections.json (COCO) and comp4/ (VOC).
+    """
+    if (run is None) == (detections is None):
+        raise ConfigError("give a run or --detections, one of them", field="run")
+    detector = Detector.load(run, device, precision) if run else None
+    dataset = read_dataset(data, detector.classes if detector else None)
+    if detector:
+        proposals = propose(dataset.images, detector.config.proposals, workers)
+        found = detector.detect_files([image.path for image in dataset.images], proposals)
+    else:
+        assert detections is not None
+        found = read_results(detections, dataset)
+    result = evaluate_voc(found, dataset.images, dataset.classes)
+    numbers = result.as_dict() | {
+        "coco": evaluate_coco(found, dataset.images, dataset.classes),
+        "images": len(dataset),
+    }
+    folder = Path(output) if output else _run_folder(run) / data.split if run else None
+    if folder:
+        write_json(folder / "evaluation.json", numbers)
+        write_json(folder / "curves.json", result.as_dict(curves=True)["per_class"])
+        plot_precision_recall(result, folder / "precision_recall.png")
+        write_coco_results(folder / "detections.json", found, dataset)
+        write_voc_results(folder / "comp4", found, dataset, data.split)
+    return numbers, folder
+
+
+def detect_files(
+    run: str,
+    images: Sequence[str],
+    output: str,
+    threshold: float | None = None,
+    device: Device = "cpu",
+    precision: Precision = "fp32",
+) -> list[dict[str, Any]]:
+    """Detect objects in image files and folders of them.
+
+    Returns, and writes to detections.json in `output`, an entry an image: its file, its picture, and the detections
+    above the drawing threshold of their class (or above `threshold`) as class, score and box x1 y1 x2 y2.
+    """
+    detector = Detector.load(run, device, precision)
+    files = _image_files(images)
+    names = _picture_names(files)
+    entries = []
+    for file, name in zip(tqdm(files, desc="detect", unit="image"), names, strict=True):
+        image = read_image(file)
+        shown = above_threshold(detector.detect(image), detector.thresholds, threshold)
+        picture = Path(output) / name
+        write_picture(picture, draw_detections(image, shown, detector.classes))
+        entries.append({"image": str(file), "picture": str(picture), "detections": _as_rows(shown, detector.classes)})
+    write_json(Path(output) / "detections.json", entries)
+    return entries
+
+
+def compare(
+    runs: Sequence[str],
+    data: DataConfig,
+    regions: int = 2000,
+    growth: tuple[int, ...] = (100, 300, 1000, 2000),
+    output: str = "runs/compare",
+    device: Device = "cpu",
+    precision: Precision = "fp32",
+    workers: int = 2,
+) -> dict[str, Any]:
+    """Compare one run with its counterpart in the other mode, or two runs, and write what comes of it to `output`."""
+    detectors = {Path(run).resolve().name: Detector.load(run, device, precision) for run in runs}
+    if len(detectors) < len(runs):
+        raise ConfigError("two runs of one name", field="runs", expected="names of their own", got=", ".join(runs))
+    first = next(iter(detectors.values()))
+    for name, detector in detectors.items():
+        if detector.classes != first.classes:
+            raise ConfigError("has other classes than the first", file=name, field="classes", expected=first.classes)
+    dataset = read_dataset(data, first.classes)
+    result = compare_detectors(detectors, dataset, regions=regions, growth_regions=growth, workers=workers)
+    write_comparison(result, Path(output))
+    return result
+
+
+def measure_proposals(data: DataConfig, config: ProposalConfig, workers: int = 2) -> dict[str, Any]:
+    """Fill the cache of proposals for the images of `data` and measure them against the annotations.
+
+    `seconds_per_image` is wall time over the images that were searched now, None where all were cached.
+    """
+    dataset = read_dataset(data)
+    missing = count_missing(dataset.images, config)
+    start = time.perf_counter()
+    boxes = propose(dataset.images, config, workers)
+    seconds = (time.perf_counter() - start) / missing if missing else None
+    quality = evaluate_proposals(boxes, dataset.images, dataset.classes)
+    return {"images": len(dataset), "searched": missing, "seconds_per_image": seconds, **quality.as_dict()}
+
+
+def above_threshold(detections: Detections, thresholds: Tensor, threshold: float | None = None) -> Detections:
+    """The detections scoring above their class's threshold (K,), or above one for all."""
+    limits = thresholds[detections.labels - 1] if threshold is None else torch.full_like(detections.scores, threshold)
+    return detections[detections.scores > limits]
+
+
+def _as_rows(detections: Detections, classes: Sequence[str]) -> list[dict[str, Any]]:
+    columns = (detections.labels.tolist(), detections.scores.tolist(), detections.boxes.tolist())
+    return [{"class": classes[k - 1], "score": score, "box": box} for k, score, box in zip(*columns, strict=True)]
+
+
+def _image_files(paths: Sequence[str]) -> list[Path]:
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+            if not inside:
+                raise DataError("no images in the folder", file=path, expected=", ".join(sorted(IMAGE_SUFFIXES)))
+            files += inside
+        else:
+            files.append(path)
+    return files
+
+
+def _picture_names(files: Sequence[Path]) -> list[str]:
+    """stem.jpg for each file, numbered where two files share a stem."""
+    seen: dict[str, int] = {}
+    names = []
+    for file in files:
+        seen[file.stem] = seen.get(file.stem, 0) + 1
+        names.append(f"{file.stem}.jpg" if seen[file.stem] == 1 else f"{file.stem}-{seen[file.stem]}.jpg")
+    return names
+
+
+def _run_folder(run: str) -> Path:
+    return Path(run) if Path(run).is_dir() else Path(run).parent
