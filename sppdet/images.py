@@ -49,8 +49,8 @@ def as_image(image: Tensor | np.ndarray | PILImage) -> Tensor:
             "unknown image type", field="image", expected="tensor, array or PIL image", got=type(image).__name__
         )
     expected = "uint8 or float in [0, 1], tensor (3, H, W) or array (H, W, 3)"
-    tensor = image if isinstance(image, Tensor) else torch.from_numpy(np.ascontiguousarray(image))
     channel_axis = 0 if isinstance(image, Tensor) else 2
+    tensor = image if isinstance(image, Tensor) else _from_array(image, expected)
     if tensor.ndim != 3 or tensor.shape[channel_axis] != 3 or tensor.numel() == 0:
         raise InputError("wrong image shape", field="image", expected=expected, got=tuple(tensor.shape))
     if channel_axis == 2:
@@ -96,6 +96,13 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return out.mul_(scale[:, None, None]).add_(shift[:, None, None])
 
 
+def _from_array(array: np.ndarray, expected: str) -> Tensor:
+    if array.dtype.kind not in "uf":
+        raise InputError("wrong image type", field="image", expected=expected, got=array.dtype)
+    native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+    return torch.from_numpy(native if native.flags.writeable else native.copy())  # torch warns of read-only arrays
+
+
 def _from_pil(image: PILImage) -> Tensor:
     from PIL import ImageOps
 
@@ -104,5 +111,7 @@ def _from_pil(image: PILImage) -> Tensor:
         grey = np.asarray(image).astype(np.float32) / 257
         array = np.repeat(np.clip(grey, 0, 255).round().astype(np.uint8)[:, :, None], 3, axis=2)
     else:
+        if "transparency" in image.info:
+            image = image.convert("RGBA")  # Pillow warns of a transparent palette that becomes RGB in one step
         array = np.asarray(image.convert("RGB"))
     return torch.from_numpy(array.copy()).permute(2, 0, 1)
