@@ -58,7 +58,14 @@ def nms(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tens
     A box is suppressed when its IoU with a better kept one of its label is greater than `threshold`.
     Boxes without area are dropped (their IoU is not defined, and torchvision would keep them all).
     """
-    from torchvision.ops import batched_nms
+    import torchvision
 
-    solid = torch.nonzero(box_area(boxes) > 0).squeeze(1)
-    return solid[batched_nms(boxes[solid], scores[solid], labels[solid], threshold)]
+    # Not batched_nms, which shifts each label's boxes apart: negative coordinates overlap the next label's, and the
+    # IoU of distant ones loses precision.
+    solid = box_area(boxes) > 0
+    kept = torch.zeros_like(solid)
+    for label in labels[solid].unique():
+        rows = (solid & (labels == label)).nonzero().squeeze(1)
+        kept[rows[torchvision.ops.nms(boxes[rows], scores[rows], threshold)]] = True
+    indices = kept.nonzero().squeeze(1)
+    return indices[scores[indices].argsort(descending=True, stable=True)]
