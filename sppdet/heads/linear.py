@@ -54,7 +54,7 @@ class BoxRegressor:
     def offsets(self, features: Tensor) -> Tensor:
         """Offsets (N, K, 4), as `boxes.encode_boxes` defines them, of features float32 (N, D)."""
         _check_dimension(features, self.weight.shape[1])
-        return torch.addmm(self.bias, features, self.weight.T).view(len(features), -1, 4)
+        return torch.addmm(self.bias, features, self.weight.T).unflatten(1, (-1, 4))
 
     def to(self, device: torch.device | str) -> BoxRegressor:
         return BoxRegressor(self.weight.to(device), self.bias.to(device))
