@@ -51,7 +51,9 @@ def build_features(
     pyramid = SpatialPyramidPooling(tuple(config.pyramid.levels), config.pyramid.mode)
     if config.features == "spp":
         return SPPFeatures(backbone, pyramid, config.spp, precision)
-    return CropFeatures(backbone, pyramid, config.crop, precision)
+    if config.features == "crop":
+        return CropFeatures(backbone, pyramid, config.crop, precision)
+    raise ConfigError("unknown region features", field="features", expected="spp or crop", got=config.features)
 
 
 class SPPFeatures:
@@ -158,12 +160,13 @@ class EncodedCrops:
         pooled = boxes.new_empty(len(boxes), source.dimension, device=source.backbone.device)
         start = 0
         with torch.inference_mode():
-            for part in boxes.split(source.config.batch):
+            for part in boxes.split(source.config.batch) if len(boxes) else ():
                 with clock("prepare"):
                     crops = warp_crops(self.image, part, source.config, source.backbone)
                 with clock("conv"), _inference(source.backbone, source.precision):
-                    maps = source.backbone(crops).half().float()  # (B, C, h, w)
+                    maps = source.backbone(crops).half()  # (B, C, h, w)
                 with clock("pooling"):
+                    # Half precision even when not cached, so that cold and warm runs agree.
                     pooled[start : start + len(part)] = source.pyramid(maps)
                 start += len(part)
         return pooled
