@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sppdet.backbones.geometry import Geometry
+from sppdet.errors import ConfigError
 
 WindowRule = Literal["paper", "code", "round"]
 ScaleRule = Literal["paper", "code"]
@@ -32,9 +33,12 @@ def boxes_to_windows(
     and have at least one cell.
 
     paper: the cells whose centre lies strictly inside the box, floor(u) + 1 to ceil(u) - 1.
-    code: the authors' rounding, floor((u + 6.5) / 16 + 1/2) to ceil((u - 6.5) / 16 - 1/2), which keeps cells up to
-        about one pixel less than a quarter of a stride outside the box.
+    code: the authors' rounding, floor(u + 6.5 / 16 + 1/2) to ceil(u - 6.5 / 16 - 1/2): the cells whose centre lies
+        inside the box or less than 1.5 / 16 of a stride outside. At stride 16 it is their formula applied to the edges
+        of the box, where they have the middles of its border pixels, half a pixel further in. That makes no difference
+        to boxes of whole pixels at scale 1; at others a window may differ by a cell.
     round: Fast R-CNN's, round(u) to round(u), both included, halves away from zero.
+    Here u is the distance of a box's edge from the centre of cell 0, in strides. Raises ConfigError for another rule.
     """
     stride = geometry.stride
     ratio = boxes.new_tensor([*scale, *scale], dtype=torch.float64)
@@ -45,8 +49,10 @@ def boxes_to_windows(
     elif rule == "code":
         shrink = CODE_SHRINK / 16
         first, last = (start + shrink + 0.5).floor(), (end - shrink - 0.5).ceil()
-    else:
+    elif rule == "round":
         first, last = _round_half_away(start), _round_half_away(end)
+    else:
+        raise ConfigError("unknown window rule", field="spp.rule", expected="paper, code or round", got=rule)
     middle = ((first + last) / 2).trunc()
     empty = first > last
     first, last = torch.where(empty, middle, first), torch.where(empty, middle, last)
@@ -65,6 +71,8 @@ def choose_scales(boxes: Tensor, shorter_side: int, scales: tuple[int, ...], rul
     sides = torch.tensor(scales, dtype=torch.float64, device=boxes.device)
     size = (boxes[:, 2:] - boxes[:, :2]).double()
     area = size.prod(dim=1).clamp(min=1e-9)[:, None]  # (N, 1)
+    if rule not in ("paper", "code"):
+        raise ConfigError("unknown scale rule", field="spp.scale_rule", expected="paper or code", got=rule)
     if rule == "paper":
         distance = (area * (sides / shorter_side) ** 2 - PAPER_SIDE**2).abs()  # (N, S)
     else:
