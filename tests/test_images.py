@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+from sppdet.errors import ImageError, InputError
+from sppdet.images import (
+    as_image,
+    normalise,
+    read_image,
+    resize_array,
+    resize_shorter_side,
+    shorter_side_size,
+    to_array,
+)
+
+
+def picture(height: int = 20, width: int = 30) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    return torch.tensor(array).permute(2, 0, 1)
+
+
+# How to turn the upright picture so that a viewer that honours the tag turns it back (EXIF 2.3, tag 0x0112).
+STORED = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+    8: lambda a: np.rot90(a, -1),
+}
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_exif_orientation_is_honoured(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = np.ascontiguousarray(STORED[orientation](picture()))
+    Image.fromarray(stored).save(tmp_path / "turned.png", exif=exif)
+    assert torch.equal(read_image(tmp_path / "turned.png"), as_tensor(picture()))
+
+
+def test_16_bit_grey_is_scaled(tmp_path):
+    grey = np.array([[0, 257, 65535], [128, 129, 32896]], np.uint16)
+    Image.fromarray(grey).save(tmp_path / "deep.png")
+    image = read_image(tmp_path / "deep.png")
+    assert image[0].tolist() == [[0, 1, 255], [0, 1, 128]]
+    assert torch.equal(image, image[:1].expand(3, -1, -1))
+
+
+def test_16_bit_colour_is_scaled(tmp_path):
+    import cv2
+
+    colour = picture().astype(np.uint16) * 257
+    cv2.imwrite(str(tmp_path / "deep.png"), colour[:, :, ::-1])
+    assert torch.equal(read_image(tmp_path / "deep.png"), as_tensor(picture()))
+
+
+def test_grey_becomes_three_equal_channels(tmp_path):
+    Image.fromarray(picture()[:, :, 0]).save(tmp_path / "grey.png")
+    expected = torch.tensor(picture()[:, :, 0]).expand(3, -1, -1)
+    assert torch.equal(read_image(tmp_path / "grey.png"), expected)
+
+
+@pytest.mark.parametrize("transparency", [None, 1, bytes([0, 255, 128])])
+def test_palette_colours_are_looked_up(tmp_path, transparency):
+    indices = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
+    palette = [[10, 20, 30], [200, 0, 7], [5, 6, 250]]
+    image = Image.fromarray(indices, "L")
+    image.putpalette([channel for colour in palette for channel in colour])
+    options = {} if transparency is None else {"transparency": transparency}
+    image.save(tmp_path / "palette.png", **options)
+    assert torch.equal(read_image(tmp_path / "palette.png"), as_tensor(np.array(palette, np.uint8)[indices]))
+
+
+def test_cmyk_becomes_rgb(tmp_path):
+    cmyk = Image.new("CMYK", (8, 6), (0, 255, 255, 0))  # no cyan, full magenta and yellow: red
+    cmyk.save(tmp_path / "print.jpg", quality=100)
+    red = read_image(tmp_path / "print.jpg").float().mean(dim=(1, 2))
+    assert red[0] > 245
+    assert red[1:].max() < 10
+
+
+def test_bilevel_and_alpha(tmp_path):
+    Image.fromarray(picture()[:, :, 0] > 127).save(tmp_path / "bits.png")
+    assert torch.equal(
+        read_image(tmp_path / "bits.png")[1], torch.tensor(picture()[:, :, 0] > 127).to(torch.uint8) * 255
+    )
+    Image.fromarray(np.dstack([picture(), picture()[:, :, 0]])).save(tmp_path / "alpha.png")
+    assert torch.equal(read_image(tmp_path / "alpha.png"), as_tensor(picture()))
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 0.5, 0.9])
+def test_a_truncated_jpeg_names_its_file(tmp_path, keep):
+    file = tmp_path / "cut.jpg"
+    Image.fromarray(picture(200, 300)).save(file)
+    data = file.read_bytes()
+    file.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
+    with pytest.raises(ImageError, match=r"cut\.jpg") as caught:
+        read_image(file)
+    assert caught.value.file == file
+
+
+def test_a_missing_image_names_its_file(tmp_path):
+    with pytest.raises(ImageError, match=r"none\.jpg: image file not found"):
+        read_image(tmp_path / "none.jpg")
+    with pytest.raises(ImageError, match="not found"):
+        read_image(tmp_path)
+
+
+def test_every_form_of_an_image_is_the_same_image():
+    array = picture()
+    read_only = array.copy()
+    read_only.flags.writeable = False
+    forms = [
+        array,
+        read_only,
+        array[::-1][::-1],
+        np.asfortranarray(array),
+        array / 255,
+        (array / 255).astype(np.float32),
+        (array / 255).astype(">f4"),
+        as_tensor(array),
+        as_tensor(array).float() / 255,
+        as_tensor(array).double() / 255,
+        Image.fromarray(array),
+    ]
+    for form in forms:
+        image = as_image(form)
+        assert image.dtype == torch.uint8
+        assert torch.equal(image, as_tensor(array))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        as_tensor(picture()).int(),
+        as_tensor(picture()).float(),
+        as_tensor(picture()).float() / 255 - 0.1,
+        torch.full((3, 4, 4), torch.nan),
+        torch.zeros(4, 4, 3, dtype=torch.uint8),
+        torch.zeros(1, 3, 4, 4, dtype=torch.uint8),
+        torch.zeros(3, 0, 4, dtype=torch.uint8),
+        picture().astype(np.uint16),
+        picture() > 3,
+        picture().astype(object),
+        picture()[:, :, 0],
+        np.zeros((4, 4, 4), np.uint8),
+        "image.jpg",
+        [[1, 2], [3, 4]],
+        None,
+    ],
+    ids=lambda image: f"{type(image).__name__}-{getattr(image, 'dtype', '')}-{tuple(getattr(image, 'shape', ()))}",
+)
+def test_other_things_are_refused(image):
+    with pytest.raises(InputError, match="image"):
+        as_image(image)
+
+
+def test_arrays_and_back():
+    assert np.array_equal(to_array(as_tensor(picture())), picture())
+    assert to_array(as_tensor(picture())).flags.c_contiguous
+
+
+def test_normalise_is_its_formula():
+    images = torch.stack([as_tensor(picture()), as_tensor(picture()[::-1].copy())])
+    mean, std = torch.tensor([0.1, 0.5, 0.9]), torch.tensor([0.2, 1.0, 0.05])
+    out = normalise(images, mean, std)
+    expected = (images.double() / 255 - mean.double().view(3, 1, 1)) / std.double().view(3, 1, 1)
+    torch.testing.assert_close(out.double(), expected, rtol=1e-5, atol=1e-5)
+    assert out.dtype == torch.float32
+    assert out.is_contiguous(memory_format=torch.channels_last)
+
+
+@given(st.integers(1, 2000), st.integers(1, 2000), st.integers(1, 1200))
+def test_shorter_side_becomes_the_side(height, width, side):
+    new_height, new_width = shorter_side_size(height, width, side)
+    assert min(new_height, new_width) == side
+    assert (new_height < new_width) <= (height < width)
+    ratio = side / min(height, width)
+    assert abs(new_height - height * ratio) <= 0.5 + 1e-9
+    assert abs(new_width - width * ratio) <= 0.5 + 1e-9
+
+
+def test_resizing_keeps_a_constant_and_the_middle_of_a_ramp():
+    for side in (7, 20, 51):
+        grey = resize_shorter_side(torch.full((3, 20, 30), 93, dtype=torch.uint8), side)
+        assert grey.shape == (3, side, round(side * 1.5))
+        assert (grey == 93).all()
+    ramp = np.repeat(np.arange(0, 240, 8, dtype=np.uint8)[None, :, None], 10, axis=0).repeat(3, axis=2)  # 30 wide
+    halved = resize_array(ramp, 5, 15)
+    assert halved[0, :, 0].tolist() == list(range(4, 240, 16))  # the mean of each pair: area averaging
+    doubled = resize_array(ramp, 20, 60)
+    assert doubled[0, 1:-1, 0].tolist() == [2 + 4 * i for i in range(58)]  # bilinear, pixel centres aligned
