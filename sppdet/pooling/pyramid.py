@@ -90,7 +90,7 @@ class _PoolOnCPU(torch.autograd.Function):
         windows, image, argmax = ctx.saved_tensors
         batch, height, width, channels = ctx.shape
         exact = gradient if gradient.dtype in (torch.float32, torch.float64) else gradient.float()
-        bins = exact.reshape(len(windows), -1, channels).contiguous().numpy()
+        bins = exact.reshape(len(windows), int((ctx.levels**2).sum()), channels).contiguous().numpy()
         grad_maps = exact.new_zeros(ctx.shape)
         if ctx.mode == "average":
             windows = np.ascontiguousarray(windows.numpy())
