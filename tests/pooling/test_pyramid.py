@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import doctest
+
+import numba
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from sppdet.errors import ConfigError, InputError
+from sppdet.pooling import pyramid
+from sppdet.pooling.pyramid import SpatialPyramidPooling
+
+PYRAMIDS = [(6, 3, 2, 1), (4, 3, 2, 1), (4, 2, 1), (7, 3, 2, 1), (5,), (16, 4, 1), (1, 2, 3, 6), (6, 6, 3)]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """These are thousands of tiny operations: threads would only wait for each other."""
+    before = torch.get_num_threads(), numba.get_num_threads()
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+    yield
+    torch.set_num_threads(before[0])
+    numba.set_num_threads(before[1])
+
+
+def pool_by_torch(maps: Tensor, windows: Tensor, image: Tensor, levels: tuple[int, ...], mode: str = "max") -> Tensor:
+    """The oracle: adaptive pooling of every slice at every level, bins before channels."""
+    pool = F.adaptive_max_pool2d if mode == "max" else F.adaptive_avg_pool2d
+    rows = [
+        torch.cat([pool(maps[b : b + 1, :, y1:y2, x1:x2], n)[0].permute(1, 2, 0).flatten() for n in levels])
+        for (x1, y1, x2, y2), b in zip(windows.tolist(), image.tolist(), strict=True)
+    ]
+    return torch.stack(rows)  # (N, D)
+
+
+def random_windows(count: int, height: int, width: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    rows = []
+    for _ in range(count):
+        x = torch.randperm(width + 1, generator=generator)[:2].sort().values
+        y = torch.randperm(height + 1, generator=generator)[:2].sort().values
+        rows.append([x[0], y[0], x[1], y[1]])
+    return torch.tensor(rows)
+
+
+def random_maps(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def tied_maps(*shape: int, seed: int = 0) -> Tensor:
+    """Whole numbers -2..2: every window has ties."""
+    return torch.randint(-2, 3, shape, generator=torch.Generator().manual_seed(seed)).float()
+
+
+def assert_bitwise_equal(actual: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("needs_gradient", [False, True])
+@pytest.mark.parametrize("levels", PYRAMIDS, ids=str)
+def test_windows_equal_adaptive_max_pooling_bit_for_bit(levels, needs_gradient):
+    maps = random_maps(2, 5, 17, 23)
+    windows = torch.cat([random_windows(60, 17, 23), torch.tensor([[0, 0, 23, 17], [22, 16, 23, 17]])])
+    image = torch.arange(len(windows)) % 2
+    expected = pool_by_torch(maps, windows, image, levels)
+    pooled = SpatialPyramidPooling(levels)(maps.requires_grad_(needs_gradient), windows, image)
+    assert_bitwise_equal(pooled.detach(), expected)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(1, 20), st.integers(1, 20), st.sampled_from(PYRAMIDS), st.integers(0, 999), st.booleans(), st.booleans()
+)
+def test_any_size_of_map_and_window(height, width, levels, seed, ties, needs_gradient):
+    maps = (tied_maps if ties else random_maps)(1, 3, height, width, seed=seed)
+    windows, image = random_windows(4, height, width, seed), torch.zeros(4, dtype=torch.int64)
+    expected = pool_by_torch(maps, windows, image, levels)
+    pooled = SpatialPyramidPooling(levels)(maps.requires_grad_(needs_gradient), windows)
+    assert_bitwise_equal(pooled.detach(), expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 20), st.integers(1, 20), st.sampled_from(PYRAMIDS), st.integers(0, 999))
+def test_averages_of_any_size(height, width, levels, seed):
+    maps = random_maps(2, 3, height, width, seed=seed)
+    windows, image = random_windows(4, height, width, seed), torch.tensor([0, 1, 1, 0])
+    pooled = SpatialPyramidPooling(levels, "average")(maps, windows, image)
+    torch.testing.assert_close(pooled, pool_by_torch(maps, windows, image, levels, "average"), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["max", "average"])
+@pytest.mark.parametrize("size", [(13, 13), (10, 10), (1, 1), (4, 31)])
+def test_whole_maps_in_a_batch(size, mode):
+    maps = random_maps(4, 6, *size)
+    windows = torch.tensor([[0, 0, size[1], size[0]]]).expand(4, 4)
+    pooled = SpatialPyramidPooling(mode=mode)(maps)
+    expected = pool_by_torch(maps, windows, torch.arange(4), (6, 3, 2, 1), mode)
+    torch.testing.assert_close(pooled, expected, rtol=0, atol=0 if mode == "max" else 1e-6)
+
+
+def test_bins_come_level_by_level_and_cell_by_cell():
+    maps = torch.stack([torch.arange(4.0).view(2, 2), 10 + torch.arange(4.0).view(2, 2)])[None]  # C = 2
+    assert SpatialPyramidPooling((1, 2))(maps).tolist() == [[3, 13, 0, 10, 1, 11, 2, 12, 3, 13]]
+
+
+def test_alexnets_pool5_is_the_level_of_6():
+    maps = random_maps(3, 8, 13, 13)
+    pooled = SpatialPyramidPooling((6,))(maps).view(3, 6, 6, 8).permute(0, 3, 1, 2)
+    assert_bitwise_equal(pooled, torch.nn.MaxPool2d(3, 2)(maps))
+
+
+@pytest.mark.parametrize("needs_gradient", [False, True])
+def test_negative_infinite_and_nan_values(needs_gradient):
+    maps = -random_maps(1, 4, 12, 12).abs() - 1
+    maps[0, 0] = -torch.inf
+    maps[0, 1, 3, 5] = torch.inf
+    maps[0, 2, 7, 7] = torch.nan
+    maps[0, 3, 0, 0], maps[0, 3, 5, 5] = torch.nan, torch.inf
+    windows, image = random_windows(40, 12, 12), torch.zeros(40, dtype=torch.int64)
+    for levels in PYRAMIDS:
+        expected = pool_by_torch(maps, windows, image, levels)
+        pooled = SpatialPyramidPooling(levels)(maps.requires_grad_(needs_gradient), windows).detach()
+        assert_bitwise_equal(pooled, expected.detach())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("mode", ["max", "average"])
+def test_types_and_layouts(dtype, mode):
+    maps = random_maps(2, 8, 9, 11).to(dtype)
+    windows, image = random_windows(20, 9, 11), torch.arange(20) % 2
+    pool = SpatialPyramidPooling(mode=mode)
+    layouts = [
+        maps.contiguous(),
+        maps.contiguous(memory_format=torch.channels_last),
+        maps.transpose(2, 3).contiguous().transpose(2, 3),
+        torch.cat([maps, maps], dim=1)[:, :8],
+    ]
+    expected = pool_by_torch(maps.double(), windows, image, (6, 3, 2, 1), mode)
+    for layout in layouts:
+        pooled = pool(layout, windows, image)
+        assert pooled.dtype == dtype
+        assert_bitwise_equal(pooled, pool(maps, windows, image))
+        if mode == "max":
+            assert_bitwise_equal(pooled.double(), expected)
+        else:
+            torch.testing.assert_close(pooled.double(), expected, rtol=4 * torch.finfo(dtype).eps, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["max", "average"])
+def test_slice_by_slice_pooling_of_other_devices_is_the_same(mode):
+    maps, windows, image = random_maps(2, 4, 15, 9), random_windows(25, 15, 9), torch.arange(25) % 2
+    for levels in PYRAMIDS:
+        pooled = SpatialPyramidPooling(levels, mode)(maps, windows, image)
+        torch.testing.assert_close(
+            pyramid._pool_slices(maps, windows, image, levels, mode), pooled, rtol=0, atol=0 if mode == "max" else 1e-6
+        )
+    assert pyramid._pool_slices(maps, windows[:0], image[:0], (6, 3, 2, 1), mode).shape == (0, 200)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_is_the_same():
+    maps, windows, image = random_maps(2, 4, 15, 9), random_windows(25, 15, 9), torch.arange(25) % 2
+    pool = SpatialPyramidPooling()
+    assert_bitwise_equal(pool(maps.cuda(), windows, image).cpu(), pool(maps, windows, image))
+
+
+@pytest.mark.parametrize("mode", ["max", "average"])
+def test_gradcheck(mode):
+    generator = torch.Generator().manual_seed(0)
+    maps = (torch.randperm(2 * 2 * 7 * 9, generator=generator).double() / 10).view(2, 2, 7, 9)  # distinct values
+    windows = torch.tensor([[0, 0, 9, 7], [2, 1, 7, 6], [3, 3, 4, 4], [5, 0, 9, 2]])
+    image = torch.tensor([0, 1, 1, 0])
+    for levels in [(6, 3, 2, 1), (4, 3, 1), (2, 2)]:
+        pool = SpatialPyramidPooling(levels, mode)
+        assert torch.autograd.gradcheck(lambda m, pool=pool: pool(m, windows, image), maps.requires_grad_())
+
+
+@pytest.mark.parametrize("mode", ["max", "average"])
+@pytest.mark.parametrize("levels", PYRAMIDS, ids=str)
+@pytest.mark.parametrize("make", [tied_maps, random_maps])
+def test_gradients_equal_torchs_ties_too(make, levels, mode):
+    """At a tie the first cell of the bin takes all, at nested levels as well."""
+    maps = make(2, 4, 11, 13)
+    windows, image = random_windows(30, 11, 13), torch.arange(30) % 2
+    gradients = []
+    for pool in (
+        SpatialPyramidPooling(levels, mode),
+        lambda maps, windows, image: pool_by_torch(maps, windows, image, levels, mode),
+    ):
+        leaf = maps.clone().requires_grad_()
+        pooled = pool(leaf, windows, image)
+        # Whole-number gradients, so that sums are exact whatever their order.
+        upstream = torch.randint(-9, 10, pooled.shape, generator=torch.Generator().manual_seed(1)).float()
+        pooled.backward(upstream)
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(*gradients, rtol=0, atol=0 if mode == "max" else 1e-4)
+
+
+@pytest.mark.parametrize("mode", ["max", "average"])
+def test_threads_change_nothing(mode):
+    windows, image = random_windows(300, 20, 25), torch.arange(300) % 2
+    results = []
+    for threads in (1, numba.config.NUMBA_NUM_THREADS):
+        numba.set_num_threads(threads)
+        maps = random_maps(2, 32, 20, 25).requires_grad_()
+        pooled = SpatialPyramidPooling(mode=mode)(maps, windows, image)
+        pooled.backward(torch.cos(pooled.detach()))
+        results.append((pooled.detach(), maps.grad))
+    assert_bitwise_equal(results[0][0], results[1][0])
+    assert_bitwise_equal(results[0][1], results[1][1])
+
+
+def test_the_gradient_of_a_constant_map_goes_to_the_first_cell():
+    maps = torch.zeros(1, 1, 6, 6, requires_grad=True)
+    SpatialPyramidPooling((3, 1))(maps, torch.tensor([[1, 2, 5, 6]]))[0, -1].backward()
+    assert maps.grad is not None
+    assert maps.grad.nonzero().tolist() == [[0, 0, 2, 1]]
+
+
+def test_gradients_of_half_precision():
+    maps = tied_maps(1, 3, 8, 8).half().requires_grad_()
+    SpatialPyramidPooling((2, 1))(maps).sum().backward()
+    exact = maps.detach().float().requires_grad_()
+    SpatialPyramidPooling((2, 1))(exact).sum().backward()
+    assert maps.grad is not None
+    assert exact.grad is not None
+    assert maps.grad.dtype == torch.float16
+    assert torch.equal(maps.grad.float(), exact.grad)
+
+
+@pytest.mark.parametrize("mode", ["max", "average"])
+def test_no_windows(mode):
+    maps = torch.ones(1, 5, 4, 4, requires_grad=True)
+    pooled = SpatialPyramidPooling(mode=mode)(maps, torch.zeros(0, 4, dtype=torch.int64))
+    assert pooled.shape == (0, 5 * 50)
+    pooled.sum().backward()
+    assert maps.grad is not None
+    assert not maps.grad.any()
+
+
+@pytest.mark.parametrize(
+    "window", [[-1, 0, 3, 3], [0, 0, 6, 3], [0, 0, 3, 5], [2, 0, 2, 3], [3, 0, 2, 3], [0, 3, 1, 3]], ids=str
+)
+def test_windows_off_the_map_are_refused(window):
+    with pytest.raises(InputError, match="windows"):
+        SpatialPyramidPooling()(torch.zeros(1, 2, 4, 5), torch.tensor([[0, 0, 1, 1], window]))
+
+
+@pytest.mark.parametrize(
+    "windows", [torch.tensor([[0.0, 0, 1, 1]]), torch.tensor([0, 0, 1, 1]), torch.tensor([[0, 0, 1]])], ids=str
+)
+def test_windows_of_another_form_are_refused(windows):
+    with pytest.raises(InputError, match="windows"):
+        SpatialPyramidPooling()(torch.zeros(1, 2, 4, 5), windows)
+
+
+@pytest.mark.parametrize("image", [[0, 2], [-1, 0], [0]], ids=str)
+def test_images_out_of_the_batch_are_refused(image):
+    windows = torch.tensor([[0, 0, 1, 1], [0, 0, 2, 2]])
+    with pytest.raises(InputError, match="windows"):
+        SpatialPyramidPooling()(torch.zeros(2, 2, 4, 5), windows, torch.tensor(image))
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 0, 4), (1, 2, 4, 0), (0, 2, 4, 4), (2, 4, 4)], ids=str)
+def test_maps_without_cells_are_refused(shape):
+    with pytest.raises(InputError, match="maps"):
+        SpatialPyramidPooling()(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("levels", [(), (0,), (3, -1), (2.0,), ("2",)], ids=str)
+def test_levels_that_are_no_pyramid_are_refused(levels):
+    with pytest.raises(ConfigError, match="levels"):
+        SpatialPyramidPooling(levels)
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(ConfigError, match="max or average"):
+        SpatialPyramidPooling(mode="median")  # type: ignore[arg-type]
+
+
+def test_the_paper_pyramids_have_their_lengths():
+    assert SpatialPyramidPooling().out_features(256) == 12_800  # 50 bins
+    assert SpatialPyramidPooling((4, 3, 2, 1)).out_features(256) == 30 * 256
+    assert repr(SpatialPyramidPooling((4, 2, 1))) == "SpatialPyramidPooling(levels=(4, 2, 1), mode=max)"
+
+
+def test_the_docstrings_example_runs():
+    results = doctest.testmod(pyramid)
+    assert results.attempted > 0
+    assert results.failed == 0
