@@ -142,8 +142,8 @@ def _compare_arguments(parser: ArgumentParser) -> None:
 
 def _compare(options: Namespace) -> None:
     """Compare SPPnet with R-CNN: time of each stage, speed-ups, growth with the regions, mAP of both."""
-    from sppdet.comparison.report import format_table
     from sppdet.commands import compare
+    from sppdet.comparison.report import format_table
 
     result = compare(
         options.runs,

@@ -1,0 +1,20 @@
+"""Evaluate a detector on a VOC split, class by class: python scripts/evaluate.py runs/spp data/VOCdevkit [test]."""
+
+import sys
+
+from sppdet.config import DataConfig
+from sppdet.data.dataset import read_dataset
+from sppdet.detector import Detector
+from sppdet.evaluation.voc import evaluate_voc
+from sppdet.proposals.store import propose
+
+if __name__ == "__main__":  # selective search starts processes, which import this file again
+    run, root, split = [*sys.argv[1:], "test"][:3]
+    detector = Detector.load(run)
+    dataset = read_dataset(DataConfig(root=root, split=split), detector.classes)
+    proposals = propose(dataset.images, detector.config.proposals)
+    detections = detector.detect_files([image.path for image in dataset.images], proposals)
+    result = evaluate_voc(detections, dataset.images, dataset.classes)
+    for name in dataset.classes:
+        print(f"{name:16} {result.ap07[name]:.4f} {result.ap10[name]:.4f}")
+    print(f"{'mAP':16} {result.map_voc07:.4f} {result.map_voc10:.4f}")

@@ -1,0 +1,23 @@
+"""Train SPPnet on PASCAL VOC2007 and evaluate it: python scripts/train_voc.py data/VOCdevkit [runs/spp]."""
+
+import argparse
+import logging
+
+from sppdet.commands import evaluate
+from sppdet.config import BackboneConfig, DataConfig, TrainConfig
+from sppdet.training.stages import train
+
+if __name__ == "__main__":  # selective search starts processes, which import this file again
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", help="VOCdevkit, its parent, or the year's folder")
+    parser.add_argument("output", nargs="?", default="runs/spp")
+    parser.add_argument("--features", choices=("spp", "crop"), default="spp")
+    parser.add_argument("--weights", default="DEFAULT", help="a file, or a name of torchvision's weights enum")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+    data = DataConfig(root=options.root, year="2007")
+    backbone = BackboneConfig("squeezenet1_0", options.weights)
+    train(TrainConfig(features=options.features, data=data, backbone=backbone, output=options.output))
+    result, folder = evaluate(options.output, None, DataConfig(root=options.root, year="2007", split="test"))
+    print(f"mAP (VOC07) {result['map_voc07']:.4f} on {result['images']} images; details in {folder}")

@@ -1,0 +1,132 @@
+"""The whole path on generated images, without a network: train SPPnet and R-CNN, evaluate, compare, draw."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sppdet.backbones.zoo import build_backbone
+from sppdet.commands import above_threshold, compare, evaluate
+from sppdet.config import (
+    BackboneConfig,
+    CropConfig,
+    DataConfig,
+    Device,
+    Precision,
+    ProposalConfig,
+    PyramidConfig,
+    SPPConfig,
+    SVMConfig,
+    TrainConfig,
+)
+from sppdet.data.shapes import generate_shapes
+from sppdet.data.voc import read_voc
+from sppdet.detector import Detector
+from sppdet.drawing import draw_detections, write_picture
+from sppdet.images import read_image
+from sppdet.pooling.pyramid import SpatialPyramidPooling
+from sppdet.proposals.store import propose
+from sppdet.storage import save_tensors, write_json
+from sppdet.training.pretrain import Pretraining, pretrain
+from sppdet.training.stages import train
+
+PROPOSALS = 120
+TIMED_IMAGES = 10
+PICTURES = 6
+
+
+def run_demo(
+    output: str, seed: int = 0, device: Device = "cpu", precision: Precision = "fp32", workers: int = 2
+) -> dict[str, Any]:
+    """Run everything into the folder `output`; what an earlier run finished there is not done again.
+
+    Returns `spp` and `rcnn` (each with map_voc07, map_voc10, run), `speedup` (conv, without_proposals, total),
+    `seconds` and `files`. Also written to demo.json.
+    """
+    start = time.perf_counter()
+    folder = Path(output)
+    data = DataConfig(root=str(generate_shapes(folder / f"shapes-{seed}", seed)))
+    weights = folder / f"shapenet-{seed}.safetensors"
+    pyramid = PyramidConfig()
+    if not weights.is_file():
+        _pretrain_shapenet(data, pyramid, weights, seed, device)
+    spp = TrainConfig(
+        features="spp",
+        data=data,
+        backbone=BackboneConfig("shapenet", str(weights)),
+        proposals=ProposalConfig(width=None, min_side=15, limit=PROPOSALS),
+        pyramid=pyramid,
+        spp=SPPConfig(scales=(288,)),
+        crop=CropConfig(size=72, context=8, batch=32),
+        svm=SVMConfig(C=0.01),
+        output=str(folder / f"spp-{seed}"),
+        device=device,
+        precision=precision,
+        workers=workers,
+        seed=seed,
+    )
+    rcnn = replace(spp, features="crop", output=str(folder / f"rcnn-{seed}"))
+    test = replace(data, split="test")
+    result: dict[str, Any] = {}
+    for name, config in (("spp", spp), ("rcnn", rcnn)):
+        train(config)
+        numbers, _ = evaluate(config.output, None, test, None, device, precision, workers)
+        result[name] = {key: numbers[key] for key in ("map_voc07", "map_voc10")} | {"run": config.output}
+    timed = replace(test, images=TIMED_IMAGES)
+    counts = (PROPOSALS // 4, PROPOSALS // 2, PROPOSALS)
+    comparison_folder = folder / "compare"
+    comparison = compare(
+        [spp.output, rcnn.output], timed, PROPOSALS, counts, str(comparison_folder), device, precision, workers
+    )
+    pictures = _draw(spp.output, test, folder / "detections.png", device, workers)
+    result["speedup"] = comparison["speedup"]
+    result["regions"], result["images"] = PROPOSALS, TIMED_IMAGES
+    result["seconds"] = time.perf_counter() - start
+    files = [pictures, comparison_folder / "stages.png", comparison_folder / "growth.png"]
+    files += [Path(config.output) / "test" / "precision_recall.png" for config in (spp, rcnn)]
+    result["files"] = [str(file) for file in [*files, folder / "demo.json"]]
+    write_json(folder / "demo.json", result)
+    return result
+
+
+def format_demo(result: dict[str, Any]) -> str:
+    """A short table of the result, and the paths of what was written."""
+    lines = ["generated shapes, test images   mAP (VOC07)  mAP (VOC10+)"]
+    for name, title in (("spp", "SPPnet"), ("rcnn", "R-CNN")):
+        numbers = result[name]
+        lines.append(f"{title:30} {100 * numbers['map_voc07']:11.1f}% {100 * numbers['map_voc10']:12.1f}%")
+    speedup = result["speedup"]
+    lines.append(f"SPPnet against R-CNN at {result['regions']} regions, {result['images']} images:")
+    for key, title in (("conv", "convolutions"), ("without_proposals", "without proposals"), ("total", "everything")):
+        lines.append(f"  {title:28} {speedup[key]:11.1f}x faster")
+    lines += [f"{result['seconds']:.0f} s; written:", *(f"  {file}" for file in result["files"])]
+    return "\n".join(lines)
+
+
+def _pretrain_shapenet(data: DataConfig, pyramid: PyramidConfig, weights: Path, seed: int, device: Device) -> None:
+    backbone = build_backbone("shapenet", "random").to(device)
+    pooling = SpatialPyramidPooling(pyramid.levels, pyramid.mode)
+    pretrain(backbone, pooling, read_voc(data.root, "trainval"), Pretraining(), seed)
+    save_tensors(weights, backbone.state_dict())
+
+
+def _draw(run: str, data: DataConfig, path: Path, device: Device, workers: int) -> Path:
+    """One picture of the first test images with what the detector finds in them."""
+    detector = Detector.load(run, device)
+    dataset = read_voc(data.root, data.split, list(detector.classes)).subset(range(PICTURES))
+    tiles = []
+    for image, boxes in zip(dataset.images, propose(dataset.images, detector.config.proposals, workers), strict=True):
+        pixels = read_image(image.path)
+        found = above_threshold(detector.detect(pixels, boxes), detector.thresholds)
+        tiles.append(draw_detections(pixels, found, detector.classes))
+    height, width = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
+    sheet = np.full((2 * height, PICTURES // 2 * width, 3), 255, np.uint8)
+    for i, tile in enumerate(tiles):
+        top, left = i // (PICTURES // 2) * height, i % (PICTURES // 2) * width
+        sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+    write_picture(path, sheet)
+    return path
