@@ -1,4 +1,4 @@
-"""Compare the inference time of SPPnet and R-CNN: python scripts/compare_speed.py data/VOCdevkit runs/spp [runs/rcnn]."""
+"""Compare SPPnet and R-CNN in inference time: python scripts/compare_speed.py data/VOCdevkit runs/spp [runs/rcnn]."""
 
 import sys
 

@@ -110,7 +110,7 @@ def _detect_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", type=str, help="image files or folders")
     parser.add_argument("--output", type=str, default="runs/detect", help="folder of the pictures and detections.json")
     parser.add_argument("--threshold", type=float, help="draw what scores above this; by default each class's own")
-    _add_machine(parser)
+    _add_machine(parser, workers=False)
     _add_json(parser)
 
 
@@ -136,7 +136,7 @@ def _compare_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--regions", type=int, default=2000, help="regions an image")
     parser.add_argument("--growth", type=list[int], default=[100, 300, 1000, 2000], help="numbers of regions to time")
     parser.add_argument("--output", type=str, default="runs/compare", help="folder of compare.json and the plots")
-    _add_machine(parser)
+    _add_machine(parser, workers=False)
     _add_json(parser)
 
 
@@ -145,21 +145,14 @@ def _compare(options: Namespace) -> None:
     from sppdet.commands import compare
     from sppdet.comparison.report import format_table
 
-    result = compare(
-        options.runs,
-        _data(options),
-        options.regions,
-        tuple(options.growth),
-        options.output,
-        options.device,
-        options.precision,
-        options.workers,
-    )
+    growth = tuple(options.growth)
+    data, output = _data(options), options.output
+    result = compare(options.runs, data, options.regions, growth, output, options.device, options.precision)
     if options.json:
-        _print_json(result)
+        _print_json(result.as_dict())
     else:
         print(format_table(result))
-        print(f"written to {options.output}")
+        print(f"written to {output}")
 
 
 def _proposals_arguments(parser: ArgumentParser) -> None:
@@ -224,10 +217,11 @@ def _data(options: Namespace) -> DataConfig:
     return replace(options.data, split=options.split, images=options.images)
 
 
-def _add_machine(parser: ArgumentParser) -> None:
+def _add_machine(parser: ArgumentParser, workers: bool = True) -> None:
     parser.add_argument("--device", type=Device, default="cpu", help="cpu or cuda")
     parser.add_argument("--precision", type=Precision, default="fp32", help="of the convolutions: fp32, bf16 or fp16")
-    parser.add_argument("--workers", type=int, default=2, help="processes for selective search; 0: in this one")
+    if workers:
+        parser.add_argument("--workers", type=int, default=2, help="processes for selective search; 0: in this one")
 
 
 def _add_json(parser: ArgumentParser) -> None:

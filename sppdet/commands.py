@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sppdet.comparison.compare import compare_detectors, write_comparison
+from sppdet.comparison.compare import GROWTH, compare_detectors, write_comparison
+from sppdet.comparison.report import Comparison
 from sppdet.config import DataConfig, Device, Precision, ProposalConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.detector import Detector
@@ -98,23 +99,18 @@ def compare(
     runs: Sequence[str],
     data: DataConfig,
     regions: int = 2000,
-    growth: tuple[int, ...] = (100, 300, 1000, 2000),
+    growth: tuple[int, ...] = GROWTH,
     output: str = "runs/compare",
     device: Device = "cpu",
     precision: Precision = "fp32",
-    workers: int = 2,
-) -> dict[str, Any]:
+) -> Comparison:
     """Compare one run with its counterpart in the other mode, or two runs, and write what comes of it to `output`."""
     detectors = {Path(run).resolve().name: Detector.load(run, device, precision) for run in runs}
     if len(detectors) < len(runs):
         raise ConfigError("two runs of one name", field="runs", expected="names of their own", got=", ".join(runs))
-    first = next(iter(detectors.values()))
-    for name, detector in detectors.items():
-        if detector.classes != first.classes:
-            raise ConfigError("has other classes than the first", file=name, field="classes", expected=first.classes)
-    dataset = read_dataset(data, first.classes)
-    result = compare_detectors(detectors, dataset, regions=regions, growth_regions=growth, workers=workers)
-    write_comparison(result, Path(output))
+    dataset = read_dataset(data, next(iter(detectors.values())).classes)
+    result = compare_detectors(detectors, dataset, len(dataset), regions, growth)
+    write_comparison(result, output)
     return result
 
 

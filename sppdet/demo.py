@@ -79,11 +79,10 @@ def run_demo(
     timed = replace(test, images=TIMED_IMAGES)
     counts = (PROPOSALS // 4, PROPOSALS // 2, PROPOSALS)
     comparison_folder = folder / "compare"
-    comparison = compare(
-        [spp.output, rcnn.output], timed, PROPOSALS, counts, str(comparison_folder), device, precision, workers
-    )
+    runs = [spp.output, rcnn.output]
+    comparison = compare(runs, timed, PROPOSALS, counts, str(comparison_folder), device, precision)
     pictures = _draw(spp.output, test, folder / "detections.png", device, workers)
-    result["speedup"] = comparison["speedup"]
+    result["speedup"] = comparison.speedup
     result["regions"], result["images"] = PROPOSALS, TIMED_IMAGES
     result["seconds"] = time.perf_counter() - start
     files = [pictures, comparison_folder / "stages.png", comparison_folder / "growth.png"]

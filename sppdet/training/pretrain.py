@@ -90,12 +90,12 @@ def _batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch of crops uint8 (B, 3, size, size) with labels int64 (B,), 0 for background, in random order."""
     crops, labels = [], []
-    for image, annotations in zip(images, dataset.images, strict=True):
-        boxes = annotations.boxes.double().numpy()
-        for box, label in zip(boxes, annotations.labels.tolist(), strict=True):
+    for image, objects in zip(images, dataset.images, strict=True):
+        boxes = objects.boxes.double().numpy()
+        for box, label in zip(boxes, objects.labels.tolist(), strict=True):
             crops.append(_crop(image, _with_context(box, settings.context, rng), size, rng))
             labels.append(label)
-        for box in _background_boxes(image, annotations.boxes, round(len(boxes) * settings.background), rng):
+        for box in _background_boxes(image, objects.boxes, round(len(boxes) * settings.background), rng):
             crops.append(_crop(image, box, size, rng))
             labels.append(0)
     order = rng.permutation(len(crops))
