@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.svm import LinearSVC
+
+from sppdet.heads.svm import SVMProblem, objectives, solve_svms, start_solution
+
+LOSSES = ("hinge", "squared_hinge")
+
+
+def random_problem(loss: str = "hinge", n: int = 700, dimension: int = 12, **settings) -> SVMProblem:
+    """Three overlapping classes; about a fifth of the examples are left out of each."""
+    rng = np.random.default_rng(0)
+    features = torch.from_numpy(rng.normal(size=(n, dimension))).half()
+    planes = rng.normal(size=(dimension, 3))
+    margins = features.double().numpy() @ planes + rng.normal(size=(n, 3)) * 2 - [1, 3, 0]
+    targets = np.where(margins > 0, 1, -1) * (rng.random((n, 3)) > 0.2)
+    values = {"scale": 0.7, "bias": 2.0, "C": 0.05, "positive_weight": 2.0, **settings}
+    return SVMProblem(features, torch.from_numpy(targets.astype(np.int8)), loss=loss, **values)  # type: ignore[arg-type]
+
+
+def primal_of(problem: SVMProblem, weights: np.ndarray, k: int) -> float:
+    """The objective of class k in float64, from its definition."""
+    y = problem.targets[:, k].double().numpy()
+    x = np.hstack([problem.features.double().numpy() * problem.scale, np.full((len(y), 1), problem.bias)])
+    slack = np.maximum(0, 1 - y * (x @ weights))
+    cost = problem.C * np.where(y > 0, problem.positive_weight, np.abs(y))
+    return 0.5 * weights @ weights + (cost * (slack if problem.loss == "hinge" else slack**2)).sum()
+
+
+def liblinear_primal(problem: SVMProblem, k: int) -> float:
+    """The same by scikit-learn; its intercept is the weight of a regularised constant feature too."""
+    known = (problem.targets[:, k] != 0).numpy()
+    svm = LinearSVC(
+        loss=problem.loss,
+        dual=True,
+        C=problem.C,
+        intercept_scaling=problem.bias,
+        class_weight={1: problem.positive_weight, -1: 1.0},
+        tol=1e-6,
+        max_iter=200_000,
+        random_state=0,
+    )
+    x = problem.features.double().numpy() * problem.scale
+    svm.fit(x[known], problem.targets[:, k].numpy()[known])
+    return primal_of(problem, np.append(svm.coef_[0], svm.intercept_[0] / problem.bias), k)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("settings", [{}, {"positive_weight": 1.0, "C": 0.001}, {"C": 0.001, "bias": 10.0}], ids=str)
+def test_objectives_are_within_the_gap_of_liblinears(loss, settings):
+    problem = random_problem(loss, **settings)
+    solution = solve_svms(problem, gap=0.005, epochs=2000)
+    assert solution.gap <= 0.005
+    for k in range(3):
+        primal = primal_of(problem, solution.weights[k].double().numpy(), k)
+        best = liblinear_primal(problem, k)
+        assert primal == pytest.approx(solution.primal[k], rel=1e-4)
+        assert best * (1 - 1e-4) <= primal <= best * 1.01
+        assert solution.dual[k] <= best * (1 + 1e-4)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_duality_gap_is_honest(loss):
+    """The dual objective from the dual variables alone, in float64, is the one reported, and they are feasible."""
+    problem = random_problem(loss)
+    solution = solve_svms(problem, gap=0.002, epochs=500)
+    alpha, y = solution.alpha.double().numpy(), problem.targets.double().numpy()
+    x = problem.rows(slice(None)).double().numpy()
+    weights = (alpha * y).T @ x
+    np.testing.assert_allclose(solution.weights.numpy(), weights, atol=1e-4)
+    cost = problem.cost().astype(np.float64)
+    assert (alpha >= 0).all()
+    assert (alpha[cost == 0] == 0).all()
+    dual = alpha.sum(axis=0) - 0.5 * (weights**2).sum(axis=1)
+    if loss == "hinge":
+        assert (alpha <= cost * (1 + 1e-6)).all()
+    else:
+        dual -= (alpha**2 / (4 * np.where(cost > 0, cost, 1))).sum(axis=0)
+    np.testing.assert_allclose(solution.dual, dual, rtol=1e-4)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_dual_never_decreases_from_a_warm_start(loss):
+    whole = random_problem(loss)
+    part = SVMProblem(
+        whole.features[:400], whole.targets[:400], whole.scale, whole.bias, whole.C, whole.positive_weight, whole.loss
+    )
+    solution = solve_svms(part, gap=0.01)
+    dual = solution.dual
+    for _ in range(5):
+        solution = solve_svms(whole, solution, gap=0, epochs=1)
+        assert (solution.dual >= dual - 1e-5 * np.abs(dual)).all()
+        dual = solution.dual
+    assert solution.alpha.shape == (700, 3)
+    cold = solve_svms(whole, gap=0.001, epochs=1000)
+    warm = solve_svms(whole, solution, gap=0.001, epochs=1000)
+    np.testing.assert_allclose(warm.primal, cold.primal, rtol=2e-3)
+
+
+def test_a_solved_problem_stays_solved():
+    problem = random_problem()
+    solution = solve_svms(problem, gap=0.001, epochs=1000)
+    again = solve_svms(problem, solution, gap=0.005)
+    assert again.epochs - solution.epochs <= 3
+    assert (again.dual >= solution.dual - 1e-5).all()
+
+
+def test_the_threshold_lives_in_the_constant_feature():
+    """Features that say nothing: only the constant one separates 30 positives from 10 negatives."""
+    targets = torch.tensor([1] * 30 + [-1] * 10, dtype=torch.int8)[:, None]
+    problem = SVMProblem(torch.zeros(40, 5, dtype=torch.float16), targets, C=1.0, positive_weight=1.0)
+    solution = solve_svms(problem)
+    assert (solution.weights[:, :-1] == 0).all()
+    assert float(solution.weights[0, -1]) * problem.bias == pytest.approx(1, abs=0.01)
+
+
+def test_rows_are_scaled_half_precision_with_a_constant():
+    problem = SVMProblem(torch.tensor([[1.0, 2], [0.1, -65504]]).half(), torch.ones(2, 1, dtype=torch.int8), 0.5)
+    rows = problem.rows(torch.tensor([1, 0]))
+    assert rows.dtype == torch.float32
+    assert rows.tolist() == [[float(np.float16(0.1)) / 2, -32752, 10], [0.5, 1, 10]]
+
+
+def test_costs_weigh_positives_and_leave_examples_out():
+    targets = torch.tensor([[1, 0], [-1, 1]], dtype=torch.int8)
+    problem = SVMProblem(torch.zeros(2, 1).half(), targets, C=0.5, positive_weight=3)
+    assert problem.cost().tolist() == [[1.5, 0], [0.5, 1.5]]
+
+
+def test_a_class_left_out_everywhere_or_without_positives():
+    problem = random_problem()
+    problem.targets[:, 1] = 0
+    problem.targets[:, 2] = problem.targets[:, 2].clamp(max=0)
+    solution = solve_svms(problem)
+    assert (solution.weights[1] == 0).all()
+    assert solution.gap <= 0.01
+    scores = problem.rows(slice(None)) @ solution.weights[2]
+    assert scores.max() < -0.5
+
+
+def test_the_same_seed_gives_the_same_weights():
+    problem = random_problem()
+    first, second, other = (solve_svms(problem, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(first.weights, second.weights)
+    np.testing.assert_allclose(other.primal, first.primal, rtol=0.02)
+
+
+def test_objectives_of_zero_weights_are_the_costs():
+    problem = random_problem()
+    primal, dual = objectives(problem, start_solution(problem).weights, start_solution(problem).alpha)
+    np.testing.assert_allclose(primal, problem.cost().sum(axis=0), rtol=1e-5)
+    assert (dual == 0).all()
