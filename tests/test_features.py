@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sppdet.backbones.zoo import Backbone, build_backbone
+from sppdet.config import CropConfig, DetectorConfig, PyramidConfig, SPPConfig
+from sppdet.errors import ConfigError
+from sppdet.features import CropFeatures, SPPFeatures, build_features, warp_crops
+from sppdet.pooling.pyramid import SpatialPyramidPooling
+from sppdet.pooling.windows import boxes_to_windows, choose_scales
+from sppdet.stopwatch import Stopwatch
+
+PYRAMID = SpatialPyramidPooling((3, 1))
+CROP = CropConfig(size=67, context=5, batch=4)
+BOXES = torch.tensor(
+    [[0.0, 0, 80, 60], [3, 4, 30, 50], [40.5, 10.25, 70, 59], [79, 59, 80, 60], [20, 20, 20, 20], [10, 2, 14, 6]]
+)
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return build_backbone("shapenet", "random")
+
+
+@pytest.fixture
+def calls(backbone):
+    """The shapes of the backbone's inputs, call by call."""
+    shapes: list[tuple[int, ...]] = []
+    hook = backbone.register_forward_hook(lambda _module, inputs, _output: shapes.append(tuple(inputs[0].shape)))
+    yield shapes
+    hook.remove()
+
+
+def picture(height: int = 60, width: int = 80) -> Tensor:
+    noise = np.random.default_rng(0).integers(0, 256, (height // 4 + 1, width // 4 + 1, 3), dtype=np.uint8)
+    smooth = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+    return torch.from_numpy(smooth).permute(2, 0, 1).contiguous()
+
+
+def test_spp_calls_the_network_once_a_scale(backbone, calls):
+    encoded = SPPFeatures(backbone, PYRAMID, SPPConfig((48, 64, 96))).encode(picture())
+    for _ in range(3):
+        encoded.features(BOXES)
+    assert calls == [(1, 3, 48, 64), (1, 3, 64, 85), (1, 3, 96, 128)]
+
+
+@pytest.mark.parametrize(("n", "batch"), [(1, 4), (4, 4), (6, 4), (6, 1), (0, 4)])
+def test_crops_call_the_network_once_a_batch(backbone, calls, n, batch):
+    features = CropFeatures(backbone, PYRAMID, replace(CROP, batch=batch)).encode(picture()).features(BOXES[:n])
+    assert features.shape == (n, PYRAMID.out_features(backbone.channels))
+    assert len(calls) == math.ceil(n / batch)
+    assert sum(shape[0] for shape in calls) == n
+    assert {shape[1:] for shape in calls} <= {(3, 67, 67)}
+
+
+@pytest.mark.parametrize("source", [SPPFeatures, CropFeatures])
+def test_any_boxes_have_finite_features(backbone, source):
+    config = SPPConfig((64,)) if source is SPPFeatures else CROP
+    encoded = source(backbone, PYRAMID, config).encode(picture())
+    outside = torch.tensor([[-50.0, -50, -40, -40], [500, 500, 600, 600], [-100, -100, 900, 900], [0, 0, 0, 0]])
+    features = encoded.features(torch.cat([BOXES, outside]))
+    assert features.dtype == torch.float32
+    assert features.isfinite().all()
+    assert encoded.features(BOXES[:0]).shape == (0, features.shape[1])
+
+
+def test_the_whole_image_covers_nearly_all_cells(backbone):
+    for name in ("shapenet", "squeezenet1_0"):
+        network = backbone if name == "shapenet" else build_backbone(name, "random")
+        encoded = SPPFeatures(network, PYRAMID, SPPConfig((160,))).encode(picture())
+        height, width = encoded.maps[0].shape[2:]
+        ratio = (213 / 80, 160 / 60)
+        x1, y1, x2, y2 = boxes_to_windows(BOXES[:1], ratio, network.geometry, (height, width))[0].tolist()
+        assert x2 - x1 >= width - 1
+        assert y2 - y1 >= height - 1
+
+
+def test_spp_features_are_the_pooled_windows_of_the_map(backbone):
+    encoded = SPPFeatures(backbone, PYRAMID, SPPConfig((64,))).encode(picture())
+    windows = boxes_to_windows(BOXES, (85 / 80, 64 / 60), backbone.geometry, tuple(encoded.maps[0].shape[2:]))
+    for row, (x1, y1, x2, y2) in zip(encoded.features(BOXES), windows.tolist(), strict=True):
+        assert torch.equal(row, PYRAMID(encoded.maps[0][:, :, y1:y2, x1:x2])[0])
+
+
+@pytest.mark.parametrize("rule", ["paper", "code"])
+def test_each_box_is_pooled_at_the_scale_of_the_rule(backbone, rule):
+    scales = (64, 256, 120)
+    features = SPPFeatures(backbone, PYRAMID, SPPConfig(scales, scale_rule=rule)).encode(picture()).features(BOXES)
+    chosen = choose_scales(BOXES, 60, scales, rule).tolist()
+    assert len(set(chosen)) > 1
+    for row, box, k in zip(features, BOXES, chosen, strict=True):
+        single = SPPFeatures(backbone, PYRAMID, SPPConfig((scales[k],))).encode(picture())
+        assert torch.equal(row, single.features(box[None])[0])
+
+
+@pytest.mark.parametrize("mode", ["max", "average"])
+def test_maps_restored_from_half_precision_are_the_cold_ones(backbone, mode):
+    source = SPPFeatures(backbone, SpatialPyramidPooling((3, 1), mode), SPPConfig((64, 96)))
+    cold = source.encode(picture())
+    stored = [maps[0].half() for maps in cold.maps]
+    restored = source.restore(stored, cold.size)
+    for maps, again in zip(cold.maps, restored.maps, strict=True):
+        assert torch.equal(maps, again)
+    assert torch.equal(cold.features(BOXES), restored.features(BOXES))
+
+
+@pytest.mark.parametrize("mode", ["max", "average"])
+def test_crop_features_survive_half_precision(backbone, mode):
+    features = CropFeatures(backbone, SpatialPyramidPooling((3, 1), mode), CROP).encode(picture()).features(BOXES)
+    assert torch.equal(features.half().float(), features)
+
+
+def test_the_batch_of_crops_does_not_matter(backbone):
+    results = [
+        CropFeatures(backbone, PYRAMID, replace(CROP, batch=batch)).encode(picture()).features(BOXES)
+        for batch in (1, 4, 16)
+    ]
+    for other in results[1:]:
+        torch.testing.assert_close(other, results[0], rtol=2e-3, atol=2e-3)
+
+
+def test_crop_features_are_the_pyramid_of_the_crops_map(backbone):
+    features = CropFeatures(backbone, PYRAMID, CROP).encode(picture()).features(BOXES)
+    crops = warp_crops(picture().permute(1, 2, 0).contiguous().numpy(), BOXES, CROP, backbone)
+    maps = backbone(crops)
+    torch.testing.assert_close(features, PYRAMID(maps), rtol=2e-3, atol=2e-3)
+
+
+def pixels_of(crops: Tensor, backbone: Backbone) -> np.ndarray:
+    """Crops before normalisation, float (N, size, size, 3)."""
+    restored = (crops * backbone.std[:, None, None] + backbone.mean[:, None, None]) * 255
+    return restored.permute(0, 2, 3, 1).numpy()
+
+
+def warp(box: list[float], image: np.ndarray, backbone: Backbone, config: CropConfig | None = None) -> np.ndarray:
+    crops = warp_crops(image, torch.tensor([box]), config or CropConfig(), backbone)
+    assert crops.shape[1:] == (3, (config or CropConfig()).size, (config or CropConfig()).size)
+    return pixels_of(crops, backbone)[0]
+
+
+IMAGE = picture(400, 500).permute(1, 2, 0).contiguous().numpy()
+
+
+@pytest.mark.parametrize(
+    ("box", "grown"),
+    [
+        # A side grows by 227 / 195 about its middle: 195 becomes 227, 39 becomes 45.4, 292.5 becomes 340.5.
+        ([116.5, 76.5, 311.5, 271.5], (100.5, 60.5, 327.5, 287.5)),
+        ([200.0, 100, 239, 139], (196.8, 96.8, 242.2, 142.2)),
+        ([50.0, 60, 440, 255], (18, 44, 472, 271)),
+        ([60.0, 40, 352.5, 332.5], (36, 16, 376.5, 356.5)),
+    ],
+)
+def test_a_box_well_inside_is_its_grown_region_resized(backbone, box, grown):
+    x1, y1, x2, y2 = np.round(grown).astype(int)
+    region = IMAGE[y1:y2, x1:x2]
+    shrinks = region.shape[0] * region.shape[1] > 227 * 227
+    expected = cv2.resize(region, (227, 227), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    np.testing.assert_allclose(warp(box, IMAGE, backbone), expected, atol=0.01)
+
+
+def test_a_box_at_the_corner_is_padded_with_the_mean_colour(backbone):
+    # [0, 39) grows to [-3, 42): 3 of 45 pixels lie outside, 15 of the crop's 227.
+    crops = warp_crops(IMAGE, torch.tensor([[0.0, 0, 39, 39], [461, 361, 500, 400]]), CropConfig(), backbone)
+    top_left, bottom_right = crops
+    assert (top_left[:, :15] == 0).all()
+    assert (top_left[:, :, :15] == 0).all()
+    assert (bottom_right[:, 212:] == 0).all()
+    assert (bottom_right[:, :, 212:] == 0).all()
+    inside = pixels_of(crops, backbone)
+    np.testing.assert_allclose(inside[0, 15:, 15:], cv2.resize(IMAGE[:42, :42], (212, 212)), atol=0.01)
+    np.testing.assert_allclose(inside[1, :212, :212], cv2.resize(IMAGE[358:, 458:], (212, 212)), atol=0.01)
+
+
+def test_without_context_a_box_does_not_grow(backbone):
+    expected = cv2.resize(IMAGE[100:180, 200:280], (100, 100), interpolation=cv2.INTER_LINEAR)
+    crop = warp([200.0, 100, 280, 180], IMAGE, backbone, CropConfig(size=100, context=0))
+    np.testing.assert_allclose(crop, expected, atol=0.01)
+
+
+def test_context_is_what_surrounds_the_box(backbone):
+    """A black box on white: the crop's border of `context` pixels is white, the rest black."""
+    image = np.full((400, 500, 3), 255, np.uint8)
+    image[100:295, 150:345] = 0
+    crop = warp([150.0, 100, 345, 295], image, backbone)
+    assert crop[16:211, 16:211].max() < 0.01
+    assert crop[:16].min() > 254.9
+    assert crop[211:].min() > 254.9
+    assert crop[:, :16].min() > 254.9
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_stages_are_timed(backbone, precision):
+    for source, stages in (
+        (SPPFeatures(backbone, PYRAMID, SPPConfig((64,)), precision), {"prepare", "conv", "pooling"}),
+        (CropFeatures(backbone, PYRAMID, CROP, precision), {"prepare", "conv", "pooling"}),
+    ):
+        clock = Stopwatch()
+        source.encode(picture(), clock).features(BOXES)
+        assert set(clock.seconds) == stages
+        assert min(clock.seconds.values()) > 0
+
+
+def test_half_precision_convolutions_are_near(backbone):
+    exact, near = (
+        SPPFeatures(backbone, PYRAMID, SPPConfig((64,)), precision).encode(picture()).features(BOXES)
+        for precision in ("fp32", "bf16")
+    )
+    assert not torch.equal(exact, near)
+    assert (exact - near).norm() / exact.norm() < 0.03
+
+
+def test_build_features_reads_the_configuration(backbone):
+    config = DetectorConfig(pyramid=PyramidConfig((2,), "average"), spp=SPPConfig((100,)), crop=CROP)
+    spp = build_features(config, backbone, "bf16")
+    assert isinstance(spp, SPPFeatures)
+    assert (spp.config, spp.precision, spp.pyramid.mode) == (SPPConfig((100,)), "bf16", "average")
+    crop = build_features(replace(config, features="crop"), backbone)
+    assert isinstance(crop, CropFeatures)
+    assert (crop.config, crop.dimension) == (CROP, 4 * backbone.channels)
+    with pytest.raises(ConfigError, match="spp or crop"):
+        build_features(replace(config, features="roi_pool"), backbone)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("config", [CropConfig(size=32, context=16), CropConfig(context=-1), CropConfig(batch=0)])
+def test_crops_that_cannot_be_are_refused(backbone, config):
+    with pytest.raises(ConfigError, match="crop"):
+        CropFeatures(backbone, PYRAMID, config)
+
+
+@pytest.mark.parametrize("scales", [(), (0,), (688, -1)])
+def test_scales_that_cannot_be_are_refused(backbone, scales):
+    with pytest.raises(ConfigError, match="scales"):
+        SPPFeatures(backbone, PYRAMID, SPPConfig(scales))
