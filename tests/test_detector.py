@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sppdet.backbones.zoo import build_backbone
+from sppdet.boxes import box_iou, decode_boxes
+from sppdet.config import (
+    BackboneConfig,
+    CropConfig,
+    DetectorConfig,
+    ProposalConfig,
+    PyramidConfig,
+    SelectionConfig,
+    SPPConfig,
+)
+from sppdet.detector import DETECTOR_FILE, SOFTMAX_SCORE, SVM_SCORE, Detector, select
+from sppdet.errors import ConfigError, InputError, WeightsError
+from sppdet.features import CropFeatures
+from sppdet.heads.linear import BoxRegressor, HeadKind, LinearHead
+from sppdet.proposals.store import propose_image
+from sppdet.stopwatch import STAGES, Stopwatch
+from sppdet.storage import load_tensors, save_tensors
+from sppdet.structures import Detections
+
+CONFIG = DetectorConfig(
+    proposals=ProposalConfig(width=None, min_side=8, limit=50),
+    backbone=BackboneConfig("shapenet", "random"),
+    pyramid=PyramidConfig((2, 1)),
+    spp=SPPConfig((64,)),
+    crop=CropConfig(size=67, context=5),
+    selection=SelectionConfig(score=-1.0),
+)
+CLASSES = ("circle", "square", "star")
+
+
+def make_detector(head: HeadKind = "svm", regress: bool = True, config: DetectorConfig = CONFIG) -> Detector:
+    backbone = build_backbone("shapenet", "random")
+    generator = torch.Generator().manual_seed(0)
+    rows, dimension = 3 + (head == "softmax"), 5 * backbone.channels
+    weight = torch.randn(rows, dimension, generator=generator) / 20
+    regressor = BoxRegressor(torch.randn(12, dimension, generator=generator) / 500, torch.zeros(12))
+    return Detector(
+        replace(config, head=head),
+        CLASSES,
+        backbone,
+        LinearHead(head, weight, torch.zeros(rows)),
+        regressor if regress else None,
+        torch.tensor([0.1, -0.2, 0.3]),
+    )
+
+
+def picture(seed: int = 0) -> Tensor:
+    blocks = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return torch.from_numpy(blocks.repeat(10, axis=0).repeat(10, axis=1)).permute(2, 0, 1)
+
+
+def random_boxes(count: int = 40, seed: int = 0) -> Tensor:
+    rng = np.random.default_rng(seed)
+    corner, side = rng.uniform(0, 40, (count, 2)), rng.uniform(5, 20, (count, 2))
+    return torch.from_numpy(np.hstack([corner, corner + side])).float()
+
+
+def assert_same(a: Detections, b: Detections) -> None:
+    assert len(a) == len(b) > 0
+    for name in ("boxes", "labels", "scores"):
+        assert torch.equal(getattr(a, name), getattr(b, name))
+
+
+@pytest.mark.parametrize("features", ["spp", "crop"])
+@pytest.mark.parametrize("head", ["svm", "softmax"])
+@pytest.mark.parametrize("regress", [True, False])
+def test_a_saved_detector_detects_the_same(tmp_path, features, head, regress):
+    detector = make_detector(head, regress).with_features(features)
+    detector.save(tmp_path / DETECTOR_FILE)
+    for path in (tmp_path, tmp_path / DETECTOR_FILE):
+        loaded = Detector.load(path)
+        assert loaded.config == detector.config
+        assert loaded.classes == CLASSES
+        assert torch.equal(loaded.thresholds, detector.thresholds)
+        assert loaded.head.kind == head
+        assert (loaded.regressor is None) == (not regress)
+        assert_same(loaded.detect(picture(), random_boxes()), detector.detect(picture(), random_boxes()))
+
+
+def test_encode_once_score_as_often_as_wished():
+    detector = make_detector()
+    calls: list[int] = []
+    detector.backbone.register_forward_hook(lambda *_: calls.append(1))
+    encoded = detector.encode(picture())
+    first, second = encoded.score(random_boxes()), encoded.score(random_boxes())
+    assert torch.equal(first, second)
+    assert first.shape == (40, 3)
+    assert torch.equal(encoded.score(random_boxes()[7:9]), first[7:9])
+    assert_same(encoded.detect(random_boxes()), detector.encode(picture()).detect(random_boxes()))
+    assert len(calls) == 2
+
+
+def test_scores_and_detections_follow_from_the_parts():
+    detector = make_detector()
+    encoded = detector.encode(picture())
+    features = encoded.features(random_boxes())
+    scores = features @ detector.head.weight.T + detector.head.bias
+    torch.testing.assert_close(encoded.score(random_boxes()), scores, rtol=1e-4, atol=1e-4)
+    regressor = detector.regressor
+    assert regressor is not None
+    moved = decode_boxes(random_boxes(), regressor.offsets(features)).clamp(min=0)
+    moved = torch.minimum(moved, torch.tensor([80.0, 60, 80, 60]))
+    found = encoded.detect(random_boxes())
+    assert len(found) > 0
+    for box, label, score in zip(found.boxes, found.labels, found.scores, strict=True):
+        same_score = (scores[:, label - 1] - score).abs() < 1e-4  # of several boxes, where they fall on the same cells
+        assert (moved[same_score, label - 1] - box).abs().amax(dim=1).min() < 1e-4
+
+
+def test_torchvisions_convention():
+    detector = make_detector()
+    images = [picture(0), picture(1).float() / 255]
+    outputs = detector(images, [random_boxes(30), random_boxes(20, seed=1)])
+    assert len(outputs) == 2
+    for output, image, boxes in zip(outputs, images, (random_boxes(30), random_boxes(20, seed=1)), strict=True):
+        assert {key: (value.dtype, value.ndim) for key, value in output.items()} == {
+            "boxes": (torch.float32, 2),
+            "labels": (torch.int64, 1),
+            "scores": (torch.float32, 1),
+        }
+        expected = detector.detect(image, boxes)
+        assert torch.equal(output["boxes"], expected.boxes)
+        assert (output["scores"].diff() <= 0).all()
+        assert set(output["labels"].tolist()) <= {1, 2, 3}
+
+
+def test_proposals_are_searched_where_not_given():
+    detector = make_detector()
+    proposals = propose_image(picture(), CONFIG.proposals)
+    assert_same(detector.detect(picture()), detector.detect(picture(), proposals))
+    assert detector([picture()])[0].keys() == {"boxes", "labels", "scores"}
+
+
+def test_every_form_of_an_image_is_detected_alike():
+    detector = make_detector()
+    array = picture().permute(1, 2, 0).numpy()
+    expected = detector.detect(picture(), random_boxes())
+    for form in (array, Image.fromarray(array), picture().double() / 255):
+        assert_same(detector.detect(form, random_boxes()), expected)
+
+
+def test_a_set_of_proposals_for_each_image():
+    with pytest.raises(InputError, match=r"proposals: one set for each image \(expected 2, got 1\)"):
+        make_detector()([picture(), picture()], [random_boxes()])
+
+
+@pytest.mark.parametrize(
+    "boxes", [torch.zeros(3, 5), torch.zeros(3, 4).double(), torch.tensor([[5.0, 0, 1, 1]]), None], ids=str
+)
+def test_wrong_boxes_are_refused(boxes):
+    with pytest.raises(InputError, match="boxes"):
+        make_detector().encode(picture()).score(boxes)
+
+
+@pytest.mark.parametrize("features", ["spp", "crop"])
+@pytest.mark.parametrize("regress", [True, False])
+def test_no_proposals_no_detections(features, regress):
+    found = make_detector(regress=regress).with_features(features).detect(picture(), torch.zeros(0, 4))
+    assert len(found) == 0
+
+
+def test_boxes_stay_on_the_image():
+    found = make_detector(config=replace(CONFIG, selection=SelectionConfig(score=-1e9, nms_iou=1.0))).detect(
+        picture(), random_boxes() + torch.tensor([-30.0, -30, 60, 60])
+    )
+    assert len(found) == 120
+    assert found.boxes.min() >= 0
+    assert (found.boxes.max(dim=0).values <= torch.tensor([80, 60, 80, 60])).all()
+
+
+def test_with_features_keeps_network_and_heads():
+    detector = make_detector()
+    crop = detector.with_features("crop")
+    assert isinstance(crop.regions, CropFeatures)
+    assert crop.config == replace(detector.config, features="crop")
+    assert crop.backbone is detector.backbone
+    assert torch.equal(crop.head.weight, detector.head.weight)
+    assert torch.equal(crop.thresholds, detector.thresholds)
+    assert_same(crop.with_features("spp").detect(picture(), random_boxes()), detector.detect(picture(), random_boxes()))
+    with pytest.raises(ConfigError, match="features"):
+        detector.with_features("roi")
+
+
+def test_every_stage_is_timed():
+    clock = Stopwatch()
+    make_detector().detect(picture(), clock=clock)
+    assert set(clock.seconds) == set(STAGES)
+
+
+def rewrite(file, tensors: dict[str, Tensor] | None = None, **header) -> None:
+    old_tensors, old_header = load_tensors(file)
+    copies = {name: tensor.clone() for name, tensor in old_tensors.items()}
+    save_tensors(file, copies if tensors is None else tensors, {**old_header, **header})
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "foreign", "headless", "network", "no file", "no folder"])
+def test_a_file_that_is_no_detector_is_named(tmp_path, damage):
+    file = tmp_path / DETECTOR_FILE
+    make_detector().save(file)
+    match damage:
+        case "cut":
+            file.write_bytes(file.read_bytes()[:-1000])
+        case "empty":
+            file.write_bytes(b"")
+        case "foreign":
+            save_tensors(file, {"boxes": torch.zeros(3, 4)}, {"proposals": 3})
+        case "headless":
+            tensors, _ = load_tensors(file)
+            rewrite(file, {name: t.clone() for name, t in tensors.items() if name != "head.weight"})
+        case "network":
+            other = replace(CONFIG, backbone=BackboneConfig("squeezenet1_1", "random"))
+            rewrite(file, config=asdict(other))
+        case "no file":
+            file.unlink()
+        case "no folder":
+            file = tmp_path / "none"
+    with pytest.raises(WeightsError, match=str(file)):
+        Detector.load(file)
+
+
+def test_a_detector_of_an_unknown_configuration_is_named(tmp_path):
+    file = tmp_path / DETECTOR_FILE
+    make_detector().save(file)
+    rewrite(file, config={**asdict(CONFIG), "roi_align": True})
+    with pytest.raises(ConfigError, match=rf"{file}: roi_align: unknown configuration key"):
+        Detector.load(file)
+
+
+SQUARES = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [30, 30, 40, 40], [60, 0, 70, 10]])
+
+
+def alike(boxes: Tensor, classes: int) -> Tensor:
+    """The same boxes (N, 4) for every class."""
+    return boxes[:, None].expand(-1, classes, -1)
+
+
+def test_select_by_hand():
+    scores = torch.tensor([[0.5, 0.9], [0.8, -3.0], [0.1, 0.0], [-1.6, -1.5]])
+    found = select(alike(SQUARES, 2), scores, SelectionConfig())
+    # Class 1: the second square suppresses the first. -1.5 itself is not above the lowest score.
+    assert found.labels.tolist() == [2, 1, 1, 2]
+    assert found.scores.tolist() == pytest.approx([0.9, 0.8, 0.1, 0.0])
+    assert torch.equal(found.boxes, SQUARES[[0, 1, 2, 2]])
+
+
+@pytest.mark.parametrize(("kind", "lowest"), [("svm", SVM_SCORE), ("softmax", SOFTMAX_SCORE)])
+def test_scores_must_be_above_the_lowest(kind, lowest):
+    scores = torch.tensor([[lowest], [lowest + 1e-3], [lowest - 1e-3], [torch.nan]])
+    boxes = alike(SQUARES[[0, 2, 3, 3]], 1)
+    assert select(boxes, scores, SelectionConfig(), kind).boxes.tolist() == [SQUARES[2].tolist()]
+    assert len(select(boxes, scores, SelectionConfig(score=-9.0), kind)) == 3
+
+
+def test_only_the_best_of_each_class_stay():
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.arange(200.0)[:, None] * 20
+    boxes = alike(torch.cat([corners, corners, corners + 10, corners + 10], dim=1), 3)  # none overlap
+    scores = torch.rand(200, 3, generator=generator)
+    scores[50:, 1] = -9
+    found = select(boxes, scores, SelectionConfig(per_class=100))
+    assert torch.bincount(found.labels).tolist() == [0, 100, 50, 100]
+    assert (found.scores.diff() <= 0).all()
+    for k in (0, 2):
+        torch.testing.assert_close(
+            found.scores[found.labels == k + 1], scores[:, k].sort(descending=True).values[:100], rtol=0, atol=0
+        )
+    assert len(select(boxes, scores, SelectionConfig(per_class=1))) == 3
+
+
+def test_what_overlaps_a_better_one_of_its_class_goes():
+    found = make_detector(config=replace(CONFIG, selection=SelectionConfig(score=-9.0))).detect(
+        picture(), random_boxes(200)
+    )
+    for k in (1, 2, 3):
+        boxes = found.boxes[found.labels == k]
+        overlap = box_iou(boxes, boxes).fill_diagonal_(0)
+        assert overlap.max() <= 0.3 + 1e-6
+
+
+def test_nothing_to_select():
+    assert len(select(torch.zeros(0, 3, 4), torch.zeros(0, 3), SelectionConfig())) == 0
+    assert len(select(alike(SQUARES, 3), torch.full((4, 3), -9.0), SelectionConfig())) == 0
