@@ -1,0 +1,139 @@
+"""The comparison of two detectors from beginning to end, and the files it leaves."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sppdet.comparison.plots import plot_growth, plot_stages
+from sppdet.comparison.report import Comparison
+from sppdet.comparison.throughput import measure_throughput, with_best_batch
+from sppdet.comparison.timing import SUMS, Timings, find_regions, measure_growth, time_detectors
+from sppdet.detector import Detector
+from sppdet.errors import ConfigError, DataError, InputError
+from sppdet.evaluation.voc import evaluate_voc
+from sppdet.images import read_image
+from sppdet.proposals.store import propose
+from sppdet.stopwatch import STAGES
+from sppdet.storage import write_json
+from sppdet.structures import Dataset
+
+MAP_IMAGES = 100  # on fewer images an mAP says little
+GROWTH = (100, 300, 1000, 2000)
+
+
+def compare_detectors(
+    detectors: Mapping[str, Detector],
+    dataset: Dataset,
+    images: int = 10,
+    regions: int = 2000,
+    growth_regions: Sequence[int] = GROWTH,
+    baseline: str | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Compare one or two detectors, by name, on the first `images` of `dataset` with `regions` boxes each.
+
+    One detector is compared with itself in the other mode: the same network and heads, named "<name>-crop" or
+    "<name>-spp", without an mAP. R-CNN mode runs at its best batch. baseline: a name; by default the detector in R-CNN
+    mode. Proposals are made as the first detector's configuration says. The mAP is that of the timed detections, from
+    MAP_IMAGES images on. Raises InputError or DataError where there is nothing to compare.
+    """
+    given = {name: with_best_batch(detector) for name, detector in _checked(detectors, dataset, images).items()}
+    pair = given if len(given) == 2 else _with_counterpart(given)
+    baseline = baseline or next((name for name, d in pair.items() if d.config.features == "crop"), next(iter(pair)))
+    if baseline not in pair:
+        raise ConfigError("unknown detector", field="baseline", expected=" or ".join(pair), got=baseline)
+    chosen = dataset.subset(range(min(images, len(dataset))))
+    search = next(iter(pair.values())).config.proposals
+    proposals = propose(chosen.images, search, workers=0) if search.file else None
+    timings = time_detectors(pair, chosen.images, search, regions, seed=seed, given=proposals)
+    growth: dict[str, dict[int, float]] = {}
+    if growth_regions:
+        image = read_image(chosen.images[0].path)
+        found = find_regions(image, max(growth_regions), search, seed, proposals[0] if proposals else None)
+        growth = measure_growth(pair, image, found.boxes, growth_regions)
+    cropping = [name for name, d in pair.items() if d.config.features == "crop"]
+    throughput = measure_throughput(cropping[0], pair[cropping[0]]) if cropping else None
+    medians = timings.medians()
+    return Comparison(
+        images=len(chosen),
+        regions=regions,
+        topped_up=timings.topped_up,
+        **_machine(next(iter(pair.values())).backbone.device),
+        baseline=baseline,
+        detectors={name: _settings(detector) for name, detector in pair.items()},
+        stages={name: {stage: rows[stage] for stage in STAGES} for name, rows in medians.items()},
+        spread=timings.spread(),
+        totals={name: {key: rows[key] for key in SUMS} for name, rows in medians.items()},
+        growth=growth,
+        throughput=throughput,
+        map_voc07={name: _map(timings, name, chosen) if name in given else None for name in pair},
+    )
+
+
+def write_comparison(comparison: Comparison, folder: str | PathLike[str]) -> list[Path]:
+    """Write compare.json, stages.png and, where it was measured, growth.png; the paths of what was written."""
+    paths = [Path(folder) / "compare.json", Path(folder) / "stages.png"]
+    write_json(paths[0], comparison.as_dict())
+    plot_stages(comparison, paths[1])
+    if comparison.growth:
+        paths.append(Path(folder) / "growth.png")
+        plot_growth(comparison, paths[2])
+    return paths
+
+
+def _checked(detectors: Mapping[str, Detector], dataset: Dataset, images: int) -> Mapping[str, Detector]:
+    """The detectors, once it is sure that hours of measuring would not end in an error."""
+    if len(detectors) not in (1, 2):
+        raise InputError("wrong number", field="detectors", expected="1 or 2", got=len(detectors))
+    if images < 1 or not len(dataset):
+        raise DataError("no images to compare on", field="images", expected="1 or more", got=min(images, len(dataset)))
+    for name, detector in detectors.items():
+        if tuple(detector.classes) != tuple(dataset.classes):
+            raise DataError(
+                "the detector's classes are not the data's",
+                field=name,
+                expected=", ".join(dataset.classes),
+                got=", ".join(detector.classes),
+            )
+    return detectors
+
+
+def _with_counterpart(given: Mapping[str, Detector]) -> dict[str, Detector]:
+    ((name, detector),) = given.items()
+    other = "spp" if detector.config.features == "crop" else "crop"
+    return {name: detector, f"{name}-{other}": with_best_batch(detector.with_features(other))}
+
+
+def _map(timings: Timings, name: str, dataset: Dataset) -> float | None:
+    if len(dataset) < MAP_IMAGES:
+        return None
+    return evaluate_voc(timings.detections[name], dataset.images, dataset.classes).map_voc07
+
+
+def _settings(detector: Detector) -> dict[str, Any]:
+    """What a reader must know of a detector to judge its times."""
+    config = detector.config
+    own: dict[str, Any] = {"scales": list(config.spp.scales)}
+    if config.features == "crop":
+        own = {"crop": config.crop.size, "batch": config.crop.batch}
+    network = {"features": config.features, "backbone": config.backbone.name, "precision": detector.regions.precision}
+    return network | own
+
+
+def _machine(device: torch.device) -> dict[str, Any]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return {"device": device.type, "machine": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def _processor() -> str:
+    """The processor's name; Linux gives it in a file only."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()

@@ -1,0 +1,128 @@
+"""Pictures of a comparison: where the time goes, and how it grows with the regions."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import TYPE_CHECKING
+
+from sppdet.comparison.report import Comparison
+from sppdet.stopwatch import STAGES
+from sppdet.storage import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#c44e52", "#4c72b0")  # the baseline, the other
+STAGE_COLOURS = ("#bbbbbb", "#e8a33d", "#c44e52", "#55a868", "#4c72b0", "#8172b3")
+
+
+def plot_stages(comparison: Comparison, path: str | PathLike[str]) -> None:
+    """Write a PNG: seconds of each stage of both detectors on a log axis, and each stage's share of their time.
+
+    Raises SppdetError where the file cannot be written.
+    """
+    figure = _figure(9, 4.6)
+    left, right = figure.subplots(1, 2, width_ratios=[3, 2])
+    _draw_seconds(left, comparison)
+    _draw_shares(right, comparison)
+    figure.suptitle(_title(comparison), fontsize=10)
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
+
+
+def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
+    """Write a PNG: seconds without proposals against the number of regions, both axes logarithmic.
+
+    Raises SppdetError where the file cannot be written.
+    """
+    figure = _figure(5.5, 4)
+    axes = figure.subplots()
+    counts = list(comparison.growth[comparison.baseline])
+    for name, colour in zip(_names(comparison), COLOURS, strict=True):
+        values = [comparison.growth[name][count] for count in counts]
+        axes.plot(counts, values, marker="o", color=colour, label=name)
+        for count, value in zip(counts, values, strict=True):
+            offset = (0, 6)
+            axes.annotate(_label(value), (count, value), offset, textcoords="offset points", ha="center", fontsize=8)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.set_xticks([], minor=True)
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.margins(y=0.15)
+    axes.set(xlabel="regions", ylabel="seconds an image, without proposals")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.suptitle(f"Time against regions, {comparison.machine}", fontsize=9)
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
+
+
+def _draw_seconds(axes: Axes, comparison: Comparison) -> None:
+    """Bars in pairs; whiskers are the quartiles. On a linear axis SPPnet's would not be seen."""
+    rows = [*STAGES, "total"]
+    for k, (name, colour) in enumerate(zip(_names(comparison), COLOURS, strict=True)):
+        seconds = {**comparison.stages[name], "total": comparison.totals[name]["total"]}
+        shown = [(i, seconds[row], comparison.spread[name][row]) for i, row in enumerate(rows) if seconds[row] > 0]
+        places, values = [i + 0.4 * k for i, _, _ in shown], [value for _, value, _ in shown]
+        whiskers = [
+            [max(0.0, value - low) for _, value, (low, _) in shown],
+            [max(0.0, high - value) for _, value, (_, high) in shown],
+        ]
+        axes.barh(places, values, 0.38, color=colour, label=name, xerr=whiskers, error_kw={"lw": 1, "ecolor": "0.3"})
+        for place, value, (_, _, (_, high)) in zip(places, values, shown, strict=True):
+            text = f" {_label(value)} "
+            axes.text(max(value, high), place, text, va="center", fontsize=8)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_yticks([i + 0.2 for i in range(len(rows))], rows)
+    axes.invert_yaxis()
+    low, high = axes.get_xlim()
+    axes.set_xlim(low / 2, high * 4)  # the shortest is still a bar; room for the numbers
+    axes.set_xlabel("median seconds an image (log)")
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.1), ncols=2, frameon=False)
+
+
+def _draw_shares(axes: Axes, comparison: Comparison) -> None:
+    names = _names(comparison)
+    starts = dict.fromkeys(names, 0.0)
+    for stage, colour in zip(STAGES, STAGE_COLOURS, strict=True):
+        for row, name in enumerate(names):
+            known = {key: value for key, value in comparison.stages[name].items() if value > 0}
+            share = 100 * known.get(stage, 0.0) / (sum(known.values()) or 1)
+            axes.barh(row, share, 0.5, left=starts[name], color=colour, label=None if row else stage)
+            if share > 7:
+                axes.text(starts[name] + share / 2, row, f"{share:.0f}", ha="center", va="center", fontsize=8)
+            starts[name] += share
+    axes.set(xlim=(0, 100), xlabel="share of the time (%)")
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=3, frameon=False)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _names(comparison: Comparison) -> tuple[str, str]:
+    return comparison.baseline, comparison.compared
+
+
+def _title(comparison: Comparison) -> str:
+    speedup = comparison.speedup
+    return (
+        f"{comparison.images} images, {comparison.regions} regions each: {comparison.compared} is"
+        f" {speedup['without_proposals']:.3g} times faster than {comparison.baseline} without proposals"
+        f" ({speedup['conv']:.3g} times in the convolutions)"
+    )
+
+
+def _label(seconds: float) -> str:
+    return f"{seconds:.2g}" if seconds < 10 else f"{seconds:.0f}"

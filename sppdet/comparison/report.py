@@ -1,0 +1,173 @@
+"""What a comparison found: as a record, as JSON, and as a table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sppdet.comparison.throughput import Throughput
+from sppdet.comparison.timing import SUMS
+from sppdet.stopwatch import STAGES
+from sppdet.storage import json_ready
+
+PAPER: Mapping[str, Any] = {
+    "source": "He et al. 2014, VOC2007, a GPU of 2014, no proposals; R-CNN with Alex-5 unless said, SPPnet with ZF-5",
+    "seconds": {
+        "spp_1_scale": {"conv": 0.053, "fc": 0.089, "total": 0.142},
+        "spp_5_scales": {"conv": 0.293, "fc": 0.089, "total": 0.382},
+        "rcnn": {"conv": 8.96, "fc": 0.07, "total": 9.03},
+        "rcnn_zf5": {"conv": 14.37},
+    },
+    "speedup": {"spp_1_scale": 64, "spp_5_scales": 24},
+    "speedup_zf5_both": {"spp_1_scale": 102, "spp_5_scales": 38},
+    "map_voc07": {"spp_1_scale": 0.580, "spp_5_scales": 0.592, "rcnn": 0.585},
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two detectors on the same images and regions, everything by their names.
+
+    stages: median seconds of each stage. totals: the same without proposals, and of everything. spread: quartiles
+    [25%, 75%] of all of them. growth: seconds without proposals by number of regions. throughput: None without a
+    detector in R-CNN mode. map_voc07: on the same images, as a fraction; None where the detector was not trained itself
+    or the images are too few. topped_up: random boxes added where an image had too few proposals. precision: of the
+    convolutions, as are the network and its settings in `detectors`.
+    """
+
+    images: int
+    regions: int
+    topped_up: int
+    device: str
+    machine: str
+    threads: int
+    torch: str
+    baseline: str
+    detectors: Mapping[str, Mapping[str, Any]]
+    stages: Mapping[str, Mapping[str, float]]
+    spread: Mapping[str, Mapping[str, Sequence[float]]]
+    totals: Mapping[str, Mapping[str, float]]
+    growth: Mapping[str, Mapping[int, float]]
+    throughput: Throughput | None
+    map_voc07: Mapping[str, float | None]
+
+    @property
+    def compared(self) -> str:
+        """The name of the detector that is not the baseline."""
+        return next(name for name in self.stages if name != self.baseline)
+
+    @property
+    def speedup(self) -> dict[str, float]:
+        """How many times the baseline's median seconds are the other's: of conv, without proposals, in total."""
+        rows = {name: {"conv": self.stages[name]["conv"], **self.totals[name]} for name in self.stages}
+        ours = rows[self.compared]
+        return {key: value / ours[key] if ours[key] else float("nan") for key, value in rows[self.baseline].items()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready; NaN is None, numbers of regions are text."""
+        throughput = self.throughput.as_dict() if self.throughput else None
+        evaluated = any(value is not None for value in self.map_voc07.values())
+        values = asdict(self) | {"throughput": throughput, "speedup": self.speedup, "paper": PAPER}
+        return json_ready(values | {"map_images": self.images if evaluated else 0})
+
+
+def format_table(comparison: Comparison) -> str:
+    """The comparison as plain text, the paper's figures beside ours."""
+    parts = [
+        _header(comparison),
+        _stage_table(comparison),
+        _speedup_table(comparison),
+        _growth_table(comparison),
+        _throughput_line(comparison),
+        _map_lines(comparison),
+        f"Paper: {PAPER['source']}",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _header(comparison: Comparison) -> str:
+    lines = [f"{comparison.images} images, {comparison.regions} regions each, the same for both"]
+    if comparison.topped_up:
+        lines[0] += f" ({comparison.topped_up} random boxes in all, where an image had too few proposals)"
+    for name, settings in comparison.detectors.items():
+        lines.append(f"{name}: " + ", ".join(f"{key} {value}" for key, value in settings.items()))
+    where = f"{comparison.threads} threads" if comparison.device == "cpu" else comparison.device
+    lines.append(f"measured on {comparison.machine}, {where}, torch {comparison.torch}")
+    return "\n".join(lines)
+
+
+def _stage_table(comparison: Comparison) -> str:
+    names = [comparison.baseline, comparison.compared]
+    rows = [["seconds an image: median [quartiles]", *names]]
+    for row in (*STAGES, *SUMS):
+        cells = []
+        for name in names:
+            value = comparison.totals[name][row] if row in SUMS else comparison.stages[name][row]
+            low, high = comparison.spread[name][row]
+            cells.append(f"{_number(value)} [{_number(low)}, {_number(high)}]")
+        rows.append([row.replace("_", " "), *cells])
+    return _align(rows)
+
+
+def _speedup_table(comparison: Comparison) -> str:
+    ours = comparison.speedup
+    rows = [[f"times faster than {comparison.baseline}", comparison.compared, "paper, 1 scale", "paper, 5 scales"]]
+    seconds, conv = PAPER["seconds"], ["conv", _times(ours["conv"])]
+    without = ["without proposals", _times(ours["without_proposals"])]
+    for scales in ("spp_1_scale", "spp_5_scales"):
+        alex, zf5 = (seconds[rcnn]["conv"] / seconds[scales]["conv"] for rcnn in ("rcnn", "rcnn_zf5"))
+        conv.append(f"{_times(alex)} ({_times(zf5)})")
+        without.append(f"{_times(PAPER['speedup'][scales])} ({_times(PAPER['speedup_zf5_both'][scales])})")
+    rows += [conv, without, ["total", _times(ours["total"]), "-", "-"]]
+    return _align(rows) + "\nIn brackets: with the same network, ZF-5, on both sides."
+
+
+def _growth_table(comparison: Comparison) -> str:
+    if not comparison.growth:
+        return ""
+    counts = list(comparison.growth[comparison.baseline])
+    rows = [["seconds by regions, no proposals", *map(str, counts)]]
+    for name in (comparison.baseline, comparison.compared):
+        rows.append([name, *(_number(comparison.growth[name][count]) for count in counts)])
+    return _align(rows)
+
+
+def _throughput_line(comparison: Comparison) -> str:
+    found = comparison.throughput
+    if found is None:
+        return ""
+    return (
+        f"Crops a second, warping apart: {found.detector} {_number(found.crops_per_second)}, bare network"
+        f" {_number(found.bare_crops_per_second)} at its best batch, {found.bare_best_batch}: ratio {found.ratio:.3f}"
+    )
+
+
+def _map_lines(comparison: Comparison) -> str:
+    ours = [f"{name} {value:.4f}" for name, value in comparison.map_voc07.items() if value is not None]
+    paper = PAPER["map_voc07"]
+    figures = f"{paper['spp_1_scale']:.3f} with 1 scale, {paper['spp_5_scales']:.3f} with 5, R-CNN {paper['rcnn']:.3f}"
+    if not ours:
+        return ""
+    return f"VOC07 mAP on these images: {', '.join(ours)}\nPaper, all of VOC2007: SPPnet {figures}"
+
+
+def _align(rows: Sequence[Sequence[str]]) -> str:
+    """Columns of equal width: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        [cell.rjust(width) if k else cell.ljust(width) for k, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        for row in rows
+    )
+    return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
+def _number(value: float) -> str:
+    """Three digits, without an exponent."""
+    if value != value:
+        return "-"
+    return f"{value:.0f}" if value >= 100 else f"{value:.{1 if value >= 10 else 2 if value >= 1 else 4}f}"
+
+
+def _times(value: float) -> str:
+    return "-" if value != value else f"{value:.0f}x" if value >= 10 else f"{value:.2g}x"

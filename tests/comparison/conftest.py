@@ -1,0 +1,47 @@
+"""Tiny detectors and images for the tests of the comparison."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sppdet.backbones.zoo import build_backbone
+from sppdet.config import BackboneConfig, CropConfig, DetectorConfig, ProposalConfig, PyramidConfig, SPPConfig
+from sppdet.detector import Detector
+from sppdet.heads.linear import BoxRegressor, LinearHead
+from sppdet.structures import Annotations, Dataset
+
+CLASSES = ("disc", "square", "star")
+
+
+@pytest.fixture
+def detector() -> Detector:
+    """An SPPnet detector of three classes with random weights."""
+    config = DetectorConfig(
+        proposals=ProposalConfig(width=None, min_side=5),  # width 500 would enlarge these images
+        backbone=BackboneConfig("shapenet", "random"),
+        pyramid=PyramidConfig((3, 1)),
+        spp=SPPConfig((64,)),
+        crop=CropConfig(size=32, context=4, batch=5),
+    )
+    generator = torch.Generator().manual_seed(0)
+    backbone = build_backbone("shapenet", "random")
+    dimension, K = 10 * backbone.channels, len(CLASSES)
+    head = LinearHead("svm", torch.randn(K, dimension, generator=generator) * 1e-3, torch.zeros(K))
+    regressor = BoxRegressor(torch.randn(4 * K, dimension, generator=generator) * 1e-5, torch.zeros(4 * K))
+    return Detector(config, CLASSES, backbone, head, regressor)
+
+
+@pytest.fixture
+def dataset(tmp_path) -> Dataset:
+    """Three small images of noise, one object each."""
+    rng = np.random.default_rng(0)
+    images = []
+    for i in range(3):
+        path = tmp_path / f"{i}.png"
+        Image.fromarray(rng.integers(0, 256, (60, 80 + i, 3), dtype=np.uint8)).save(path)
+        box = torch.tensor([[10.0, 10.0, 40.0, 40.0]])
+        images.append(Annotations(path.stem, path, box, torch.tensor([1 + i]), torch.tensor([False])))
+    return Dataset("noise", CLASSES, tuple(images))

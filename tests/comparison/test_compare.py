@@ -1,0 +1,103 @@
+"""The comparison of real, tiny detectors from beginning to end."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sppdet.comparison import compare, throughput
+from sppdet.comparison.compare import compare_detectors, write_comparison
+from sppdet.detector import Detector
+from sppdet.errors import ConfigError, DataError, InputError
+from sppdet.evaluation.voc import evaluate_voc
+from sppdet.images import read_image
+from sppdet.stopwatch import STAGES
+
+
+@pytest.fixture(autouse=True)
+def few_crops(monkeypatch) -> None:
+    """The search for the best batch is the longest part; here it need not be exact."""
+    monkeypatch.setattr(throughput, "BATCHES", {"cpu": (1, 2)})
+    monkeypatch.setattr(throughput, "CROPS", 2)
+
+
+@pytest.fixture
+def comparison(detector, dataset):
+    return compare_detectors({"tiny": detector}, dataset, images=2, regions=20, growth_regions=(5, 10))
+
+
+def test_one_detector_meets_its_other_mode(comparison) -> None:
+    assert comparison.baseline == "tiny-crop"
+    assert comparison.compared == "tiny"
+    assert comparison.images == 2
+    assert comparison.detectors["tiny-crop"]["batch"] in (1, 2)
+    assert comparison.throughput.bare_best_batch == comparison.detectors["tiny-crop"]["batch"]
+    assert comparison.map_voc07 == {"tiny": None, "tiny-crop": None}
+    for name in ("tiny", "tiny-crop"):
+        assert set(comparison.stages[name]) == set(STAGES)
+        assert all(seconds > 0 for seconds in comparison.stages[name].values())
+        assert list(comparison.growth[name]) == [5, 10]
+    assert comparison.stages["tiny"]["proposals"] == comparison.stages["tiny-crop"]["proposals"]
+    stages = comparison.as_dict()["stages"]
+    assert comparison.speedup["conv"] == stages["tiny-crop"]["conv"] / stages["tiny"]["conv"]
+
+
+def test_files_are_written(comparison, tmp_path) -> None:
+    paths = write_comparison(comparison, tmp_path / "out")
+    assert [path.name for path in paths] == ["compare.json", "stages.png", "growth.png"]
+    assert json.loads(paths[0].read_text()) == comparison.as_dict()
+    for path in paths[1:]:
+        assert path.read_bytes().startswith(b"\x89PNG")
+    without = write_comparison(replace(comparison, growth={}), tmp_path / "other")
+    assert [path.name for path in without] == ["compare.json", "stages.png"]
+
+
+def test_rcnn_alone_meets_sppnet(detector, dataset) -> None:
+    found = compare_detectors({"a": detector.with_features("crop")}, dataset, images=1, regions=5, growth_regions=())
+    assert (found.baseline, found.compared) == ("a", "a-spp")
+    assert found.growth == {}
+
+
+def test_two_detectors_are_taken_as_they_are(detector, dataset) -> None:
+    pair = {"spp": detector, "rcnn": detector.with_features("crop")}
+    found = compare_detectors(pair, dataset, images=1, regions=5, growth_regions=(), baseline="spp")
+    assert (found.baseline, found.compared) == ("spp", "rcnn")
+
+
+def test_two_sppnets_have_no_throughput(detector, dataset) -> None:
+    found = compare_detectors({"a": detector, "b": detector}, dataset, images=1, regions=5, growth_regions=())
+    assert (found.baseline, found.compared) == ("a", "b")
+    assert found.throughput is None
+
+
+def test_map_is_that_of_the_timed_detections(detector, dataset, monkeypatch) -> None:
+    monkeypatch.setattr(compare, "MAP_IMAGES", 3)
+    # Proposals from a file are the objects themselves, so that something is found.
+    boxes = [{"image_id": image.id, "bbox": [10, 10, 30, 30], "score": 1.0} for image in dataset.images]
+    file = dataset.images[0].path.parent / "proposals.json"
+    file.write_text(json.dumps(boxes))
+    proposals = replace(detector.config.proposals, file=str(file))
+    given = Detector(replace(detector.config, proposals=proposals), detector.classes, detector.backbone, detector.head)
+    found = compare_detectors({"spp": given}, dataset, images=9, regions=1, growth_regions=())
+    expected = [given.detect(read_image(i.path), torch.tensor([[10.0, 10, 40, 40]])) for i in dataset.images]
+    assert found.map_voc07["spp"] == evaluate_voc(expected, dataset.images, dataset.classes).map_voc07 > 0
+    assert found.map_voc07["spp-crop"] is None
+    assert found.as_dict()["map_images"] == found.images == 3
+    assert found.as_dict()["speedup"]["total"] is None  # nobody knows how long that search took
+    fewer = compare_detectors({"spp": given}, dataset, images=2, regions=1, growth_regions=())
+    assert fewer.map_voc07["spp"] is None
+
+
+def test_what_cannot_be_compared_is_an_error_at_once(detector, dataset, monkeypatch) -> None:
+    monkeypatch.setattr(compare, "time_detectors", None)
+    with pytest.raises(InputError, match="detectors"):
+        compare_detectors({}, dataset)
+    with pytest.raises(DataError, match="images"):
+        compare_detectors({"a": detector}, dataset, images=0)
+    with pytest.raises(DataError, match="classes"):
+        compare_detectors({"a": detector}, replace(dataset, classes=("cat", "dog", "hen")))
+    with pytest.raises(ConfigError, match="baseline"):
+        compare_detectors({"a": detector}, dataset, baseline="b")
