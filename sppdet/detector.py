@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from sppdet.backbones.zoo import Backbone, build_backbone
+from sppdet.backbones.backbone import Backbone
+from sppdet.backbones.zoo import build_backbone
 from sppdet.boxes import clip_boxes, decode_boxes, nms
 from sppdet.config import DetectorConfig, Precision, SelectionConfig, config_from_dict
 from sppdet.errors import InputError, WeightsError

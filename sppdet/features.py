@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sppdet.backbones.zoo import Backbone
+from sppdet.backbones.backbone import Backbone
 from sppdet.config import CropConfig, DetectorConfig, Precision, SPPConfig
 from sppdet.errors import ConfigError
 from sppdet.images import normalise, resize_array, resize_shorter_side, shorter_side_size, to_array

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sppdet.backbones.zoo import Backbone, build_backbone
+from sppdet.backbones.backbone import Backbone
+from sppdet.backbones.zoo import build_backbone
 from sppdet.config import CropConfig, DetectorConfig, PyramidConfig, SPPConfig
 from sppdet.errors import ConfigError
 from sppdet.features import CropFeatures, SPPFeatures, build_features, warp_crops

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from sppdet.backbones.backbone import Backbone
 from sppdet.errors import WeightsError
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
-
-    from sppdet.backbones.zoo import Backbone
 
 
 def load_weights(backbone: Backbone, weights: str | PathLike[str]) -> None:

@@ -6,44 +6,14 @@ from collections import OrderedDict
 from os import PathLike
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from sppdet.backbones.geometry import geometry_of
+from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.weights import load_weights
 from sppdet.errors import ConfigError
 
 BACKBONES = ("alexnet", "zf5", "squeezenet1_0", "squeezenet1_1", "vgg16", "resnet18", "resnet50", "shapenet")
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RANDOM_SEED = 0
-
-
-class Backbone(nn.Module):
-    """A network from normalised images to their conv5 maps.
-
-    channels: C of the map. geometry: where its cells lie in the image. mean, std: float32 (3,), for
-    `sppdet.images.normalise`: ImageNet's, unless the weights were trained with others.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, name: str, layers: nn.Sequential, channels: int) -> None:
-        super().__init__()
-        self.name = name
-        self.layers = layers
-        self.channels = channels
-        self.geometry = geometry_of(layers)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN))
-        self.register_buffer("std", torch.tensor(IMAGENET_STD))
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network is."""
-        return self.mean.device
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images, float32 (B, 3, H, W), to conv5 maps (B, C, h, w)."""
-        return self.layers(images)
 
 
 def build_backbone(name: str, weights: str | PathLike[str]) -> Backbone:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import trange
 
-from sppdet.backbones.zoo import Backbone
+from sppdet.backbones.backbone import Backbone
 from sppdet.boxes import box_iou
 from sppdet.errors import SppdetError
 from sppdet.images import normalise, read_image, resize_array, to_array
