@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.config import SVMConfig
-from sppdet.errors import DataError
+from sppdet.errors import ConfigError, DataError
 from sppdet.heads.linear import LinearHead
 from sppdet.heads.softmax import mean_norm
 from sppdet.heads.svm import SVMProblem, SVMSolution, solve_svms, start_solution
@@ -70,11 +71,15 @@ class Examples:
 def fit_svm_head(
     cache: FeatureCache, images: Sequence[int], classes: int, config: SVMConfig, seed: int = 0
 ) -> LinearHead:
-    """SVMs of K classes from the regions of the images at these positions of the cache."""
+    """SVMs of K classes from the regions of the images at these positions of the cache.
+
+    Raises DataError where there is no object to learn from, ConfigError where max_examples cannot hold the objects.
+    """
     targets = {i: svm_targets(cache.regions[i], classes, config) for i in images}
     examples = Examples(config.max_examples, cache.dimension, classes)
+    start = _leave_room(config, sum(int((targets[i] > 0).any(dim=1).sum()) for i in images), len(images))
     for i in tqdm(images, desc="first examples", unit="image"):
-        chosen = initial_svm_examples(cache.regions[i], config, np.random.default_rng([seed, i]))
+        chosen = initial_svm_examples(cache.regions[i], start, np.random.default_rng([seed, i]))
         examples.add(i, chosen, cache.features(i, chosen), targets[i][chosen])
     if not (examples.targets > 0).any():
         raise DataError("no object to learn from", field="data", expected="objects that are not difficult")
@@ -82,24 +87,37 @@ def fit_svm_head(
     solution = _refit(examples, None, scale, config, seed)
     for number in range(1, config.passes + 1):
         order = np.random.default_rng([seed, number]).permutation(np.asarray(images)).tolist()
-        new = 0
+        found = new = 0
         for i in tqdm(order, desc=f"hard negatives, pass {number}", unit="image"):
             features = cache.features(i)
             head = _head(solution, scale, config).to(features.device)
             scores = head.scores(features).cpu()
             hard = hard_negatives(cache.regions[i], scores, targets[i], examples.of_image(i), config)
-            new += len(hard)
+            found, new = found + len(hard), new + len(hard)
             examples.add(i, hard, features[hard.to(features.device)], targets[i][hard])
-            if new >= config.refit_every or examples.room == 0:
+            full = examples.room == 0
+            if new >= config.refit_every or full:
                 solution = _evict(examples, _refit(examples, solution, scale, config, seed), scale, config)
                 new = 0
-                if examples.room == 0:
+                # With little room made, every few images would fill it and fit again.
+                if full and examples.room < config.max_examples / 10:
                     log.warning("svm.max_examples=%d is full: mining stops early", config.max_examples)
                     return _head(solution, scale, config)
-        if new == 0:
+        if found == 0:
             break
-        solution = _evict(examples, _refit(examples, solution, scale, config, seed), scale, config)
+        if new:
+            solution = _evict(examples, _refit(examples, solution, scale, config, seed), scale, config)
     return _head(solution, scale, config)
+
+
+def _leave_room(config: SVMConfig, objects: int, images: int) -> SVMConfig:
+    """With so few random negatives an image that half of what the objects leave is free for hard ones."""
+    if objects >= config.max_examples:
+        raise ConfigError(
+            "too few", field="svm.max_examples", expected=f"more than the {objects} objects", got=config.max_examples
+        )
+    share = (config.max_examples - objects) // (2 * max(1, images))
+    return replace(config, random_negatives=min(config.random_negatives, share))
 
 
 def _problem(examples: Examples, scale: float, config: SVMConfig) -> SVMProblem:
