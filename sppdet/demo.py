@@ -107,7 +107,7 @@ def format_demo(result: dict[str, Any]) -> str:
 
 
 def _pretrain_shapenet(data: DataConfig, pyramid: PyramidConfig, weights: Path, seed: int, device: Device) -> None:
-    backbone = build_backbone("shapenet", "random").to(device)
+    backbone = build_backbone("shapenet", "random", device)
     pooling = SpatialPyramidPooling(pyramid.levels, pyramid.mode)
     pretrain(backbone, pooling, read_voc(data.root, "trainval"), Pretraining(), seed)
     save_tensors(weights, backbone.state_dict())

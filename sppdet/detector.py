@@ -37,8 +37,8 @@ SVM_SCORE, SOFTMAX_SCORE = -1.5, 0.01  # the lowest scores kept (R-CNN's code; o
 class Detector:
     """A region-based detector.
 
-    config: how it works. classes: names of labels 1..K. thresholds: float32 (K,), the scores above which a class is
-    worth drawing; they do not limit what is detected. Detections come best score first.
+    config: how it works. classes: names of labels 1..K. thresholds: float32 (K,), the scores from which on a class
+    is worth drawing; they do not limit what is detected. Detections come best score first.
     """
 
     def __init__(
@@ -125,22 +125,21 @@ class Detector:
     def load(cls, path: str | PathLike[str], device: str = "cpu", precision: Precision = "fp32") -> Detector:
         """Read a detector from its file or the run folder that holds it.
 
-        Raises WeightsError where there is none or it is damaged, and ConfigError where its configuration is unknown.
+        Raises WeightsError where there is none or it is damaged, and ConfigError where its configuration is unknown or
+        the device is not there.
         """
         file = Path(path) / DETECTOR_FILE if Path(path).is_dir() else Path(path)
         tensors, header = load_tensors(file)
         try:
             config = config_from_dict(DetectorConfig, header["config"], file)
-            backbone = build_backbone(config.backbone.name, "random")
+            backbone = build_backbone(config.backbone.name, "random", device)
             prefix = "backbone."
             backbone.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
             head = LinearHead(header["head"], tensors["head.weight"], tensors["head.bias"])
             regressor = None
             if "regressor.weight" in tensors:
                 regressor = BoxRegressor(tensors["regressor.weight"], tensors["regressor.bias"])
-            return cls(
-                config, header["classes"], backbone.to(device), head, regressor, tensors["thresholds"], precision
-            )
+            return cls(config, header["classes"], backbone, head, regressor, tensors["thresholds"], precision)
         except (KeyError, RuntimeError) as error:
             raise WeightsError("is not a detector", file=file, got=error) from error
 

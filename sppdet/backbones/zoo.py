@@ -16,13 +16,15 @@ BACKBONES = ("alexnet", "zf5", "squeezenet1_0", "squeezenet1_1", "vgg16", "resne
 RANDOM_SEED = 0
 
 
-def build_backbone(name: str, weights: str | PathLike[str]) -> Backbone:
-    """A network in evaluation mode, its parameters frozen, channels-last.
+def build_backbone(name: str, weights: str | PathLike[str], device: str = "cpu") -> Backbone:
+    """A network on `device` in evaluation mode, its parameters frozen, channels-last.
 
     weights: "random" (He initialisation, the same every time), a name of torchvision's weights enum for this network
     ("DEFAULT", "IMAGENET1K_V1"), or a file as `load_weights` reads it.
-    Raises ConfigError for an unknown name and WeightsError for weights that cannot be used.
+    Raises ConfigError for an unknown name or a device that is not there, and WeightsError for weights that cannot be
+    used.
     """
+    place = _find_device(device)
     if name not in BACKBONES:
         raise ConfigError("unknown backbone", field="backbone.name", expected=", ".join(BACKBONES), got=name)
     # On the meta device nothing is allocated or initialised: VGG-16's classifier alone would be half a gigabyte.
@@ -33,7 +35,17 @@ def build_backbone(name: str, weights: str | PathLike[str]) -> Backbone:
     _initialise(backbone, torch.Generator().manual_seed(RANDOM_SEED))
     if weights != "random":
         load_weights(backbone, weights)
-    return backbone.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return backbone.eval().requires_grad_(False).to(place).to(memory_format=torch.channels_last)
+
+
+def _find_device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError("unknown device", field="device", expected="cpu or cuda", got=name) from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("torch finds no usable CUDA device on this machine", field="device", expected="cpu", got=name)
+    return device
 
 
 def _layers(name: str) -> nn.Sequential:
