@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,8 +41,9 @@ HELD_OUT = 5  # without a val split, every fifth image is held out
 def train(config: TrainConfig) -> Detector:
     """Train the detector that `config` describes into `config.output`, going on where an earlier run stopped.
 
-    Raises ConfigError where the folder holds a run of another configuration.
+    Raises ConfigError for values that cannot be used and where the folder holds a run of another configuration.
     """
+    _check_values(config)
     torch.manual_seed(config.seed)
     folder = Path(config.output)
     _claim(folder, config)
@@ -53,10 +55,11 @@ def train(config: TrainConfig) -> Detector:
     log.info(
         "%d images, %d classes; %d held out to choose thresholds", len(dataset), len(dataset.classes), len(held_out)
     )
+    backbone = build_backbone(config.backbone.name, config.backbone.weights, config.device)
+    source = build_features(config, backbone, config.precision)  # before the hours that proposals may take
     proposals = propose(dataset.images, config.proposals, config.workers)
     regions = [TrainingRegions.of(image, boxes) for image, boxes in zip(dataset.images, proposals, strict=True)]
-    backbone = build_backbone(config.backbone.name, config.backbone.weights).to(config.device)
-    cache = FeatureCache(build_features(config, backbone, config.precision), regions, config.cache_gb)
+    cache = FeatureCache(source, regions, config.cache_gb)
     cache.fill()
 
     def fit(name: str, images: list[int]) -> Detector:
@@ -79,6 +82,16 @@ def train(config: TrainConfig) -> Detector:
     return detector
 
 
+def _check_values(config: TrainConfig) -> None:
+    if config.seed < 0:
+        raise ConfigError("out of range", field="seed", expected="at least 0", got=config.seed)
+    svm = config.svm
+    positive = {"svm.C": svm.C, "svm.feature_norm": svm.feature_norm, "svm.max_examples": svm.max_examples}
+    for field, value in (positive | {"box_regression.ridge": config.box_regression.ridge}).items():
+        if value <= 0:
+            raise ConfigError("out of range", field=field, expected="more than 0", got=value)
+
+
 def choose_thresholds(result: VOCResult) -> Tensor:
     """For each class the score float32 (K,) with the best F1 on these curves; the median of the others where a class
     has no object or was never found."""
@@ -94,27 +107,30 @@ def choose_thresholds(result: VOCResult) -> Tensor:
 
 
 def _claim(folder: Path, config: TrainConfig) -> None:
-    """Write the configuration into a new run's folder, or check that it is the one the folder was begun with."""
+    """Write the configuration into a new run's folder, or check that it is the one its heads were fitted with."""
     file = folder / "config.json"
     wanted = json_ready(asdict(config))
-    if not file.is_file():
-        if (folder / DETECTOR_FILE).exists():
-            raise ConfigError("holds a detector without its configuration", file=folder, field="output")
+    if not any(folder.glob("*.safetensors")):  # nothing here depends on a configuration yet
         write_json(file, wanted)
         return
-    begun = read_json(file)
-    different = [
-        f"{key}={begun.get(key)!r}, now {wanted[key]!r}"
-        for key in wanted
-        if key not in HOW and begun.get(key) != wanted[key]
-    ]
+    begun, now = _flatten(read_json(file)), _flatten(wanted)
+    different = [key for key in now if key not in HOW and begun.get(key) != now[key]]
     if different:
         raise ConfigError(
             "holds a run of another configuration; choose another folder or remove it",
             file=folder,
             field="output",
-            expected="; ".join(different),
+            expected=", ".join(f"{key}={begun.get(key)}" for key in different),
+            got=", ".join(f"{key}={now[key]}" for key in different),
         )
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"svm": {"C": 1}} as {"svm.C": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _join_held_out(dataset: Dataset, config: TrainConfig) -> tuple[Dataset, list[int], list[int]]:
@@ -137,21 +153,19 @@ def _join_held_out(dataset: Dataset, config: TrainConfig) -> tuple[Dataset, list
 
 
 def _read_val(dataset: Dataset, config: TrainConfig) -> Dataset | None:
-    """The images thresholds are chosen on, or None where the data have no such split."""
-    data = config.data
-    chosen = (
-        replace(data, annotations=config.val, images=None)
-        if data.annotations
-        else replace(data, split=config.val, images=None)
-    )
-    if not config.val or (data.annotations and not Path(config.val).is_file()):
+    """The images thresholds are chosen on, or None where the data have no default val split."""
+    data = replace(config.data, images=None)
+    default = config.val == TrainConfig.val
+    if not config.val or (data.annotations and default):
         return None
+    if data.annotations:
+        return read_dataset(replace(data, annotations=config.val), dataset.classes)
     try:
-        return read_dataset(chosen, dataset.classes)
-    except DataError:
-        if data.annotations or config.val != TrainConfig.val:
-            raise
-        return None  # the default val split, which a data set of one's own need not have
+        return read_dataset(replace(data, split=config.val), dataset.classes)
+    except DataError as error:
+        if default and error.field == "split":  # a data set of one's own need not have it
+            return None
+        raise
 
 
 def _fit_heads(
