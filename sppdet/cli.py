@@ -12,7 +12,7 @@ from typing import Any
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
 
 from sppdet.config import DataConfig, Device, Precision, ProposalConfig, TrainConfig
-from sppdet.errors import SppdetError
+from sppdet.errors import ConfigError, SppdetError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +52,7 @@ def build_parser() -> ArgumentParser:
 
 
 def _train_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--config", action=ActionConfigFile, help="a YAML file, such as configs/sppnet_voc07.yaml")
+    parser.add_argument("--config", action=_ConfigFile, help="a YAML file, such as configs/sppnet_voc07.yaml")
     parser.add_class_arguments(TrainConfig)
 
 
@@ -109,7 +109,7 @@ def _detect_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", type=str, help="run folder or detector file")
     parser.add_argument("images", nargs="+", type=str, help="image files or folders")
     parser.add_argument("--output", type=str, default="runs/detect", help="folder of the pictures and detections.json")
-    parser.add_argument("--threshold", type=float, help="draw what scores above this; by default each class's own")
+    parser.add_argument("--threshold", type=float, help="draw what scores at least this; by default each class's own")
     _add_machine(parser, workers=False)
     _add_json(parser)
 
@@ -178,7 +178,7 @@ def _proposals(options: Namespace) -> None:
 
 def _download_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", type=str, default="data", help="where VOCdevkit goes")
-    parser.add_argument("--years", type=list[str], default=["2007"], help="2007, 2012")
+    parser.add_argument("--years", nargs="+", type=str, default=["2007"], help="2007, 2012")
     parser.add_argument("--archives", type=str, help="folder of archives already on disk")
 
 
@@ -240,6 +240,19 @@ def _percent(value: float | None) -> str:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+class _ConfigFile(ActionConfigFile):
+    """--config FILE, checked on its own, so that an error in it names the file."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        try:
+            found = parser.parse_path(values)
+            super().__call__(parser, cfg, values, option_string)
+        except (ArgumentError, TypeError, ValueError, OSError) as error:
+            raise ConfigError(_one_line(error), file=values) from error
+        for key in set(found.keys()) - set(parser.get_defaults().keys()):  # jsonargparse takes `svm: 3` for good
+            raise ConfigError("is not a value but a group of keys", file=values, field=key, got=found[key])
 
 
 class _ProgressHandler(logging.Handler):

@@ -79,7 +79,7 @@ def detect_files(
     """Detect objects in image files and folders of them.
 
     Returns, and writes to detections.json in `output`, an entry an image: its file, its picture, and the detections
-    above the drawing threshold of their class (or above `threshold`) as class, score and box x1 y1 x2 y2.
+    that reach the drawing threshold of their class (or `threshold`) as class, score and box x1 y1 x2 y2.
     """
     detector = Detector.load(run, device, precision)
     files = _image_files(images)
@@ -129,9 +129,9 @@ def measure_proposals(data: DataConfig, config: ProposalConfig, workers: int = 2
 
 
 def above_threshold(detections: Detections, thresholds: Tensor, threshold: float | None = None) -> Detections:
-    """The detections scoring above their class's threshold (K,), or above one for all."""
+    """The detections scoring at least their class's threshold (K,), or one for all."""
     limits = thresholds[detections.labels - 1] if threshold is None else torch.full_like(detections.scores, threshold)
-    return detections[detections.scores > limits]
+    return detections[detections.scores >= limits]
 
 
 def _as_rows(detections: Detections, classes: Sequence[str]) -> list[dict[str, Any]]:
