@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sppdet.errors import ConfigError, SppdetError
+from sppdet.errors import ConfigError, ImageError, SppdetError
 from sppdet.features import CropFeatures, SPPFeatures
 from sppdet.images import read_image
 from sppdet.storage import cache_folder, content_key, load_tensors, save_tensors
@@ -74,7 +74,11 @@ class FeatureCache:
 
     def _file(self, i: int) -> Path:
         regions = self.regions[i].boxes.tolist() if isinstance(self.source, CropFeatures) else None
-        key = content_key(self.regions[i].annotations.path, self._parts, regions)
+        image = self.regions[i].annotations.path
+        try:
+            key = content_key(image, self._parts, regions)
+        except OSError as error:
+            raise ImageError(f"cannot be read: {error.strerror}", file=image) from error
         return cache_folder() / "features" / key[:2] / f"{key}.safetensors"
 
     def _load(self, i: int) -> dict[str, Tensor]:
