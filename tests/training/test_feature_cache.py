@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sppdet.backbones.zoo import Backbone, build_backbone
+from sppdet.config import CropConfig, SPPConfig
+from sppdet.errors import ConfigError, ImageError
+from sppdet.features import CropFeatures, SPPFeatures
+from sppdet.images import read_image
+from sppdet.pooling.pyramid import SpatialPyramidPooling
+from sppdet.structures import Annotations
+from sppdet.training.feature_cache import FeatureCache
+from sppdet.training.sampling import TrainingRegions
+
+SPP, CROP = SPPConfig((48, 64)), CropConfig(size=67, context=5)
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return build_backbone("shapenet", "random")
+
+
+@pytest.fixture
+def calls(backbone):
+    """One entry for each call of the network."""
+    made: list[int] = []
+    hook = backbone.register_forward_hook(lambda _module, inputs, _output: made.append(len(inputs[0])))
+    yield made
+    hook.remove()
+
+
+@pytest.fixture
+def regions(tmp_path) -> list[TrainingRegions]:
+    """Three images of an object and four proposals each."""
+    made = []
+    for i in range(3):
+        rng = np.random.default_rng(i)
+        path = tmp_path / f"{i}.png"
+        Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)).save(path)
+        corner = rng.uniform(0, 40, (5, 2))
+        boxes = torch.from_numpy(np.hstack([corner, corner + rng.uniform(5, 20, (5, 2))])).float()
+        label, difficult = torch.ones(1, dtype=torch.int64), torch.zeros(1, dtype=torch.bool)
+        made.append(TrainingRegions.of(Annotations(str(i), path, boxes[:1], label, difficult), boxes[1:]))
+    return made
+
+
+def source_of(kind: str, backbone: Backbone, mode: str = "max") -> SPPFeatures | CropFeatures:
+    pyramid = SpatialPyramidPooling((2, 1), mode)  # type: ignore[arg-type]
+    return SPPFeatures(backbone, pyramid, SPP) if kind == "spp" else CropFeatures(backbone, pyramid, CROP)
+
+
+def files(cache: Path) -> list[Path]:
+    return sorted((cache / "features").rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("kind", ["spp", "crop"])
+@pytest.mark.parametrize("mode", ["max", "average"])
+def test_cold_warm_and_uncached_are_the_same(backbone, calls, regions, kind, mode):
+    source = source_of(kind, backbone, mode)
+    filled = FeatureCache(source, regions, limit_gb=1)
+    filled.fill()
+    filled.fill()
+    assert len(calls) == (6 if kind == "spp" else 3)
+    warm = FeatureCache(source_of(kind, build_backbone("shapenet", "random"), mode), regions, limit_gb=1)
+    for i in range(3):
+        direct = source.encode(read_image(regions[i].annotations.path)).features(regions[i].boxes)
+        assert torch.equal(filled.features(i), direct)
+        assert torch.equal(warm.features(i), direct)
+        chosen = torch.tensor([3, 0])
+        assert torch.equal(warm.features(i, chosen), direct[chosen])
+        assert warm.features(i, chosen[:0]).shape == (0, warm.dimension)
+
+
+@pytest.mark.parametrize("kind", ["spp", "crop"])
+def test_features_are_computed_where_they_were_not_filled(backbone, calls, regions, kind):
+    cache = FeatureCache(source_of(kind, backbone), regions, limit_gb=1)
+    first = cache.features(1)
+    assert len(calls) == (2 if kind == "spp" else 1)
+    calls.clear()
+    assert torch.equal(cache.features(1), first)
+    assert calls == []
+
+
+@pytest.mark.parametrize("kind", ["spp", "crop"])
+@pytest.mark.parametrize("damage", ["cut", "empty"])
+def test_a_damaged_file_is_computed_again(backbone, cache, regions, kind, damage):
+    features = FeatureCache(source_of(kind, backbone), regions, limit_gb=1)
+    features.fill()
+    before = [features.features(i).clone() for i in range(3)]
+    for file in files(cache):
+        file.write_bytes(file.read_bytes()[:-50] if damage == "cut" else b"")
+    for i in range(3):
+        assert torch.equal(features.features(i), before[i])
+
+
+def test_an_interrupted_fill_goes_on(backbone, calls, cache, regions):
+    features = FeatureCache(source_of("crop", backbone), regions, limit_gb=1)
+    features.fill()
+    files(cache)[1].unlink()
+    calls.clear()
+    features.fill()
+    assert len(calls) == 1
+    assert len(files(cache)) == 3
+
+
+@pytest.mark.parametrize("kind", ["spp", "crop"])
+def test_more_disk_than_the_limit_is_an_error(backbone, cache, regions, kind):
+    with pytest.raises(ConfigError, match=r"cache_gb: the feature cache would not fit \(expected at least .* GB"):
+        FeatureCache(source_of(kind, backbone), regions, limit_gb=1e-9).fill()
+    assert len(files(cache)) == 1
+
+
+def test_the_limit_is_of_all_images(backbone, cache, regions):
+    source = source_of("crop", backbone)
+    FeatureCache(source, regions[:1], limit_gb=1).fill()
+    size = files(cache)[0].stat().st_size / 1e9
+    FeatureCache(source, regions[1:], limit_gb=size * 2.1).fill()
+    for file in files(cache):
+        file.unlink()
+    with pytest.raises(ConfigError, match="cache_gb"):
+        FeatureCache(source, regions, limit_gb=size * 2.1).fill()
+
+
+def test_everything_that_shapes_the_maps_is_in_the_key(backbone, cache, regions):
+    other = build_backbone("shapenet", "random")
+    with torch.no_grad():
+        next(iter(other.parameters())).add_(1e-3)
+    pyramid = SpatialPyramidPooling((2, 1))
+    sources = [
+        SPPFeatures(backbone, pyramid, SPP),
+        SPPFeatures(backbone, pyramid, SPPConfig((48,))),
+        SPPFeatures(backbone, pyramid, SPP, "bf16"),
+        SPPFeatures(other, pyramid, SPP),
+        CropFeatures(backbone, pyramid, CROP),
+        CropFeatures(backbone, pyramid, replace(CROP, context=4)),
+        CropFeatures(backbone, SpatialPyramidPooling((2,)), CROP),
+    ]
+    for number, source in enumerate(sources, 1):
+        FeatureCache(source, regions[:1], limit_gb=1).fill()
+        assert len(files(cache)) == number
+
+
+def test_maps_serve_every_pyramid_and_all_proposals_crops_only_theirs(backbone, cache, regions):
+    fewer = [TrainingRegions.of(r.annotations, r.boxes[r.objects : -1]) for r in regions]
+    for parts in (regions, fewer):
+        FeatureCache(source_of("spp", backbone), parts, limit_gb=1).fill()
+    FeatureCache(SPPFeatures(backbone, SpatialPyramidPooling((5,)), SPP), regions, limit_gb=1).fill()
+    assert len(files(cache)) == 3
+    for parts in (regions, fewer):
+        FeatureCache(source_of("crop", backbone), parts, limit_gb=1).fill()
+    assert len(files(cache)) == 9
+
+
+def test_another_image_under_the_same_name_is_another_key(backbone, regions):
+    features = FeatureCache(source_of("spp", backbone), regions, limit_gb=1)
+    before = features.features(0)
+    Image.new("RGB", (80, 60), (200, 30, 90)).save(regions[0].annotations.path)
+    assert not torch.equal(features.features(0), before)
+
+
+def test_a_missing_image_is_named(backbone, regions):
+    features = FeatureCache(source_of("spp", backbone), regions, limit_gb=1)
+    regions[1].annotations.path.unlink()
+    with pytest.raises(ImageError, match=r"1\.png"):
+        features.fill()

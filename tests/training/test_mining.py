@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sppdet.config import SVMConfig
+from sppdet.errors import ConfigError, DataError
+from sppdet.heads.linear import LinearHead
+from sppdet.heads.svm import SVMProblem, solve_svms
+from sppdet.structures import Annotations
+from sppdet.training import mining
+from sppdet.training.mining import Examples, fit_svm_head
+from sppdet.training.sampling import TrainingRegions, svm_targets
+
+IMAGES, PROPOSALS, DIMENSION = 30, 60, 16
+CONFIG = SVMConfig(C=0.01, random_negatives=2, passes=4, refit_every=50, gap=0.005, epochs=500)
+EVERYTHING = list(range(IMAGES))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The products here are small: threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@dataclass
+class ArrayCache:
+    """What `fit_svm_head` asks of a FeatureCache, from arrays."""
+
+    regions: list[TrainingRegions]
+    rows: list[Tensor]
+    dimension: int = DIMENSION
+
+    def features(self, i: int, indices: Tensor | None = None) -> Tensor:
+        return self.rows[i] if indices is None else self.rows[i][indices]
+
+
+def planted(i: int) -> list[int]:
+    """The regions of image i that are made to look like an object of the first class."""
+    return [2 + 7 * (i % 8), 3 + 7 * (i % 8)] if i % 3 == 0 else []
+
+
+def make_cache() -> ArrayCache:
+    """Images of one object of each of two classes and proposals that overlap nothing, features of norm 1.
+
+    Classes lie along the first two axes, background around the origin of these. In every third image two of 60
+    proposals lie near the first class, but for the third axis: a random start of two an image misses nearly all."""
+    rng = np.random.default_rng(0)
+    regions, rows = [], []
+    for i in range(IMAGES):
+        corners = np.stack(np.meshgrid(np.arange(8) * 20, np.arange(8) * 20), axis=-1).reshape(-1, 2)[: PROPOSALS + 2]
+        boxes = torch.from_numpy(np.hstack([corners, corners + 15])).float()
+        annotations = Annotations(
+            str(i), Path(f"{i}.jpg"), boxes[:2], torch.tensor([1, 2]), torch.zeros(2, dtype=torch.bool)
+        )
+        regions.append(TrainingRegions.of(annotations, boxes[2:]))
+        features = rng.normal(size=(PROPOSALS + 2, DIMENSION))
+        features[:, :3] *= 0.3
+        features[0, 0] = features[1, 1] = 6
+        features[planted(i), 0] = 5
+        features[planted(i), 2] = 4
+        features /= np.linalg.norm(features, axis=1, keepdims=True)
+        rows.append(torch.from_numpy(features).half().float())
+    return ArrayCache(regions, rows)
+
+
+def fit(cache: ArrayCache, config: SVMConfig = CONFIG, seed: int = 0, images: list[int] = EVERYTHING) -> LinearHead:
+    return fit_svm_head(cache, images, 2, config, seed)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def problems(monkeypatch) -> list[SVMProblem]:
+    """Every problem that was solved, with copies of its arrays."""
+    solved: list[SVMProblem] = []
+
+    def solve(problem: SVMProblem, *arguments, **settings):
+        solved.append(replace(problem, features=problem.features.clone(), targets=problem.targets.clone()))
+        return solve_svms(problem, *arguments, **settings)
+
+    monkeypatch.setattr(mining, "solve_svms", solve)
+    return solved
+
+
+def planted_scores(cache: ArrayCache, head: LinearHead) -> Tensor:
+    """The first class's scores of the regions made to look like it."""
+    return torch.cat([head.scores(cache.rows[i])[planted(i), 0] for i in range(IMAGES)])
+
+
+def objective(cache: ArrayCache, head: LinearHead, config: SVMConfig = CONFIG) -> Tensor:
+    """The primal objective (K,) on every region of every image, from its definition; features have norm 1."""
+    weights = torch.cat([head.weight / config.feature_norm, head.bias[:, None] / config.bias], dim=1).double()
+    x = torch.cat(cache.rows).double() * config.feature_norm
+    y = torch.cat([svm_targets(regions, 2, config) for regions in cache.regions]).double()
+    margins = y * (torch.cat([x, torch.full((len(x), 1), config.bias)], dim=1) @ weights.T)
+    cost = config.C * torch.where(y > 0, config.positive_weight, y.abs())
+    return 0.5 * weights.square().sum(dim=1) + (cost * (1 - margins).clamp(min=0)).sum(dim=0)
+
+
+def objective_of_everything(cache: ArrayCache) -> Tensor:
+    """The objective where all regions are examples at once."""
+    targets = torch.cat([svm_targets(regions, 2, CONFIG) for regions in cache.regions])
+    problem = SVMProblem(
+        torch.cat(cache.rows).half(), targets, CONFIG.feature_norm, CONFIG.bias, CONFIG.C, CONFIG.positive_weight
+    )
+    weights = solve_svms(problem, gap=0.01, epochs=500).weights
+    return objective(cache, LinearHead("svm", weights[:, :-1] * CONFIG.feature_norm, weights[:, -1] * CONFIG.bias))
+
+
+def test_mining_finds_what_the_random_start_missed():
+    cache = make_cache()
+    before, after = fit(cache, replace(CONFIG, passes=0)), fit(cache)
+    assert planted_scores(cache, before).median() > 0  # taken for objects
+    assert planted_scores(cache, after).max() < 0
+    objects = torch.stack([rows[0] for rows in cache.rows])
+    assert after.scores(objects)[:, 0].min() > 0.5
+
+
+def test_mining_ends_near_the_solution_on_all_regions():
+    cache = make_cache()
+    best = objective_of_everything(cache)
+    start, mined = objective(cache, fit(cache, replace(CONFIG, passes=0))), objective(cache, fit(cache))
+    assert (mined >= best * 0.985).all()
+    assert (mined <= best * 1.03).all()
+    assert start[0] > best[0] * 1.2
+
+
+def test_a_small_bound_is_kept_and_holds_every_object(problems, caplog):
+    cache = make_cache()
+    fit(cache, replace(CONFIG, max_examples=80, random_negatives=50, mine=-9.0, evict=-99.0))
+    assert max(len(problem.features) for problem in problems) == 80
+    for problem in problems:
+        assert (problem.targets > 0).sum(dim=0).tolist() == [IMAGES, IMAGES]
+    assert "svm.max_examples=80 is full" in caplog.text
+    assert len(problems) < 5  # it does not fit again for every image
+
+
+def test_a_bound_below_the_objects_is_an_error():
+    with pytest.raises(ConfigError, match=r"svm\.max_examples: too few \(expected more than the 60 objects, got 60\)"):
+        fit(make_cache(), replace(CONFIG, max_examples=60))
+
+
+def test_eviction_drops_only_what_has_no_weight(problems):
+    cache = make_cache()
+    # Everything is mined (above -9) and what lies under -1.2 dropped again at the next refit.
+    head = fit(cache, replace(CONFIG, mine=-9.0, passes=1, refit_every=600, gap=0.02))
+    sizes = [len(problem.features) for problem in problems]
+    assert max(sizes) < IMAGES * (PROPOSALS + 2)
+    assert (objective(cache, head) <= objective_of_everything(cache) * 1.05).all()
+
+
+def test_examples_are_not_taken_twice(problems):
+    fit(make_cache(), replace(CONFIG, evict=-99.0, refit_every=100, passes=2, gap=0.05))
+    rows = problems[-1].features
+    assert len(rows.unique(dim=0)) == len(rows)
+
+
+def test_a_refit_at_the_end_of_a_pass_does_not_end_mining(problems):
+    """With a refit after every negative, no new ones are left at the end of any pass."""
+    fit(make_cache(), replace(CONFIG, refit_every=1, hard_negatives=1, passes=2, gap=0.1), images=list(range(6)))
+    assert len(problems) > 1 + 6
+
+
+def test_only_the_images_asked_for_are_seen(problems):
+    cache = make_cache()
+    for i in range(15, IMAGES):
+        cache.rows[i].fill_(torch.nan)
+    head = fit(cache, images=list(range(15)))
+    assert head.weight.isfinite().all()
+    assert (problems[0].targets > 0).sum() == 30
+
+
+def test_the_same_seed_gives_the_same_head():
+    cache = make_cache()
+    first, second, other = (fit(cache, replace(CONFIG, passes=1), seed) for seed in (0, 0, 1))
+    assert torch.equal(first.weight, second.weight)
+    assert not torch.equal(first.weight, other.weight)
+
+
+def test_nothing_to_learn_from_is_an_error():
+    cache = make_cache()
+    for i, regions in enumerate(cache.regions):
+        annotations = replace(regions.annotations, difficult=torch.ones(2, dtype=torch.bool))
+        cache.regions[i] = replace(regions, annotations=annotations)
+    with pytest.raises(DataError, match="no object to learn from"):
+        fit(cache)
+
+
+def test_examples_keep_and_drop_rows():
+    rng = np.random.default_rng(0)
+    examples = Examples(5000, 3, 2)
+    features = torch.from_numpy(rng.normal(size=(4000, 3))).half()
+    targets = torch.from_numpy(rng.integers(-1, 2, (4000, 2))).to(torch.int8)
+    for image in range(4):
+        part = slice(1000 * image, 1000 * image + 1000)
+        examples.add(image, torch.arange(1000), features[part].float(), targets[part])
+    assert examples.room == 1000
+    rows = torch.from_numpy(np.sort(rng.choice(4000, 3000, replace=False)))
+    examples.keep(rows)
+    assert torch.equal(examples.features, features[rows])
+    assert torch.equal(examples.targets, targets[rows])
+    for image in range(4):
+        assert torch.equal(examples.of_image(image), rows[rows // 1000 == image] % 1000)
+    examples.add(7, torch.arange(4000), features, targets)
+    assert examples.room == 0
+    assert torch.equal(examples.features[3000:], features[:2000])
+    assert len(examples.of_image(7)) == 2000
