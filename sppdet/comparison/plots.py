@@ -49,7 +49,7 @@ def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.set_xticks([], minor=True)
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("")
     axes.margins(y=0.15)
     axes.set(xlabel="regions", ylabel="seconds an image, without proposals")
     axes.grid(alpha=0.3)

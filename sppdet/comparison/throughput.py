@@ -83,7 +83,7 @@ def with_best_batch(detector: Detector) -> Detector:
 def measure_throughput(name: str, detector: Detector, rounds: int = 5) -> Throughput:
     """Crops a second of `detector`'s convolutions and of its bare network, in the detector's batches.
 
-    Both pass the same crops of one random image; they take turns, and each counts with its median.
+    Both pass the same crops of one random image; they take turns batch by batch, and each counts with its median.
     """
     source = _crop_features(detector)
     batch, device = source.config.batch, source.backbone.device
@@ -91,18 +91,18 @@ def measure_throughput(name: str, detector: Detector, rounds: int = 5) -> Throug
     image = torch.randint(0, 256, (3, 375, 500), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     boxes = random_boxes((375, 500), count)
     crops = [warp_crops(to_array(image), part, source.config, source.backbone) for part in boxes.split(batch)]
-    ours, bare = [], []
-    for _ in range(1 + rounds):  # the first round warms up
-        clock = Stopwatch(device)
-        source.encode(image, clock).features(boxes)
-        ours.append(clock.seconds["conv"])
-        clock = Stopwatch(device)
-        with _bare(source):
-            for part in crops:
-                with clock("conv"):
-                    source.backbone(part)
-        bare.append(clock.seconds["conv"])
-    return Throughput(name, count / median(ours[1:]), count / median(bare[1:]), batch)
+    ours: list[float] = []
+    bare: list[float] = []
+    for turn in range(-1, rounds):  # the first turn warms up
+        for part, pixels in zip(boxes.split(batch), crops, strict=True):
+            our_clock, bare_clock = Stopwatch(device), Stopwatch(device)
+            source.encode(image, our_clock).features(part)
+            with _bare(source), bare_clock("conv"):
+                source.backbone(pixels)
+            if turn >= 0:
+                ours.append(our_clock.seconds["conv"])
+                bare.append(bare_clock.seconds["conv"])
+    return Throughput(name, batch / median(ours), batch / median(bare), batch)
 
 
 def _crop_features(detector: Detector) -> CropFeatures:
