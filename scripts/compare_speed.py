@@ -1,11 +1,16 @@
 """Compare SPPnet and R-CNN in inference time: python scripts/compare_speed.py data/VOCdevkit runs/spp [runs/rcnn]."""
 
-import sys
+import argparse
 
 from sppdet.commands import compare
 from sppdet.comparison.report import format_table
 from sppdet.config import DataConfig
 
-if __name__ == "__main__":  # selective search starts processes, which import this file again
-    root, *runs = sys.argv[1:]
-    print(format_table(compare(runs, DataConfig(root=root, split="test", images=10), regions=2000)))
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", help="VOCdevkit, its parent, or the year's folder")
+    parser.add_argument("runs", nargs="+", help="one run, compared with itself in the other mode, or two")
+    options = parser.parse_args()
+
+    data = DataConfig(root=options.root, split="test", images=10)
+    print(format_table(compare(options.runs, data, regions=2000)))

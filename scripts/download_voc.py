@@ -1,8 +1,10 @@
 """Download PASCAL VOC2007 and 2012 into data/, check and unpack them: python scripts/download_voc.py [FOLDER]."""
 
-import sys
+import argparse
 
 from sppdet.data.download import download_voc
 
 if __name__ == "__main__":
-    print(download_voc(sys.argv[1] if len(sys.argv) > 1 else "data", years=("2007", "2012")))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", default="data", help="where VOCdevkit goes")
+    print(download_voc(parser.parse_args().folder, years=("2007", "2012")))

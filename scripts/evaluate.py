@@ -1,6 +1,6 @@
 """Evaluate a detector on a VOC split, class by class: python scripts/evaluate.py runs/spp data/VOCdevkit [test]."""
 
-import sys
+import argparse
 
 from sppdet.config import DataConfig
 from sppdet.data.dataset import read_dataset
@@ -9,9 +9,14 @@ from sppdet.evaluation.voc import evaluate_voc
 from sppdet.proposals.store import propose
 
 if __name__ == "__main__":  # selective search starts processes, which import this file again
-    run, root, split = [*sys.argv[1:], "test"][:3]
-    detector = Detector.load(run)
-    dataset = read_dataset(DataConfig(root=root, split=split), detector.classes)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", help="run folder or detector file")
+    parser.add_argument("root", help="VOCdevkit, its parent, or the year's folder")
+    parser.add_argument("split", nargs="?", default="test", help="image list in ImageSets/Main")
+    options = parser.parse_args()
+
+    detector = Detector.load(options.run)
+    dataset = read_dataset(DataConfig(root=options.root, split=options.split), detector.classes)
     proposals = propose(dataset.images, detector.config.proposals)
     detections = detector.detect_files([image.path for image in dataset.images], proposals)
     result = evaluate_voc(detections, dataset.images, dataset.classes)
