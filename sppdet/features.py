@@ -164,10 +164,10 @@ class EncodedCrops:
                 with clock("prepare"):
                     crops = warp_crops(self.image, part, source.config, source.backbone)
                 with clock("conv"), _inference(source.backbone, source.precision):
-                    maps = source.backbone(crops).half()  # (B, C, h, w)
+                    maps = source.backbone(crops)  # (B, C, h, w)
                 with clock("pooling"):
                     # Half precision even when not cached, so that cold and warm runs agree.
-                    pooled[start : start + len(part)] = source.pyramid(maps)
+                    pooled[start : start + len(part)] = source.pyramid(maps.half())
                 start += len(part)
         return pooled
 

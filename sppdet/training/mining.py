@@ -25,6 +25,9 @@ from sppdet.training.sampling import hard_negatives, initial_svm_examples, svm_t
 
 log = logging.getLogger("sppdet")
 
+# While mining, fits stop at this many times the gap: which negatives are hard shows long before the last digits.
+ROUGH = 5
+
 
 class Examples:
     """A bounded set of examples: features float16 (n, D), targets int8 (n, K), and which region each is."""
@@ -84,7 +87,8 @@ def fit_svm_head(
     if not (examples.targets > 0).any():
         raise DataError("no object to learn from", field="data", expected="objects that are not difficult")
     scale = config.feature_norm / mean_norm(examples.features)
-    solution = _refit(examples, None, scale, config, seed)
+    rough = replace(config, gap=ROUGH * config.gap)
+    solution = _refit(examples, None, scale, rough, seed)
     for number in range(1, config.passes + 1):
         order = np.random.default_rng([seed, number]).permutation(np.asarray(images)).tolist()
         found = new = 0
@@ -97,17 +101,15 @@ def fit_svm_head(
             examples.add(i, hard, features[hard.to(features.device)], targets[i][hard])
             full = examples.room == 0
             if new >= config.refit_every or full:
-                solution = _evict(examples, _refit(examples, solution, scale, config, seed), scale, config)
+                solution = _evict(examples, _refit(examples, solution, scale, rough, seed), scale, config)
                 new = 0
                 # With little room made, every few images would fill it and fit again.
                 if full and examples.room < config.max_examples / 10:
                     log.warning("svm.max_examples=%d is full: mining stops early", config.max_examples)
-                    return _head(solution, scale, config)
+                    return _head(_refit(examples, solution, scale, config, seed), scale, config)
         if found == 0:
             break
-        if new:
-            solution = _evict(examples, _refit(examples, solution, scale, config, seed), scale, config)
-    return _head(solution, scale, config)
+    return _head(_refit(examples, solution, scale, config, seed), scale, config)
 
 
 def _leave_room(config: SVMConfig, objects: int, images: int) -> SVMConfig:
