@@ -156,6 +156,22 @@ def test_eviction_drops_only_what_has_no_weight(problems):
     assert (objective(cache, head) <= objective_of_everything(cache) * 1.05).all()
 
 
+def test_a_solution_survives_eviction_before_it_has_converged(monkeypatch):
+    """Weights are the sum over the examples kept of their dual variables: what has weight is never dropped."""
+    starts = []
+
+    def solve(problem: SVMProblem, start, *arguments, **settings):
+        rows = problem.rows(slice(0, len(start.alpha)))
+        starts.append(((start.alpha * problem.targets[: len(rows)]).T @ rows, start.weights))
+        return solve_svms(problem, start, *arguments, **settings)
+
+    monkeypatch.setattr(mining, "solve_svms", solve)
+    fit(make_cache(), replace(CONFIG, epochs=1, evict=0.5, passes=2))
+    assert len(starts) > 2
+    for expected, weights in starts:
+        torch.testing.assert_close(weights, expected, rtol=1e-3, atol=1e-4)
+
+
 def test_examples_are_not_taken_twice(problems):
     fit(make_cache(), replace(CONFIG, evict=-99.0, refit_every=100, passes=2, gap=0.05))
     rows = problems[-1].features
