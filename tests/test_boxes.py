@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from sppdet.boxes import MAX_LOG_RATIO, box_area, box_iou, clip_boxes, decode_boxes, encode_boxes, nms
 
 GRID = 12
+# Time on a busy machine says nothing about the code.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite
@@ -43,6 +45,7 @@ def test_iou_by_hand():
     assert torch.equal(box_iou(boxes[:1], boxes), torch.tensor([[1, 1 / 7, 0]]))
 
 
+@unhurried
 @given(integer_boxes(), integer_boxes())
 def test_iou_counts_pixels(a: Tensor, b: Tensor):
     iou = box_iou(a, b)
@@ -53,6 +56,7 @@ def test_iou_counts_pixels(a: Tensor, b: Tensor):
             assert float(iou[i, j]) == pytest.approx(expected, abs=1e-6)
 
 
+@unhurried
 @given(solid_boxes(), solid_boxes())
 def test_iou_is_torchvisions(a: Tensor, b: Tensor):
     torch.testing.assert_close(box_iou(a, b), torchvision.ops.box_iou(a, b))
@@ -68,11 +72,13 @@ def test_iou_of_nothing():
     assert box_iou(torch.zeros(0, 4), torch.zeros(3, 4)).shape == (0, 3)
 
 
+@unhurried
 @given(integer_boxes())
 def test_area_counts_pixels(boxes: Tensor):
     assert box_area(boxes).tolist() == [pixels(box).sum() for box in boxes]
 
 
+@unhurried
 @given(integer_boxes(-GRID, 2 * GRID))
 def test_clipping_keeps_the_part_on_the_image(boxes: Tensor):
     clipped = clip_boxes(boxes, height=7, width=GRID)
@@ -92,6 +98,7 @@ def test_encoding_by_hand():
     torch.testing.assert_close(encode_boxes(box, target), expected)
 
 
+@unhurried
 @given(st.data())
 def test_decoding_undoes_encoding(data: st.DataObject):
     boxes = data.draw(solid_boxes())
@@ -115,6 +122,7 @@ def test_a_wild_size_stays_finite():
     torch.testing.assert_close(decoded, torch.tensor([[-492.0, -492, 508, 508]]), rtol=1e-4, atol=0.1)
 
 
+@unhurried
 @given(st.data())
 def test_nms_is_torchvisions_in_each_class(data: st.DataObject):
     boxes = data.draw(integer_boxes(-GRID, GRID))

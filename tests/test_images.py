@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
@@ -18,6 +18,9 @@ from sppdet.images import (
     shorter_side_size,
     to_array,
 )
+
+# Time on a busy machine says nothing about the code.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def picture(height: int = 20, width: int = 30) -> np.ndarray:
@@ -182,6 +185,7 @@ def test_normalise_is_its_formula():
     assert out.is_contiguous(memory_format=torch.channels_last)
 
 
+@unhurried
 @given(st.integers(1, 2000), st.integers(1, 2000), st.integers(1, 1200))
 def test_shorter_side_becomes_the_side(height, width, side):
     new_height, new_width = shorter_side_size(height, width, side)

@@ -6,7 +6,7 @@ import numba
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -72,7 +72,7 @@ def test_windows_equal_adaptive_max_pooling_bit_for_bit(levels, needs_gradient):
     assert_bitwise_equal(pooled.detach(), expected)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.integers(1, 20), st.integers(1, 20), st.sampled_from(PYRAMIDS), st.integers(0, 999), st.booleans(), st.booleans()
 )
@@ -84,7 +84,7 @@ def test_any_size_of_map_and_window(height, width, levels, seed, ties, needs_gra
     assert_bitwise_equal(pooled.detach(), expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 20), st.integers(1, 20), st.sampled_from(PYRAMIDS), st.integers(0, 999))
 def test_averages_of_any_size(height, width, levels, seed):
     maps = random_maps(2, 3, height, width, seed=seed)

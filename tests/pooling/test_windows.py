@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -15,6 +15,8 @@ from sppdet.pooling.windows import boxes_to_windows, choose_scales
 ZF5 = Geometry(stride=16, centre=20.0, receptive_field=139)  # cells centred at 20.5, 36.5, 52.5 ...
 C4 = Geometry(stride=16, centre=0.0, receptive_field=299)
 RULES = ("paper", "code", "round")
+# Time on a busy machine says nothing about the code.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 geometries = st.builds(
     Geometry, st.sampled_from([1, 4, 8, 16]), st.sampled_from([-3.5, 0.0, 3.5, 7.5, 15.0, 20.0]), st.just(99)
@@ -71,6 +73,7 @@ def boxes(draw, step: float | None = None) -> Tensor:
     return torch.tensor([[x[0], y[0], x[1], y[1]]])
 
 
+@unhurried
 @given(boxes(), geometries, map_sizes, st.sampled_from(RULES), st.floats(0.1, 8))
 def test_a_window_is_inside_the_map_and_has_a_cell(box, geometry, size, rule, scale):
     x1, y1, x2, y2 = boxes_to_windows(box, (scale, scale), geometry, size, rule)[0].tolist()
@@ -78,6 +81,7 @@ def test_a_window_is_inside_the_map_and_has_a_cell(box, geometry, size, rule, sc
     assert 0 <= y1 < y2 <= size[0]
 
 
+@unhurried
 @given(boxes(), boxes(), geometries, map_sizes, st.sampled_from(RULES))
 def test_edges_that_move_right_never_move_a_window_left(a, b, geometry, size, rule):
     left, right = torch.minimum(a, b), torch.maximum(a, b)
@@ -85,6 +89,7 @@ def test_edges_that_move_right_never_move_a_window_left(a, b, geometry, size, ru
     assert (windows[0] <= windows[1]).all()
 
 
+@unhurried
 @given(boxes(), st.tuples(*[st.floats(0, 100, width=32)] * 4), geometries, st.sampled_from(RULES))
 def test_a_larger_box_has_a_larger_window(box, growth, geometry, rule):
     # Boxes so small that their window is the fallback cell have no such order.
@@ -95,6 +100,7 @@ def test_a_larger_box_has_a_larger_window(box, growth, geometry, rule):
     assert outer[1] <= inner[1] < inner[3] <= outer[3]
 
 
+@unhurried
 @given(boxes(step=0.25), geometries, map_sizes, st.sampled_from([0.5, 1.0, 2.0]))
 def test_the_papers_window_is_the_cells_centred_strictly_inside(box, geometry, size, scale):
     found = boxes_to_windows(box, (scale, scale), geometry, size, "paper")[0].tolist()
@@ -130,6 +136,7 @@ def test_the_codes_rule_is_the_authors_formula(half_pixel):
     assert torch.equal(ours, theirs - torch.tensor([1, 0]))
 
 
+@unhurried
 @given(boxes(step=0.25), geometries)
 def test_the_codes_window_reaches_less_than_a_tenth_of_a_stride_outside(box, geometry):
     start, end = ((box[0, [0, 2]].double() - geometry.centre - 0.5) / geometry.stride).tolist()
@@ -149,6 +156,7 @@ def test_an_unknown_rule_is_an_error():
 FIVE = (480, 576, 688, 864, 1200)
 
 
+@unhurried
 @given(st.floats(4, 2000), st.floats(4, 2000), st.integers(50, 1000))
 def test_scales_by_both_rules(width, height, shorter_side):
     box = torch.tensor([[10, 20, 10 + width, 20 + height]])
