@@ -75,6 +75,9 @@ def _evaluate_arguments(parser: ArgumentParser) -> None:
     )
     _add_data(parser, split="test")
     _add_machine(parser)
+    parser.add_argument(
+        "--proposals", type=str, help="proposals of another program (.json, .npz, .mat) for these images"
+    )
     parser.add_argument("--output", type=str, help="folder of results; RUN/SPLIT where not given")
     _add_json(parser)
 
@@ -88,6 +91,7 @@ def _evaluate(options: Namespace) -> None:
         options.detections,
         _data(options),
         options.output,
+        options.proposals,
         options.device,
         options.precision,
         options.workers,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,22 +36,25 @@ def evaluate(
     detections: str | None,
     data: DataConfig,
     output: str | None = None,
+    proposals: str | None = None,
     device: Device = "cpu",
     precision: Precision = "fp32",
     workers: int = 2,
 ) -> tuple[dict[str, Any], Path | None]:
     """Evaluate a run, or the detections in a file or folder, on the images of `data`.
 
+    proposals: a file of another program's for these images; without it those of the detector's selective search.
+
     Returns the numbers (`map_voc07`, `map_voc10`, `coco`, `per_class`, `images`; fractions) and the folder they were
-    written to: evaluation.json, precision_recall.png and, for a run, detections.json (COCO) and comp4/ (VOC).
+    written to, if any: evaluation.json, curves.json, precision_recall.png, detections.json (COCO) and comp4/ (VOC).
     """
     if (run is None) == (detections is None):
         raise ConfigError("give a run or --detections, one of them", field="run")
     detector = Detector.load(run, device, precision) if run else None
     dataset = read_dataset(data, detector.classes if detector else None)
     if detector:
-        proposals = propose(dataset.images, detector.config.proposals, workers)
-        found = detector.detect_files([image.path for image in dataset.images], proposals)
+        boxes = propose(dataset.images, replace(detector.config.proposals, file=proposals), workers)
+        found = detector.detect_files([image.path for image in dataset.images], boxes)
     else:
         assert detections is not None
         found = read_results(detections, dataset)
@@ -153,13 +158,12 @@ def _image_files(paths: Sequence[str]) -> list[Path]:
 
 
 def _picture_names(files: Sequence[Path]) -> list[str]:
-    """stem.jpg for each file, numbered where two files share a stem."""
-    seen: dict[str, int] = {}
-    names = []
+    """stem.jpg for each file, numbered where that name is taken."""
+    names: dict[str, None] = {}
     for file in files:
-        seen[file.stem] = seen.get(file.stem, 0) + 1
-        names.append(f"{file.stem}.jpg" if seen[file.stem] == 1 else f"{file.stem}-{seen[file.stem]}.jpg")
-    return names
+        candidates = (f"{file.stem}{f'-{n}' if n > 1 else ''}.jpg" for n in itertools.count(1))
+        names[next(name for name in candidates if name not in names)] = None
+    return list(names)
 
 
 def _run_folder(run: str) -> Path:

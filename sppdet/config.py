@@ -126,12 +126,12 @@ class SVMConfig:
         feature_norm: features are multiplied by one number that makes their mean L2 norm this.
         bias: value of the constant feature that carries the bias.
         negative_iou: a region is a negative of a class when its IoU with every object of the class is below this.
-        duplicate_iou: a negative that overlaps another of its image by more than this is left out.
+        duplicate_iou: of hard negatives of an image that overlap by more than this, the hardest stays.
         random_negatives: negatives an image to start from.
         mine: regions scoring above this for a class they are a negative of are hard.
         evict: at a refit, negatives scoring below this for every class are dropped.
         hard_negatives: at most so many new hard negatives an image and pass, hardest first.
-        refit_every: new hard negatives between refits.
+        refit_every: new hard negatives, of all classes together, between refits (the code: 2,000 of each class).
         passes: passes over the images.
         max_examples: bound on the examples kept at once; each takes 2 bytes a feature.
         gap: relative duality gap at which a fit is good.
@@ -149,7 +149,7 @@ class SVMConfig:
     mine: float = -1.0001
     evict: float = -1.2
     hard_negatives: int = 60
-    refit_every: int = 4000
+    refit_every: int = 8000
     passes: int = 1
     max_examples: int = 50_000
     gap: float = 0.01
@@ -183,7 +183,8 @@ class BoxRegressionConfig:
 
     Args:
         enabled: fit and use it.
-        ridge: the regulariser, on features whose mean norm is 20 (SPPnet 4000 at IoU 0.5; R-CNN 1000 at 0.6).
+        ridge: the regulariser, on features whose mean norm is svm.feature_norm (SPPnet 4000 at IoU 0.5; R-CNN 1000 at
+            0.6); it shrinks with the share of the examples that is used.
         iou: proposals with more than this IoU with an object are examples.
         per_object: at most so many examples an object.
         per_class: at most so many examples a class.

@@ -49,11 +49,14 @@ def run_demo(
     """
     start = time.perf_counter()
     folder = Path(output)
+    backbone = build_backbone("shapenet", "random", device)  # first: it finds a device that is not there
     data = DataConfig(root=str(generate_shapes(folder / f"shapes-{seed}", seed)))
     weights = folder / f"shapenet-{seed}.safetensors"
     pyramid = PyramidConfig()
     if not weights.is_file():
-        _pretrain_shapenet(data, pyramid, weights, seed, device)
+        pooling = SpatialPyramidPooling(pyramid.levels, pyramid.mode)
+        pretrain(backbone, pooling, read_voc(data.root, "trainval"), Pretraining(), seed)
+        save_tensors(weights, backbone.state_dict())
     spp = TrainConfig(
         features="spp",
         data=data,
@@ -74,14 +77,14 @@ def run_demo(
     result: dict[str, Any] = {}
     for name, config in (("spp", spp), ("rcnn", rcnn)):
         train(config)
-        numbers, _ = evaluate(config.output, None, test, None, device, precision, workers)
+        numbers, _ = evaluate(config.output, None, test, device=device, precision=precision, workers=workers)
         result[name] = {key: numbers[key] for key in ("map_voc07", "map_voc10")} | {"run": config.output}
     timed = replace(test, images=TIMED_IMAGES)
     counts = (PROPOSALS // 4, PROPOSALS // 2, PROPOSALS)
     comparison_folder = folder / "compare"
     runs = [spp.output, rcnn.output]
     comparison = compare(runs, timed, PROPOSALS, counts, str(comparison_folder), device, precision)
-    pictures = _draw(spp.output, test, folder / "detections.png", device, workers)
+    pictures = _draw(spp.output, test, folder / "detections.png", device, precision, workers)
     result["speedup"] = comparison.speedup
     result["regions"], result["images"] = PROPOSALS, TIMED_IMAGES
     result["seconds"] = time.perf_counter() - start
@@ -106,16 +109,9 @@ def format_demo(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _pretrain_shapenet(data: DataConfig, pyramid: PyramidConfig, weights: Path, seed: int, device: Device) -> None:
-    backbone = build_backbone("shapenet", "random", device)
-    pooling = SpatialPyramidPooling(pyramid.levels, pyramid.mode)
-    pretrain(backbone, pooling, read_voc(data.root, "trainval"), Pretraining(), seed)
-    save_tensors(weights, backbone.state_dict())
-
-
-def _draw(run: str, data: DataConfig, path: Path, device: Device, workers: int) -> Path:
+def _draw(run: str, data: DataConfig, path: Path, device: Device, precision: Precision, workers: int) -> Path:
     """One picture of the first test images with what the detector finds in them."""
-    detector = Detector.load(run, device)
+    detector = Detector.load(run, device, precision)
     dataset = read_voc(data.root, data.split, list(detector.classes)).subset(range(PICTURES))
     tiles = []
     for image, boxes in zip(dataset.images, propose(dataset.images, detector.config.proposals, workers), strict=True):

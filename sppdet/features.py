@@ -81,9 +81,11 @@ class SPPFeatures:
                 resized = resize_shorter_side(image, side)
                 pixels = _normalised(self.backbone, resized[None])
             with clock("conv"), _inference(self.backbone, self.precision):
-                # Rounded to half precision even when not cached, so that cold and warm runs agree.
-                maps.append(self.backbone(pixels)[0].half())  # (C, h, w)
-        return self.restore(maps, (image.shape[1], image.shape[2]), clock)
+                maps.append(self.backbone(pixels)[0])  # (C, h, w)
+        with clock("pooling"):
+            # Rounded to half precision even when not cached, so that cold and warm runs agree.
+            maps = [m.half() for m in maps]
+            return self.restore(maps, (image.shape[1], image.shape[2]), clock)
 
     def restore(self, maps: list[Tensor], size: tuple[int, int], clock: Stopwatch | None = None) -> EncodedMaps:
         """What `encode` gave for an image of `size` (H, W), from its maps float16 (C, h, w)."""
@@ -105,9 +107,9 @@ class EncodedMaps:
     def features(self, boxes: Tensor) -> Tensor:
         """Pyramid features float32 (N, D), each box pooled at the scale that suits its size."""
         with self.clock("pooling"), torch.inference_mode():
-            chosen = choose_scales(boxes, min(self.size), self.source.config.scales, self.source.config.scale_rule)
             if len(self.maps) == 1:
                 return self._pool(0, boxes)
+            chosen = choose_scales(boxes, min(self.size), self.source.config.scales, self.source.config.scale_rule)
             pooled = boxes.new_empty(len(boxes), self.source.dimension, device=self.maps[0].device)
             for index in chosen.unique().tolist():
                 rows = (chosen == index).nonzero().squeeze(1)

@@ -15,7 +15,7 @@ from sppdet.data.objects import keep_valid_boxes
 from sppdet.errors import DataError
 from sppdet.structures import Annotations, Dataset
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+JPEG_IMAGES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 PARTS = ("JPEGImages", "Annotations", "ImageSets/Main")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -195,8 +195,8 @@ def _annotate(folder: Path, name: str, file: _File, labels: dict[str, int]) -> A
 
 
 def _find_image(folder: Path, name: str) -> Path:
-    paths = [folder / "JPEGImages" / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES]
+    paths = [folder / "JPEGImages" / f"{name}{suffix}" for suffix in JPEG_IMAGES]
     for path in paths:
         if path.is_file():
             return path
-    raise DataError(f"image file not found (nor {', '.join(IMAGE_SUFFIXES[1:])})", file=paths[0])
+    raise DataError(f"image file not found (nor {', '.join(JPEG_IMAGES[1:])})", file=paths[0])

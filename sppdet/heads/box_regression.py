@@ -11,7 +11,7 @@ from sppdet.heads.linear import BoxRegressor
 
 
 def fit_ridge(features: Tensor, targets: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """weight float32 (4, D) and bias (4,) that minimise |X w + b - t|^2 + ridge |w|^2 with whitened targets.
+    """weight float32 (4, D) and bias (4,) that minimise |X w + b - t|^2 + ridge (|w|^2 + b^2), targets whitened.
 
     features: float32 (n, D). targets: float32 (n, 4); they are centred and whitened by their covariance before the
     fit, and the transformation is folded into the result. Solved in the smaller of the primal and the dual form.
@@ -39,20 +39,23 @@ def fit_ridge(features: Tensor, targets: Tensor, ridge: float) -> tuple[Tensor, 
 
 
 def fit_box_regression(
-    features: Sequence[Tensor], targets: Sequence[Tensor], dimension: int, ridge: float, scale: float
+    features: Sequence[Sequence[Tensor]],
+    targets: Sequence[Sequence[Tensor]],
+    dimension: int,
+    ridge: Sequence[float],
+    scale: float,
 ) -> BoxRegressor:
-    """One regressor a class, from features float16 (n_k, D) and targets float32 (n_k, 4) of each class k.
+    """One regressor a class, from parts of its features float16 (n, D) and targets float32 (n, 4).
 
-    scale: what the features are multiplied by before `ridge` applies. A class without examples leaves boxes as they
-    are. Memory: one class's examples in float32.
+    ridge: of each class, on features multiplied by `scale`. A class without examples leaves boxes as they are.
+    Memory beside the examples: one class's in float32.
     """
     weights, biases = [], []
-    for rows, offsets in zip(features, targets, strict=True):
-        weight, bias = fit_ridge(rows.float() * scale, offsets, ridge) if len(rows) else _nothing(dimension)
+    for rows, offsets, penalty in zip(features, targets, ridge, strict=True):
+        if not rows:
+            weight, bias = torch.zeros(4, dimension), torch.zeros(4)
+        else:
+            weight, bias = fit_ridge(torch.cat([part.float() for part in rows]) * scale, torch.cat([*offsets]), penalty)
         weights.append(weight * scale)
         biases.append(bias)
     return BoxRegressor(torch.cat(weights), torch.cat(biases))
-
-
-def _nothing(dimension: int) -> tuple[Tensor, Tensor]:
-    return torch.zeros(4, dimension), torch.zeros(4)

@@ -14,6 +14,9 @@ from sppdet.pooling import kernels
 
 PoolingMode = Literal["max", "average"]
 
+# Up to so many bins a side, torchvision's roi_pool on whole cells has the bins of adaptive pooling.
+ROI_POOL_BINS = 6
+
 
 class SpatialPyramidPooling(nn.Module):
     """Pools feature maps, whole or in windows, over grids of n x n bins for each n of `levels`.
@@ -59,7 +62,7 @@ class SpatialPyramidPooling(nn.Module):
         _check_windows(windows, image, len(maps), height, width)
         if maps.device.type == "cpu":
             return _PoolOnCPU.apply(maps, windows, image, self.levels, self.mode)
-        return _pool_slices(maps, windows, image, self.levels, self.mode)
+        return _pool_on_device(maps, windows, image, self.levels, self.mode)
 
     def extra_repr(self) -> str:
         return f"levels={self.levels}, mode={self.mode}"
@@ -101,16 +104,37 @@ class _PoolOnCPU(torch.autograd.Function):
         return grad_maps.permute(0, 3, 1, 2).to(gradient.dtype), None, None, None, None
 
 
-def _pool_slices(maps: Tensor, windows: Tensor, image: Tensor, levels: tuple[int, ...], mode: PoolingMode) -> Tensor:
-    """The same by torch's adaptive pooling of one slice after another, for devices without a kernel of ours."""
+def _pool_on_device(maps: Tensor, windows: Tensor, image: Tensor, levels: tuple[int, ...], mode: PoolingMode) -> Tensor:
+    """The same by torchvision's and torch's own operators, for devices without a kernel of ours."""
+    parents = kernels.nest_levels(levels).tolist()
+    bins: list[Tensor] = [maps] * len(levels)  # (N, n, n, C) each
+    for k in sorted(range(len(levels)), key=lambda k: parents[k] >= 0):
+        n = levels[k]
+        if mode == "max" and parents[k] >= 0:
+            finer = bins[parents[k]]
+            step = levels[parents[k]] // n
+            bins[k] = finer.unflatten(1, (n, step)).unflatten(3, (n, step)).amax(dim=(2, 4))
+        elif mode == "max" and n <= ROI_POOL_BINS:
+            bins[k] = _roi_pool(maps, windows, image, n)
+        else:
+            bins[k] = _pool_slices(maps, windows, image, n, mode)
+    return torch.cat([level.flatten(1) for level in bins], dim=1)  # (N, D)
+
+
+def _roi_pool(maps: Tensor, windows: Tensor, image: Tensor, n: int) -> Tensor:
+    """(N, n, n, C): roi_pool takes inclusive corners, and on whole cells has the bins of ours up to n = 6."""
+    from torchvision.ops import roi_pool
+
+    corners = torch.cat([image[:, None], windows[:, :2], windows[:, 2:] - 1], dim=1)
+    return roi_pool(maps, corners.to(maps), n).permute(0, 2, 3, 1)
+
+
+def _pool_slices(maps: Tensor, windows: Tensor, image: Tensor, n: int, mode: PoolingMode) -> Tensor:
+    """(N, n, n, C) by torch's adaptive pooling of one slice after another."""
     pool = F.adaptive_max_pool2d if mode == "max" else F.adaptive_avg_pool2d
-    rows = []
-    for (x1, y1, x2, y2), b in zip(windows.tolist(), image.tolist(), strict=True):
-        part = maps[b, :, y1:y2, x1:x2]
-        bins = [pool(part, n).flatten(1).T for n in levels]  # (n * n, C) each
-        rows.append(torch.cat(bins).flatten())
-    dimension = maps.shape[1] * sum(n * n for n in levels)
-    return torch.stack(rows) if rows else maps.new_zeros(0, dimension)
+    rows = zip(windows.tolist(), image.tolist(), strict=True)
+    parts = [pool(maps[b, :, y1:y2, x1:x2], n).permute(1, 2, 0) for (x1, y1, x2, y2), b in rows]
+    return torch.stack(parts) if parts else maps.new_zeros(0, n, n, maps.shape[1])
 
 
 def _check_windows(windows: Tensor, image: Tensor, batch: int, height: int, width: int) -> None:

@@ -38,8 +38,11 @@ class FeatureCache:
         network = hashlib.sha256()
         for tensor in source.backbone.state_dict().values():
             network.update(tensor.cpu().contiguous().numpy().tobytes())
+        shape: object = source.config.scales if isinstance(source, SPPFeatures) else asdict(source.config)
         pyramid = (source.pyramid.levels, source.pyramid.mode) if isinstance(source, CropFeatures) else None
-        self._parts = (network.hexdigest(), type(source).__name__, asdict(source.config), source.precision, pyramid)
+        machine = (source.backbone.device.type, source.precision)
+        self._parts = (network.hexdigest(), self._kind, shape, pyramid, machine)
+        self._files: dict[int, Path] = {}
 
     @property
     def dimension(self) -> int:
@@ -73,6 +76,11 @@ class FeatureCache:
         return "crop" if isinstance(self.source, CropFeatures) else "spp"
 
     def _file(self, i: int) -> Path:
+        if i not in self._files:
+            self._files[i] = self._name_file(i)
+        return self._files[i]
+
+    def _name_file(self, i: int) -> Path:
         regions = self.regions[i].boxes.tolist() if isinstance(self.source, CropFeatures) else None
         image = self.regions[i].annotations.path
         try:

@@ -59,10 +59,11 @@ def pretrain(
     backbone.requires_grad_(True).train()
     parameters = [*backbone.parameters(), *head.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    objects = sum(len(image.boxes) for image in dataset.images)
-    steps = -(-round(objects * (1 + settings.background)) // settings.batch)
+    counts = [len(image.boxes) for image in dataset.images]
+    crops_an_epoch = sum(count + round(count * settings.background) for count in counts)
+    steps = -(-crops_an_epoch // settings.batch)  # or a few less, where an image has no room for background
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.learning_rate, total_steps=settings.epochs * (steps + 1)
+        optimiser, settings.learning_rate, total_steps=settings.epochs * steps
     )
     with trange(settings.epochs, desc="pretraining", unit="epoch") as bar:
         for epoch in bar:

@@ -127,6 +127,14 @@ def box_regression_examples(
     return indices, regions.annotations.labels[objects] if len(indices) else indices, targets
 
 
+def count_box_regression_examples(regions: TrainingRegions, classes: int, config: BoxRegressionConfig) -> Tensor:
+    """float32 (K,): how many proposals are near an object of each class, all that could be examples."""
+    overlap, best = regions.best_object()
+    near = (overlap[regions.objects :] > config.iou).nonzero().flatten() + regions.objects
+    labels = regions.annotations.labels[best[near]] if len(near) else near
+    return torch.bincount(labels, minlength=classes + 1)[1:].float()
+
+
 def choose(indices: Tensor, count: int, rng: np.random.Generator) -> Tensor:
     """At most `count` of the indices, at random, in ascending order."""
     if len(indices) <= count:

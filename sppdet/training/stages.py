@@ -29,7 +29,12 @@ from sppdet.storage import json_ready, load_tensors, read_json, save_tensors, wr
 from sppdet.structures import Dataset
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.mining import fit_svm_head
-from sppdet.training.sampling import TrainingRegions, box_regression_examples, softmax_examples
+from sppdet.training.sampling import (
+    TrainingRegions,
+    box_regression_examples,
+    count_box_regression_examples,
+    softmax_examples,
+)
 
 log = logging.getLogger("sppdet")
 
@@ -137,19 +142,18 @@ def _join_held_out(dataset: Dataset, config: TrainConfig) -> tuple[Dataset, list
     """The images of the training split and of val in one data set, and the positions of each."""
     fitted = list(range(len(dataset)))
     val = _read_val(dataset, config)
-    if val is None:
-        if len(fitted) < 2:
-            raise DataError("too few images", field="data.split", expected="at least 2", got=len(fitted))
-        return dataset, fitted, fitted[HELD_OUT - 1 :: HELD_OUT] or fitted[-1:]
-    known = {image.path: i for i, image in enumerate(dataset.images)}
-    limited = config.data.images is not None
-    extra = [image for image in val.images if image.path not in known and not limited]
-    joined = replace(dataset, images=(*dataset.images, *extra))
-    position = {image.path: i for i, image in enumerate(joined.images)}
-    held_out = [position[image.path] for image in val.images if image.path in position]
-    if not held_out or set(fitted) <= set(held_out):
-        return dataset, fitted, fitted[HELD_OUT - 1 :: HELD_OUT] or fitted[-1:]
-    return joined, fitted, held_out
+    if val is not None:
+        known = {image.path for image in dataset.images}
+        limited = config.data.images is not None
+        extra = [image for image in val.images if image.path not in known and not limited]
+        joined = replace(dataset, images=(*dataset.images, *extra))
+        position = {image.path: i for i, image in enumerate(joined.images)}
+        held_out = [position[image.path] for image in val.images if image.path in position]
+        if held_out and not set(fitted) <= set(held_out):
+            return joined, fitted, held_out
+    if len(fitted) < 2:
+        raise DataError("too few images", field="data", expected="at least 2, one to be held out", got=len(fitted))
+    return dataset, fitted, fitted[HELD_OUT - 1 :: HELD_OUT] or fitted[-1:]
 
 
 def _read_val(dataset: Dataset, config: TrainConfig) -> Dataset | None:
@@ -202,26 +206,32 @@ def _fit_softmax_head(cache: FeatureCache, images: list[int], classes: int, conf
 
 
 def _fit_box_regressor(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> BoxRegressor:
-    """Memory: at most per_class examples of every class, in half precision."""
+    """Memory: at most per_class examples of every class in half precision, and one class's in single.
+
+    The regulariser weighs against a sum over the examples, so it shrinks with the share of them that is used.
+    """
     settings = config.box_regression
     labels = torch.cat([cache.regions[i].annotations.labels for i in images])
     objects = torch.bincount(labels, minlength=classes + 1)[1:].tolist()
     per_object = [min(settings.per_object, max(1, settings.per_class // max(1, n))) for n in objects]
     rows: list[list[Tensor]] = [[] for _ in range(classes)]
     targets: list[list[Tensor]] = [[] for _ in range(classes)]
+    used, available = torch.zeros(classes), torch.zeros(classes)
     for i in tqdm(images, desc="box regression examples", unit="image"):
         rng = np.random.default_rng([config.seed, i])
         indices, label, offsets = box_regression_examples(cache.regions[i], per_object, settings, rng)
+        available += count_box_regression_examples(cache.regions[i], classes, settings)
+        room = used[label - 1] < settings.per_class
+        indices, label, offsets = indices[room], label[room], offsets[room]
         features = cache.features(i, indices).half().cpu()
         for k in label.unique().tolist():
             rows[k - 1].append(features[label == k])
             targets[k - 1].append(offsets[label == k])
-    nothing = torch.zeros(0, cache.dimension, dtype=torch.float16)
-    features_of = [torch.cat([nothing, *parts])[: settings.per_class] for parts in rows]
-    targets_of = [torch.cat([torch.zeros(0, 4), *parts])[: settings.per_class] for parts in targets]
-    norms = [mean_norm(features) for features in features_of if len(features)]
+            used[k - 1] += len(targets[k - 1][-1])
+    norms = [mean_norm(part) for parts in rows for part in parts]
     scale = config.svm.feature_norm / (sum(norms) / len(norms)) if norms else 1.0
-    return fit_box_regression(features_of, targets_of, cache.dimension, settings.ridge, scale)
+    ridge = (settings.ridge * used / available.clamp(min=1)).tolist()
+    return fit_box_regression(rows, targets, cache.dimension, ridge, scale)
 
 
 def _evaluate_held_out(detector: Detector, dataset: Dataset, cache: FeatureCache, held_out: list[int]) -> VOCResult:
@@ -236,4 +246,6 @@ def _evaluate_held_out(detector: Detector, dataset: Dataset, cache: FeatureCache
 
 
 def _detector_config(config: TrainConfig) -> DetectorConfig:
-    return DetectorConfig(**{f.name: getattr(config, f.name) for f in fields(DetectorConfig)})
+    """The detector's part, without the file of the training images' proposals: others need their own."""
+    part = DetectorConfig(**{f.name: getattr(config, f.name) for f in fields(DetectorConfig)})
+    return replace(part, proposals=replace(part.proposals, file=None))
