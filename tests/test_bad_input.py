@@ -1,0 +1,249 @@
+"""What a user can get wrong: one line that names file and field, exit code 1 or 2, no traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from sppdet.backbones.zoo import build_backbone
+from sppdet.cli import main
+from sppdet.config import BackboneConfig, CropConfig, DetectorConfig, ProposalConfig, SPPConfig
+from sppdet.data.scenes import SHAPES
+from sppdet.data.shapes import generate_shapes
+from sppdet.detector import Detector
+from sppdet.heads.linear import LinearHead
+
+TINY = (
+    *("--backbone.name", "shapenet", "--backbone.weights", "random", "--proposals.limit", "5"),
+    *("--proposals.width", "null", "--spp.scales", "[100]", "--workers", "0"),
+)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory) -> Path:
+    """A folder with a data set, and a detector that was never trained."""
+    place = tmp_path_factory.mktemp("template")
+    generate_shapes(place / "shapes", train=5, test=1)
+    config = DetectorConfig(
+        proposals=ProposalConfig(width=None, limit=5),
+        backbone=BackboneConfig("shapenet", "random"),
+        spp=SPPConfig((100,)),
+        crop=CropConfig(48, 4),
+    )
+    head = LinearHead("svm", torch.zeros(len(SHAPES), 50 * 96), torch.zeros(len(SHAPES)))
+    Detector(config, SHAPES, build_backbone("shapenet", "random"), head).save(place / "run/detector.safetensors")
+    return place
+
+
+@pytest.fixture
+def place(template, tmp_path, monkeypatch) -> Path:
+    """A copy of the template, where the command runs."""
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@dataclass
+class Mistake:
+    """A wrong command: `prepare` breaks something in the folder; the error has to contain every one of `named`."""
+
+    command: str
+    named: tuple[str, ...]
+    prepare: Callable[[Path], object] = str  # breaks nothing
+    code: int = 1
+
+
+def train(rest: str = "") -> str:
+    return f"train --data.root shapes --output new {' '.join(TINY)} {rest}"
+
+
+def evaluate(rest: str = "") -> str:
+    return f"evaluate run --data.root shapes --workers 0 {rest}"
+
+
+def write(name: str, text: str) -> Callable[[Path], object]:
+    return lambda place: (place / name).write_text(text)
+
+
+def cut(name: str, size: int) -> Callable[[Path], object]:
+    return lambda place: (place / name).write_bytes((place / name).read_bytes()[:size])
+
+
+def list_a_missing_image(place: Path) -> None:
+    names = place / "shapes/ImageSets/Main/trainval.txt"
+    names.write_text(f"{names.read_text()}999999\n")
+
+
+def rename_a_class(place: Path) -> None:
+    file = place / "shapes/Annotations/000006.xml"
+    file.write_text(file.read_text().replace("<name>", "<name>wheel", 1))
+
+
+def save_other_weights(place: Path) -> None:
+    torch.save(build_backbone("squeezenet1_1", "random").state_dict(), place / "other.pth")
+
+
+XML, JPEG, TRAINVAL = "shapes/Annotations/000001.xml", "shapes/JPEGImages/000001.jpg", "ImageSets/Main/trainval.txt"
+
+DATA = {
+    "no data": Mistake(f"train --output new {' '.join(TINY)}", ("data.root",)),
+    "no such folder": Mistake(train("--data.root nowhere"), ("nowhere", "folder not found")),
+    "not VOC layout": Mistake(train("--data.root run"), ("run", "JPEGImages, Annotations, ImageSets/Main")),
+    "no such split": Mistake(train("--data.split extra"), ("extra.txt", "split", "trainval")),
+    "no such val split": Mistake(train("--val extra"), ("extra.txt", "split", "trainval")),
+    "listed image is missing": Mistake(train(), ("999999", TRAINVAL), list_a_missing_image),
+    "image file is missing": Mistake(train(), (JPEG, "not found"), lambda place: (place / JPEG).unlink()),
+    "truncated JPEG": Mistake(train(), (JPEG, "truncated"), cut(JPEG, 3000)),
+    "broken XML": Mistake(train(), (XML, "not readable XML"), cut(XML, 100)),
+    "XML without a corner": Mistake(
+        train(),
+        (XML, "object[1]/bndbox/xmin", "missing"),
+        write(XML, "<a><object><name>x</name><bndbox/></object></a>"),
+    ),
+    "broken COCO file": Mistake(
+        train("--data.annotations a.json"), ("a.json", "categories", "missing"), write("a.json", "{}")
+    ),
+    "no such val file": Mistake(
+        train("--data.annotations a.json --val nothing.json"),
+        ("nothing.json", "not found"),
+        lambda p: coco(p, "a.json"),
+    ),
+    "class the detector lacks": Mistake(
+        evaluate(), ("shapes/Annotations/000006.xml", "object[1]/name", "wheel", "disc"), rename_a_class
+    ),
+    "no such image": Mistake("detect run nothing.jpg --output out", ("nothing.jpg", "not found")),
+    "not an image": Mistake("detect run note.jpg --output out", ("note.jpg", "decoded"), write("note.jpg", "text")),
+    "folder without images": Mistake("detect run run --output out", ("run", "no images")),
+    "broken detections": Mistake(
+        "evaluate --detections d.json --data.root shapes",
+        ("d.json", "entry 0", "bbox"),
+        write("d.json", '[{"image_id": 6, "category_id": 1, "bbox": [1], "score": 1}]'),
+    ),
+    "archive with wrong checksum": Mistake(
+        "download voc --archives .",
+        ("VOCtrainval_06-Nov-2007.tar", "checksum", "c52e279531787c972589f7e41ab4ae64"),
+        write("VOCtrainval_06-Nov-2007.tar", "not the archive"),
+    ),
+    "archive is missing": Mistake("download voc --archives .", ("VOCtrainval_06-Nov-2007.tar", "not found")),
+    "no such year": Mistake("download voc --years 2006 --archives .", ("years", "2007, 2012", "2006")),
+}
+
+WEIGHTS = {
+    "weights of another network": Mistake(
+        train("--backbone.weights other.pth"), ("other.pth", "layers.0.weight", "shapenet"), save_other_weights
+    ),
+    "damaged weights": Mistake(
+        train("--backbone.weights weights.pth"), ("weights.pth", "not a readable"), write("weights.pth", "text")
+    ),
+    "damaged safetensors": Mistake(
+        train("--backbone.weights w.safetensors"), ("w.safetensors", "not a readable"), write("w.safetensors", "text")
+    ),
+    "no such weights": Mistake(train("--backbone.weights nothing.pth"), ("nothing.pth", "backbone.weights")),
+    "no such run": Mistake("evaluate nothing --data.root shapes", ("nothing", "not found")),
+    "run without a detector": Mistake("evaluate shapes --data.root shapes", ("shapes/detector.safetensors",)),
+    "truncated detector": Mistake(evaluate(), ("run/detector.safetensors",), cut("run/detector.safetensors", 9999)),
+}
+
+CONFIGURATION = {
+    "unknown key": Mistake(train("--svm.D 3"), ("--svm.D",), code=2),
+    "wrong type": Mistake(train("--svm.C many"), ("svm.C", "float", "many"), code=2),
+    "wrong choice": Mistake(train("--features roi"), ("features", "'spp', 'crop'", "roi"), code=2),
+    "not a list": Mistake(train("--spp.scales 480"), ("spp.scales", "480"), code=2),
+    "unknown key in a file": Mistake(
+        train("--config c.yaml"), ("c.yaml", "svm", "D"), write("c.yaml", "svm: {D: 3}\n")
+    ),
+    "unknown group in a file": Mistake(train("--config c.yaml"), ("c.yaml", "svn"), write("c.yaml", "svn: {C: 3}\n")),
+    "wrong type in a file": Mistake(
+        train("--config c.yaml"), ("c.yaml", "svm.C", "many"), write("c.yaml", "svm: {C: many}\n")
+    ),
+    "group that is a value": Mistake(train("--config c.yaml"), ("c.yaml", "svm", "3"), write("c.yaml", "svm: 3\n")),
+    "empty group": Mistake(train("--config c.yaml"), ("c.yaml", "svm", "group"), write("c.yaml", "svm:\nseed: 1\n")),
+    "empty file": Mistake(train("--config c.yaml"), ("c.yaml",), write("c.yaml", "")),
+    "broken YAML": Mistake(train("--config c.yaml"), ("c.yaml", "line 1"), write("c.yaml", "spp: [1\n")),
+    "not text": Mistake(train("--config run/detector.safetensors"), ("run/detector.safetensors",)),
+    "no such file": Mistake(train("--config nothing.yaml"), ("nothing.yaml", "does not exist")),
+    "seed below 0": Mistake(train("--seed -1"), ("seed", "at least 0", "-1")),
+    "C of 0": Mistake(train("--svm.C 0"), ("svm.C", "more than 0")),
+    "unknown backbone": Mistake(train("--backbone.name vgg17"), ("backbone.name", "vgg16", "vgg17")),
+    "workers below 0": Mistake(train("--workers -1"), ("workers", "-1")),
+    "no images": Mistake(train("--data.images 0"), ("data.images", "1 or more")),
+    "run and detections": Mistake(evaluate("--detections x"), ("run", "--detections")),
+    "neither of them": Mistake("evaluate --data.root shapes", ("run", "--detections")),
+    "the same run twice": Mistake("compare run run --data.root shapes", ("runs", "run, run")),
+    "output under a file": Mistake(train("--output shapes/shapes.json/new"), ("shapes/shapes.json", "written")),
+    "pictures under a file": Mistake(
+        f"detect run {JPEG} --output shapes/shapes.json/new", ("shapes/shapes.json", "written")
+    ),
+}
+
+
+def coco(place: Path, name: str) -> None:
+    """A COCO-format file of the first image."""
+    annotation = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 50, 50]}
+    images = [{"id": 1, "file_name": "JPEGImages/000001.jpg"}]
+    content = {"images": images, "annotations": [annotation], "categories": [{"id": 1, "name": "thing"}]}
+    (place / name).write_text(json.dumps(content))
+
+
+def error_of(text: str) -> str:
+    (line,) = [line for line in text.splitlines() if line.startswith("sppdet: error:")]
+    assert text.rstrip().endswith(line), "nothing comes after the error"
+    assert "Traceback" not in text
+    return line
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [pytest.param(mistake, id=name) for group in (DATA, WEIGHTS, CONFIGURATION) for name, mistake in group.items()],
+)
+def test_a_mistake_is_one_line(place, mistake, capsys):
+    mistake.prepare(place)
+    assert main(mistake.command.split()) == mistake.code
+    captured = capsys.readouterr()
+    line = error_of(captured.err)
+    for text in mistake.named:
+        assert text in line
+    assert captured.out == ""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
+@pytest.mark.parametrize(
+    "command",
+    [train(), evaluate(), f"detect run {JPEG}", "compare run --data.root shapes", "demo --output out"],
+    ids=lambda command: command.split()[0],
+)
+@pytest.mark.usefixtures("place")
+def test_a_device_that_is_not_there(command, capsys):
+    assert main([*command.split(), "--device", "cuda"]) == 1
+    line = error_of(capsys.readouterr().err)
+    assert line.startswith("sppdet: error: device: ")
+    assert line.endswith("got cuda)")
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "named"),
+    [("train --svm.D 3", 2, "--svm.D"), (train("--data.root nowhere"), 1, "nowhere")],
+    ids=["usage", "data"],
+)
+def test_a_process_ends_without_traceback(place, command, code, named):
+    ended = subprocess.run(
+        [sys.executable, "-m", "sppdet", *command.split()],
+        cwd=place,
+        env={**os.environ, "SPPDET_CACHE": str(place / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ended.returncode == code
+    assert named in error_of(ended.stderr)
+    assert ended.stdout == ""

@@ -1,0 +1,84 @@
+"""The shipped YAML files and scripts."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sppdet.cli import build_parser
+from sppdet.config import TrainConfig
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
+
+
+def parse(*arguments: str) -> TrainConfig:
+    parser = build_parser()
+    options = parser.instantiate(parser.parse_args(["train", *arguments])).train
+    return TrainConfig(**{name: options[name] for name in TrainConfig.__dataclass_fields__})
+
+
+def opening_comment(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    end = next(i for i, line in enumerate(lines) if not line.startswith("#"))
+    return [line.removeprefix("#").strip() for line in lines[:end]]
+
+
+def test_there_are_configurations_and_scripts():
+    assert {path.stem for path in CONFIGS} >= {"sppnet_voc07", "rcnn_voc07", "quick"}
+    assert {path.stem for path in SCRIPTS} >= {"train_voc", "evaluate", "compare_speed", "download_voc"}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_command_in_the_opening_comment_trains_with_this_file(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (command,) = [line for line in opening_comment(path) if line.startswith("sppdet train")]
+    arguments = shlex.split(command)[2:]
+    assert arguments[:2] == ["--config", f"configs/{path.name}"]
+    assert "--data.root" in arguments
+    config = parse(*arguments)
+    assert config == parse("--config", str(path), "--data.root", config.data.root)  # --output is the file's own
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_overrides_come_before_the_file(path):
+    config = parse("--config", str(path), "--svm.C", "0.5", "--spp.scales", "[480,576]")
+    assert config.svm.C == 0.5
+    assert config.spp.scales == (480, 576)
+
+
+def test_the_configurations_are_what_their_names_say():
+    configs = {path.stem: parse("--config", str(path)) for path in CONFIGS}
+    assert (configs["sppnet_voc07"].features, configs["rcnn_voc07"].features) == ("spp", "crop")
+    assert configs["sppnet_voc07"].pyramid == configs["rcnn_voc07"].pyramid
+    assert configs["sppnet_voc07"].backbone == configs["rcnn_voc07"].backbone
+    assert len({config.output for config in configs.values()}) == len(configs)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_is_short_and_says_how_it_is_called(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 30
+    tree = ast.parse(text, path.name)
+    assert re.search(rf"python scripts/{path.name}\b", ast.get_docstring(tree) or "")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(node.module or "")
+            for alias in node.names:
+                assert hasattr(module, alias.name), f"{path.name} imports {alias.name} of {node.module}"
+
+
+def test_a_script_answers_to_help():
+    ended = subprocess.run(
+        [sys.executable, ROOT / "scripts/train_voc.py", "--help"], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "--weights" in ended.stdout

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from sppdet import demo
+from sppdet.data.shapes import generate_shapes
+from sppdet.demo import format_demo, run_demo
+from sppdet.training.pretrain import Pretraining
+
+
+@pytest.fixture
+def small(monkeypatch) -> None:
+    """A few images, one short epoch and a few regions in place of the real demonstration."""
+    monkeypatch.setattr(demo, "generate_shapes", partial(generate_shapes, train=10, test=6))
+    monkeypatch.setattr(demo, "Pretraining", partial(Pretraining, epochs=1, sizes=(48,)))
+    monkeypatch.setattr(demo, "PROPOSALS", 16)
+    monkeypatch.setattr(demo, "TIMED_IMAGES", 1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("small")
+def test_the_demonstration_ends_with_its_numbers_and_files(tmp_path, monkeypatch):
+    result = run_demo(str(tmp_path), workers=0)
+    for name in ("spp", "rcnn"):
+        assert 0 <= result[name]["map_voc07"] <= 1
+        assert 0 <= result[name]["map_voc10"] <= 1
+        assert (Path(result[name]["run"]) / "detector.safetensors").is_file()
+    assert set(result["speedup"]) == {"conv", "without_proposals", "total"}
+    assert all(value > 0 for value in result["speedup"].values())
+    assert (result["regions"], result["images"]) == (16, 1)
+    assert len(result["files"]) == 6
+    for file in map(Path, result["files"]):
+        assert file.is_file()
+        if file.suffix == ".png":
+            with Image.open(file) as picture:
+                assert min(picture.size) > 100
+    assert json.loads((tmp_path / "demo.json").read_text()) == result
+    with Image.open(tmp_path / "detections.png") as sheet:
+        assert sheet.width > sheet.height  # three images a row, two rows
+
+    text = format_demo(result)
+    assert f"{100 * result['spp']['map_voc07']:.1f}%" in text
+    assert all(file in text for file in result["files"])
+
+    # A second run trains nothing again and gives the same detectors.
+    monkeypatch.setattr(demo, "pretrain", None)
+    monkeypatch.setattr("sppdet.training.stages.propose", None)
+    again = run_demo(str(tmp_path), workers=0)
+    assert (again["spp"], again["rcnn"]) == (result["spp"], result["rcnn"])

@@ -1,0 +1,41 @@
+"""Import of the package and `sppdet --help` stay quick: nothing heavy is imported before it is used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "torchvision", "numba", "sklearn", "scipy", "matplotlib", "cv2", "pycocotools", "PIL", "numpy")
+HELP = """
+from sppdet.cli import main
+try:
+    main({arguments})
+except SystemExit as stopped:
+    assert stopped.code == 0
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import sppdet", HELP.format(arguments=["--help"]), HELP.format(arguments=["train", "--help"])],
+    ids=["import", "help", "train help"],
+)
+def test_nothing_heavy_is_imported(code):
+    report = f"import sys; print(sorted(set({HEAVY}) & set(sys.modules)), file=sys.stderr)"
+    ended = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "[]\n")
+
+
+def test_the_names_of_the_package_are_found_when_asked_for():
+    import sppdet
+    from sppdet.detector import Detector
+    from sppdet.images import read_image
+    from sppdet.pooling.pyramid import SpatialPyramidPooling
+
+    assert (sppdet.Detector, sppdet.read_image) == (Detector, read_image)
+    assert sppdet.SpatialPyramidPooling is SpatialPyramidPooling
+    assert all(hasattr(sppdet, name) for name in sppdet.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = sppdet.nothing

@@ -1,0 +1,354 @@
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from sppdet.backbones.zoo import build_backbone
+from sppdet.commands import above_threshold
+from sppdet.config import (
+    BackboneConfig,
+    BoxRegressionConfig,
+    CropConfig,
+    DataConfig,
+    ProposalConfig,
+    SPPConfig,
+    SVMConfig,
+    TrainConfig,
+)
+from sppdet.data.dataset import read_dataset
+from sppdet.data.scenes import SHAPES
+from sppdet.data.shapes import generate_shapes
+from sppdet.data.voc import read_voc
+from sppdet.detector import Detector
+from sppdet.errors import ConfigError, DataError
+from sppdet.evaluation.voc import Curve, VOCResult, evaluate_voc
+from sppdet.images import read_image
+from sppdet.proposals.store import propose
+from sppdet.storage import save_tensors
+from sppdet.structures import Dataset, Detections
+from sppdet.training import stages
+from sppdet.training.stages import choose_thresholds, train
+
+VAL = (4, 9, 14)  # the generated set's val among its 15 images of trainval
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory) -> Path:
+    return generate_shapes(tmp_path_factory.mktemp("data") / "shapes", train=15, test=4)
+
+
+@pytest.fixture(scope="module")
+def warm_cache(tmp_path_factory) -> Path:
+    """Proposals and features that the tests of this file share: search takes most of their time."""
+    return tmp_path_factory.mktemp("warm")
+
+
+@pytest.fixture(autouse=True)
+def cache(warm_cache, monkeypatch) -> None:
+    monkeypatch.setenv("SPPDET_CACHE", str(warm_cache))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """The products here are small: threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def config(shapes, tmp_path) -> TrainConfig:
+    return TrainConfig(
+        data=DataConfig(root=str(shapes)),
+        backbone=BackboneConfig("shapenet", "random"),
+        proposals=ProposalConfig(width=None, limit=30),
+        spp=SPPConfig((120,)),
+        crop=CropConfig(size=48, context=4),
+        svm=SVMConfig(C=0.01),
+        output=str(tmp_path / "run"),
+        workers=0,
+    )
+
+
+@pytest.fixture
+def own_data(shapes, tmp_path) -> Path:
+    """A copy of the set whose lists and annotations may be changed; images are linked."""
+    folder = tmp_path / "own"
+    (folder / "ImageSets/Main").mkdir(parents=True)
+    (folder / "Annotations").mkdir()
+    (folder / "JPEGImages").symlink_to(shapes / "JPEGImages")
+    for part in ("ImageSets/Main", "Annotations"):
+        for file in (shapes / part).iterdir():
+            (folder / part / file.name).write_bytes(file.read_bytes())
+    return folder
+
+
+def detector_bytes(config: TrainConfig) -> bytes:
+    return (Path(config.output) / "detector.safetensors").read_bytes()
+
+
+def find_all(detector: Detector, dataset: Dataset) -> list[Detections]:
+    proposals = propose(dataset.images, detector.config.proposals, 0)
+    return [
+        detector.detect(read_image(image.path), boxes) for image, boxes in zip(dataset.images, proposals, strict=True)
+    ]
+
+
+# Reproducibility
+
+
+@pytest.mark.parametrize(("features", "workers"), [("spp", 2), ("crop", 0)])
+def test_workers_and_the_cache_do_not_change_the_detector(config, features, workers, tmp_path, monkeypatch):
+    config = replace(config, features=features, data=replace(config.data, images=6))
+    train(config)
+    warm = replace(config, output=str(tmp_path / "warm"))
+    with monkeypatch.context() as patch:
+        patch.setattr("sppdet.proposals.store._search_all", None)  # nothing is searched again,
+        patch.setattr("sppdet.training.feature_cache.FeatureCache._compute", None)  # nor computed
+        train(warm)
+    monkeypatch.setenv("SPPDET_CACHE", str(tmp_path / "cold"))
+    cold = replace(config, output=str(tmp_path / "cold-run"), workers=workers)
+    train(cold)
+    assert len(list((tmp_path / "cold").glob("*/*/*.safetensors"))) == 12
+    assert detector_bytes(config) == detector_bytes(warm) == detector_bytes(cold)
+
+
+def test_a_loaded_detector_finds_what_the_trained_one_found(config, shapes):
+    trained = train(replace(config, data=replace(config.data, images=6)))
+    loaded = Detector.load(config.output)
+    assert torch.equal(loaded.thresholds, trained.thresholds)
+    test = read_voc(shapes, "test", trained.classes)
+    for one, other in zip(find_all(trained, test), find_all(loaded, test), strict=True):
+        assert len(one) > 0
+        assert all(torch.equal(a, b) for a, b in zip(one.as_dict().values(), other.as_dict().values(), strict=True))
+
+
+def test_another_seed_gives_other_negatives(config, tmp_path):
+    config = replace(config, data=replace(config.data, images=6))
+    train(config)
+    other = replace(config, output=str(tmp_path / "other"), seed=1)
+    train(other)
+    assert detector_bytes(config) != detector_bytes(other)
+
+
+# Heads and data formats
+
+
+def test_a_softmax_head_trains_and_detects(config, shapes):
+    detector = train(replace(config, head="softmax"))
+    assert detector.head.kind == "softmax"
+    test = read_voc(shapes, "test", detector.classes)
+    found = find_all(Detector.load(config.output), test)
+    scores = torch.cat([f.scores for f in found])
+    assert len(scores) > 0
+    assert 0.01 < float(scores.min()) <= float(scores.max()) <= 1  # probabilities
+    assert evaluate_voc(found, test.images, test.classes).map_voc07 > 0
+
+
+def test_without_box_regression_detections_are_proposals(config, shapes):
+    train(replace(config, box_regression=BoxRegressionConfig(enabled=False), data=replace(config.data, images=6)))
+    detector = Detector.load(config.output)
+    assert detector.regressor is None
+    (image,) = read_voc(shapes, "test", detector.classes).images[:1]
+    (boxes,) = propose([image], detector.config.proposals, 0)
+    found = detector.detect(read_image(image.path), boxes)
+    assert len(found) > 0
+    assert {tuple(box) for box in found.boxes.tolist()} <= {tuple(box) for box in boxes.tolist()}
+
+
+def write_coco(shapes: Path, split: str, file: Path) -> None:
+    dataset = read_voc(shapes, split)
+    images = [{"id": i, "file_name": image.path.name} for i, image in enumerate(dataset.images, 100)]
+    annotations = [
+        {"image_id": i, "category_id": 10 * label, "bbox": [x1, y1, x2 - x1, y2 - y1], "iscrowd": int(difficult)}
+        for i, image in enumerate(dataset.images, 100)
+        for (x1, y1, x2, y2), label, difficult in zip(
+            image.boxes.tolist(), image.labels.tolist(), image.difficult.tolist(), strict=True
+        )
+    ]
+    categories = [{"id": 10 * label, "name": name} for label, name in enumerate(dataset.classes, 1)]
+    file.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+
+
+def test_coco_format_gives_the_detector_of_voc_format(config, shapes, tmp_path):
+    train(config)
+    write_coco(shapes, "trainval", tmp_path / "train.json")
+    write_coco(shapes, "val", tmp_path / "val.json")
+    data = DataConfig(root=str(shapes / "JPEGImages"), annotations=str(tmp_path / "train.json"))
+    coco = replace(config, data=data, val=str(tmp_path / "val.json"), output=str(tmp_path / "coco"))
+    train(coco)
+    assert detector_bytes(coco) == detector_bytes(config)
+
+
+def test_a_run_of_too_few_images_is_an_error(config):
+    with pytest.raises(DataError, match="too few images"):
+        train(replace(config, data=replace(config.data, images=1)))
+
+
+# Images held out
+
+
+def held_out(config: TrainConfig) -> tuple[list[str], list[str], list[str]]:
+    """The names of all images, of those that are fitted at the end, and of those held out before."""
+    dataset, fitted, out = stages._join_held_out(read_dataset(config.data), config)
+    names = [str(image.id) for image in dataset.images]
+    assert len(set(names)) == len(names)
+    return names, [names[i] for i in fitted], [names[i] for i in out]
+
+
+def ids(shapes: Path, split: str) -> list[str]:
+    return (shapes / f"ImageSets/Main/{split}.txt").read_text().split()
+
+
+def test_val_inside_the_training_split_is_held_out_and_then_fitted_too(config, shapes):
+    trainval = ids(shapes, "trainval")
+    assert held_out(config) == (trainval, trainval, ids(shapes, "val"))
+
+
+def test_val_apart_from_the_training_split_is_never_fitted(config, shapes):
+    config = replace(config, data=replace(config.data, split="train"))
+    images, fitted, out = held_out(config)
+    assert (fitted, out) == (ids(shapes, "train"), ids(shapes, "val"))
+    assert images == fitted + out
+
+
+def test_val_apart_needs_no_second_fit(config):
+    train(replace(config, data=replace(config.data, split="train")))
+    assert not (Path(config.output) / "heads-all.safetensors").exists()
+
+
+def test_the_held_out_images_shape_the_first_heads_not_at_all(config, own_data, tmp_path):
+    """Annotations of val that change change the thresholds and the last heads only."""
+    train(replace(config, data=DataConfig(root=str(own_data))))
+    for name in ids(own_data, "val"):
+        file = own_data / f"Annotations/{name}.xml"
+        file.write_text(file.read_text().replace("<xmin>", "<xmin>1"))
+    other = replace(config, data=DataConfig(root=str(own_data)), output=str(tmp_path / "other"))
+    train(other)
+    first, second = Path(config.output), Path(other.output)
+    same = {name: (first / name).read_bytes() == (second / name).read_bytes() for name in ("val.json", *HEADS)}
+    assert same == {"val.json": False, "heads-train.safetensors": True, "heads-all.safetensors": False}
+
+
+HEADS = ("heads-train.safetensors", "heads-all.safetensors")
+
+
+def test_without_a_val_list_every_fifth_image_is_held_out(config, own_data):
+    (own_data / "ImageSets/Main/val.txt").unlink()
+    trainval = ids(own_data, "trainval")[:-1]
+    (own_data / "ImageSets/Main/trainval.txt").write_text("\n".join(trainval))
+    config = replace(config, data=DataConfig(root=str(own_data)))
+    assert held_out(config) == (trainval, trainval, [trainval[4], trainval[9]])
+    few = trainval[:3]
+    assert held_out(replace(config, data=replace(config.data, images=3))) == (few, few, few[-1:])
+
+
+@pytest.mark.parametrize(("images", "expected"), [(10, [4, 9]), (5, [4]), (4, [3])])
+def test_a_limit_of_images_holds_for_val_too(config, shapes, images, expected):
+    names = ids(shapes, "trainval")[:images]
+    limited = replace(config, data=replace(config.data, images=images))
+    assert held_out(limited) == (names, names, [names[i] for i in expected])
+    # Images of val outside the limited split stay outside.
+    train_names = ids(shapes, "train")[:6]
+    limited = replace(limited, data=replace(limited.data, split="train", images=6))
+    assert held_out(limited) == (train_names, train_names, [train_names[4]])
+
+
+def test_val_can_be_named_or_left_out(config, shapes):
+    trainval = ids(shapes, "trainval")
+    assert held_out(replace(config, val="test"))[2] == ids(shapes, "test")
+    assert held_out(replace(config, val="trainval"))[2] == [trainval[i] for i in VAL]  # not everything
+    with pytest.raises(DataError, match=r"extra\.txt"):
+        held_out(replace(config, val="extra"))
+
+
+def test_a_broken_val_split_is_not_taken_for_a_missing_one(config, own_data):
+    file = own_data / f"Annotations/{ids(own_data, 'val')[0]}.xml"
+    file.write_text("<annotation>")
+    with pytest.raises(DataError, match=file.name):
+        held_out(replace(config, data=DataConfig(root=str(own_data), split="train", classes=list(SHAPES))))
+
+
+# Drawing thresholds
+
+
+def curve(scores: list[float], right: list[bool], positives: int) -> Curve:
+    found: NDArray[np.int64] = np.cumsum(np.array(right, dtype=np.int64), dtype=np.int64)
+    return Curve(found, np.array(scores, dtype=np.float32), positives)
+
+
+def test_thresholds_are_where_f1_is_best():
+    curves = {
+        # F1 after each: 2/3 (1 of 2), 1/2, 4/5 (2 of 3 right), 2/3
+        "third": curve([3, 2, 1, -1], [True, False, True, False], 2),
+        "first": curve([0.5, 0.25], [True, False], 1),
+        "nothing right": curve([9, 8], [False, False], 3),
+        "nothing found": curve([], [], 3),
+        "no object": curve([7], [False], 0),
+        "all": curve([4, -2], [True, True], 2),
+    }
+    median = 0.5  # of 1, 0.5 and -2
+    expected = torch.tensor([1, 0.5, median, median, median, -2])
+    assert torch.equal(choose_thresholds(VOCResult(curves, 0.5)), expected)
+
+
+def test_thresholds_are_0_where_nothing_was_ever_right():
+    assert choose_thresholds(VOCResult({"a": curve([1], [False], 1), "b": curve([], [], 0)}, 0.5)).tolist() == [0, 0]
+
+
+def test_the_detections_that_make_f1_best_are_drawn():
+    scores = [3.0, 2.0, 1.0, -1.0]
+    thresholds = choose_thresholds(VOCResult({"a": curve(scores, [True, False, True, False], 2)}, 0.5))
+    boxes = torch.tensor([[0.0, 0, 1, 1]]).repeat(4, 1)
+    shown = above_threshold(Detections(boxes, torch.ones(4, dtype=torch.int64), torch.tensor(scores)), thresholds)
+    assert shown.scores.tolist() == [3, 2, 1]
+
+
+# What a run's folder is bound to
+
+
+def test_the_keys_that_differ_are_named(config):
+    folder = Path(config.output)
+    stages._claim(folder, config)
+    save_tensors(folder / "heads-train.safetensors", {"weight": torch.zeros(1)})
+    stages._claim(folder, replace(config, workers=7, cache_gb=1, output="elsewhere"))
+    with pytest.raises(ConfigError) as caught:
+        stages._claim(folder, replace(config, seed=3, svm=replace(config.svm, C=1.0)))
+    assert caught.value.expected == "svm.C=0.01, seed=0"
+    assert caught.value.got == "svm.C=1.0, seed=3"
+
+
+def test_weights_without_their_configuration_are_an_error(config):
+    save_tensors(Path(config.output) / "detector.safetensors", {"weight": torch.zeros(1)})
+    with pytest.raises(Exception, match=r"config\.json: file not found"):
+        train(config)
+
+
+def test_a_wrong_network_is_found_before_any_image_is_searched(config, tmp_path, monkeypatch):
+    save_tensors(tmp_path / "other.safetensors", build_backbone("squeezenet1_1", "random").state_dict())
+    monkeypatch.setattr(stages, "propose", None)
+    with pytest.raises(Exception, match=r"other\.safetensors: layers\.0\.weight"):
+        train(replace(config, backbone=BackboneConfig("shapenet", str(tmp_path / "other.safetensors"))))
+
+
+def test_stages_are_logged(config, caplog):
+    with caplog.at_level(logging.INFO, "sppdet"):
+        train(replace(config, data=replace(config.data, images=6)))
+    text = caplog.text
+    steps = (
+        "6 images, 6 classes; 1 held out",
+        "fitting heads on 5",
+        "held-out",
+        "on 6",
+        "detector in",
+    )
+    places = [text.index(step) for step in steps]
+    assert places == sorted(places)
