@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.zoo import build_backbone
 from sppdet.boxes import clip_boxes, decode_boxes, nms
-from sppdet.config import DetectorConfig, Precision, SelectionConfig, config_from_dict
+from sppdet.config import DetectorConfig, FeatureKind, Precision, SelectionConfig, config_from_dict
 from sppdet.errors import InputError, WeightsError
 from sppdet.features import Encoded, build_features
 from sppdet.heads.linear import BoxRegressor, LinearHead
@@ -107,11 +107,14 @@ class Detector:
         with clock("nms"):
             return select(clip_boxes(moved, *size), scores, self.config.selection, self.head.kind)
 
-    def with_features(self, features: str) -> Detector:
-        """The same network and heads with features from "spp" or "crop", to compare their times."""
-        config = config_from_dict(DetectorConfig, {**asdict(self.config), "features": features})
+    def with_config(self, config: DetectorConfig) -> Detector:
+        """The same network and heads, used as `config` says: with other region features, batches or limits."""
         precision = self.regions.precision
         return Detector(config, self.classes, self.backbone, self.head, self.regressor, self.thresholds, precision)
+
+    def with_features(self, features: FeatureKind) -> Detector:
+        """The same network and heads with features from "spp" or "crop", to compare their times."""
+        return self.with_config(replace(self.config, features=features))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write weights, classes and configuration into one safetensors file."""

@@ -80,7 +80,7 @@ class SPPFeatures:
             with clock("prepare"):
                 resized = resize_shorter_side(image, side)
                 pixels = _normalised(self.backbone, resized[None])
-            with clock("conv"), _inference(self.backbone, self.precision):
+            with clock("conv"), inference(self.backbone, self.precision):
                 maps.append(self.backbone(pixels)[0])  # (C, h, w)
         with clock("pooling"):
             # Rounded to half precision even when not cached, so that cold and warm runs agree.
@@ -165,7 +165,7 @@ class EncodedCrops:
             for part in boxes.split(source.config.batch) if len(boxes) else ():
                 with clock("prepare"):
                     crops = warp_crops(self.image, part, source.config, source.backbone)
-                with clock("conv"), _inference(source.backbone, source.precision):
+                with clock("conv"), inference(source.backbone, source.precision):
                     maps = source.backbone(crops)  # (B, C, h, w)
                 with clock("pooling"):
                     # Half precision even when not cached, so that cold and warm runs agree.
@@ -218,7 +218,7 @@ def _normalised(backbone: Backbone, images: Tensor) -> Tensor:
 
 
 @contextmanager
-def _inference(backbone: Backbone, precision: Precision) -> Iterator[None]:
+def inference(backbone: Backbone, precision: Precision) -> Iterator[None]:
     """No gradients, and autocast of the convolutions to half precision where asked for."""
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     with torch.inference_mode(), torch.autocast(backbone.device.type, dtype, enabled=precision != "fp32"):

@@ -14,6 +14,7 @@ from sppdet.comparison.plots import plot_growth, plot_stages
 from sppdet.comparison.report import Comparison
 from sppdet.comparison.throughput import measure_throughput, with_best_batch
 from sppdet.comparison.timing import SUMS, Timings, find_regions, measure_growth, time_detectors
+from sppdet.config import FeatureKind
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError, InputError
 from sppdet.evaluation.voc import evaluate_voc
@@ -106,7 +107,7 @@ def _checked(detectors: Mapping[str, Detector], dataset: Dataset, images: int) -
 
 def _with_counterpart(given: Mapping[str, Detector]) -> dict[str, Detector]:
     ((name, detector),) = given.items()
-    other = "spp" if detector.config.features == "crop" else "crop"
+    other: FeatureKind = "spp" if detector.config.features == "crop" else "crop"
     return {name: detector, f"{name}-{other}": with_best_batch(detector.with_features(other))}
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from sppdet.comparison.timing import random_boxes
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError
-from sppdet.features import CropFeatures, warp_crops
+from sppdet.features import CropFeatures, inference, warp_crops
 from sppdet.images import to_array
 from sppdet.stopwatch import Stopwatch
 
@@ -51,7 +50,7 @@ def find_best_batch(detector: Detector, batches: Sequence[int] | None = None, ro
     pixels = torch.rand(max(batches), 3, side, side, generator=torch.Generator().manual_seed(0))
     pixels = pixels.to(device, memory_format=torch.channels_last)
     best: dict[int, float] = {}
-    with _bare(source):
+    with inference(source.backbone, source.precision):
         for turn in range(-1, rounds):  # the first turn warms up
             for batch in batches:
                 clock, passes = Stopwatch(device), -(-CROPS // batch) if turn >= 0 else 1
@@ -69,15 +68,7 @@ def with_best_batch(detector: Detector) -> Detector:
     if detector.config.features != "crop":
         return detector
     crop = replace(detector.config.crop, batch=find_best_batch(detector))
-    return Detector(
-        replace(detector.config, crop=crop),
-        detector.classes,
-        detector.backbone,
-        detector.head,
-        detector.regressor,
-        detector.thresholds,
-        detector.regions.precision,
-    )
+    return detector.with_config(replace(detector.config, crop=crop))
 
 
 def measure_throughput(name: str, detector: Detector, rounds: int = 5) -> Throughput:
@@ -97,7 +88,7 @@ def measure_throughput(name: str, detector: Detector, rounds: int = 5) -> Throug
         for part, pixels in zip(boxes.split(batch), crops, strict=True):
             our_clock, bare_clock = Stopwatch(device), Stopwatch(device)
             source.encode(image, our_clock).features(part)
-            with _bare(source), bare_clock("conv"):
+            with inference(source.backbone, source.precision), bare_clock("conv"):
                 source.backbone(pixels)
             if turn >= 0:
                 ours.append(our_clock.seconds["conv"])
@@ -109,14 +100,3 @@ def _crop_features(detector: Detector) -> CropFeatures:
     if not isinstance(detector.regions, CropFeatures):
         raise ConfigError("has no crops", field="features", expected="crop", got=detector.config.features)
     return detector.regions
-
-
-@contextmanager
-def _bare(source: CropFeatures) -> Iterator[None]:
-    """Only what any pass of a network without gradients needs, at the detector's precision."""
-    dtype = torch.float16 if source.precision == "fp16" else torch.bfloat16
-    with (
-        torch.inference_mode(),
-        torch.autocast(source.backbone.device.type, dtype, enabled=source.precision != "fp32"),
-    ):
-        yield

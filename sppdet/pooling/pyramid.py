@@ -105,12 +105,13 @@ class _PoolOnCPU(torch.autograd.Function):
 
 
 def _pool_on_device(maps: Tensor, windows: Tensor, image: Tensor, levels: tuple[int, ...], mode: PoolingMode) -> Tensor:
-    """The same by torchvision's and torch's own operators, for devices without a kernel of ours."""
+    """The same by torchvision's and torch's own operators, for devices without a kernel of ours; finite maps only."""
     parents = kernels.nest_levels(levels).tolist()
     bins: list[Tensor] = [maps] * len(levels)  # (N, n, n, C) each
     for k in sorted(range(len(levels)), key=lambda k: parents[k] >= 0):
         n = levels[k]
-        if mode == "max" and parents[k] >= 0:
+        # The gradient of amax is shared among ties; read from the map it goes to the first cell, as on the CPU.
+        if mode == "max" and parents[k] >= 0 and not maps.requires_grad:
             finer = bins[parents[k]]
             step = levels[parents[k]] // n
             bins[k] = finer.unflatten(1, (n, step)).unflatten(3, (n, step)).amax(dim=(2, 4))
@@ -125,8 +126,9 @@ def _roi_pool(maps: Tensor, windows: Tensor, image: Tensor, n: int) -> Tensor:
     """(N, n, n, C): roi_pool takes inclusive corners, and on whole cells has the bins of ours up to n = 6."""
     from torchvision.ops import roi_pool
 
+    exact = maps if maps.dtype in (torch.float32, torch.float64) else maps.float()  # it counts cells in this type
     corners = torch.cat([image[:, None], windows[:, :2], windows[:, 2:] - 1], dim=1)
-    return roi_pool(maps, corners.to(maps), n).permute(0, 2, 3, 1)
+    return roi_pool(exact, corners.to(exact), n).permute(0, 2, 3, 1).to(maps.dtype)
 
 
 def _pool_slices(maps: Tensor, windows: Tensor, image: Tensor, n: int, mode: PoolingMode) -> Tensor:

@@ -19,7 +19,7 @@ from sppdet.config import SVMConfig
 from sppdet.errors import ConfigError, DataError
 from sppdet.heads.linear import LinearHead
 from sppdet.heads.softmax import mean_norm
-from sppdet.heads.svm import SVMProblem, SVMSolution, solve_svms, start_solution
+from sppdet.heads.svm import SVMProblem, SVMSolution, solve_svms
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.sampling import hard_negatives, initial_svm_examples, svm_targets
 
@@ -130,7 +130,7 @@ def _problem(examples: Examples, scale: float, config: SVMConfig) -> SVMProblem:
 
 def _refit(examples: Examples, start: SVMSolution | None, scale: float, config: SVMConfig, seed: int) -> SVMSolution:
     problem = _problem(examples, scale, config)
-    solution = solve_svms(problem, start or start_solution(problem), config.gap, config.epochs, seed)
+    solution = solve_svms(problem, start, config.gap, config.epochs, seed)
     message = "svm: %d examples, %d epochs, duality gap %.2f%%, objective %.4g"
     log.info(message, examples.count, solution.epochs, 100 * solution.gap, solution.primal.sum())
     return solution

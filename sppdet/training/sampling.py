@@ -90,20 +90,17 @@ def softmax_examples(
     regions: TrainingRegions, config: SoftmaxConfig, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """Indices and labels int64 (n,) of foreground and background regions, 0 for background (SPPnet, section 4.1)."""
+    if regions.objects == 0:
+        background = choose(torch.arange(len(regions.boxes)), config.regions, rng)
+        return background, torch.zeros_like(background)
     overlap, best = regions.best_object()
-    foreground = choose((overlap >= config.foreground_iou).nonzero().flatten(), _share(config), rng)
-    near_difficult = regions.iou.max(dim=1).values >= config.foreground_iou if regions.iou.shape[1] else overlap > 2
-    is_background = (overlap >= config.background_iou) & (overlap < config.foreground_iou) & ~near_difficult
-    if regions.iou.shape[1] == 0:
-        is_background = torch.ones_like(overlap, dtype=torch.bool)
+    share = round(config.regions * config.foreground)
+    foreground = choose((overlap >= config.foreground_iou).nonzero().flatten(), share, rng)
+    highest = regions.iou.max(dim=1).values  # difficult objects included: what overlaps one is no background
+    is_background = (overlap >= config.background_iou) & (highest < config.foreground_iou)
     background = choose(is_background.nonzero().flatten(), config.regions - len(foreground), rng)
-    labels = torch.zeros(len(foreground) + len(background), dtype=torch.int64)
-    labels[: len(foreground)] = regions.annotations.labels[best[foreground]] if len(foreground) else 0
+    labels = torch.cat([regions.annotations.labels[best[foreground]], torch.zeros_like(background)])
     return torch.cat([foreground, background]), labels
-
-
-def _share(config: SoftmaxConfig) -> int:
-    return round(config.regions * config.foreground)
 
 
 def box_regression_examples(

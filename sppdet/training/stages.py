@@ -73,7 +73,7 @@ def train(config: TrainConfig) -> Detector:
             _detector_config(config), dataset.classes, backbone, head, regressor, precision=config.precision
         )
 
-    training_part = [i for i in fitted if i not in set(held_out)]
+    training_part = sorted(set(fitted) - set(held_out))
     detector = fit("train", training_part)
     result = _evaluate_held_out(detector, dataset, cache, held_out)
     write_json(folder / "val.json", {"images": len(held_out), **result.as_dict()})

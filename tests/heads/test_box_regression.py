@@ -72,11 +72,15 @@ def test_one_regressor_a_class_on_scaled_features():
     half = features.half()
     scale = 0.25
     regressor = fit_box_regression(
-        [half[:150], half[:0], half[150:]], [targets[:150], targets[:0], targets[150:]], 6, 10.0, scale
+        [[half[:90], half[90:150]], [], [half[150:]]],
+        [[targets[:90], targets[90:150]], [], [targets[150:]]],
+        6,
+        [10.0, 10.0, 20.0],
+        scale,
     )
     offsets = regressor.offsets(half.float())
     assert offsets.shape == (200, 3, 4)
     assert not offsets[:, 1].any()
-    for k, rows in ((0, slice(0, 150)), (2, slice(150, 200))):
-        expected = ridge_by_sklearn(half[rows].float() * scale, targets[rows], 10.0)
+    for k, rows, penalty in ((0, slice(0, 150), 10.0), (2, slice(150, 200), 20.0)):
+        expected = ridge_by_sklearn(half[rows].float() * scale, targets[rows], penalty)
         np.testing.assert_allclose(offsets[rows, k].numpy(), expected, atol=1e-3)
