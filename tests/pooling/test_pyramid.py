@@ -151,25 +151,35 @@ def test_types_and_layouts(dtype, mode):
             torch.testing.assert_close(pooled.double(), expected, rtol=4 * torch.finfo(dtype).eps, atol=1e-6)
 
 
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("mode", ["max", "average"])
-def test_pooling_by_operators_of_other_devices_is_the_same(mode):
-    maps, windows, image = random_maps(2, 4, 15, 9), random_windows(25, 15, 9), torch.arange(25) % 2
+def test_the_operators_of_other_devices_pool_the_same(mode, dtype, device):
+    maps, windows, image = random_maps(2, 4, 40, 9).to(dtype), random_windows(25, 40, 9), torch.arange(25) % 2
+    on_device = maps.to(device), windows.to(device), image.to(device)
     for levels in PYRAMIDS:
         pooled = SpatialPyramidPooling(levels, mode)(maps, windows, image)
-        torch.testing.assert_close(
-            pyramid._pool_on_device(maps, windows, image, levels, mode),
-            pooled,
-            rtol=0,
-            atol=0 if mode == "max" else 1e-6,
-        )
-    assert pyramid._pool_on_device(maps, windows[:0], image[:0], (6, 3, 2, 1), mode).shape == (0, 200)
+        other = pyramid._pool_on_device(*on_device, levels, mode).cpu()
+        assert other.dtype == dtype
+        tolerance = 0 if mode == "max" else 4 * torch.finfo(dtype).eps
+        torch.testing.assert_close(other, pooled, rtol=tolerance, atol=tolerance)
+    nothing = pyramid._pool_on_device(on_device[0], on_device[1][:0], on_device[2][:0], (6, 3, 2, 1), mode)
+    assert nothing.shape == (0, 200)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda_is_the_same():
-    maps, windows, image = random_maps(2, 4, 15, 9), random_windows(25, 15, 9), torch.arange(25) % 2
-    pool = SpatialPyramidPooling()
-    assert_bitwise_equal(pool(maps.cuda(), windows, image).cpu(), pool(maps, windows, image))
+@pytest.mark.parametrize("length", range(1, 129, 3))
+def test_roi_pool_has_our_bins(length):
+    """Up to 6 bins; the largest and the smallest of rising values tell where each bin ends and starts."""
+    rising = torch.arange(float(length)).view(1, 1, 1, length)
+    window, image = torch.tensor([[0, 0, length, 1]]), torch.zeros(1, dtype=torch.int64)
+    for n in range(1, pyramid.ROI_POOL_BINS + 1):
+        last = pyramid._roi_pool(rising, window, image, n)[0, 0, :, 0]
+        first = -pyramid._roi_pool(-rising, window, image, n)[0, 0, :, 0]
+        assert first.tolist() == [i * length // n for i in range(n)]
+        assert last.tolist() == [-(-(i + 1) * length // n) - 1 for i in range(n)]
 
 
 @pytest.mark.parametrize("mode", ["max", "average"])
@@ -194,6 +204,7 @@ def test_gradients_equal_torchs_ties_too(make, levels, mode):
     for pool in (
         SpatialPyramidPooling(levels, mode),
         lambda maps, windows, image: pool_by_torch(maps, windows, image, levels, mode),
+        lambda maps, windows, image: pyramid._pool_on_device(maps, windows, image, levels, mode),
     ):
         leaf = maps.clone().requires_grad_()
         pooled = pool(leaf, windows, image)
@@ -201,7 +212,8 @@ def test_gradients_equal_torchs_ties_too(make, levels, mode):
         upstream = torch.randint(-9, 10, pooled.shape, generator=torch.Generator().manual_seed(1)).float()
         pooled.backward(upstream)
         gradients.append(leaf.grad)
-    torch.testing.assert_close(*gradients, rtol=0, atol=0 if mode == "max" else 1e-4)
+    for other in gradients[1:]:
+        torch.testing.assert_close(gradients[0], other, rtol=0, atol=0 if mode == "max" else 1e-4)
 
 
 @pytest.mark.parametrize("mode", ["max", "average"])

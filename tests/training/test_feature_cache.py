@@ -18,7 +18,7 @@ from sppdet.structures import Annotations
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.sampling import TrainingRegions
 
-SPP, CROP = SPPConfig((48, 64)), CropConfig(size=67, context=5)
+SPP, CROP = SPPConfig((48, 64)), CropConfig(size=67, context=5, batch=16)
 
 
 @pytest.fixture(scope="module")
@@ -158,10 +158,10 @@ def test_maps_serve_every_pyramid_and_all_proposals_crops_only_theirs(backbone, 
 
 
 def test_another_image_under_the_same_name_is_another_key(backbone, regions):
-    features = FeatureCache(source_of("spp", backbone), regions, limit_gb=1)
-    before = features.features(0)
+    before = FeatureCache(source_of("spp", backbone), regions, limit_gb=1).features(0)
     Image.new("RGB", (80, 60), (200, 30, 90)).save(regions[0].annotations.path)
-    assert not torch.equal(features.features(0), before)
+    after = FeatureCache(source_of("spp", backbone), regions, limit_gb=1).features(0)
+    assert not torch.equal(after, before)
 
 
 def test_a_missing_image_is_named(backbone, regions):

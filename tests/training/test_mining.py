@@ -161,8 +161,9 @@ def test_a_solution_survives_eviction_before_it_has_converged(monkeypatch):
     starts = []
 
     def solve(problem: SVMProblem, start, *arguments, **settings):
-        rows = problem.rows(slice(0, len(start.alpha)))
-        starts.append(((start.alpha * problem.targets[: len(rows)]).T @ rows, start.weights))
+        if start is not None:
+            rows = problem.rows(slice(0, len(start.alpha)))
+            starts.append(((start.alpha * problem.targets[: len(rows)]).T @ rows, start.weights))
         return solve_svms(problem, start, *arguments, **settings)
 
     monkeypatch.setattr(mining, "solve_svms", solve)

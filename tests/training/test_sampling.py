@@ -14,6 +14,7 @@ from sppdet.training.sampling import (
     TrainingRegions,
     box_regression_examples,
     choose,
+    count_box_regression_examples,
     hard_negatives,
     initial_svm_examples,
     softmax_examples,
@@ -198,6 +199,11 @@ def test_box_regression_examples_are_bounded_a_class():
     indices, labels, _ = box_regression_examples(SCENE, [2, 0], settings, RNG(0))
     assert len(indices) == 2
     assert labels.tolist() == [1, 1]
+
+
+def test_box_regression_examples_are_counted_without_a_bound():
+    assert count_box_regression_examples(SCENE, 3, BoxRegressionConfig(iou=0.25)).tolist() == [3, 1, 0]
+    assert count_box_regression_examples(EMPTY, 3, BoxRegressionConfig(iou=0.25)).tolist() == [0, 0, 0]
 
 
 def test_no_box_regression_examples():
