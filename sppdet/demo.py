@@ -34,6 +34,7 @@ from sppdet.storage import save_tensors, write_json
 from sppdet.training.pretrain import Pretraining, pretrain
 from sppdet.training.stages import train
 
+TRAIN_IMAGES, TEST_IMAGES = 160, 100
 PROPOSALS = 120
 TIMED_IMAGES = 10
 PICTURES = 6
@@ -50,7 +51,7 @@ def run_demo(
     start = time.perf_counter()
     folder = Path(output)
     backbone = build_backbone("shapenet", "random", device)  # first: it finds a device that is not there
-    data = DataConfig(root=str(generate_shapes(folder / f"shapes-{seed}", seed)))
+    data = DataConfig(root=str(generate_shapes(folder / f"shapes-{seed}", seed, train=TRAIN_IMAGES, test=TEST_IMAGES)))
     weights = folder / f"shapenet-{seed}.safetensors"
     pyramid = PyramidConfig()
     if not weights.is_file():

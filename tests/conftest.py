@@ -6,6 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """The tests' matrices are small: threads that wait for one another on busy cores would cost minutes."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

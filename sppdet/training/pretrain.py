@@ -34,7 +34,7 @@ class Pretraining:
     background for each object.
     """
 
-    epochs: int = 24
+    epochs: int = 15
     batch: int = 32
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
