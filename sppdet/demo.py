@@ -27,17 +27,19 @@ from sppdet.data.shapes import generate_shapes
 from sppdet.data.voc import read_voc
 from sppdet.detector import Detector
 from sppdet.drawing import draw_detections, write_picture
-from sppdet.images import read_image
+from sppdet.images import as_image, read_image, resize_array, to_array
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.proposals.store import propose
 from sppdet.storage import save_tensors, write_json
+from sppdet.structures import Detections
 from sppdet.training.pretrain import Pretraining, pretrain
 from sppdet.training.stages import train
 
-TRAIN_IMAGES, TEST_IMAGES = 160, 100
+TRAIN_IMAGES, TEST_IMAGES = 200, 100
 PROPOSALS = 120
 TIMED_IMAGES = 10
 PICTURES = 6
+ENLARGED = 2  # the images are small, the letters would be too
 
 
 def run_demo(
@@ -64,7 +66,7 @@ def run_demo(
         backbone=BackboneConfig("shapenet", str(weights)),
         proposals=ProposalConfig(width=None, min_side=15, limit=PROPOSALS),
         pyramid=pyramid,
-        spp=SPPConfig(scales=(288,)),
+        spp=SPPConfig(scales=(240,)),
         crop=CropConfig(size=72, context=8, batch=32),
         svm=SVMConfig(C=0.01),
         output=str(folder / f"spp-{seed}"),
@@ -118,7 +120,9 @@ def _draw(run: str, data: DataConfig, path: Path, device: Device, precision: Pre
     for image, boxes in zip(dataset.images, propose(dataset.images, detector.config.proposals, workers), strict=True):
         pixels = read_image(image.path)
         found = above_threshold(detector.detect(pixels, boxes), detector.thresholds)
-        tiles.append(draw_detections(pixels, found, detector.classes))
+        large = resize_array(to_array(pixels), ENLARGED * pixels.shape[1], ENLARGED * pixels.shape[2])
+        shown = Detections(found.boxes * ENLARGED, found.labels, found.scores)
+        tiles.append(draw_detections(as_image(large), shown, detector.classes))
     height, width = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
     sheet = np.full((2 * height, PICTURES // 2 * width, 3), 255, np.uint8)
     for i, tile in enumerate(tiles):

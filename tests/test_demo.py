@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 from sppdet import demo
-from sppdet.data.shapes import generate_shapes
 from sppdet.demo import format_demo, run_demo
 from sppdet.training.pretrain import Pretraining
 
@@ -17,7 +16,8 @@ from sppdet.training.pretrain import Pretraining
 @pytest.fixture
 def small(monkeypatch) -> None:
     """A few images, one short epoch and a few regions in place of the real demonstration."""
-    monkeypatch.setattr(demo, "generate_shapes", partial(generate_shapes, train=10, test=6))
+    monkeypatch.setattr(demo, "TRAIN_IMAGES", 10)
+    monkeypatch.setattr(demo, "TEST_IMAGES", 6)
     monkeypatch.setattr(demo, "Pretraining", partial(Pretraining, epochs=1, sizes=(48,)))
     monkeypatch.setattr(demo, "PROPOSALS", 16)
     monkeypatch.setattr(demo, "TIMED_IMAGES", 1)
