@@ -66,7 +66,7 @@ def run_demo(
         backbone=BackboneConfig("shapenet", str(weights)),
         proposals=ProposalConfig(width=None, min_side=15, limit=PROPOSALS),
         pyramid=pyramid,
-        spp=SPPConfig(scales=(240,)),
+        spp=SPPConfig(scales=(288,)),
         crop=CropConfig(size=72, context=8, batch=32),
         svm=SVMConfig(C=0.01),
         output=str(folder / f"spp-{seed}"),

@@ -34,11 +34,11 @@ class Pretraining:
     background for each object.
     """
 
-    epochs: int = 28
+    epochs: int = 44
     batch: int = 32
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
-    sizes: tuple[int, ...] = (48, 72, 104, 136)
+    sizes: tuple[int, ...] = (64, 80, 96, 112)
     context: float = 0.2
     background: float = 0.75
 
