@@ -201,7 +201,7 @@ def _demo_arguments(parser: ArgumentParser) -> None:
 
 
 def _demo(options: Namespace) -> None:
-    """Generate a data set, train SPPnet and R-CNN on it, evaluate and compare them; no network, two to three minutes."""
+    """Generate a data set, train SPPnet and R-CNN on it, evaluate and compare them, without a network, in minutes."""
     from sppdet.demo import format_demo, run_demo
 
     result = run_demo(options.output, options.seed, options.device, options.precision, options.workers)
