@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
 from sppdet.backbones.zoo import build_backbone
@@ -47,15 +46,6 @@ def place(tmp_path_factory) -> Path:
 def cache(place, monkeypatch) -> None:
     """The cache that the trained runs filled, in place of an empty one."""
     monkeypatch.setenv("SPPDET_CACHE", str(place / "cache"))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """The products here are small: threads would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def train_arguments(place: Path, output: Path) -> list[str]:

@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
 from sppdet import demo
@@ -21,14 +20,6 @@ def small(monkeypatch) -> None:
     monkeypatch.setattr(demo, "Pretraining", partial(Pretraining, epochs=1, sizes=(48,)))
     monkeypatch.setattr(demo, "PROPOSALS", 16)
     monkeypatch.setattr(demo, "TIMED_IMAGES", 1)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("small")

@@ -176,21 +176,21 @@ def _fit_heads(
     file: Path, cache: FeatureCache, images: list[int], classes: int, config: TrainConfig
 ) -> tuple[LinearHead, BoxRegressor | None]:
     """Both heads from the images at these positions, read from `file` where they were fitted before."""
-    if file.is_file():
-        tensors, header = load_tensors(file)
-        head = LinearHead(header["kind"], tensors["weight"], tensors["bias"])
-        regressor = BoxRegressor(tensors["box_weight"], tensors["box_bias"]) if "box_weight" in tensors else None
-        return head, regressor
-    log.info("fitting heads on %d images", len(images))
-    if config.head == "svm":
-        head = fit_svm_head(cache, images, classes, config.svm, config.seed)
-    else:
-        head = _fit_softmax_head(cache, images, classes, config)
-    tensors = {"weight": head.weight, "bias": head.bias}
-    regressor = _fit_box_regressor(cache, images, classes, config) if config.box_regression.enabled else None
-    if regressor:
-        tensors |= {"box_weight": regressor.weight, "box_bias": regressor.bias}
-    save_tensors(file, tensors, {"kind": head.kind})
+    if not file.is_file():
+        log.info("fitting heads on %d images", len(images))
+        if config.head == "svm":
+            fitted = fit_svm_head(cache, images, classes, config.svm, config.seed)
+        else:
+            fitted = _fit_softmax_head(cache, images, classes, config)
+        made = {"weight": fitted.weight, "bias": fitted.bias}
+        if config.box_regression.enabled:
+            boxes = _fit_box_regressor(cache, images, classes, config)
+            made |= {"box_weight": boxes.weight, "box_bias": boxes.bias}
+        save_tensors(file, made, {"kind": fitted.kind})
+    # Read back even when just written: matrix products round by where in memory their factors lie.
+    tensors, header = load_tensors(file)
+    head = LinearHead(header["kind"], tensors["weight"], tensors["bias"])
+    regressor = BoxRegressor(tensors["box_weight"], tensors["box_bias"]) if "box_weight" in tensors else None
     return head, regressor
 
 

@@ -10,15 +10,6 @@ from sppdet.heads.svm import SVMProblem, objectives, solve_svms, start_solution
 LOSSES = ("hinge", "squared_hinge")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The products here are small: threads would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def random_problem(loss: str = "hinge", n: int = 700, dimension: int = 12, **settings) -> SVMProblem:
     """Three overlapping classes; about a fifth of the examples are left out of each."""
     rng = np.random.default_rng(0)

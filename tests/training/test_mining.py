@@ -22,15 +22,6 @@ CONFIG = SVMConfig(C=0.01, random_negatives=2, passes=4, refit_every=50, gap=0.0
 EVERYTHING = list(range(IMAGES))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The products here are small: threads would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @dataclass
 class ArrayCache:
     """What `fit_svm_head` asks of a FeatureCache, from arrays."""

@@ -21,14 +21,6 @@ SETTINGS = Pretraining(epochs=6, batch=16, sizes=(32, 40))
 PYRAMID = SpatialPyramidPooling((2, 1), "max")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def dataset(tmp_path) -> Dataset:
     """Images of four objects on a grey ground: red ones of the first class, blue ones of the second."""

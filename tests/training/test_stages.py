@@ -55,15 +55,6 @@ def cache(warm_cache, monkeypatch) -> None:
     monkeypatch.setenv("SPPDET_CACHE", str(warm_cache))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """The products here are small: threads would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def config(shapes, tmp_path) -> TrainConfig:
     return TrainConfig(
