@@ -1,18 +1,21 @@
 """Selective search (Uijlings et al., IJCV 2013): boxes that are likely to hold an object, from one image.
 
-The boxes are OpenCV's, the order is ours. OpenCV ranks with libc's rand(), so its first 2,000 boxes change from run to
-run; and it multiplies by a region's depth from the leaves, which puts the smallest first. The set does not depend on
-rand(). Here a box's rank is sqrt(position by size, largest first) times a uniform random number drawn from a seed that
-is a function of the image and the parameters: large regions, the late merges of the hierarchy, tend to come first, as
-in the paper (section 3.3), and the random number spreads the sizes. On 25 images of VOC2007 val (69 objects) the recall
-at IoU 0.5 of the first 2000, 1000 and 300 boxes is 0.938, 0.909 and 0.783 (mean of ten seeds); in OpenCV's order 0.937,
-0.865 and 0.725 (of three); in a uniformly random order 0.941, 0.913 and 0.765.
+The image is segmented in several colour spaces and at several thresholds k; each segmentation is grouped into one
+hierarchy for each sum of similarities; every node of a hierarchy gives a box. A box's rank is its position in its
+hierarchy (1 = the last merge, the whole image) times a uniform random number (section 3.3), drawn from a seed that is a
+function of the image and the parameters, so that the boxes are the same on every run. Of equal boxes the best ranked
+stays.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,70 +23,165 @@ import torch
 from torch import Tensor
 
 from sppdet.boxes import clip_boxes
-from sppdet.errors import ConfigError
+from sppdet.errors import ConfigError, InputError
 from sppdet.images import resize_array, to_array
+from sppdet.proposals.grouping import Hierarchy, group
+from sppdet.proposals.regions import describe, quantise
+from sppdet.proposals.segmentation import Edges, segment, smooth, sort_edges
 from sppdet.structures import check_tensor
 
-# What cached boxes depend on beside the image and the parameters; the number changes with the code of this file.
-ALGORITHM = f"opencv-{cv2.__version__}-1"
+# What cached boxes depend on beside the image and the parameters: raise it when the code changes what is found.
+ALGORITHM = "selective-search-1"
 
 # A strip one pixel wide would become millions of rows at a width of 500.
 MAX_ASPECT = 4
 
+SIGMA = 0.8  # pixels; of the Gaussian that smooths before the segmentation
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The segmentations and groupings of a mode: every colour space, threshold and similarity gives one hierarchy.
+
+    spaces: as in `to_space`. thresholds: pairs of k and the least pixels of a segment. similarities: as in
+    `grouping.group`. neighbours: of a pixel in the graph, 4 or 8.
+    """
+
+    spaces: tuple[str, ...]
+    thresholds: tuple[tuple[int, int], ...]
+    similarities: tuple[str, ...]
+    neighbours: int = 8
+
+
+_PAPER_K = ((50, 50), (100, 100), (150, 150), (300, 300))
+_OPENCV_K = ((150, 100), (300, 100), (450, 100), (600, 100), (750, 100))
+PRESETS = {
+    "fast": Preset(("HSV", "Lab"), _PAPER_K[:2], ("CTSF", "TSF")),
+    "quality": Preset(("HSV", "Lab", "rgI", "H", "I"), _PAPER_K, ("CTSF", "TSF", "F", "S")),
+    "opencv_fast": Preset(("HSV", "Lab"), _OPENCV_K[:3], ("CTSF", "TSF"), 4),
+    "opencv_quality": Preset(("HSV", "Lab", "I", "H", "RGI"), _OPENCV_K, ("CTSF", "TSF", "F", "S"), 4),
+}
+
+
+class Region(NamedTuple):
+    """Where a proposal comes from: a node of a hierarchy, whose `mask` and `segments` are in the searched image."""
+
+    hierarchy: Hierarchy
+    node: int
+
 
 def selective_search(
     image: Tensor,
-    mode: Literal["fast", "quality"] = "fast",
+    mode: str = "fast",
     width: int | None = 500,
     min_side: int = 20,
     limit: int | None = 2000,
+    threads: int | None = None,
 ) -> Tensor:
     """Boxes float32 (N, 4) of an image uint8 (3, H, W), 1 <= N <= limit, best first, in pixels of the image.
 
+    `mode` is one of `PRESETS`: the paper's fast (8 hierarchies) and quality (80), and those of OpenCV's implementation.
     The image is searched at `width` pixels (None: as it is; a height above 4 widths makes it narrower), and boxes with
     a side under `min_side` pixels there are dropped. Where none remains, the whole image is the one box. The first n
-    boxes are the same for every limit (None: no limit). Raises ConfigError for a parameter out of range.
+    boxes are the same for every limit (None: no limit) and number of threads (None: one a core). Raises ConfigError
+    for a parameter out of range, InputError for what is not an image.
     """
+    return search_regions(image, mode, width, min_side, limit, threads)[0]
+
+
+def search_regions(
+    image: Tensor,
+    mode: str = "fast",
+    width: int | None = 500,
+    min_side: int = 20,
+    limit: int | None = 2000,
+    threads: int | None = None,
+) -> tuple[Tensor, list[Region]]:
+    """The boxes of `selective_search`, and for each the node that it bounds."""
     check_tensor(image, "image", torch.uint8, 3, None, None)
-    check_search(mode, width, min_side, limit)
+    if not image.numel():
+        raise InputError("has no pixels", field="image", expected="uint8 (3, H, W)", got=tuple(image.shape))
+    check_search(mode, width, min_side, limit, threads)
     array = to_array(image)
     searched = _resize_to_width(array, width) if width else array
-    found = _search(searched, mode)
-    found = found[((found[:, 2:] - found[:, :2]) >= min_side).all(axis=1)]
-    height, width_ = array.shape[:2]
-    if not len(found):
-        return torch.tensor([[0, 0, width_, height]], dtype=torch.float32)
-    ranked = _rank(found, _seed(array, mode, width, min_side))[:limit]
-    scale_x, scale_y = width_ / searched.shape[1], height / searched.shape[0]
-    boxes = torch.from_numpy((ranked * [scale_x, scale_y, scale_x, scale_y]).astype(np.float32))
-    return clip_boxes(boxes, height, width_)
+    hierarchies = search_hierarchies(searched, PRESETS[mode], threads)
+    boxes = np.concatenate([hierarchy.boxes for hierarchy in hierarchies])
+    ranked = _rank(hierarchies, _seed(array, mode, width, min_side))
+    sides = boxes[ranked, 2:] - boxes[ranked, :2]
+    ranked = _distinct(boxes, ranked[(sides >= min_side).all(axis=1)])[:limit]
+    if not len(ranked):
+        ranked = np.array([len(boxes) - 1])  # the last node of a hierarchy
+    scale_x, scale_y = array.shape[1] / searched.shape[1], array.shape[0] / searched.shape[0]
+    found = torch.from_numpy((boxes[ranked] * [scale_x, scale_y, scale_x, scale_y]).astype(np.float32))
+    starts = np.cumsum([0] + [len(hierarchy.boxes) for hierarchy in hierarchies])
+    owners = np.searchsorted(starts, ranked, side="right") - 1
+    nodes = (ranked - starts[owners]).tolist()
+    regions = [Region(hierarchies[owner], node) for owner, node in zip(owners.tolist(), nodes, strict=True)]
+    return clip_boxes(found, *array.shape[:2]), regions
 
 
-def check_search(mode: str, width: int | None, min_side: int, limit: int | None) -> None:
+def check_search(mode: str, width: int | None, min_side: int, limit: int | None, threads: int | None = None) -> None:
     """Raise ConfigError for a parameter of selective search that is out of range."""
-    if mode not in ("fast", "quality"):
-        raise ConfigError("unknown mode of selective search", field="mode", expected="fast or quality", got=mode)
-    for name, value, least in (("width", width, 1), ("min_side", min_side, 0), ("limit", limit, 1)):
+    if mode not in PRESETS:
+        raise ConfigError("unknown mode of selective search", field="mode", expected=", ".join(PRESETS), got=mode)
+    ranges = (("width", width, 1), ("min_side", min_side, 0), ("limit", limit, 1), ("threads", threads, 1))
+    for name, value, least in ranges:
         if value is not None and value < least:
             raise ConfigError("out of range", field=name, expected=f"at least {least}", got=value)
+
+
+def search_hierarchies(array: np.ndarray, preset: Preset, threads: int | None = None) -> list[Hierarchy]:
+    """The hierarchies of an RGB array uint8 (H, W, 3), in the preset's order: spaces, then thresholds, similarities."""
+
+    def prepare(space: str) -> tuple[Edges, np.ndarray]:
+        planes = to_space(array, space)
+        smoothed = smooth(planes, SIGMA)
+        return sort_edges(smoothed, preset.neighbours), quantise(planes, smoothed)
+
+    def segment_and_group(task: tuple[tuple[Edges, np.ndarray], tuple[int, int]]) -> list[Hierarchy]:
+        (edges, bins), (k, min_size) = task
+        labels, count = segment(edges, k, min_size)
+        regions = describe(labels, count, bins)
+        return [Hierarchy(labels, *group(regions, labels.size, similarity)) for similarity in preset.similarities]
+
+    with _parallel(threads or os.cpu_count() or 1) as each:
+        spaces = list(each(prepare, preset.spaces))
+        found = each(segment_and_group, [(space, threshold) for space in spaces for threshold in preset.thresholds])
+        return [hierarchy for hierarchies in found for hierarchy in hierarchies]
+
+
+@contextmanager
+def _parallel(threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """`map` in this thread, or over so many threads."""
+    if threads == 1:
+        yield map
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            yield pool.map
+
+
+def to_space(array: np.ndarray, space: str) -> np.ndarray:
+    """An RGB array uint8 (H, W, 3) in HSV, H, Lab, I (intensity), rgI (r, g: shares of red and green) or RGI (red,
+    green and intensity, which OpenCV takes for it): uint8 (H, W, C) or (H, W)."""
+    if space == "HSV":
+        return cv2.cvtColor(array, cv2.COLOR_RGB2HSV)
+    if space == "H":
+        return np.ascontiguousarray(to_space(array, "HSV")[..., 0])
+    if space == "Lab":
+        return cv2.cvtColor(array, cv2.COLOR_RGB2LAB)
+    intensity = cv2.cvtColor(array, cv2.COLOR_RGB2GRAY)
+    if space == "I":
+        return intensity
+    red, green = array[..., 0], array[..., 1]
+    if space == "rgI":
+        total = np.maximum(array.sum(axis=2, dtype=np.float32), 1)
+        red, green = (red / total * 255).astype(np.uint8), (green / total * 255).astype(np.uint8)
+    return np.stack([red, green, intensity], axis=2)
 
 
 def _resize_to_width(array: np.ndarray, width: int) -> np.ndarray:
     ratio = min(width / array.shape[1], MAX_ASPECT * width / array.shape[0])
     return resize_array(array, max(1, round(array.shape[0] * ratio)), max(1, round(array.shape[1] * ratio)))
-
-
-def _search(array: np.ndarray, mode: str) -> np.ndarray:
-    """The distinct boxes int64 (N, 4), x1 y1 x2 y2, of an RGB array (H, W, 3), in lexicographic order."""
-    search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
-    search.setBaseImage(cv2.cvtColor(array, cv2.COLOR_RGB2BGR))
-    if mode == "fast":
-        search.switchToSelectiveSearchFast()
-    else:
-        search.switchToSelectiveSearchQuality()
-    found = np.asarray(search.process(), dtype=np.int64).reshape(-1, 4)  # x, y, width, height
-    found[:, 2:] += found[:, :2]
-    return np.unique(found, axis=0)
 
 
 def _seed(array: np.ndarray, *parameters: object) -> int:
@@ -92,8 +190,13 @@ def _seed(array: np.ndarray, *parameters: object) -> int:
     return int.from_bytes(digest.digest(), "little")
 
 
-def _rank(boxes: np.ndarray, seed: int) -> np.ndarray:
-    """Distinct boxes (N, 4), lexicographically sorted, in the order that this module's docstring describes."""
-    by_size = boxes[np.argsort(-np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), kind="stable")]
-    rank = np.sqrt(np.arange(1, len(boxes) + 1)) * np.random.default_rng(seed).random(len(boxes))
-    return by_size[np.argsort(rank, kind="stable")]
+def _rank(hierarchies: Sequence[Hierarchy], seed: int) -> np.ndarray:
+    """Indices of all nodes, hierarchy after hierarchy, best rank first."""
+    positions = np.concatenate([np.arange(len(hierarchy.boxes), 0, -1) for hierarchy in hierarchies])
+    return np.argsort(positions * np.random.default_rng(seed).random(len(positions)), kind="stable")
+
+
+def _distinct(boxes: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """The indices without those whose box stands earlier among them."""
+    codes = np.ravel_multi_index(tuple(boxes[indices].T), tuple(boxes.max(axis=0) + 1))
+    return indices[np.sort(np.unique(codes, return_index=True)[1])]

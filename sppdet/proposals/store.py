@@ -6,22 +6,14 @@ all boxes are stored, and the first `limit` handed out, so another limit needs n
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
-from multiprocessing import get_context, parent_process
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-import cv2
-import torch
 from torch import Tensor
 
 from sppdet.config import ProposalConfig
-from sppdet.errors import ConfigError, ImageError, SppdetError, WeightsError
+from sppdet.errors import ConfigError, ImageError, WeightsError
 from sppdet.images import read_image
 from sppdet.proposals.external import read_proposals
 from sppdet.proposals.selective_search import ALGORITHM, check_search, selective_search
@@ -33,9 +25,8 @@ def propose(images: Sequence[Annotations], config: ProposalConfig, workers: int 
     """Boxes float32 (N, 4) of each image, best first, at most config.limit, in pixels of the original image.
 
     They come from `config.file` where it is set, else from the cache; what is missing there is searched by `workers`
-    spawned processes (0: by this one) and stored at once, so that an interrupted run goes on where it stopped. The
-    boxes do not depend on the workers. As with every spawned process, a script that calls this with workers needs
-    `if __name__ == "__main__":`. Raises ImageError, DataError or ConfigError.
+    threads, an image each (0: by this one), and stored at once, so that an interrupted run goes on where it stopped.
+    The boxes do not depend on the workers. Raises ImageError, DataError or ConfigError.
     """
     check_search(config.mode, config.width, config.min_side, config.limit)
     if workers < 0:
@@ -93,59 +84,23 @@ def _search_all(missing: Mapping[Path, Path], config: ProposalConfig, workers: i
     from tqdm import tqdm
 
     with tqdm(total=len(missing), desc="proposals", unit="image") as progress:
-        if workers:
-            _search_in_pool(missing, config, min(workers, len(missing)), progress.update)
+        if not workers:
+            for store, path in missing.items():
+                _search_file(path, store, config)
+                progress.update()
             return
-        for store, path in missing.items():
-            _search_file(path, store, config)
-            progress.update()
-
-
-def _search_in_pool(
-    missing: Mapping[Path, Path], config: ProposalConfig, workers: int, done: Callable[[], object]
-) -> None:
-    """Search in processes, and call `done` after each image.
-
-    Only as many images are handed out as there are processes: an error or Ctrl-C then waits for the searches that run
-    and for no other, and their boxes are stored too.
-    """
-    running: set[Future[None]] = set()
-    try:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
-            left = iter(missing.items())
-            while True:
-                running |= {
-                    pool.submit(_search_file, path, store, config)
-                    for store, path in islice(left, workers - len(running))
-                }
-                if not running:
-                    return
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    future.result()
-                    done()
-    except BrokenProcessPool as error:
-        reasons = 'out of memory, or a script without `if __name__ == "__main__":`'
-        raise SppdetError(f"a process of selective search ended early ({reasons}); workers 0 does without") from error
-
-
-def _start_worker() -> None:
-    """One thread a process; Ctrl-C is the parent's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A parent that is killed tells its processes nothing; without this they would wait for work for ever."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+        with ThreadPoolExecutor(workers) as pool:
+            searches = [pool.submit(_search_file, path, store, config) for store, path in missing.items()]
+            try:
+                for search in as_completed(searches):
+                    search.result()
+                    progress.update()
+            except BaseException:  # an error or Ctrl-C waits for the searches that run, and they are stored too
+                pool.shutdown(cancel_futures=True)
+                raise
 
 
 def _search_file(path: Path, store: Path, config: ProposalConfig) -> None:
     """Search one image file and store all its boxes."""
-    boxes = selective_search(read_image(path), config.mode, config.width, config.min_side, limit=None)
+    boxes = selective_search(read_image(path), config.mode, config.width, config.min_side, limit=None, threads=1)
     save_tensors(store, {"boxes": boxes})

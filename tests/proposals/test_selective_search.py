@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import ctypes
+import colorsys
 import hashlib
 import inspect
 import subprocess
@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -17,8 +16,16 @@ from hypothesis import strategies as st
 
 from sppdet.boxes import box_iou
 from sppdet.errors import ConfigError, InputError
-from sppdet.images import read_image
-from sppdet.proposals.selective_search import selective_search
+from sppdet.images import read_image, to_array
+from sppdet.proposals.grouping import Hierarchy
+from sppdet.proposals.selective_search import (
+    PRESETS,
+    _rank,
+    search_hierarchies,
+    search_regions,
+    selective_search,
+    to_space,
+)
 from sppdet.structures import check_boxes
 
 
@@ -33,35 +40,13 @@ def scene(seed: int = 0, height: int = 120, width: int = 160) -> torch.Tensor:
     return torch.from_numpy(image).permute(2, 0, 1)
 
 
-def opencv_boxes(image: torch.Tensor) -> np.ndarray:
-    search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
-    search.setBaseImage(np.ascontiguousarray(image.permute(1, 2, 0).numpy()[:, :, ::-1]))
-    search.switchToSelectiveSearchFast()
-    x, y, w, h = search.process().T
-    return np.stack([x, y, x + w, y + h], axis=1)
-
-
-def test_holds_the_boxes_of_opencv_and_no_other():
+@pytest.mark.parametrize("mode", PRESETS)
+def test_every_run_and_number_of_threads_gives_the_same_boxes(mode):
     image = scene()
-    boxes = selective_search(image, width=None, min_side=0, limit=None)
-    check_boxes(boxes)
-    expected = {tuple(box) for box in opencv_boxes(image).tolist()}
-    assert len(boxes) == len(expected) > 20
-    assert {tuple(box) for box in boxes.int().tolist()} == expected
-
-
-def test_order_does_not_depend_on_libc_rand():
-    if sys.platform == "win32":
-        pytest.skip("libc is not reached this way")
-    libc = ctypes.CDLL(None)
-    image = scene()
-    ours, theirs = [], []
-    for seed in (1, 2024):
-        libc.srand(seed)
-        theirs.append(opencv_boxes(image))
-        ours.append(selective_search(image, width=None, min_side=0))
-    assert not np.array_equal(*theirs)
-    assert torch.equal(*ours)
+    first, *others = (selective_search(image, mode, width=None, min_side=5, threads=n) for n in (1, 1, 2, 5, None))
+    check_boxes(first)
+    assert len(first) > 20
+    assert all(torch.equal(first, other) for other in others)
 
 
 def test_another_process_with_another_history_gives_the_same_boxes():
@@ -92,19 +77,88 @@ def test_large_boxes_tend_to_come_first():
     assert area[order < 0.25].mean() > 1.2 * area[order > 0.75].mean()
 
 
-def test_limit_takes_the_first_boxes():
+@pytest.mark.parametrize("limit", [1, 2, 10, 50, 10**6])
+def test_limit_takes_the_first_boxes(limit):
     everything = selective_search(scene(), width=None, limit=None)
-    assert len(everything) > 10
-    assert torch.equal(selective_search(scene(), width=None, limit=10), everything[:10])
+    assert 50 < len(everything) < 10**6
+    assert torch.equal(selective_search(scene(), width=None, limit=limit), everything[:limit])
 
 
-@pytest.mark.parametrize("mode", ["fast", "quality"])
+@pytest.mark.parametrize("mode", PRESETS)
 @pytest.mark.parametrize("width", [None, 100, 333])
 def test_finds_a_bright_square(mode, width):
     image = scene(1, 150, 210)
     image[:, 40:100, 90:160] = 255
     square = torch.tensor([[90.0, 40, 160, 100]])
     assert box_iou(square, selective_search(image, mode=mode, width=width)).max() > 0.8
+
+
+@pytest.mark.parametrize("mode", ["fast", "opencv_fast"])
+def test_finds_what_stands_out_in_grey_or_in_colour_only(mode):
+    square = torch.tensor([[40.0, 30, 110, 90]])
+    for inside, outside in (((200, 200, 200), (60, 60, 60)), ((170, 80, 90), (60, 130, 110))):
+        image = torch.tensor(outside, dtype=torch.uint8)[:, None, None].repeat(1, 120, 160)
+        image[:, 30:90, 40:110] = torch.tensor(inside, dtype=torch.uint8)[:, None, None]
+        assert box_iou(square, selective_search(image, mode, width=None)).max() > 0.9
+
+
+@pytest.mark.parametrize(("mode", "count"), [*zip(PRESETS, (8, 80, 12, 100), strict=True)])
+def test_a_preset_gives_a_hierarchy_for_each_space_threshold_and_similarity(mode, count):
+    hierarchies = search_hierarchies(to_array(scene(2, 60, 70)), PRESETS[mode])
+    assert len(hierarchies) == count
+    for hierarchy in hierarchies:
+        nodes = 2 * hierarchy.labels.max() + 1
+        assert hierarchy.labels.shape == (60, 70)
+        assert (len(hierarchy.children), len(hierarchy.boxes)) == (nodes // 2, nodes)
+        assert hierarchy.boxes[-1].tolist() == [0, 0, 70, 60]
+
+
+@pytest.mark.parametrize("width", [None, 90, 333])
+def test_regions_bound_the_boxes(width):
+    image = scene(3, 101, 157)
+    boxes, regions = search_regions(image, width=width, min_side=8, limit=100)
+    assert torch.equal(boxes, selective_search(image, width=width, min_side=8, limit=100))
+    assert len(regions) == len(boxes) > 50
+    for box, (hierarchy, node) in zip(boxes, regions, strict=True):
+        mask = hierarchy.mask(node)
+        np.testing.assert_array_equal(mask, np.isin(hierarchy.labels, hierarchy.segments(node)))
+        y, x = np.nonzero(mask)
+        scale = torch.tensor([157 / mask.shape[1], 101 / mask.shape[0]]).repeat(2)
+        expected = torch.tensor([x.min(), y.min(), x.max() + 1, y.max() + 1]) * scale
+        torch.testing.assert_close(box, expected, rtol=1e-6, atol=1e-4)
+
+
+def test_rank_is_position_times_a_uniform_number():
+    """Nodes 0, 1, 2 of one merge have positions 3, 2, 1: probabilities of who comes first by integration."""
+    hierarchy = Hierarchy(np.array([[0, 1]]), np.array([[0, 1]]), np.array([[0, 0, 1, 1], [1, 0, 2, 1], [0, 0, 2, 1]]))
+    orders = np.array([_rank([hierarchy], seed) for seed in range(3000)])
+    assert (orders[:, 0] == 2).mean() == pytest.approx(1 - (1 / 2 + 1 / 3) / 2 + 1 / 18, abs=0.03)
+    places = orders.argsort(axis=1)
+    assert (places[:, 2] < places[:, 1]).mean() == pytest.approx(3 / 4, abs=0.03)
+    assert (places[:, 1] < places[:, 0]).mean() == pytest.approx(2 / 3, abs=0.03)
+
+
+@pytest.mark.parametrize("space", ["HSV", "H", "Lab", "I", "rgI", "RGI"])
+def test_colour_spaces(space):
+    array = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    array[0, 0] = 0
+    found = to_space(array, space)
+    assert found.dtype == np.uint8
+    assert found.shape == (9, 12) if space in "HI" else (9, 12, 3)
+    red, green, blue = np.moveaxis(array.astype(float), 2, 0)
+    total = np.maximum(red + green + blue, 1)
+    intensity = 0.299 * red + 0.587 * green + 0.114 * blue
+    expected = {"I": [intensity], "rgI": [255 * red / total, 255 * green / total, intensity]}
+    expected["RGI"] = [red, green, intensity]
+    for channel, plane in enumerate(expected.get(space, [])):
+        np.testing.assert_allclose(np.atleast_3d(found)[..., channel], plane, atol=1)
+    if space in ("HSV", "H"):
+        hues = [colorsys.rgb_to_hsv(*pixel)[0] * 180 for pixel in (array / 255).reshape(-1, 3)]
+        difference = np.abs(np.atleast_3d(found)[..., 0].ravel() - hues)
+        assert np.minimum(difference, 180 - difference).max() <= 1
+    if space == "Lab":
+        grey = to_space(np.full((2, 2, 3), 90, np.uint8), "Lab")
+        assert (grey[..., 1:] == 128).all()
 
 
 def test_scales_each_axis_by_its_real_ratio():
@@ -143,7 +197,7 @@ def test_boxes_lie_in_the_image_and_are_distinct(height, width, searched, min_si
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 5), (1, 300), (900, 1), (40, 60)])
-@pytest.mark.parametrize("mode", ["fast", "quality"])
+@pytest.mark.parametrize("mode", PRESETS)
 @pytest.mark.parametrize("width", [None, 100])
 def test_tiny_and_uniform_images_give_the_whole_image(size, mode, width):
     height, width_ = size
@@ -153,7 +207,7 @@ def test_tiny_and_uniform_images_give_the_whole_image(size, mode, width):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("mode", "slow"), ("width", 0), ("width", -5), ("min_side", -1), ("limit", 0)]
+    ("field", "value"), [("mode", "slow"), ("width", 0), ("width", -5), ("min_side", -1), ("limit", 0), ("threads", 0)]
 )
 def test_refuses_parameters_out_of_range(field, value):
     with pytest.raises(ConfigError, match=field):
@@ -163,6 +217,20 @@ def test_refuses_parameters_out_of_range(field, value):
 def test_refuses_what_is_not_an_image():
     with pytest.raises(InputError, match="image"):
         selective_search(torch.zeros(3, 10, 10))
+    for size in ((0, 5), (5, 0)):
+        with pytest.raises(InputError, match="image: has no pixels"):
+            selective_search(torch.zeros(3, *size, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (2, 2), (1, 300), (300, 1), (3, 3)])
+@pytest.mark.parametrize("mode", PRESETS)
+def test_images_of_few_pixels(size, mode):
+    image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, *size), dtype=np.uint8))
+    boxes, regions = search_regions(image, mode, width=None, min_side=0)
+    check_boxes(boxes)
+    assert [0, 0, size[1], size[0]] in boxes.tolist()
+    assert len(regions) == len(boxes) == len(torch.unique(boxes, dim=0))
+    assert all(hierarchy.mask(node).any() for hierarchy, node in regions)
 
 
 def objects(annotation: Path) -> torch.Tensor:
@@ -172,11 +240,13 @@ def objects(annotation: Path) -> torch.Tensor:
 
 
 @pytest.mark.shared
-def test_recall_on_photographs(shared):
+@pytest.mark.parametrize("mode", ["fast", "opencv_fast"])
+def test_recall_on_photographs(shared, mode):
     folder = shared / "voc" / "VOCdevkit" / "VOC2007"
     ids = (folder / "ImageSets" / "Main" / "val.txt").read_text().split()[::80][:5]
     best = []
     for id in ids:
-        boxes = selective_search(read_image(folder / "JPEGImages" / f"{id}.jpg"))
+        boxes = selective_search(read_image(folder / "JPEGImages" / f"{id}.jpg"), mode)
+        assert 100 < len(boxes) <= 2000
         best.append(box_iou(objects(folder / "Annotations" / f"{id}.xml"), boxes).amax(dim=1))
     assert (torch.cat(best) >= 0.5).float().mean() > 0.85

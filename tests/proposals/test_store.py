@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +38,7 @@ def images(tmp_path) -> list[Annotations]:
 
 @pytest.fixture
 def searched(monkeypatch) -> list[Path]:
-    """The image files searched in this process, in order."""
+    """The image files searched, in order."""
     paths: list[Path] = []
     search = store._search_file
 
@@ -75,7 +77,7 @@ def test_another_limit_needs_no_search_but_other_parameters_do(images, searched)
     few = propose(images[:1], replace(CONFIG, limit=7), 0)[0]
     assert torch.equal(few, everything[:7])
     assert len(searched) == 1
-    for change in ({"width": 100}, {"min_side": 20}, {"mode": "quality"}, {"width": None}):
+    for change in ({"width": 100}, {"min_side": 20}, {"mode": "opencv_fast"}, {"width": None}):
         other = replace(CONFIG, **change)
         assert torch.equal(propose(images[:1], other, 0)[0], propose_image(read_image(images[0].path), other))
     assert len(searched) == 5
@@ -114,6 +116,35 @@ def test_truncated_image_is_named_and_the_others_are_kept(images, cache, workers
         propose(images[:2], CONFIG, workers)
     assert caught.value.file == images[1].path
     assert len(list(cache.glob("proposals/*/*.safetensors"))) == 1
+
+
+def test_an_error_keeps_what_runs_and_begins_nothing_more(images, cache, monkeypatch):
+    """The first image fails while the second is searched; the others, once begun, wait for the pool's end."""
+    begun, ending = [], threading.Event()
+    search = store._search_file
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait=True, *, cancel_futures=False):
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            ending.set()
+            super().shutdown(wait=wait)
+
+    def fail_at_first(path, *rest):
+        begun.append(path.name)
+        if path.name == "0.jpg":
+            raise ImageError("cannot be decoded", file=path)
+        assert ending.wait(60)
+        search(path, *rest)
+
+    more = [annotate(images[0].path.parent / f"{i}.jpg") for i in range(4, 10)]
+    for each in more:
+        each.path.write_bytes(images[0].path.read_bytes() + each.path.name.encode())  # bytes after the end are ignored
+    monkeypatch.setattr(store, "_search_file", fail_at_first)
+    monkeypatch.setattr(store, "ThreadPoolExecutor", Pool)
+    with pytest.raises(ImageError, match=r"0\.jpg"):
+        propose([*images[:2], *more], CONFIG, 2)
+    assert len(begun) <= 3  # the thread of the image that failed may have taken one more
+    assert len(list(cache.glob("proposals/*/*.safetensors"))) == len(begun) - 1
 
 
 def test_missing_image_is_named(tmp_path):
