@@ -11,6 +11,7 @@ from typing import Any
 
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
 
+from sppdet.benchmarks.config import BenchmarkConfig
 from sppdet.config import DataConfig, Device, Precision, ProposalConfig, TrainConfig
 from sppdet.errors import ConfigError, SppdetError
 
@@ -159,6 +160,26 @@ def _compare(options: Namespace) -> None:
         print(f"written to {output}")
 
 
+def _benchmark_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("parts", nargs="*", type=str, help="proposals, pooling; all where none is named")
+    _add_data(parser, split="test", images=100)
+    parser.add_class_arguments(BenchmarkConfig, skip={"opencv_python"})
+    parser.add_argument("--opencv-python", type=str, help="a Python with opencv-contrib-python, timed beside ours")
+    _add_json(parser)
+
+
+def _benchmark(options: Namespace) -> None:
+    """Benchmark each part of sppdet beside its peers in one run: ratios, seconds, growth."""
+    from sppdet.benchmarks.run import format_benchmark, run_benchmark
+
+    config = BenchmarkConfig(**{field.name: options[field.name] for field in fields(BenchmarkConfig)})
+    result = run_benchmark(options.parts, _data(options), config)
+    if options.json:
+        _print_json(result.as_dict())
+    else:
+        print(f"{format_benchmark(result)}\nwritten to {config.output}")
+
+
 def _proposals_arguments(parser: ArgumentParser) -> None:
     _add_data(parser, split="trainval")
     parser.add_class_arguments(ProposalConfig, "proposals")
@@ -281,6 +302,7 @@ COMMANDS: dict[str, tuple[Callable[[ArgumentParser], None], Callable[[Namespace]
     "evaluate": (_evaluate_arguments, _evaluate),
     "detect": (_detect_arguments, _detect),
     "compare": (_compare_arguments, _compare),
+    "benchmark": (_benchmark_arguments, _benchmark),
     "proposals": (_proposals_arguments, _proposals),
     "download": (_download_arguments, _download),
 }

@@ -1,0 +1,1 @@
+"""The parts of sppdet beside their peers, each measured in one run: `sppdet benchmark`."""

@@ -1,0 +1,209 @@
+"""Times of several contestants that take turns in one run, so that whatever slows the machine meets them all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from sppdet.errors import ConfigError, InputError
+
+# What is timed, called with the number of its round; it returns its seconds.
+Run = Callable[[int], float]
+
+# A ratio's name, then whose seconds are divided by whose.
+Ratios = Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one contestant in each round; first_call_s: before them, with what is compiled or loaded then."""
+
+    first_call_s: float
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.seconds))
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        low, high = np.quantile(self.seconds, [0.25, 0.75])
+        return float(low), float(high)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers under the names of the JSON output, in seconds."""
+        return {
+            "median_s": self.median,
+            "quartiles_s": self.quartiles,
+            "rounds": len(self.seconds),
+            "first_call_s": self.first_call_s,
+        }
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured with so many threads: timings by contestant, and ratios of them by name."""
+
+    threads: int
+    timings: Mapping[str, Timing]
+    ratios: Mapping[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers under the names of the JSON output."""
+        timings = {name: timing.as_dict() for name, timing in self.timings.items()}
+        return {"threads": self.threads, **self.ratios, "seconds": timings}
+
+
+@dataclass(frozen=True)
+class Line:
+    """seconds = intercept + slope * size, by least squares; residual: root mean square over mean seconds."""
+
+    slope: float
+    intercept: float
+    residual: float
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Median seconds of each contestant at several sizes of the input, counted in `unit`."""
+
+    unit: str
+    sizes: tuple[int, ...]
+    seconds: Mapping[str, tuple[float, ...]]
+
+    @property
+    def lines(self) -> dict[str, Line]:
+        return {name: fit_line(self.sizes, values) for name, values in self.seconds.items()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers under the names of the JSON output."""
+        lines = self.lines
+        curves = {name: {"seconds": values} | asdict(lines[name]) for name, values in self.seconds.items()}
+        return {"sizes": self.sizes, "curves": curves}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the benchmark. rows: by number of threads, the most last, whose ratios count; growth: with the same.
+
+    facts: anything else.
+    """
+
+    rows: Sequence[Row]
+    growth: Sequence[Growth]
+    facts: Mapping[str, Any]
+
+    @property
+    def ratios(self) -> Mapping[str, float]:
+        return self.rows[-1].ratios
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers under the names of the JSON output, ratios first."""
+        rows = [row.as_dict() for row in self.rows]
+        growth = {each.unit: each.as_dict() for each in self.growth}
+        return {**self.ratios, **self.facts, "rows": rows, "growth": growth}
+
+
+def clocked(work: Callable[[], object]) -> Run:
+    """Seconds of `work`, without those of letting go of its result."""
+
+    def run(_turn: int) -> float:
+        start = time.perf_counter()
+        result = work()
+        seconds = time.perf_counter() - start
+        del result
+        return seconds
+
+    return run
+
+
+def take_turns(runs: Mapping[str, Run], rounds: int, label: str = "benchmark") -> dict[str, Timing]:
+    """Time the contestants `rounds` times, in turns, each first in its turn; before, all once, to warm up.
+
+    Raises InputError for less than one round.
+    """
+    from tqdm import tqdm
+
+    if rounds < 1:
+        raise InputError("nothing to measure", field="rounds", expected="1 or more", got=rounds)
+    names = list(runs)
+    first = {name: runs[name](0) for name in names}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in tqdm(range(rounds), desc=label, unit="round"):
+        start = turn % len(names)
+        for name in names[start:] + names[:start]:
+            seconds[name].append(runs[name](turn))
+    return {name: Timing(first[name], tuple(values)) for name, values in seconds.items()}
+
+
+def measure_growth(unit: str, sizes: Sequence[int], runs_at: Callable[[int], Mapping[str, Run]], rounds: int) -> Growth:
+    """The medians of `take_turns` on `runs_at(i)`, the contestants at sizes[i]."""
+    found = [take_turns(runs_at(i), rounds, f"{size} {unit}") for i, size in enumerate(sizes)]
+    return Growth(unit, tuple(sizes), {name: tuple(timings[name].median for timings in found) for name in found[0]})
+
+
+def median_ratio(over: Timing, under: Timing) -> float:
+    """Median over the rounds of one contestant's seconds in those of the other in the same round."""
+    return float(np.median(np.divide(over.seconds, under.seconds)))
+
+
+def find_ratios(timings: Mapping[str, Timing], ratios: Ratios) -> dict[str, float]:
+    """Every ratio by name; NaN where one of its two was not measured."""
+    return {
+        name: median_ratio(timings[over], timings[under]) if over in timings and under in timings else float("nan")
+        for name, (over, under) in ratios.items()
+    }
+
+
+def fit_line(sizes: Sequence[float], seconds: Sequence[float]) -> Line:
+    """The line through the points; NaN where there are fewer than two sizes."""
+    if len(set(sizes)) < 2:
+        return Line(float("nan"), float("nan"), float("nan"))
+    x, y = np.asarray(sizes, float), np.asarray(seconds, float)
+    slope = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
+    intercept = float(y.mean() - slope * x.mean())
+    return Line(slope, intercept, float(np.sqrt(np.mean((y - intercept - slope * x) ** 2)) / y.mean()))
+
+
+def thread_counts(given: Sequence[int] | None) -> tuple[int, ...]:
+    """The numbers of threads to measure, ascending: those given, or one and all.
+
+    Raises ConfigError for more than numba was started with, which are the cores or $NUMBA_NUM_THREADS.
+    """
+    import numba
+
+    most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    counts = tuple(sorted(set(given or (1, most))))
+    if counts[0] < 1 or counts[-1] > most:
+        raise ConfigError("out of range", field="threads", expected=f"1..{most}", got=counts)
+    return counts
+
+
+@contextmanager
+def using_threads(count: int) -> Iterator[None]:
+    """torch, numba and OpenCV with so many threads; as before at the end."""
+    import cv2
+    import numba
+    import torch
+
+    before = torch.get_num_threads(), numba.get_num_threads(), cv2.getNumThreads()
+    try:
+        _set_threads(count, count, count)
+        yield
+    finally:
+        _set_threads(*before)
+
+
+def _set_threads(of_torch: int, of_numba: int, of_opencv: int) -> None:
+    import cv2
+    import numba
+    import torch
+
+    numba.set_num_threads(of_numba)  # before torch's: where both share an OpenMP, numba's start sets its threads
+    torch.set_num_threads(of_torch)
+    cv2.setNumThreads(of_opencv)

@@ -1,0 +1,55 @@
+"""OpenCV's selective search, run by path in any interpreter that has opencv-contrib-python, without sppdet.
+
+A message, either way, is a line of JSON and as many bytes as its `bytes` says, an array as .npy. First the script says
+{"opencv": version}; then each {"mode": "fast" or "quality", "threads": n} with an image, uint8 (H, W, 3) BGR, is
+answered by {"seconds": s} with boxes, int32 (N, 4): x y width height, best first. The end of the input ends it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+
+import cv2
+import numpy as np
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    if not hasattr(cv2, "ximgproc"):
+        sys.exit(f"OpenCV {cv2.__version__} here has no cv2.ximgproc: it is not of opencv-contrib-python")
+    send({"opencv": cv2.__version__}, b"")
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        image = np.load(io.BytesIO(sys.stdin.buffer.read(request["bytes"])), allow_pickle=False)
+        cv2.setNumThreads(request["threads"])
+        seconds, boxes = search(image, request["mode"])
+        array = io.BytesIO()
+        np.save(array, boxes)
+        send({"seconds": seconds}, array.getvalue())
+
+
+def search(image: np.ndarray, mode: str) -> tuple[float, np.ndarray]:
+    """Seconds from setBaseImage to the end of process(), and the boxes int32 (N, 4)."""
+    segmentation = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
+    start = time.perf_counter()
+    segmentation.setBaseImage(image)
+    if mode == "fast":
+        segmentation.switchToSelectiveSearchFast()
+    else:
+        segmentation.switchToSelectiveSearchQuality()
+    boxes = segmentation.process()
+    seconds = time.perf_counter() - start
+    return seconds, np.asarray(boxes, np.int32).reshape(-1, 4)
+
+
+def send(message: dict[str, object], array: bytes) -> None:
+    """Write one message."""
+    sys.stdout.buffer.write(json.dumps({**message, "bytes": len(array)}).encode() + b"\n" + array)
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The protocol with OpenCV's process, against a fake and, where OpenCV has selective search here, the real one."""
+
+from __future__ import annotations
+
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from sppdet.benchmarks.opencv_process import start_opencv
+from sppdet.errors import ConfigError
+
+HELLO = """import sys; print('{"opencv": "0.0", "bytes": 0}', flush=True); sys.stdin.buffer.readline()\n"""
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    array = np.random.default_rng(0).integers(0, 256, (48, 60, 3), dtype=np.uint8)
+    array[0, 0] = (1, 2, 3)
+    return array
+
+
+def write_script(tmp_path, text):
+    (tmp_path / "peer.py").write_text(text)
+    return tmp_path / "peer.py"
+
+
+def test_many_images_are_searched_in_one_process(image, fake_peer):
+    with start_opencv(sys.executable, fake_peer) as opencv:
+        assert opencv.version == "0.0"
+        seconds, boxes = opencv.search(image, "fast", threads=2)
+        assert seconds == 1000.0
+        assert boxes.tolist() == [[0, 0, 60, 48], [3, 2, 8, 8]]  # from blue = 3, 2 threads, sides 5 and 6
+        seconds, boxes = opencv.search(np.zeros((500, 400, 3), np.uint8), "quality", threads=1)
+        assert seconds == 2000.0
+        assert boxes.tolist() == [[0, 0, 400, 500], [0, 1, 5, 7]]
+
+
+def test_the_process_ends_with_the_context(image, fake_peer):
+    with start_opencv(sys.executable, fake_peer) as opencv:
+        pass
+    with pytest.raises((ConfigError, ValueError)):
+        opencv.search(image, "fast", 1)
+    assert opencv._process.returncode is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("raise SystemExit('out of order')", "out of order"),
+        (HELLO + "raise ValueError('a word\\nmore words')", "more words"),
+        (HELLO, "exit status 0"),
+        ("print('hello')", "exit status"),
+        (HELLO + "print('[]', flush=True)", "exit status"),
+        (HELLO + """print('{"seconds": 1, "bytes": 4}', 'abcd', sep='\\n', flush=True)""", "exit status"),
+    ],
+    ids=["at the start", "crash", "silent end", "other words", "other JSON", "no boxes"],
+)
+def test_a_process_that_fails_is_an_error_of_the_interpreter_given(tmp_path, text, said):
+    def search():
+        with start_opencv(sys.executable, write_script(tmp_path, text)) as opencv:
+            opencv.search(np.zeros((500, 500, 3), np.uint8), "fast", 1)  # more than a pipe holds
+
+    with pytest.raises(ConfigError, match=rf"opencv_python.*opencv-contrib-python.*{said}"):
+        search()
+
+
+def test_an_interpreter_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"opencv_python.*cannot be started"), start_opencv(str(tmp_path / "none")):
+        pass
+
+
+def test_an_opencv_without_selective_search_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "cv2.py").write_text("__version__ = '4.9.9'")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"4\.9\.9 here has no cv2\.ximgproc"), start_opencv(sys.executable):
+        pass
+
+
+@pytest.mark.skipif(not hasattr(cv2, "ximgproc"), reason="OpenCV without selective search")
+def test_the_script_gives_opencvs_boxes(image):
+    search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
+    search.setBaseImage(np.ascontiguousarray(image[..., ::-1]))
+    search.switchToSelectiveSearchFast()
+    expected = {(x, y, x + width, y + height) for x, y, width, height in search.process().tolist()}
+    with start_opencv(sys.executable) as opencv:
+        seconds, boxes = opencv.search(image, "fast", threads=1)
+    assert opencv.version == cv2.__version__
+    assert seconds > 0
+    assert set(map(tuple, boxes.tolist())) == expected
