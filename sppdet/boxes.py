@@ -1,4 +1,4 @@
-"""Box arithmetic: clip, overlap, encode and decode for regression, non-maximum suppression.
+"""Box arithmetic: clip, overlap, encode and decode for regression.
 
 Boxes are float32 (N, 4), x1 y1 x2 y2, pixels, 0-based and half-open.
 """
@@ -50,22 +50,3 @@ def decode_boxes(boxes: Tensor, offsets: Tensor) -> Tensor:
     new_centre = centre + offsets[..., :2] * size
     new_half = torch.exp(offsets[..., 2:].clamp(max=MAX_LOG_RATIO)) * size / 2
     return torch.cat([new_centre - new_half, new_centre + new_half], dim=-1)
-
-
-def nms(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    """Non-maximum suppression within each label: kept indices, best score first.
-
-    A box is suppressed when its IoU with a better kept one of its label is greater than `threshold`.
-    Boxes without area are dropped (their IoU is not defined, and torchvision would keep them all).
-    """
-    import torchvision
-
-    # Not batched_nms, which shifts each label's boxes apart: negative coordinates overlap the next label's, and the
-    # IoU of distant ones loses precision.
-    solid = box_area(boxes) > 0
-    kept = torch.zeros_like(solid)
-    for label in labels[solid].unique():
-        rows = (solid & (labels == label)).nonzero().squeeze(1)
-        kept[rows[torchvision.ops.nms(boxes[rows], scores[rows], threshold)]] = True
-    indices = kept.nonzero().squeeze(1)
-    return indices[scores[indices].argsort(descending=True, stable=True)]

@@ -45,14 +45,14 @@ class ProposalConfig:
     """Selective search (Uijlings et al. 2013), or proposals made by another program.
 
     Args:
-        mode: fast or quality.
+        mode: fast or quality, with the paper's settings; opencv_fast or opencv_quality, with those of OpenCV.
         width: the image is resized to this width first, as R-CNN did, and boxes are scaled back; null: as it is.
         min_side: boxes with a side under this many pixels of the searched image are dropped.
         limit: at most this many boxes an image, best first.
         file: proposals made by another program (COCO-style .json, .npz, R-CNN's .mat) in place of selective search.
     """
 
-    mode: Literal["fast", "quality"] = "fast"
+    mode: Literal["fast", "quality", "opencv_fast", "opencv_quality"] = "fast"
     width: int | None = 500
     min_side: int = 20
     limit: int = 2000
@@ -240,7 +240,7 @@ class TrainConfig(DetectorConfig):
         output: the run's folder.
         device: cpu or cuda.
         precision: of the convolutions.
-        workers: processes for selective search; 0: in this one.
+        workers: images searched at once, a thread each; 0: one, in the main thread.
         cache_gb: most gigabytes of feature maps to keep on disk for this training.
         seed: of every random choice.
     """

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.zoo import build_backbone
-from sppdet.boxes import clip_boxes, decode_boxes, nms
+from sppdet.boxes import clip_boxes, decode_boxes
 from sppdet.config import DetectorConfig, FeatureKind, Precision, SelectionConfig, config_from_dict
 from sppdet.errors import InputError, WeightsError
-from sppdet.features import Encoded, build_features
+from sppdet.features import Encoded, apply, build_features
 from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.images import as_image, read_image
+from sppdet.nms import nms
 from sppdet.proposals.store import propose_image
 from sppdet.stopwatch import Stopwatch
 from sppdet.storage import load_tensors, save_tensors
@@ -55,6 +55,9 @@ class Detector:
         self.regions = build_features(config, backbone, precision)
         self.head = head.to(backbone.device)
         self.regressor = regressor.to(backbone.device) if regressor else None
+        boxes = [self.regressor] if self.regressor else []
+        self._weights = torch.cat([self.head.weight, *(layer.weight for layer in boxes)])
+        self._biases = torch.cat([self.head.bias, *(layer.bias for layer in boxes)])
         self.thresholds = torch.zeros(len(classes)) if thresholds is None else thresholds
 
     def __call__(self, images: Sequence[Tensor], proposals: Sequence[Tensor] | None = None) -> list[dict[str, Tensor]]:
@@ -93,17 +96,22 @@ class Detector:
         pixels = as_image(image)
         return EncodedImage(self, self.regions.encode(pixels, clock), (pixels.shape[1], pixels.shape[2]), clock)
 
-    def detect_features(
-        self, features: Tensor, boxes: Tensor, size: tuple[int, int], clock: Stopwatch | None = None
+    def apply_heads(self, features: Tensor) -> Tensor:
+        """All heads in one matrix product: region features (N, D) to (N, heads), which `detections` takes apart."""
+        return torch.addmm(self._biases, features, self._weights.T)
+
+    def detections(
+        self, outputs: Tensor, boxes: Tensor, size: tuple[int, int], clock: Stopwatch | None = None
     ) -> Detections:
-        """Detections from region features (N, D) of boxes (N, 4) in an image of size (H, W): score the boxes, regress
-        them, and keep the best of those that overlap."""
-        clock = clock or Stopwatch(features.device)
+        """Detections from what `apply_heads` made of boxes (N, 4) in an image of size (H, W): regress the boxes, and
+        keep the best of those that overlap."""
+        clock = clock or Stopwatch(outputs.device)
         with clock("heads"), torch.inference_mode():
-            scores = self.head.scores(features)  # (N, K)
-            moved = boxes.to(scores.device)[:, None].expand(-1, scores.shape[1], -1)  # (N, K, 4)
+            scores = self.head.finish(outputs[:, : len(self.head.bias)])  # (N, K)
+            boxes = boxes.to(scores.device)
+            moved = boxes[:, None].expand(-1, scores.shape[1], -1)  # (N, K, 4)
             if self.regressor:
-                moved = decode_boxes(moved[:, 0], self.regressor.offsets(features))
+                moved = decode_boxes(boxes, outputs[:, len(self.head.bias) :].unflatten(1, (-1, 4)))
         with clock("nms"):
             return select(clip_boxes(moved, *size), scores, self.config.selection, self.head.kind)
 
@@ -167,7 +175,14 @@ class EncodedImage:
 
     def detect(self, boxes: Tensor) -> Detections:
         """Score the boxes, regress them, and keep the best of those that overlap."""
-        return self.detector.detect_features(self.features(boxes), boxes, self.size, self.clock)
+        check_boxes(boxes)
+
+        def heads(features: Tensor) -> Tensor:
+            with self.clock("heads"), torch.inference_mode():
+                return self.detector.apply_heads(features)
+
+        outputs = apply(self.regions, boxes, heads)
+        return self.detector.detections(outputs, boxes, self.size, self.clock)
 
 
 def select(boxes: Tensor, scores: Tensor, config: SelectionConfig, kind: str = "svm") -> Detections:
@@ -175,7 +190,5 @@ def select(boxes: Tensor, scores: Tensor, config: SelectionConfig, kind: str = "
     lowest = config.score if config.score is not None else (SVM_SCORE if kind == "svm" else SOFTMAX_SCORE)
     region, label = (scores > lowest).nonzero(as_tuple=True)
     boxes, scores = boxes[region, label], scores[region, label]
-    kept = nms(boxes, scores, label, config.nms_iou)
-    rank = F.one_hot(label[kept], num_classes=int(label.max()) + 1 if len(label) else 1).cumsum(0)  # (M, K)
-    kept = kept[rank.gather(1, label[kept][:, None]).squeeze(1) <= config.per_class]
+    kept = nms(boxes, scores, label, config.nms_iou, config.per_class)
     return Detections(boxes[kept].cpu().clone(), label[kept].cpu() + 1, scores[kept].cpu().clone())

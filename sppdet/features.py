@@ -2,11 +2,14 @@
 
 Both are used in two steps, which is what makes SPPnet fast: `encode(image)` once, then `.features(boxes)` as often as
 wished. For SPPnet the first step holds the network; for R-CNN the second does.
+
+The features of 2,000 regions take 200 MB, which is more to move than to compute. Who needs only what a linear layer
+makes of them calls `apply`: the features pass through it part by part, in memory that stays in the processor's cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,17 +22,39 @@ from sppdet.backbones.backbone import Backbone
 from sppdet.config import CropConfig, DetectorConfig, Precision, SPPConfig
 from sppdet.errors import ConfigError
 from sppdet.images import normalise, resize_array, resize_shorter_side, shorter_side_size, to_array
-from sppdet.pooling.pyramid import SpatialPyramidPooling
+from sppdet.pooling.pyramid import LaidOutMaps, SpatialPyramidPooling
 from sppdet.pooling.windows import boxes_to_windows, choose_scales
 from sppdet.stopwatch import Stopwatch
 
+PART_BYTES = 2**25  # of features that exist at a time while a function is applied to them
+
 
 class Encoded(Protocol):
-    """An image made ready; `features` may be asked for any boxes, any number of times."""
+    """An image made ready; features of any boxes may be asked for, any number of times.
+
+    Boxes are float32 (N, 4), in pixels of the original image.
+    """
 
     def features(self, boxes: Tensor) -> Tensor:
-        """Region features float32 (N, D) of boxes float32 (N, 4) in pixels of the original image."""
+        """Region features float32 (N, D)."""
         ...
+
+    def parts(self, boxes: Tensor) -> Iterator[Tensor]:
+        """The same in consecutive parts (n, D); each is overwritten by the next."""
+        ...
+
+    def distinct(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Which boxes (M,) have features of their own, and for each box (N,) which of them it shares."""
+        ...
+
+
+def apply(encoded: Encoded, boxes: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """`function` of the features of boxes (N, 4), row by row: (n, D) -> (n, ...). Features that several boxes share
+    are computed once."""
+    first, shared = encoded.distinct(boxes)
+    if not len(boxes):
+        return function(encoded.features(boxes))
+    return torch.cat([function(part) for part in encoded.parts(boxes[first])])[shared]
 
 
 class RegionFeatures(Protocol):
@@ -75,6 +100,13 @@ class SPPFeatures:
     def encode(self, image: Tensor, clock: Stopwatch | None = None) -> EncodedMaps:
         """The conv5 maps of image uint8 (3, H, W), one a scale."""
         clock = clock or Stopwatch(self.backbone.device)
+        maps = self.compute_maps(image, clock)
+        with clock("pooling"):
+            return self.restore(maps, (image.shape[1], image.shape[2]), clock)
+
+    def compute_maps(self, image: Tensor, clock: Stopwatch | None = None) -> list[Tensor]:
+        """The same as plain tensors float16 (C, h, w): what is worth keeping of an image."""
+        clock = clock or Stopwatch(self.backbone.device)
         maps = []
         for side in self.config.scales:
             with clock("prepare"):
@@ -84,45 +116,71 @@ class SPPFeatures:
                 maps.append(self.backbone(pixels)[0])  # (C, h, w)
         with clock("pooling"):
             # Rounded to half precision even when not cached, so that cold and warm runs agree.
-            maps = [m.half() for m in maps]
-            return self.restore(maps, (image.shape[1], image.shape[2]), clock)
+            return [m.half() for m in maps]
 
     def restore(self, maps: list[Tensor], size: tuple[int, int], clock: Stopwatch | None = None) -> EncodedMaps:
         """What `encode` gave for an image of `size` (H, W), from its maps float16 (C, h, w)."""
-        exact = tuple(
-            m[None].to(self.backbone.device).float().contiguous(memory_format=torch.channels_last) for m in maps
-        )
-        return EncodedMaps(self, exact, size, clock or Stopwatch(self.backbone.device))
+        device = self.backbone.device
+        laid_out = tuple(self.pyramid.lay_out(m[None].to(device).float()) for m in maps)
+        return EncodedMaps(self, laid_out, size, clock or Stopwatch(device))
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedMaps:
-    """conv5 maps float32 (1, C, h, w) of an image of `size` (H, W), one a scale."""
+    """conv5 maps (1, C, h, w) of an image of `size` (H, W), one a scale, laid out for pooling."""
 
     source: SPPFeatures
-    maps: tuple[Tensor, ...]
+    maps: tuple[LaidOutMaps, ...]
     size: tuple[int, int]
     clock: Stopwatch
 
     def features(self, boxes: Tensor) -> Tensor:
         """Pyramid features float32 (N, D), each box pooled at the scale that suits its size."""
-        with self.clock("pooling"), torch.inference_mode():
-            if len(self.maps) == 1:
-                return self._pool(0, boxes)
-            chosen = choose_scales(boxes, min(self.size), self.source.config.scales, self.source.config.scale_rule)
-            pooled = boxes.new_empty(len(boxes), self.source.dimension, device=self.maps[0].device)
-            for index in chosen.unique().tolist():
-                rows = (chosen == index).nonzero().squeeze(1)
-                pooled[rows] = self._pool(index, boxes[rows])
-            return pooled
+        return self._pool(boxes, self._new_rows(len(boxes)))
 
-    def _pool(self, index: int, boxes: Tensor) -> Tensor:
-        config, maps = self.source.config, self.maps[index]
-        height, width = shorter_side_size(*self.size, config.scales[index])
-        scale = (width / self.size[1], height / self.size[0])  # the real ratios of the rounded size
-        map_size = (maps.shape[2], maps.shape[3])
-        windows = boxes_to_windows(boxes, scale, self.source.backbone.geometry, map_size, config.rule)
-        return self.source.pyramid(maps, windows)
+    def parts(self, boxes: Tensor) -> Iterator[Tensor]:
+        """The same in consecutive parts, each overwritten by the next."""
+        rows = max(1, PART_BYTES // (4 * self.source.dimension))
+        memory = self._new_rows(min(rows, len(boxes)))
+        for part in boxes.split(rows):
+            yield self._pool(part, memory[: len(part)])
+
+    def distinct(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes that fall on the same cells at the same scale share their features."""
+        with self.clock("pooling"):
+            scales, windows = self._place(boxes)
+            places = torch.cat([scales[:, None], windows], dim=1)
+            found, shared = places.unique(dim=0, return_inverse=True)
+            every = torch.arange(len(boxes), device=boxes.device)
+            first = every.new_zeros(len(found)).scatter_reduce(0, shared, every, "amin", include_self=False)
+            return first, shared
+
+    def _new_rows(self, count: int) -> Tensor:
+        return torch.empty(count, self.source.dimension, device=self.source.backbone.device)
+
+    def _pool(self, boxes: Tensor, out: Tensor) -> Tensor:
+        with self.clock("pooling"), torch.inference_mode():
+            scales, windows = self._place(boxes)
+            if len(self.maps) == 1:
+                return self.source.pyramid(self.maps[0], windows, out=out)
+            for index in scales.unique().tolist():
+                rows = (scales == index).nonzero().squeeze(1)
+                out[rows] = self.source.pyramid(self.maps[index], windows[rows])
+            return out
+
+    def _place(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """The scale (N,) and the window (N, 4) there of each box."""
+        config = self.source.config
+        scales = choose_scales(boxes, min(self.size), config.scales, config.scale_rule)
+        windows = torch.zeros(len(boxes), 4, dtype=torch.int64, device=boxes.device)
+        for index, maps in enumerate(self.maps):
+            rows = (scales == index).nonzero().squeeze(1)
+            height, width = shorter_side_size(*self.size, config.scales[index])
+            scale = (width / self.size[1], height / self.size[0])  # the real ratios of the rounded size
+            map_size = (maps.shape[2], maps.shape[3])
+            geometry = self.source.backbone.geometry
+            windows[rows] = boxes_to_windows(boxes[rows], scale, geometry, map_size, config.rule)
+        return scales, windows
 
 
 class CropFeatures:
@@ -158,20 +216,31 @@ class EncodedCrops:
 
     def features(self, boxes: Tensor) -> Tensor:
         """Pyramid features float32 (N, D) of the map of each box's warped crop."""
-        source, clock = self.source, self.clock
-        pooled = boxes.new_empty(len(boxes), source.dimension, device=source.backbone.device)
+        pooled = torch.empty(len(boxes), self.source.dimension, device=self.source.backbone.device)
         start = 0
-        with torch.inference_mode():
-            for part in boxes.split(source.config.batch) if len(boxes) else ():
+        for part in self.parts(boxes):
+            pooled[start : start + len(part)] = part
+            start += len(part)
+        return pooled
+
+    def parts(self, boxes: Tensor) -> Iterator[Tensor]:
+        """The same, a batch of crops at a time."""
+        source, clock = self.source, self.clock
+        for part in boxes.split(source.config.batch) if len(boxes) else ():
+            with torch.inference_mode():
                 with clock("prepare"):
                     crops = warp_crops(self.image, part, source.config, source.backbone)
                 with clock("conv"), inference(source.backbone, source.precision):
                     maps = source.backbone(crops)  # (B, C, h, w)
                 with clock("pooling"):
                     # Half precision even when not cached, so that cold and warm runs agree.
-                    pooled[start : start + len(part)] = source.pyramid(maps.half())
-                start += len(part)
-        return pooled
+                    pooled = source.pyramid(maps.half()).float()
+            yield pooled
+
+    def distinct(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Every box has a crop of its own."""
+        every = torch.arange(len(boxes))
+        return every, every
 
 
 def warp_crops(image: np.ndarray, boxes: Tensor, config: CropConfig, backbone: Backbone) -> Tensor:

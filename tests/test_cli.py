@@ -114,7 +114,7 @@ def test_a_finished_run_is_left_alone(place, run, monkeypatch):
 
 def test_an_interrupted_run_goes_on_from_its_heads(place, run, monkeypatch):
     (run / "detector.safetensors").unlink()
-    monkeypatch.setattr(stages, "fit_svm_head", fail)
+    monkeypatch.setattr(stages, "mine_svms", fail)
     monkeypatch.setattr(stages, "fit_box_regression", fail)
     assert main(train_arguments(place, run)) == 0
     assert (run / "detector.safetensors").read_bytes() == (place / "spp/detector.safetensors").read_bytes()
@@ -129,16 +129,17 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(place, tmp_path, monk
         fitted.append(1)
         return fit(*arguments)
 
-    fit = stages.fit_svm_head
-    monkeypatch.setattr(stages, "fit_svm_head", fit_then_stop)
+    fit = stages.mine_svms
+    monkeypatch.setattr(stages, "mine_svms", fit_then_stop)
     assert main(train_arguments(place, tmp_path / "run")) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "sppdet: interrupted; the same command goes on from here"
     assert sorted(file.name for file in (tmp_path / "run").iterdir()) == [
         "config.json",
         "heads-train.safetensors",
+        "mined.safetensors",
         "val.json",
     ]
-    monkeypatch.setattr(stages, "fit_svm_head", fit)
+    monkeypatch.setattr(stages, "mine_svms", fit)
     assert main(train_arguments(place, tmp_path / "run")) == 0
     assert (tmp_path / "run/detector.safetensors").read_bytes() == (place / "spp/detector.safetensors").read_bytes()
 

@@ -13,7 +13,7 @@ from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config import CropConfig, DetectorConfig, PyramidConfig, SPPConfig
 from sppdet.errors import ConfigError
-from sppdet.features import CropFeatures, SPPFeatures, build_features, warp_crops
+from sppdet.features import CropFeatures, SPPFeatures, apply, build_features, warp_crops
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.pooling.windows import boxes_to_windows, choose_scales
 from sppdet.stopwatch import Stopwatch
@@ -84,10 +84,42 @@ def test_the_whole_image_covers_nearly_all_cells(backbone):
 
 
 def test_spp_features_are_the_pooled_windows_of_the_map(backbone):
-    encoded = SPPFeatures(backbone, PYRAMID, SPPConfig((64,))).encode(picture())
-    windows = boxes_to_windows(BOXES, (85 / 80, 64 / 60), backbone.geometry, tuple(encoded.maps[0].shape[2:]))
-    for row, (x1, y1, x2, y2) in zip(encoded.features(BOXES), windows.tolist(), strict=True):
-        assert torch.equal(row, PYRAMID(encoded.maps[0][:, :, y1:y2, x1:x2])[0])
+    source = SPPFeatures(backbone, PYRAMID, SPPConfig((64,)))
+    maps = source.compute_maps(picture())[0].float()
+    windows = boxes_to_windows(BOXES, (85 / 80, 64 / 60), backbone.geometry, tuple(maps.shape[1:]))
+    for row, (x1, y1, x2, y2) in zip(source.encode(picture()).features(BOXES), windows.tolist(), strict=True):
+        assert torch.equal(row, PYRAMID(maps[None, :, y1:y2, x1:x2])[0])
+
+
+@pytest.mark.parametrize("scales", [(64,), (64, 256, 120)])
+def test_regions_of_the_same_cells_share_their_features(backbone, scales):
+    encoded = SPPFeatures(backbone, PYRAMID, SPPConfig(scales)).encode(picture())
+    boxes = torch.cat([BOXES, BOXES + 0.01, BOXES[:3]])
+    first, shared = encoded.distinct(boxes)
+    features = encoded.features(boxes)
+    assert len(first) <= len(BOXES) + 2
+    assert torch.equal(features[first][shared], features)
+    assert (first[shared] <= torch.arange(len(boxes))).all()
+
+
+@pytest.mark.parametrize("kind", ["spp", "crop"])
+def test_a_function_of_the_features_is_the_same_part_by_part(backbone, kind, monkeypatch):
+    config = SPPConfig((64, 120))
+    source = SPPFeatures(backbone, PYRAMID, config) if kind == "spp" else CropFeatures(backbone, PYRAMID, CROP)
+    encoded = source.encode(picture())
+    boxes = torch.cat([BOXES, BOXES[:3]])
+    whole = encoded.features(boxes)
+    monkeypatch.setattr("sppdet.features.PART_BYTES", 3 * 4 * source.dimension)
+    sizes: list[int] = []
+
+    def halve(features):
+        sizes.append(len(features))
+        return features[:, :7] / 2
+
+    found = apply(encoded, boxes, halve)
+    assert max(sizes) < len(boxes)
+    torch.testing.assert_close(found, whole[:, :7] / 2, rtol=1e-5, atol=1e-6)
+    assert apply(encoded, boxes[:0], halve).shape == (0, 7)
 
 
 @pytest.mark.parametrize("rule", ["paper", "code"])
@@ -105,10 +137,9 @@ def test_each_box_is_pooled_at_the_scale_of_the_rule(backbone, rule):
 def test_maps_restored_from_half_precision_are_the_cold_ones(backbone, mode):
     source = SPPFeatures(backbone, SpatialPyramidPooling((3, 1), mode), SPPConfig((64, 96)))
     cold = source.encode(picture())
-    stored = [maps[0].half() for maps in cold.maps]
-    restored = source.restore(stored, cold.size)
+    restored = source.restore(source.compute_maps(picture()), cold.size)
     for maps, again in zip(cold.maps, restored.maps, strict=True):
-        assert torch.equal(maps, again)
+        assert torch.equal(maps.values, again.values)
     assert torch.equal(cold.features(BOXES), restored.features(BOXES))
 
 

@@ -33,7 +33,10 @@ class LinearHead:
     def scores(self, features: Tensor) -> Tensor:
         """Scores (N, K) of features float32 (N, D), background left out."""
         _check_dimension(features, self.weight.shape[1])
-        linear = torch.addmm(self.bias, features, self.weight.T)  # (N, K) or (N, K + 1)
+        return self.finish(torch.addmm(self.bias, features, self.weight.T))
+
+    def finish(self, linear: Tensor) -> Tensor:
+        """Scores (N, K) from the linear layer's output, (N, K) or (N, K + 1)."""
         return linear if self.kind == "svm" else linear.softmax(dim=1)[:, 1:]
 
     def to(self, device: torch.device | str) -> LinearHead:

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numba import njit
+from numba import njit, prange
 from torch import Tensor
 
 BLOCK = 256
@@ -85,10 +85,10 @@ def solve_svms(
     """
     solution = start or start_solution(problem)
     n, classes = problem.targets.shape
-    alpha = np.zeros((n, classes), np.float32)
-    alpha[: len(solution.alpha)] = solution.alpha.numpy()
+    alpha = np.zeros((classes, n), np.float32)
+    alpha[:, : len(solution.alpha)] = solution.alpha.T.numpy()
     weights = solution.weights.clone()
-    cost, targets = problem.cost(), problem.targets.numpy().astype(np.float32)
+    cost, targets = np.ascontiguousarray(problem.cost().T), problem.targets.T.numpy().astype(np.float32)  # (K, n)
     upper = cost if problem.loss == "hinge" else np.where(cost > 0, np.float32(np.inf), np.float32(0))
     # The squared hinge adds alpha^2 / (4 cost) to the dual: a diagonal term.
     with np.errstate(divide="ignore"):
@@ -103,19 +103,18 @@ def solve_svms(
             x = problem.rows(torch.from_numpy(rows))  # (B, D + 1)
             if b not in grams:
                 grams[b] = (x @ x.T).numpy()
-            margins = (x @ weights.T).numpy()  # (B, K)
-            before = alpha[rows]
+            margins = (weights @ x.T).numpy()  # (K, B)
+            before = alpha[:, rows]
             after = before.copy()
-            _descend(grams[b], margins, targets[rows], upper[rows], ridge[rows], after, INNER_PASSES)
-            alpha[rows] = after
-            step = torch.from_numpy((after - before) * targets[rows])
-            weights.addmm_(step.T, x)
+            _descend(grams[b], margins, targets[:, rows], upper[:, rows], ridge[:, rows], after, INNER_PASSES)
+            alpha[:, rows] = after
+            weights.addmm_(torch.from_numpy((after - before) * targets[:, rows]), x)
         epoch += 1
         if epoch % EPOCHS_BETWEEN_CHECKS == 0 or epoch == epochs:
-            primal, dual = objectives(problem, weights, torch.from_numpy(alpha))
+            primal, dual = objectives(problem, weights, torch.from_numpy(alpha.T))
             if ((primal - dual) <= gap * primal).all():
                 break
-    return SVMSolution(weights, torch.from_numpy(alpha), primal, dual, solution.epochs + epoch)
+    return SVMSolution(weights, torch.from_numpy(alpha.T.copy()), primal, dual, solution.epochs + epoch)
 
 
 def objectives(problem: SVMProblem, weights: Tensor, alpha: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -136,21 +135,26 @@ def objectives(problem: SVMProblem, weights: Tensor, alpha: Tensor) -> tuple[np.
     return regulariser + loss, dual
 
 
-@njit(cache=True)
+@njit(parallel=True, cache=True)
 def _descend(gram, margins, targets, upper, ridge, alpha, passes):  # type: ignore[no-untyped-def]
-    """Coordinate descent on the dual variables alpha (B, K) of one block; margins (B, K) are kept up to date."""
-    size, classes = alpha.shape
-    for _ in range(passes):
-        for i in range(size):
-            for k in range(classes):
-                y = targets[i, k]
+    """Coordinate descent on the dual variables alpha (K, B) of one block; margins (K, B) are kept up to date."""
+    classes, size = alpha.shape
+    for k in prange(classes):
+        for _ in range(passes):
+            changed = False
+            for i in range(size):
+                y = targets[k, i]
                 if y == 0:
                     continue
-                slope = y * margins[i, k] - 1 + ridge[i, k] * alpha[i, k]
-                old = alpha[i, k]
-                new = min(max(old - slope / (gram[i, i] + ridge[i, k]), np.float32(0)), upper[i, k])
+                slope = y * margins[k, i] - 1 + ridge[k, i] * alpha[k, i]
+                old = alpha[k, i]
+                new = min(max(old - slope / (gram[i, i] + ridge[k, i]), np.float32(0)), upper[k, i])
                 if new != old:
-                    alpha[i, k] = new
+                    alpha[k, i] = new
                     step = (new - old) * y
+                    row, moved = gram[i], margins[k]
                     for j in range(size):
-                        margins[j, k] += step * gram[i, j]
+                        moved[j] += step * row[j]
+                    changed = True
+            if not changed:
+                break

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,12 +11,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sppdet.errors import ConfigError, InputError
-from sppdet.pooling import kernels
+from sppdet.pooling import kernels, operator
 
 PoolingMode = Literal["max", "average"]
 
 # Up to so many bins a side, torchvision's roi_pool on whole cells has the bins of adaptive pooling.
 ROI_POOL_BINS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class LaidOutMaps:
+    """Maps (B, C, h, w) made ready for pooling, which is worth doing once for many calls.
+
+    values: on the CPU float32 or float64 in the kernels' blocks (G, B, h, w, BLOCK); elsewhere the maps as they were.
+    """
+
+    values: Tensor
+    shape: torch.Size
+    dtype: torch.dtype
+    has_nan: bool
 
 
 class SpatialPyramidPooling(nn.Module):
@@ -42,66 +56,75 @@ class SpatialPyramidPooling(nn.Module):
         """Length of the vector that maps of so many channels give."""
         return channels * sum(n * n for n in self.levels)
 
-    def forward(self, maps: Tensor, windows: Tensor | None = None, image: Tensor | None = None) -> Tensor:
-        """Pool maps (B, C, h, w): whole, giving (B, D), or in windows int64 (N, 4), giving (N, D).
-
-        windows: x1 y1 x2 y2 in cells, half-open, at least one cell, inside the map. image: int64 (N,), the map of
-        each window; all the first where not given. Raises InputError for a map without cells or a bad window.
-        """
+    def lay_out(self, maps: Tensor) -> LaidOutMaps:
+        """Maps (B, C, h, w) for any number of calls without gradients."""
         if maps.ndim != 4 or maps.numel() == 0:
             raise InputError(
                 "cannot be pooled", field="maps", expected="(B, C, h, w) with cells", got=tuple(maps.shape)
             )
-        height, width = maps.shape[2:]
+        maps = maps.detach()
+        values = operator.to_blocks(maps) if maps.device.type == "cpu" else maps
+        return LaidOutMaps(values, maps.shape, maps.dtype, bool(values.amax().isnan()))
+
+    def forward(
+        self,
+        maps: Tensor | LaidOutMaps,
+        windows: Tensor | None = None,
+        image: Tensor | None = None,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """Pool maps (B, C, h, w): whole, giving (B, D), or in windows int64 (N, 4), giving (N, D).
+
+        windows: x1 y1 x2 y2 in cells, half-open, at least one cell, inside the map. image: int64 (N,), the map of
+        each window; all the first where not given. out: float32 (N, D) to write into, without gradients. Raises
+        InputError for a map without cells or a bad window.
+        """
+        needs_gradient = isinstance(maps, Tensor) and maps.requires_grad and torch.is_grad_enabled()
+        if isinstance(maps, Tensor) and not (needs_gradient or torch.compiler.is_compiling()):
+            maps = self.lay_out(maps)
+        batch, _, height, width = maps.shape
         if windows is None:
-            windows = torch.tensor([[0, 0, width, height]]).expand(len(maps), 4)
-            image = torch.arange(len(maps))
+            windows = torch.tensor([[0, 0, width, height]]).expand(batch, 4)
+            image = torch.arange(batch)
         elif image is None:
             image = torch.zeros(len(windows), dtype=torch.int64)
-        windows, image = windows.cpu(), image.cpu()
-        _check_windows(windows, image, len(maps), height, width)
-        if maps.device.type == "cpu":
-            return _PoolOnCPU.apply(maps, windows, image, self.levels, self.mode)
-        return _pool_on_device(maps, windows, image, self.levels, self.mode)
+        windows, image = windows.cpu().contiguous(), image.cpu()
+        if not torch.compiler.is_compiling():
+            _check_windows(windows, image, batch, height, width)
+        if isinstance(maps, LaidOutMaps):
+            return self._pool(maps, windows, image, out)
+        if out is not None:
+            raise InputError("keeps no gradients", field="out", expected="maps that need none", got="maps that do")
+        if maps.device.type != "cpu":
+            return _pool_on_device(maps, windows, image, self.levels, self.mode)
+        pooled, _ = operator.pool_windows(maps, windows, image, list(self.levels), self.mode)
+        return pooled
+
+    def _pool(self, maps: LaidOutMaps, windows: Tensor, image: Tensor, out: Tensor | None) -> Tensor:
+        shape = (len(windows), self.out_features(maps.shape[1]))
+        if out is not None and out.shape != shape:
+            raise InputError("wrong shape", field="out", expected=shape, got=tuple(out.shape))
+        if maps.values.device.type != "cpu":
+            pooled = _pool_on_device(maps.values, windows, image, self.levels, self.mode)
+            return pooled if out is None else out.copy_(pooled)
+        fits = out is not None and out.dtype == maps.values.dtype and out.is_contiguous()
+        pooled = out if out is not None and fits else maps.values.new_empty(shape)
+        arrays = maps.values.numpy(), image.numpy(), windows.numpy(), np.array(self.levels, np.int64)
+        bins = pooled.view(len(windows), self.out_features(1), maps.shape[1]).numpy()  # (N, bins, C)
+        if self.mode == "average":
+            kernels.average_forward(*arrays, bins)
+        elif maps.has_nan:
+            kernels.max_forward_with_argmax(
+                *arrays, kernels.nest_levels(self.levels), bins, np.empty(bins.shape, np.int32)
+            )
+        else:
+            kernels.max_forward(*arrays, kernels.nest_levels(self.levels), bins)
+        if out is not None:
+            return out if fits else out.copy_(pooled)
+        return pooled.to(maps.dtype)
 
     def extra_repr(self) -> str:
         return f"levels={self.levels}, mode={self.mode}"
-
-
-class _PoolOnCPU(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, maps: Tensor, windows: Tensor, image: Tensor, levels: tuple[int, ...], mode: str) -> Tensor:
-        exact = maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
-        cells = exact.detach().permute(0, 2, 3, 1).contiguous()  # (B, h, w, C), no copy if channels-last
-        grid = np.array(levels, np.int64)
-        pooled = cells.new_empty(len(windows), int((grid**2).sum()), cells.shape[3])  # (N, bins, C)
-        argmax = torch.empty(0, dtype=torch.int32)
-        arrays = cells.numpy(), image.numpy(), np.ascontiguousarray(windows.numpy()), grid
-        if mode == "average":
-            kernels.average_forward(*arrays, pooled.numpy())
-        elif ctx.needs_input_grad[0]:
-            argmax = torch.empty(pooled.shape, dtype=torch.int32)
-            kernels.max_forward_with_argmax(*arrays, kernels.nest_levels(levels), pooled.numpy(), argmax.numpy())
-        else:
-            kernels.max_forward(*arrays, kernels.nest_levels(levels), pooled.numpy())
-        ctx.save_for_backward(windows, image, argmax)
-        ctx.shape, ctx.levels, ctx.mode = cells.shape, grid, mode
-        return pooled.flatten(1).to(maps.dtype)  # (N, D)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        windows, image, argmax = ctx.saved_tensors
-        batch, height, width, channels = ctx.shape
-        exact = gradient if gradient.dtype in (torch.float32, torch.float64) else gradient.float()
-        bins = exact.reshape(len(windows), int((ctx.levels**2).sum()), channels).contiguous().numpy()
-        grad_maps = exact.new_zeros(ctx.shape)
-        if ctx.mode == "average":
-            windows = np.ascontiguousarray(windows.numpy())
-            kernels.average_backward(bins, image.numpy(), windows, ctx.levels, grad_maps.numpy())
-        else:
-            flat = grad_maps.view(batch, height * width, channels)
-            kernels.max_backward(bins, argmax.numpy(), image.numpy(), flat.numpy())
-        return grad_maps.permute(0, 3, 1, 2).to(gradient.dtype), None, None, None, None
 
 
 def _pool_on_device(maps: Tensor, windows: Tensor, image: Tensor, levels: tuple[int, ...], mode: PoolingMode) -> Tensor:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.errors import ConfigError, ImageError, SppdetError
-from sppdet.features import CropFeatures, SPPFeatures
+from sppdet.features import PART_BYTES, CropFeatures, Encoded, SPPFeatures, apply
 from sppdet.images import read_image
 from sppdet.storage import cache_folder, content_key, load_tensors, save_tensors
 from sppdet.training.sampling import TrainingRegions
@@ -48,6 +48,10 @@ class FeatureCache:
     def dimension(self) -> int:
         return self.source.dimension
 
+    @property
+    def device(self) -> torch.device:
+        return self.source.backbone.device
+
     def fill(self) -> None:
         """Compute what is missing, with a progress bar. What is done stays done when this is interrupted.
 
@@ -61,15 +65,26 @@ class FeatureCache:
 
     def features(self, i: int, indices: Tensor | None = None) -> Tensor:
         """Features float32 (n, D) of regions `indices` of image i, or of all its regions; on the network's device."""
-        stored = self._load(i)
-        regions = self.regions[i]
+        encoded, boxes = self._restore(i, indices)
+        return encoded.features(boxes)
+
+    def apply(self, i: int, function: Callable[[Tensor], Tensor], indices: Tensor | None = None) -> Tensor:
+        """`function` of the same features, as `features.apply` does it."""
+        return apply(*self._restore(i, indices), function)
+
+    def size(self, i: int) -> tuple[int, int]:
+        """(H, W) of image i."""
+        height, width = self._load(i)["size"].tolist()
+        return height, width
+
+    def _restore(self, i: int, indices: Tensor | None) -> tuple[Encoded, Tensor]:
+        """Image i made ready, and the boxes of its regions at `indices`."""
+        stored, boxes = self._load(i), self.regions[i].boxes
+        indices = torch.arange(len(boxes)) if indices is None else indices
         if isinstance(self.source, CropFeatures):
-            rows = stored["features"] if indices is None else stored["features"][indices]
-            return rows.to(self.source.backbone.device).float()
-        height, width = stored["size"].tolist()
+            return StoredRows(stored["features"], indices, self.device), boxes[indices]
         maps = [stored[f"map{k}"] for k in range(len(self.source.config.scales))]
-        boxes = regions.boxes if indices is None else regions.boxes[indices]
-        return self.source.restore(maps, (height, width)).features(boxes)
+        return self.source.restore(maps, self.size(i)), boxes[indices]
 
     @property
     def _kind(self) -> str:
@@ -101,9 +116,8 @@ class FeatureCache:
         if isinstance(self.source, CropFeatures):
             tensors = {"features": self.source.encode(image).features(self.regions[i].boxes).half()}
         else:
-            encoded = self.source.encode(image)
-            tensors = {f"map{k}": maps[0].half() for k, maps in enumerate(encoded.maps)}
-            tensors["size"] = torch.tensor(encoded.size)
+            tensors = {f"map{k}": maps for k, maps in enumerate(self.source.compute_maps(image))}
+        tensors["size"] = torch.tensor(image.shape[1:])
         save_tensors(self._file(i), tensors)
 
     def _check_disk(self, first: Path, count: int) -> None:
@@ -117,3 +131,23 @@ class FeatureCache:
                 expected=f"at least {needed:.1f} GB",
                 got=f"a limit of {self.limit_gb:g} GB and {free:.1f} GB free in {cache_folder()}",
             )
+
+
+@dataclass(frozen=True, eq=False)
+class StoredRows:
+    """Features float16 (R, D) of regions computed before, `indices` (N,) of which are asked for in place of boxes."""
+
+    rows: Tensor
+    indices: Tensor
+    device: torch.device
+
+    def features(self, boxes: Tensor) -> Tensor:
+        return torch.cat(list(self.parts(boxes))) if len(boxes) else self.rows[:0].float().to(self.device)
+
+    def parts(self, boxes: Tensor) -> Iterator[Tensor]:
+        for part in self.indices[: len(boxes)].split(max(1, PART_BYTES // (4 * self.rows.shape[1]))):
+            yield self.rows[part].to(self.device).float()
+
+    def distinct(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        every = torch.arange(len(boxes))
+        return every, every

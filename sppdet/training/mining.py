@@ -7,8 +7,9 @@ All classes share one set of examples: a hard negative of any class serves every
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from sppdet.errors import ConfigError, DataError
 from sppdet.heads.linear import LinearHead
 from sppdet.heads.softmax import mean_norm
 from sppdet.heads.svm import SVMProblem, SVMSolution, solve_svms
+from sppdet.storage import load_tensors, save_tensors
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.sampling import hard_negatives, initial_svm_examples, svm_targets
 
@@ -35,7 +37,7 @@ class Examples:
     def __init__(self, capacity: int, dimension: int, classes: int) -> None:
         self._features = torch.empty(capacity, dimension, dtype=torch.float16)  # pages are taken as rows are filled
         self._targets = torch.empty(capacity, classes, dtype=torch.int8)
-        self._source = torch.empty(capacity, 2, dtype=torch.int64)
+        self._sources = torch.empty(capacity, 2, dtype=torch.int64)
         self.count = 0
 
     @property
@@ -47,6 +49,10 @@ class Examples:
         return self._targets[: self.count]
 
     @property
+    def sources(self) -> Tensor:
+        return self._sources[: self.count]
+
+    @property
     def room(self) -> int:
         return len(self._features) - self.count
 
@@ -55,70 +61,111 @@ class Examples:
         n = min(len(indices), self.room)
         place = slice(self.count, self.count + n)
         self._features[place], self._targets[place] = features[:n].half(), targets[:n]
-        self._source[place, 0], self._source[place, 1] = image, indices[:n]
+        self._sources[place, 0], self._sources[place, 1] = image, indices[:n]
         self.count += n
 
     def of_image(self, image: int) -> Tensor:
         """Indices of the image's regions that are here."""
-        source = self._source[: self.count]
-        return source[source[:, 0] == image, 1]
+        return self.sources[self.sources[:, 0] == image, 1]
+
+    def restore(self, sources: Tensor, cache: FeatureCache, targets_of: Callable[[int], Tensor]) -> None:
+        """Fill an empty set with the regions `sources` (n, 2) of (image, index), in this order."""
+        self.count = len(sources)
+        self._sources[: self.count] = sources
+        for i in tqdm(sources[:, 0].unique().tolist(), desc="examples", unit="image"):
+            rows = (sources[:, 0] == i).nonzero().flatten()
+            indices = sources[rows, 1]
+            self._features[rows] = cache.features(i, indices).half().cpu()
+            self._targets[rows] = targets_of(i)[indices]
 
     def keep(self, rows: Tensor) -> None:
         """Drop all but these ascending rows, without a second copy of the features."""
         for place, part in zip(range(0, len(rows), 1024), rows.split(1024), strict=True):
-            for store in (self._features, self._targets, self._source):
+            for store in (self._features, self._targets, self._sources):
                 store[place : place + len(part)] = store[part]
         self.count = len(rows)
 
 
-def fit_svm_head(
-    cache: FeatureCache, images: Sequence[int], classes: int, config: SVMConfig, seed: int = 0
-) -> LinearHead:
+@dataclass(frozen=True, eq=False)
+class Mined:
+    """Where mining stands: its examples, the number that scales their features, and the SVMs fitted to them."""
+
+    examples: Examples
+    scale: float
+    solution: SVMSolution
+
+    def head(self, config: SVMConfig) -> LinearHead:
+        """The SVMs on unscaled features."""
+        weights = self.solution.weights
+        return LinearHead("svm", weights[:, :-1] * self.scale, weights[:, -1] * config.bias)
+
+    def save(self, path: Path) -> None:
+        """Write which regions the examples are, and the solution."""
+        names = {"sources": self.examples.sources, "weights": self.solution.weights, "alpha": self.solution.alpha}
+        save_tensors(path, names, {"scale": self.scale})
+
+    @classmethod
+    def load(cls, path: Path, cache: FeatureCache, classes: int, config: SVMConfig) -> Mined:
+        """Read what `save` wrote; the features of the examples are taken from the cache again."""
+        tensors, header = load_tensors(path)
+        examples = Examples(config.max_examples, cache.dimension, classes)
+        examples.restore(tensors["sources"], cache, lambda i: svm_targets(cache.regions[i], classes, config))
+        unknown = np.full(classes, np.inf), np.zeros(classes)
+        return cls(examples, header["scale"], SVMSolution(tensors["weights"], tensors["alpha"], *unknown))
+
+
+def mine_svms(
+    cache: FeatureCache,
+    images: Sequence[int],
+    classes: int,
+    config: SVMConfig,
+    seed: int = 0,
+    start: Mined | None = None,
+) -> Mined:
     """SVMs of K classes from the regions of the images at these positions of the cache.
 
-    Raises DataError where there is no object to learn from, ConfigError where max_examples cannot hold the objects.
+    With a `start`, the images come on top of those that it was mined from. Raises DataError where there is no object to
+    learn from, ConfigError where max_examples cannot hold the objects.
     """
     targets = {i: svm_targets(cache.regions[i], classes, config) for i in images}
-    examples = Examples(config.max_examples, cache.dimension, classes)
-    start = _leave_room(config, sum(int((targets[i] > 0).any(dim=1).sum()) for i in images), len(images))
+    examples = start.examples if start else Examples(config.max_examples, cache.dimension, classes)
+    first = _leave_room(config, examples.room, sum(int((targets[i] > 0).any(dim=1).sum()) for i in images), len(images))
     for i in tqdm(images, desc="first examples", unit="image"):
-        chosen = initial_svm_examples(cache.regions[i], start, np.random.default_rng([seed, i]))
+        chosen = initial_svm_examples(cache.regions[i], first, np.random.default_rng([seed, i]))
         examples.add(i, chosen, cache.features(i, chosen), targets[i][chosen])
     if not (examples.targets > 0).any():
         raise DataError("no object to learn from", field="data", expected="objects that are not difficult")
-    scale = config.feature_norm / mean_norm(examples.features)
+    scale = start.scale if start else config.feature_norm / mean_norm(examples.features)
     rough = replace(config, gap=ROUGH * config.gap)
-    solution = _refit(examples, None, scale, rough, seed)
+    mined = _refit(examples, start.solution if start else None, scale, rough, seed)
     for number in range(1, config.passes + 1):
         order = np.random.default_rng([seed, number]).permutation(np.asarray(images)).tolist()
         found = new = 0
         for i in tqdm(order, desc=f"hard negatives, pass {number}", unit="image"):
-            features = cache.features(i)
-            head = _head(solution, scale, config).to(features.device)
-            scores = head.scores(features).cpu()
+            scores = cache.apply(i, mined.head(config).to(cache.device).scores).cpu()
             hard = hard_negatives(cache.regions[i], scores, targets[i], examples.of_image(i), config)
             found, new = found + len(hard), new + len(hard)
-            examples.add(i, hard, features[hard.to(features.device)], targets[i][hard])
+            examples.add(i, hard, cache.features(i, hard), targets[i][hard])
             full = examples.room == 0
             if new >= config.refit_every or full:
-                solution = _evict(examples, _refit(examples, solution, scale, rough, seed), scale, config)
+                mined = _evict(_refit(examples, mined.solution, scale, rough, seed), config)
                 new = 0
                 # With little room made, every few images would fill it and fit again.
                 if full and examples.room < config.max_examples / 10:
                     log.warning("svm.max_examples=%d is full: mining stops early", config.max_examples)
-                    return _head(_refit(examples, solution, scale, config, seed), scale, config)
+                    return _refit(examples, mined.solution, scale, config, seed)
         if found == 0:
             break
-    return _head(_refit(examples, solution, scale, config, seed), scale, config)
+    return _refit(examples, mined.solution, scale, config, seed)
 
 
-def _leave_room(config: SVMConfig, objects: int, images: int) -> SVMConfig:
+def _leave_room(config: SVMConfig, room: int, objects: int, images: int) -> SVMConfig:
     """With so few random negatives an image that half of what the objects leave is free for hard ones."""
-    if objects >= config.max_examples:
-        raise ConfigError(
-            "too few", field="svm.max_examples", expected=f"more than the {objects} objects", got=config.max_examples
-        )
-    share = (config.max_examples - objects) // (2 * max(1, images))
+    if objects >= room:
+        needed = config.max_examples - room + objects
+        expected = f"more than the {needed} objects" if room == config.max_examples else f"more than {needed}"
+        raise ConfigError("too few", field="svm.max_examples", expected=expected, got=config.max_examples)
+    share = (room - objects) // (2 * max(1, images))
     return replace(config, random_negatives=min(config.random_negatives, share))
 
 
@@ -128,25 +175,21 @@ def _problem(examples: Examples, scale: float, config: SVMConfig) -> SVMProblem:
     )
 
 
-def _refit(examples: Examples, start: SVMSolution | None, scale: float, config: SVMConfig, seed: int) -> SVMSolution:
+def _refit(examples: Examples, start: SVMSolution | None, scale: float, config: SVMConfig, seed: int) -> Mined:
     problem = _problem(examples, scale, config)
     solution = solve_svms(problem, start, config.gap, config.epochs, seed)
     message = "svm: %d examples, %d epochs, duality gap %.2f%%, objective %.4g"
     log.info(message, examples.count, solution.epochs, 100 * solution.gap, solution.primal.sum())
-    return solution
+    return Mined(examples, scale, solution)
 
 
-def _evict(examples: Examples, solution: SVMSolution, scale: float, config: SVMConfig) -> SVMSolution:
+def _evict(mined: Mined, config: SVMConfig) -> Mined:
     """Drop negatives far from every margin. Only those without weight in the solution go, so it stays as it is."""
-    problem = _problem(examples, scale, config)
+    examples, solution = mined.examples, mined.solution
+    problem = _problem(examples, mined.scale, config)
     parts = torch.arange(examples.count).split(2048)
     easy = torch.cat([(problem.rows(part) @ solution.weights.T < config.evict).all(dim=1) for part in parts])
     easy &= (examples.targets <= 0).all(dim=1) & (solution.alpha == 0).all(dim=1)
     rows = (~easy).nonzero().flatten()
     examples.keep(rows)
-    return SVMSolution(solution.weights, solution.alpha[rows], solution.primal, solution.dual)
-
-
-def _head(solution: SVMSolution, scale: float, config: SVMConfig) -> LinearHead:
-    """The solution on unscaled features."""
-    return LinearHead("svm", solution.weights[:, :-1] * scale, solution.weights[:, -1] * config.bias)
+    return replace(mined, solution=replace(solution, alpha=solution.alpha[rows]))

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sppdet.boxes import box_iou, encode_boxes, nms
+from sppdet.boxes import box_iou, encode_boxes
 from sppdet.config import BoxRegressionConfig, SoftmaxConfig, SVMConfig
+from sppdet.nms import nms
 from sppdet.structures import Annotations
 
 

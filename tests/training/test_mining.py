@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sppdet.heads.linear import LinearHead
 from sppdet.heads.svm import SVMProblem, solve_svms
 from sppdet.structures import Annotations
 from sppdet.training import mining
-from sppdet.training.mining import Examples, fit_svm_head
+from sppdet.training.mining import Examples, Mined, mine_svms
 from sppdet.training.sampling import TrainingRegions, svm_targets
 
 IMAGES, PROPOSALS, DIMENSION = 30, 60, 16
@@ -24,7 +25,7 @@ EVERYTHING = list(range(IMAGES))
 
 @dataclass
 class ArrayCache:
-    """What `fit_svm_head` asks of a FeatureCache, from arrays."""
+    """What `mine_svms` asks of a FeatureCache, from arrays."""
 
     regions: list[TrainingRegions]
     rows: list[Tensor]
@@ -32,6 +33,13 @@ class ArrayCache:
 
     def features(self, i: int, indices: Tensor | None = None) -> Tensor:
         return self.rows[i] if indices is None else self.rows[i][indices]
+
+    def apply(self, i: int, function: Callable[[Tensor], Tensor]) -> Tensor:
+        return function(self.rows[i])
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
 
 
 def planted(i: int) -> list[int]:
@@ -64,7 +72,7 @@ def make_cache() -> ArrayCache:
 
 
 def fit(cache: ArrayCache, config: SVMConfig = CONFIG, seed: int = 0, images: list[int] = EVERYTHING) -> LinearHead:
-    return fit_svm_head(cache, images, 2, config, seed)  # type: ignore[arg-type]
+    return mine_svms(cache, images, 2, config, seed).head(config)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -199,6 +207,26 @@ def test_nothing_to_learn_from_is_an_error():
         cache.regions[i] = replace(regions, annotations=annotations)
     with pytest.raises(DataError, match="no object to learn from"):
         fit(cache)
+
+
+def test_mining_goes_on_in_other_images_from_what_was_saved(tmp_path):
+    cache = make_cache()
+    first = mine_svms(cache, EVERYTHING[:20], 2, CONFIG)  # type: ignore[arg-type]
+    first.save(tmp_path / "mined.safetensors")
+    restored = Mined.load(tmp_path / "mined.safetensors", cache, 2, CONFIG)  # type: ignore[arg-type]
+    assert torch.equal(restored.examples.features, first.examples.features)
+    assert torch.equal(restored.examples.targets, first.examples.targets)
+    assert torch.equal(restored.examples.sources, first.examples.sources)
+    count = first.examples.count
+    ends = [mine_svms(cache, EVERYTHING[20:], 2, CONFIG, 0, start) for start in (first, restored)]  # type: ignore[arg-type]
+    assert torch.equal(ends[0].solution.weights, ends[1].solution.weights)
+    assert set(ends[0].examples.sources[:, 0].tolist()) == set(EVERYTHING)
+    assert ends[0].examples.count > count
+    assert ends[0].solution.gap <= CONFIG.gap
+    at_once = fit(cache)
+    for i in EVERYTHING:
+        difference = ends[0].head(CONFIG).scores(cache.rows[i]) - at_once.scores(cache.rows[i])
+        assert difference.abs().max() < 0.5
 
 
 def test_examples_keep_and_drop_rows():
