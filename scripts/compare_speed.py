@@ -1,4 +1,4 @@
-"""Compare SPPnet and R-CNN in inference time: python scripts/compare_speed.py data/VOCdevkit runs/spp [runs/rcnn]."""
+"""Compare SPPnet and R-CNN in inference time: python scripts/compare_speed.py data runs/spp [runs/rcnn]."""
 
 import argparse
 

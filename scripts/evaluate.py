@@ -1,4 +1,4 @@
-"""Evaluate a detector on a VOC split, class by class: python scripts/evaluate.py runs/spp data/VOCdevkit [test]."""
+"""Evaluate a detector on a VOC split, class by class: python scripts/evaluate.py runs/spp data [test]."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from sppdet.detector import Detector
 from sppdet.evaluation.voc import evaluate_voc
 from sppdet.proposals.store import propose
 
-if __name__ == "__main__":  # selective search starts processes, which import this file again
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", help="run folder or detector file")
     parser.add_argument("root", help="VOCdevkit, its parent, or the year's folder")

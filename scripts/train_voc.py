@@ -1,4 +1,4 @@
-"""Train SPPnet on PASCAL VOC2007 and evaluate it: python scripts/train_voc.py data/VOCdevkit [runs/spp]."""
+"""Train SPPnet on PASCAL VOC2007 and evaluate it: python scripts/train_voc.py data [runs/spp]."""
 
 import argparse
 import logging
@@ -7,7 +7,7 @@ from sppdet.commands import evaluate
 from sppdet.config import BackboneConfig, DataConfig, TrainConfig
 from sppdet.training.stages import train
 
-if __name__ == "__main__":  # selective search starts processes, which import this file again
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", help="VOCdevkit, its parent, or the year's folder")
     parser.add_argument("output", nargs="?", default="runs/spp")

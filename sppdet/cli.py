@@ -7,27 +7,34 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
-from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
+from sppdet import __version__
 from sppdet.benchmarks.config import BenchmarkConfig
+from sppdet.cli_parsing import ConfigFile, config_first, explain, one_line
 from sppdet.config import DataConfig, Device, Precision, ProposalConfig, TrainConfig
-from sppdet.errors import ConfigError, SppdetError
+from sppdet.errors import SppdetError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns 0, 1 for an error of the user's data, 2 for wrong usage, 130 for Ctrl-C."""
     _log_to_stderr()
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
         parser = build_parser()
-        options = parser.instantiate(parser.parse_args(arguments))
+        if not arguments:
+            parser.print_help(sys.stderr)
+            return 2
+        options = parser.instantiate(parser.parse_args(config_first(arguments)))
         COMMANDS[options.subcommand][1](options[options.subcommand])
     except ArgumentError as error:
-        print(f"sppdet: error: {_one_line(error)}", file=sys.stderr)
+        _print_error(explain(error))
         return 2
     except SppdetError as error:
-        print(f"sppdet: error: {_one_line(error)}", file=sys.stderr)
+        _print_error(one_line(error))
         return 1
     except KeyboardInterrupt:
         print("sppdet: interrupted; the same command goes on from here", file=sys.stderr)
@@ -42,6 +49,7 @@ def build_parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="sppdet",
         description="Train, evaluate and compare region-based detectors: SPPnet and R-CNN.",
+        version=__version__,
         exit_on_error=False,
     )
     commands = parser.add_subcommands(metavar="COMMAND", title="commands")
@@ -53,14 +61,14 @@ def build_parser() -> ArgumentParser:
 
 
 def _train_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--config", action=_ConfigFile, help="a YAML file, such as configs/sppnet_voc07.yaml")
+    parser.add_argument("--config", action=ConfigFile, help="a YAML file, such as configs/sppnet_voc07.yaml")
     parser.add_class_arguments(TrainConfig)
 
 
 def _train(options: Namespace) -> None:
     """Train a detector; going on where an earlier run with the same output stopped.
 
-    Parameters come from --config, and dotted overrides such as --features crop --svm.C 0.01 go before them.
+    Parameters come from --config; dotted overrides such as --features crop --svm.C 0.01 win wherever they stand.
     """
     from sppdet.training.stages import train
 
@@ -123,16 +131,21 @@ def _detect(options: Namespace) -> None:
     """Detect objects in images: pictures with boxes, and the boxes as data."""
     from sppdet.commands import detect_files
 
-    found = detect_files(
+    found, errors = detect_files(
         options.run, options.images, options.output, options.threshold, options.device, options.precision
     )
     if options.json:
         _print_json(found)
-        return
-    for entry in found:
-        names = ", ".join(f"{box['class']} {box['score']:.2f}" for box in entry["detections"]) or "nothing"
-        print(f"{entry['image']}: {names}")
-    print(f"written to {options.output}")
+    else:
+        for entry in found:
+            names = ", ".join(f"{box['class']} {box['score']:z.2f}" for box in entry["detections"]) or "nothing"
+            print(f"{entry['image']}: {names}")
+        if found:
+            print(f"written to {options.output}")
+    for error in errors[:-1]:
+        _print_error(one_line(error))
+    if errors:
+        raise errors[-1]
 
 
 def _compare_arguments(parser: ArgumentParser) -> None:
@@ -140,18 +153,19 @@ def _compare_arguments(parser: ArgumentParser) -> None:
     _add_data(parser, split="test", images=10)
     parser.add_argument("--regions", type=int, default=2000, help="regions an image")
     parser.add_argument("--growth", type=list[int], default=[100, 300, 1000, 2000], help="numbers of regions to time")
-    parser.add_argument("--output", type=str, default="runs/compare", help="folder of compare.json and the plots")
+    parser.add_argument("--output", type=str, help="folder of results; runs/compare-RUNS where not given")
     _add_machine(parser, workers=False)
     _add_json(parser)
 
 
 def _compare(options: Namespace) -> None:
-    """Compare SPPnet with R-CNN: time of each stage, speed-ups, growth with the regions, mAP of both."""
+    """Compare SPPnet with R-CNN: time of each stage, speed-ups, growth with the regions; mAP from 100 images on."""
     from sppdet.commands import compare
     from sppdet.comparison.report import format_table
 
     growth = tuple(options.growth)
-    data, output = _data(options), options.output
+    names = "-".join(Path(run).resolve().name for run in options.runs)
+    data, output = _data(options), options.output or f"runs/compare-{names}"
     result = compare(options.runs, data, options.regions, growth, output, options.device, options.precision)
     if options.json:
         _print_json(result.as_dict())
@@ -183,7 +197,7 @@ def _benchmark(options: Namespace) -> None:
 def _proposals_arguments(parser: ArgumentParser) -> None:
     _add_data(parser, split="trainval")
     parser.add_class_arguments(ProposalConfig, "proposals")
-    parser.add_argument("--workers", type=int, default=2, help="processes; 0: in this one")
+    parser.add_argument("--workers", type=int, default=2, help="images searched at once; 0: one")
     _add_json(parser)
 
 
@@ -195,10 +209,13 @@ def _proposals(options: Namespace) -> None:
     if options.json:
         _print_json(result)
         return
-    for name in ("seconds_per_image", "boxes_per_image", "recall", "mabo"):
-        print(f"{name:18} {'(cached)' if result[name] is None else format(result[name], '.4g')}")
-    for name, value in result["recall_by_size"].items():
-        print(f"recall, {name:10} {_percent(value)}")
+    seconds, recall = result["seconds_per_image"], f"recall at IoU {result['iou']:g}"
+    print(f"{'seconds an image':34} {'(cached)' if seconds is None else format(seconds, '6.3g')}")
+    print(f"{'boxes an image':34} {result['boxes_per_image']:6.0f}")
+    fractions = {recall: result["recall"], "mean average best overlap (MABO)": result["mabo"]}
+    fractions |= {f"{recall}, {name}": value for name, value in result["recall_by_size"].items()}
+    for name, value in fractions.items():
+        print(f"{name:34} {_percent(value)}")
 
 
 def _download_arguments(parser: ArgumentParser) -> None:
@@ -246,7 +263,7 @@ def _add_machine(parser: ArgumentParser, workers: bool = True) -> None:
     parser.add_argument("--device", type=Device, default="cpu", help="cpu or cuda")
     parser.add_argument("--precision", type=Precision, default="fp32", help="of the convolutions: fp32, bf16 or fp16")
     if workers:
-        parser.add_argument("--workers", type=int, default=2, help="processes for selective search; 0: in this one")
+        parser.add_argument("--workers", type=int, default=2, help="images searched at once, a thread each")
 
 
 def _add_json(parser: ArgumentParser) -> None:
@@ -260,33 +277,28 @@ def _print_json(result: Any) -> None:
 
 
 def _percent(value: float | None) -> str:
-    return "   -  " if value is None or value != value else f"{100 * value:6.2f}"
+    return f"{'-':>7}" if value is None or value != value else f"{100 * value:6.2f}%"
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-class _ConfigFile(ActionConfigFile):
-    """--config FILE, checked on its own, so that an error in it names the file."""
-
-    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
-        try:
-            found = parser.parse_path(values)
-            super().__call__(parser, cfg, values, option_string)
-        except (ArgumentError, TypeError, ValueError, OSError) as error:
-            raise ConfigError(_one_line(error), file=values) from error
-        for key in set(found.keys()) - set(parser.get_defaults().keys()):  # jsonargparse takes `svm: 3` for good
-            raise ConfigError("is not a value but a group of keys", file=values, field=key, got=found[key])
+def _print_error(text: str) -> None:
+    print(f"sppdet: error: {text}", file=sys.stderr)
 
 
 class _ProgressHandler(logging.Handler):
-    """Writes log lines above the progress bars."""
+    """Writes log lines above the progress bars; a warning once, though its file be read twice, for train and val."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.warned: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        tqdm.write(self.format(record), file=sys.stderr)
+        line = self.format(record)
+        if line not in self.warned:
+            tqdm.write(line, file=sys.stderr)
+        if record.levelno >= logging.WARNING:
+            self.warned.add(line)
 
 
 def _log_to_stderr() -> None:

@@ -17,9 +17,9 @@ from sppdet.comparison.compare import GROWTH, compare_detectors, write_compariso
 from sppdet.comparison.report import Comparison
 from sppdet.config import DataConfig, Device, Precision, ProposalConfig
 from sppdet.data.dataset import read_dataset
-from sppdet.detector import Detector
+from sppdet.detector import DETECTOR_FILE, Detector
 from sppdet.drawing import draw_detections, write_picture
-from sppdet.errors import ConfigError, DataError
+from sppdet.errors import ConfigError, DataError, ImageError, WeightsError
 from sppdet.evaluation.coco import evaluate_coco
 from sppdet.evaluation.plots import plot_precision_recall
 from sppdet.evaluation.recall import evaluate_proposals
@@ -50,7 +50,7 @@ def evaluate(
     """
     if (run is None) == (detections is None):
         raise ConfigError("give a run or --detections, one of them", field="run")
-    detector = Detector.load(run, device, precision) if run else None
+    detector = _load(run, device, precision) if run else None
     dataset = read_dataset(data, detector.classes if detector else None)
     if detector:
         boxes = propose(dataset.images, replace(detector.config.proposals, file=proposals), workers)
@@ -80,24 +80,30 @@ def detect_files(
     threshold: float | None = None,
     device: Device = "cpu",
     precision: Precision = "fp32",
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], list[ImageError]]:
     """Detect objects in image files and folders of them.
 
     Returns, and writes to detections.json in `output`, an entry an image: its file, its picture, and the detections
-    that reach the drawing threshold of their class (or `threshold`) as class, score and box x1 y1 x2 y2.
+    that reach the drawing threshold of their class (or `threshold`) as class, score and box x1 y1 x2 y2. Images that
+    cannot be read are left out; the errors that name them are returned as well.
     """
-    detector = Detector.load(run, device, precision)
+    detector = _load(run, device, precision)
     files = _image_files(images)
     names = _picture_names(files)
-    entries = []
+    entries: list[dict[str, Any]] = []
+    errors: list[ImageError] = []
     for file, name in zip(tqdm(files, desc="detect", unit="image"), names, strict=True):
-        image = read_image(file)
+        try:
+            image = read_image(file)
+        except ImageError as error:
+            errors.append(error)
+            continue
         shown = above_threshold(detector.detect(image), detector.thresholds, threshold)
         picture = Path(output) / name
         write_picture(picture, draw_detections(image, shown, detector.classes))
         entries.append({"image": str(file), "picture": str(picture), "detections": _as_rows(shown, detector.classes)})
     write_json(Path(output) / "detections.json", entries)
-    return entries
+    return entries, errors
 
 
 def compare(
@@ -110,7 +116,7 @@ def compare(
     precision: Precision = "fp32",
 ) -> Comparison:
     """Compare one run with its counterpart in the other mode, or two runs, and write what comes of it to `output`."""
-    detectors = {Path(run).resolve().name: Detector.load(run, device, precision) for run in runs}
+    detectors = {Path(run).resolve().name: _load(run, device, precision) for run in runs}
     if len(detectors) < len(runs):
         raise ConfigError("two runs of one name", field="runs", expected="names of their own", got=", ".join(runs))
     dataset = read_dataset(data, next(iter(detectors.values())).classes)
@@ -137,6 +143,12 @@ def above_threshold(detections: Detections, thresholds: Tensor, threshold: float
     """The detections scoring at least their class's threshold (K,), or one for all."""
     limits = thresholds[detections.labels - 1] if threshold is None else torch.full_like(detections.scores, threshold)
     return detections[detections.scores >= limits]
+
+
+def _load(run: str, device: Device, precision: Precision) -> Detector:
+    if Path(run).is_file() and Path(run).suffix != ".safetensors":
+        raise WeightsError("is not a detector", file=run, expected=f"a run folder or {DETECTOR_FILE}")
+    return Detector.load(run, device, precision)
 
 
 def _as_rows(detections: Detections, classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from sppdet.backbones.zoo import build_backbone
 from sppdet.commands import above_threshold, compare, evaluate
@@ -39,7 +42,7 @@ TRAIN_IMAGES, TEST_IMAGES = 200, 100
 PROPOSALS = 120
 TIMED_IMAGES = 10
 PICTURES = 6
-ENLARGED = 2  # the images are small, the letters would be too
+SHEET_WIDTH, GUTTER = 1500, 12  # of the pictures, drawn larger than they are: the letters would be small
 
 
 def run_demo(
@@ -116,17 +119,28 @@ def _draw(run: str, data: DataConfig, path: Path, device: Device, precision: Pre
     """One picture of the first test images with what the detector finds in them."""
     detector = Detector.load(run, device, precision)
     dataset = read_voc(data.root, data.split, list(detector.classes)).subset(range(PICTURES))
-    tiles = []
+    pictures = []
     for image, boxes in zip(dataset.images, propose(dataset.images, detector.config.proposals, workers), strict=True):
         pixels = read_image(image.path)
-        found = above_threshold(detector.detect(pixels, boxes), detector.thresholds)
-        large = resize_array(to_array(pixels), ENLARGED * pixels.shape[1], ENLARGED * pixels.shape[2])
-        shown = Detections(found.boxes * ENLARGED, found.labels, found.scores)
-        tiles.append(draw_detections(as_image(large), shown, detector.classes))
-    height, width = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
-    sheet = np.full((2 * height, PICTURES // 2 * width, 3), 255, np.uint8)
-    for i, tile in enumerate(tiles):
-        top, left = i // (PICTURES // 2) * height, i % (PICTURES // 2) * width
-        sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
-    write_picture(path, sheet)
+        pictures.append((pixels, above_threshold(detector.detect(pixels, boxes), detector.thresholds)))
+    gutter = np.full((GUTTER, SHEET_WIDTH, 3), 255, np.uint8)
+    rows = [_draw_row(row, detector.classes) for row in (pictures[: PICTURES // 2], pictures[PICTURES // 2 :])]
+    write_picture(path, np.concatenate([rows[0], gutter, rows[1]]))
     return path
+
+
+def _draw_row(pictures: Sequence[tuple[Tensor, Detections]], classes: Sequence[str]) -> np.ndarray:
+    """Images and what was found in them, side by side at one height that fills SHEET_WIDTH, with gutters between."""
+    aspects = np.array([image.shape[2] / image.shape[1] for image, _ in pictures])
+    ends = (SHEET_WIDTH - GUTTER * (len(pictures) - 1)) * aspects.cumsum() / aspects.sum()
+    height = round(ends[-1] / aspects.sum())
+    row = np.full((height, SHEET_WIDTH, 3), 255, np.uint8)
+    left = 0
+    for k, (end, (image, found)) in enumerate(zip(ends.round().astype(int).tolist(), pictures, strict=True)):
+        right = end + k * GUTTER
+        large = resize_array(to_array(image), height, right - left)
+        scale = torch.tensor([(right - left) / image.shape[2], height / image.shape[1]]).repeat(2)
+        shown = Detections(found.boxes * scale, found.labels, found.scores)
+        row[:, left:right] = draw_detections(as_image(large), shown, classes)
+        left = right + GUTTER
+    return row

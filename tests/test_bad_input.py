@@ -155,9 +155,27 @@ WEIGHTS = {
 
 CONFIGURATION = {
     "unknown key": Mistake(train("--svm.D 3"), ("--svm.D",), code=2),
-    "wrong type": Mistake(train("--svm.C many"), ("svm.C", "float", "many"), code=2),
-    "wrong choice": Mistake(train("--features roi"), ("features", "'spp', 'crop'", "roi"), code=2),
-    "not a list": Mistake(train("--spp.scales 480"), ("spp.scales", "480"), code=2),
+    "wrong type": Mistake(train("--svm.C many"), ("--svm.C", "a number", "got many"), code=2),
+    "wrong choice": Mistake(train("--features roi"), ("--features", "one of spp, crop", "got roi"), code=2),
+    "not a list": Mistake(train("--spp.scales 480"), ("--spp.scales", "a list such as [480]", "got 480"), code=2),
+    "names with commas": Mistake(
+        train("--data.classes RBC,WBC"), ("--data.classes", "a list such as [RBC,WBC]", "got RBC,WBC"), code=2
+    ),
+    "names with blanks": Mistake(
+        train("--data.classes RBC WBC"), ("--data.classes", "a list such as [RBC]", "got RBC"), code=2
+    ),
+    "not a list in a file": Mistake(
+        train("--config c.yaml"), ("c.yaml: spp.scales", "[480]"), write("c.yaml", "spp: {scales: 480}\n")
+    ),
+    "neither a number nor null": Mistake(
+        train("--data.images x"), ("--data.images", "a whole number or null", "got x"), code=2
+    ),
+    "option of another command": Mistake(evaluate("--proposals.limit 50"), ("--proposals.limit", "50"), code=2),
+    "group that is an option": Mistake(train("--data shapes"), ("--data", "--data.NAME"), code=2),
+    "option of no command": Mistake("--config c.yaml", ("COMMAND", "c.yaml"), code=2),
+    "weights in place of a run": Mistake(
+        evaluate().replace("run", "w.pth"), ("w.pth", "a run folder or detector.safetensors"), write("w.pth", "text")
+    ),
     "unknown key in a file": Mistake(
         train("--config c.yaml"), ("c.yaml", "svm", "D"), write("c.yaml", "svm: {D: 3}\n")
     ),
@@ -212,6 +230,8 @@ def test_a_mistake_is_one_line(place, mistake, capsys):
     line = error_of(captured.err)
     for text in mistake.named:
         assert text in line
+    for jargon in ("<class", "Union", "NestedArg", "typing.", "Parser key"):
+        assert jargon not in line
     assert captured.out == ""
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
+from sppdet import __version__, commands
 from sppdet.backbones.zoo import build_backbone
 from sppdet.cli import main
+from sppdet.comparison import report
 from sppdet.data.scenes import SHAPES
 from sppdet.data.shapes import generate_shapes
 from sppdet.data.voc import read_voc
@@ -92,6 +96,7 @@ def test_progress_goes_to_stderr(place, run, capsys):
     assert main(train_arguments(place, run)) == 0
     captured = capsys.readouterr()
     assert "15 images, 6 classes; 3 held out" in captured.err
+    assert "held out: the images of val\n" in captured.err
     assert "held-out images" in captured.err
     assert captured.out.count("\n") == 1
 
@@ -105,11 +110,12 @@ def test_a_run_holds_its_detector_configuration_and_held_out_figures(place, feat
     assert 0 <= held_out["map_voc07"] <= 1
 
 
-def test_a_finished_run_is_left_alone(place, run, monkeypatch):
+def test_a_finished_run_is_left_alone(place, run, monkeypatch, capsys):
     monkeypatch.setattr(stages, "propose", fail)
     before = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in run.iterdir()}
     assert main(train_arguments(place, run)) == 0
     assert {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in run.iterdir()} == before
+    assert "is trained already; to train again, remove it or give another --output" in capsys.readouterr().err
 
 
 def test_an_interrupted_run_goes_on_from_its_heads(place, run, monkeypatch):
@@ -255,6 +261,33 @@ def test_detect_takes_a_folder_and_prints_lines(place, tmp_path, capsys):
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["a-2.jpg", "a.jpg", "detections.json"]
 
 
+def test_an_unreadable_image_does_not_lose_the_others(place, tmp_path, capsys):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    shutil.copy(place / "shapes/JPEGImages/000016.jpg", folder / "b.jpg")
+    (folder / "a.jpg").write_text("not an image")
+    arguments = ["detect", str(place / "spp"), "nowhere.jpg", str(folder), "--output", str(tmp_path / "out")]
+    assert main(arguments) == 1
+    captured = capsys.readouterr()
+    assert [line.split(":")[0] for line in captured.out.splitlines()] == [
+        str(folder / "b.jpg"),
+        f"written to {tmp_path / 'out'}",
+    ]
+    errors = [line for line in captured.err.splitlines() if line.startswith("sppdet: error: ")]
+    assert [line.split(": ")[2] for line in errors] == ["nowhere.jpg", str(folder / "a.jpg")]
+    entries = json.loads((tmp_path / "out/detections.json").read_text())
+    assert [(entry["image"], entry["picture"]) for entry in entries] == [
+        (str(folder / "b.jpg"), str(tmp_path / "out/b.jpg"))
+    ]
+    assert (tmp_path / "out/b.jpg").is_file()
+
+
+def test_no_score_is_a_negative_zero(monkeypatch, capsys):
+    found = [{"image": "a.jpg", "detections": [{"class": "RBC", "score": -0.001}]}]
+    monkeypatch.setattr(commands, "detect_files", lambda *_: (found, []))
+    assert run_text(capsys, "detect", "run", "a.jpg").startswith("a.jpg: RBC 0.00\n")
+
+
 def test_proposals_are_searched_once(place, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SPPDET_CACHE", str(tmp_path))
     command = ["proposals", "--data.root", place / "shapes", "--split", "test", "--images", 2, "--workers", 0]
@@ -268,7 +301,12 @@ def test_proposals_are_searched_once(place, tmp_path, monkeypatch, capsys):
     assert {key: first[key] for key in same} == {key: second[key] for key in same}
     assert 0.5 < first["recall"] <= 1
     assert 0.5 < first["mabo"] <= 1
-    assert "(cached)" in run_text(capsys, *command)
+    out = run_text(capsys, *command)
+    assert "(cached)" in out
+    lines = dict(line.rsplit(maxsplit=1) for line in out.splitlines())
+    assert lines["recall at IoU 0.5"] == f"{100 * second['recall']:.2f}%"
+    assert lines["mean average best overlap (MABO)"] == f"{100 * second['mabo']:.2f}%"
+    assert {f"recall at IoU 0.5, {size}" for size in ("small", "medium", "large")} < set(lines)
 
 
 def test_compare_two_runs(place, tmp_path, capsys):
@@ -287,6 +325,19 @@ def test_compare_two_runs(place, tmp_path, capsys):
     assert (tmp_path / "growth.png").is_file()
 
 
+def test_comparisons_have_folders_of_their_own(monkeypatch, capsys):
+    monkeypatch.setattr(commands, "compare", lambda *given: given[4])
+    monkeypatch.setattr(report, "format_table", str)
+    outputs = [run_text(capsys, "compare", *runs).split()[0] for runs in (["a"], ["x/a", "b"])]
+    assert outputs == ["runs/compare-a", "runs/compare-a-b"]
+
+
+def test_help_says_from_how_many_images_on_there_is_an_map(capsys):
+    with pytest.raises(SystemExit):
+        main(["compare", "--help"])
+    assert f"mAP from {report.MAP_IMAGES} images on" in " ".join(capsys.readouterr().out.split())
+
+
 def test_compare_one_run_prints_a_table(place, tmp_path, capsys):
     data = ("--data.root", place / "shapes", "--images", 1, "--regions", 10, "--growth", "[]")
     out = run_text(capsys, "compare", place / "spp", *data, "--output", tmp_path)
@@ -301,5 +352,38 @@ def test_help_and_usage(capsys):
     out = capsys.readouterr().out
     assert all(name in out for name in ("demo", "train", "evaluate", "detect", "compare", "proposals", "download"))
     assert main([]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == out
     assert main(["nonsense"]) == 2
     assert main(["detect", "run"]) == 2
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"sppdet {__version__}\n"
+
+
+@pytest.mark.parametrize("config", [["--config", "c.yaml"], ["--config=c.yaml"], ["--conf", "c.yaml"]])
+@pytest.mark.parametrize("place_of_config", [0, 2, 4])
+def test_options_win_over_the_file_wherever_they_stand(config, place_of_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("c.yaml").write_text("features: spp\nspp: {scales: [480]}\nsvm: {C: 0.5}\n")
+    taken = []
+    monkeypatch.setattr(stages, "train", lambda config: taken.append(config) or SimpleNamespace(classes=()))
+    options = ["--features", "crop", "--svm.C", "0.01"]
+    assert main(["train", *options[:place_of_config], *config, *options[place_of_config:]]) == 0
+    assert (taken[0].features, taken[0].svm.C, taken[0].spp.scales) == ("crop", 0.01, (480,))
+
+
+def test_a_warning_is_printed_once(tmp_path, capsys):
+    assert main(["download", str(tmp_path), "--years", "1999"]) == 1  # sets the log up
+    capsys.readouterr()
+    for text in ("one", "two", "one"):
+        logging.getLogger("sppdet").warning("%s: box %s skipped", tmp_path, text)
+        logging.getLogger("sppdet").info("%s", text)
+    assert [line.split()[-2:] for line in capsys.readouterr().err.splitlines()] == [
+        *(["one", "skipped"], ["one"], ["two", "skipped"], ["two"], ["one"])
+    ]

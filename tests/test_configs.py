@@ -49,7 +49,7 @@ def test_the_command_in_the_opening_comment_trains_with_this_file(path, monkeypa
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_overrides_come_before_the_file(path):
+def test_overrides_come_before_those_of_the_file(path):
     config = parse("--config", str(path), "--svm.C", "0.5", "--spp.scales", "[480,576]")
     assert config.svm.C == 0.5
     assert config.spp.scales == (480, 576)

@@ -4,11 +4,14 @@ import json
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sppdet import demo
 from sppdet.demo import format_demo, run_demo
+from sppdet.structures import Detections
 from sppdet.training.pretrain import Pretraining
 
 
@@ -20,6 +23,23 @@ def small(monkeypatch) -> None:
     monkeypatch.setattr(demo, "Pretraining", partial(Pretraining, epochs=1, sizes=(48,)))
     monkeypatch.setattr(demo, "PROPOSALS", 16)
     monkeypatch.setattr(demo, "TIMED_IMAGES", 1)
+
+
+def test_pictures_stand_in_a_row_with_even_gutters():
+    sizes = [(173, 255), (188, 228), (180, 225)]
+    images = [torch.zeros(3, *size, dtype=torch.uint8) for size in sizes]
+    whole = [torch.tensor([[0.0, 0, width, height]]) for height, width in sizes]
+    found = [Detections(boxes, torch.tensor([1]), torch.tensor([0.5])) for boxes in whole]
+    row = demo._draw_row(list(zip(images, found, strict=True)), ["disc"])
+    assert row.shape[1] == demo.SHEET_WIDTH
+    white = (row == 255).all(axis=(0, 2))
+    starts = np.flatnonzero(np.diff(white.astype(int)) == 1) + 1
+    assert white.sum() == 2 * demo.GUTTER
+    assert all(white[start : start + demo.GUTTER].all() for start in starts)
+    widths = np.diff([-demo.GUTTER, *starts, demo.SHEET_WIDTH]) - demo.GUTTER
+    assert widths == pytest.approx([row.shape[0] * width / height for height, width in sizes], abs=2)
+    for left, width in zip([0, *starts + demo.GUTTER], widths, strict=True):  # the boxes are scaled as their images are
+        assert row[-2, left + 1].tolist() == row[-2, left + width - 2].tolist() != [0, 0, 0]
 
 
 @pytest.mark.usefixtures("small")

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sppdet.drawing import class_colour, draw_detections, write_picture
+from sppdet import drawing
+from sppdet.drawing import _place, class_colour, draw_detections, write_picture
 from sppdet.errors import SppdetError
 from sppdet.images import read_image
 from sppdet.structures import Detections
@@ -57,6 +58,46 @@ def test_the_best_box_lies_on_top():
     box = [50, 60, 150, 160]
     picture = draw_detections(GREY, detections([box, box], [1, 3], [0.9, 0.1]), CLASSES)
     assert tuple(picture[159, 100]) == class_colour(1, 3)
+
+
+def plates(monkeypatch, image, found: Detections) -> list:
+    """The plates of the texts, in the order in which they were placed."""
+    placed = []
+    monkeypatch.setattr(drawing, "_place", lambda *given: placed.append(_place(*given)) or placed[-1])
+    draw_detections(image, found, CLASSES)
+    return placed
+
+
+@pytest.mark.parametrize("box", [[50, 0, 150, 160], [50, 3, 150, 160], [0, 0, 300, 200], [-40, -30, 20, 5]])
+def test_a_text_without_room_above_stands_inside(box, monkeypatch):
+    (plate,) = plates(monkeypatch, GREY, detections([box], [2], [0.5]))
+    assert plate[0] >= max(box[0], 0)
+    assert max(box[1], 0) <= plate[1] < plate[3] <= 200
+
+
+def test_texts_of_boxes_upon_one_another_do_not_cover_each_other(monkeypatch):
+    boxes = [[50, 60, 150, 160], [52, 61, 152, 163], [49, 58, 149, 159]]
+    placed = plates(monkeypatch, GREY, detections(boxes, [1, 2, 3], [0.9, 0.5, 0.1]))
+    assert placed[0][3] == 60  # the best has the place above its box
+    for i, a in enumerate(placed):
+        for b in placed[i + 1 :]:
+            assert a[3] <= b[1] or b[3] <= a[1] or a[2] <= b[0] or b[2] <= a[0]
+
+
+@pytest.mark.parametrize("size", [(200, 300), (60, 40), (900, 1200)])
+def test_a_text_is_not_cut_off(size, monkeypatch):
+    image = torch.zeros(3, *size, dtype=torch.uint8)
+    right = [[size[1] - 20, size[0] - 30, size[1], size[0]]]
+    (plate,) = plates(monkeypatch, image, detections(right, [2], [0.5]))
+    assert 0 <= plate[0] < plate[2] <= size[1]
+    assert 0 <= plate[1] < plate[3] <= size[0]
+
+
+def test_no_score_is_a_negative_zero(monkeypatch):
+    texts = []
+    monkeypatch.setattr(drawing, "_write", lambda _canvas, _plate, text, *_: texts.append(text))
+    draw_detections(GREY, detections([[50, 60, 150, 160]], [1], [-0.001]), CLASSES)
+    assert texts == ["disc 0.00"]
 
 
 @settings(deadline=None)

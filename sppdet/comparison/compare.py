@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from sppdet.comparison.plots import plot_growth, plot_stages
-from sppdet.comparison.report import Comparison
+from sppdet.comparison.report import MAP_IMAGES, Comparison
 from sppdet.comparison.throughput import measure_throughput, with_best_batch
 from sppdet.comparison.timing import SUMS, Timings, find_regions, measure_growth, time_detectors
 from sppdet.config import FeatureKind
@@ -24,7 +24,6 @@ from sppdet.stopwatch import STAGES
 from sppdet.storage import write_json
 from sppdet.structures import Dataset
 
-MAP_IMAGES = 100  # on fewer images an mAP says little
 GROWTH = (100, 300, 1000, 2000)
 
 

@@ -35,22 +35,27 @@ def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
 
     Raises SppdetError where the file cannot be written.
     """
+    from matplotlib.ticker import LogLocator, NullLocator
+
     figure = _figure(5.5, 4)
     axes = figure.subplots()
     counts = list(comparison.growth[comparison.baseline])
-    for name, colour in zip(_names(comparison), COLOURS, strict=True):
+    for name, colour, side in zip(_names(comparison), COLOURS, (1, -1), strict=True):
         values = [comparison.growth[name][count] for count in counts]
         axes.plot(counts, values, marker="o", color=colour, label=name)
         for count, value in zip(counts, values, strict=True):
-            offset = (0, 6)
-            axes.annotate(_label(value), (count, value), offset, textcoords="offset points", ha="center", fontsize=8)
+            offset, upright = (0, 6 * side), "bottom" if side > 0 else "top"
+            text = axes.annotate(_label(value), (count, value), offset, textcoords="offset points")
+            text.set(fontsize=8, horizontalalignment="center", verticalalignment=upright)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.set_xticks([], minor=True)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("")
-    axes.margins(y=0.15)
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.tick_params(axis="y", labelsize=8)
+    axes.margins(x=0.08, y=0.15)
     axes.set(xlabel="regions", ylabel="seconds an image, without proposals")
     axes.grid(alpha=0.3)
     axes.legend()
@@ -125,4 +130,5 @@ def _title(comparison: Comparison) -> str:
 
 
 def _label(seconds: float) -> str:
-    return f"{seconds:.2g}" if seconds < 10 else f"{seconds:.0f}"
+    """Two significant digits, without an exponent where they are before the point."""
+    return f"{seconds:#.2g}".rstrip(".") if seconds < 99.5 else f"{seconds:.0f}"

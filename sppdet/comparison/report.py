@@ -11,6 +11,7 @@ from sppdet.comparison.timing import SUMS
 from sppdet.stopwatch import STAGES
 from sppdet.storage import json_ready
 
+MAP_IMAGES = 100  # on fewer images an mAP says little
 PAPER: Mapping[str, Any] = {
     "source": "He et al. 2014, VOC2007, a GPU of 2014, no proposals; R-CNN with Alex-5 unless said, SPPnet with ZF-5",
     "seconds": {
@@ -32,8 +33,8 @@ class Comparison:
     stages: median seconds of each stage. totals: the same without proposals, and of everything. spread: quartiles
     [25%, 75%] of all of them. growth: seconds without proposals by number of regions. throughput: None without a
     detector in R-CNN mode. map_voc07: on the same images, as a fraction; None where the detector was not trained itself
-    or the images are too few. topped_up: random boxes added where an image had too few proposals. precision: of the
-    convolutions, as are the network and its settings in `detectors`.
+    or the images are fewer than MAP_IMAGES. topped_up: random boxes added where an image had too few proposals.
+    precision: of the convolutions, as are the network and its settings in `detectors`.
     """
 
     images: int
@@ -148,7 +149,8 @@ def _map_lines(comparison: Comparison) -> str:
     paper = PAPER["map_voc07"]
     figures = f"{paper['spp_1_scale']:.3f} with 1 scale, {paper['spp_5_scales']:.3f} with 5, R-CNN {paper['rcnn']:.3f}"
     if not ours:
-        return ""
+        few = comparison.images < MAP_IMAGES
+        return f"mAP: shown from {MAP_IMAGES} images on; these are {comparison.images}" if few else ""
     return f"VOC07 mAP on these images: {', '.join(ours)}\nPaper, all of VOC2007: SPPnet {figures}"
 
 

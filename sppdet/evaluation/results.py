@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
@@ -16,6 +17,9 @@ from sppdet.evaluation.inputs import check_detections
 from sppdet.storage import read_json, write_text
 from sppdet.structures import Dataset, Detections, ImageId
 
+logger = logging.getLogger("sppdet")
+
+MANY = 0.1  # of the images without a detection: perhaps the file is of another split
 LARGEST_FLOAT32 = torch.finfo(torch.float32).max
 
 
@@ -70,8 +74,9 @@ def read_results(path: str | PathLike[str], dataset: Dataset) -> list[Detections
     """Detections aligned with `dataset.images`, best score first, from a COCO JSON file or a folder of comp4 files.
 
     Image ids may come as the data set writes them or as their number (5 for "000005", 2008000002 for "2008_000002").
-    A class without a comp4 file has no detections. Raises DataError that names file, line or entry, and field for an
-    image or class that the data set does not have, and for values that are not numbers or not a box.
+    A class without a comp4 file has no detections; many images without any are logged as a warning. Raises DataError
+    that names file, line or entry, and field for an image or class that the data set does not have, and for values that
+    are not numbers or not a box.
     """
     path = Path(path)
     if not path.exists():
@@ -80,6 +85,9 @@ def read_results(path: str | PathLike[str], dataset: Dataset) -> list[Detections
     per_image: list[list[Row]] = [[] for _ in dataset.images]
     for row in rows:
         per_image[row.position].append(row)
+    bare = sum(not part for part in per_image)
+    if bare > MANY * len(per_image):
+        logger.warning("%s: %d of %d images have no detections", path, bare, len(per_image))
     return [_sorted_detections(part) for part in per_image]
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sppdet.comparison.plots import COLOURS, plot_growth, plot_stages
+from sppdet.comparison import plots
+from sppdet.comparison.plots import COLOURS, _figure, _label, plot_growth, plot_stages
 from sppdet.comparison.report import Comparison
 from sppdet.errors import SppdetError
 from sppdet.stopwatch import STAGES
@@ -72,6 +73,27 @@ def test_growth_shows_a_line_each(tmp_path) -> None:
     plot_growth(made_up((40.0, 0.2)), tmp_path / "growth.png")
     for colour in COLOURS:
         assert count_pixels(tmp_path / "growth.png", colour) > 100
+
+
+@pytest.mark.parametrize(
+    ("seconds", "label"),
+    [(0.00751, "0.0075"), (0.1, "0.10"), (1.0, "1.0"), (9.96, "10"), (21.7, "22"), (99.6, "100"), (5432.1, "5432")],
+)
+def test_labels_have_two_significant_digits(seconds, label) -> None:
+    assert _label(seconds) == label
+
+
+@pytest.mark.parametrize("growth", [(0.02, 0.07), (0.3, 40.0)])
+def test_growth_has_several_ticks(growth, tmp_path, monkeypatch) -> None:
+    figures = []
+    monkeypatch.setattr(plots, "_figure", lambda *size: figures.append(_figure(*size)) or figures[-1])
+    low, high = growth
+    times = {"rcnn": {100: high / 2, 2000: high}, "spp": {100: low, 2000: 1.5 * low}}
+    plot_growth(replace(made_up((40.0, 0.2)), growth=times), tmp_path / "growth.png")
+    axes = figures[0].axes[0]
+    bottom, top = axes.get_ylim()
+    labels = [t.get_text() for t in axes.get_yticklabels() if bottom <= t.get_position()[1] <= top]
+    assert len([text for text in labels if text]) >= 3
 
 
 def test_one_count_is_enough_for_growth(tmp_path) -> None:

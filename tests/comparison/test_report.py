@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from sppdet.comparison.report import PAPER, Comparison, format_table
+from sppdet.comparison.report import MAP_IMAGES, PAPER, Comparison, format_table
 from sppdet.comparison.throughput import Throughput
 
 
@@ -96,8 +96,14 @@ def test_table_shows_the_numbers(comparison) -> None:
 def test_table_leaves_out_what_was_not_measured(comparison) -> None:
     bare = replace(comparison, growth={}, throughput=None, map_voc07={"rcnn": None, "spp": None}, topped_up=0)
     text = format_table(bare)
-    for part in ("mAP", "Crops a second", "seconds by regions", "random boxes", "\n\n\n"):
+    for part in ("VOC07 mAP", "Crops a second", "seconds by regions", "random boxes", "\n\n\n"):
         assert part not in text
+
+
+@pytest.mark.parametrize(("images", "said"), [(MAP_IMAGES - 1, True), (MAP_IMAGES, False)])
+def test_table_says_from_how_many_images_on_there_is_an_map(comparison, images, said) -> None:
+    text = format_table(replace(comparison, images=images, map_voc07={"rcnn": None, "spp": None}))
+    assert (f"mAP: shown from {MAP_IMAGES} images on; these are {images}\n" in text) == said
 
 
 def test_an_unknown_time_is_a_dash(comparison) -> None:

@@ -77,6 +77,14 @@ def test_both_forms_give_back_the_same(ids, tmp_path) -> None:
         assert [rows_of(part) for part in again] == [rows_of(part) for part in FOUND]
 
 
+@pytest.mark.parametrize(("found", "warned"), [(18, False), (17, True)])
+def test_many_images_without_detections_are_a_warning(found, warned, tmp_path, caplog) -> None:
+    entries = [{"image_id": i, "category_id": 3, "bbox": [0, 0, 1, 1], "score": 1} for i in range(found)]
+    (tmp_path / "out.json").write_text(json.dumps(entries))
+    read_results(tmp_path / "out.json", dataset_of(tuple(range(20))))
+    assert caplog.messages == [f"{tmp_path / 'out.json'}: 3 of 20 images have no detections"] * warned
+
+
 pixel = st.floats(0, 4096, width=32).map(lambda value: value if value > 2**-29 else 0.0)
 detection = st.builds(
     lambda label, score, x, y: (label, score, min(x), min(y), max(x), max(y)),

@@ -253,6 +253,22 @@ def test_a_limit_of_images_holds_for_val_too(config, shapes, images, expected):
     assert held_out(limited) == (train_names, train_names, [train_names[4]])
 
 
+@pytest.mark.parametrize(
+    ("images", "val", "said"),
+    [
+        (None, "val", "the images of val"),
+        (10, "val", "the images of val that are among the first 10 of the data"),
+        (4, "val", "the last image, as val has none or all"),
+        (None, "trainval", "every fifth image, as trainval has none or all"),
+        (None, "", "every fifth image, as there is no val"),
+    ],
+)
+def test_the_log_says_where_the_held_out_images_come_from(config, images, val, said, caplog):
+    with caplog.at_level(logging.INFO, "sppdet"):
+        held_out(replace(config, val=val, data=replace(config.data, images=images)))
+    assert caplog.messages == [f"held out: {said}"]
+
+
 def test_val_can_be_named_or_left_out(config, shapes):
     trainval = ids(shapes, "trainval")
     assert held_out(replace(config, val="test"))[2] == ids(shapes, "test")
