@@ -13,11 +13,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import njit
 from torch import Tensor
 
-BLOCK = 256
-INNER_PASSES = 3
+BLOCK = 32
+INNER_PASSES = 2
 EPOCHS_BETWEEN_CHECKS = 3
 
 Loss = Literal["hinge", "squared_hinge"]
@@ -44,10 +44,14 @@ class SVMProblem:
         targets = self.targets.numpy()
         return self.C * np.where(targets > 0, self.positive_weight, (targets < 0).astype(np.float32)).astype(np.float32)
 
-    def rows(self, index: Tensor | slice) -> Tensor:
-        """Scaled rows with their constant feature, float32 (B, D + 1)."""
-        rows = self.features[index].float().mul_(self.scale)
-        return torch.cat([rows, rows.new_full((len(rows), 1), self.bias)], dim=1)
+    def rows(self, index: Tensor | slice, memory: Tensor | None = None) -> Tensor:
+        """Rows float32 (B, D), neither scaled nor with the constant feature; in `memory` (at least B, D) if given."""
+        rows = self.features[index]
+        return rows.float() if memory is None else memory[: len(rows)].copy_(rows)
+
+    def margins(self, weights: Tensor, rows: Tensor) -> Tensor:
+        """w.x float32 (K, B) of rows as `rows` gives them."""
+        return torch.addmm(weights[:, -1:] * self.bias, weights[:, :-1], rows.T, alpha=self.scale)
 
 
 @dataclass(eq=False)
@@ -96,19 +100,22 @@ def solve_svms(
     rng = np.random.default_rng(seed)
     blocks = np.array_split(rng.permutation(n), max(1, -(-n // BLOCK)))
     grams: dict[int, np.ndarray] = {}
+    memory = torch.empty(min(n, BLOCK), problem.features.shape[1])
     primal, dual, epoch = solution.primal, solution.dual, 0
     while epoch < epochs:
         for b in rng.permutation(len(blocks)).tolist():
             rows = blocks[b]
-            x = problem.rows(torch.from_numpy(rows))  # (B, D + 1)
+            x = problem.rows(torch.from_numpy(rows), memory)  # (B, D)
             if b not in grams:
-                grams[b] = (x @ x.T).numpy()
-            margins = (weights @ x.T).numpy()  # (K, B)
+                grams[b] = (problem.scale**2 * (x @ x.T) + problem.bias**2).numpy()
+            margins = problem.margins(weights, x).numpy()  # (K, B)
             before = alpha[:, rows]
             after = before.copy()
             _descend(grams[b], margins, targets[:, rows], upper[:, rows], ridge[:, rows], after, INNER_PASSES)
             alpha[:, rows] = after
-            weights.addmm_(torch.from_numpy((after - before) * targets[:, rows]), x)
+            step = torch.from_numpy((after - before) * targets[:, rows])
+            weights[:, :-1].addmm_(step, x, alpha=problem.scale)
+            weights[:, -1] += problem.bias * step.sum(dim=1)
         epoch += 1
         if epoch % EPOCHS_BETWEEN_CHECKS == 0 or epoch == epochs:
             primal, dual = objectives(problem, weights, torch.from_numpy(alpha.T))
@@ -123,7 +130,7 @@ def objectives(problem: SVMProblem, weights: Tensor, alpha: Tensor) -> tuple[np.
     loss = np.zeros(cost.shape[1])
     for start in range(0, len(cost), 2048):
         part = slice(start, start + 2048)
-        margins = (problem.rows(part) @ weights.T).numpy() * problem.targets[part].numpy()
+        margins = problem.margins(weights, problem.rows(part)).T.numpy() * problem.targets[part].numpy()
         slack = np.maximum(0, 1 - margins.astype(np.float64))
         loss += (cost[part] * (slack if problem.loss == "hinge" else slack**2)).sum(axis=0)
     regulariser = 0.5 * weights.double().square().sum(dim=1).numpy()
@@ -135,11 +142,11 @@ def objectives(problem: SVMProblem, weights: Tensor, alpha: Tensor) -> tuple[np.
     return regulariser + loss, dual
 
 
-@njit(parallel=True, cache=True)
+@njit(cache=True)
 def _descend(gram, margins, targets, upper, ridge, alpha, passes):  # type: ignore[no-untyped-def]
     """Coordinate descent on the dual variables alpha (K, B) of one block; margins (K, B) are kept up to date."""
     classes, size = alpha.shape
-    for k in prange(classes):
+    for k in range(classes):
         for _ in range(passes):
             changed = False
             for i in range(size):

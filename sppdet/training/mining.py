@@ -28,7 +28,7 @@ from sppdet.training.sampling import hard_negatives, initial_svm_examples, svm_t
 log = logging.getLogger("sppdet")
 
 # While mining, fits stop at this many times the gap: which negatives are hard shows long before the last digits.
-ROUGH = 5
+ROUGH = 10
 
 
 class Examples:
@@ -188,7 +188,9 @@ def _evict(mined: Mined, config: SVMConfig) -> Mined:
     examples, solution = mined.examples, mined.solution
     problem = _problem(examples, mined.scale, config)
     parts = torch.arange(examples.count).split(2048)
-    easy = torch.cat([(problem.rows(part) @ solution.weights.T < config.evict).all(dim=1) for part in parts])
+    easy = torch.cat(
+        [(problem.margins(solution.weights, problem.rows(part)) < config.evict).all(dim=0) for part in parts]
+    )
     easy &= (examples.targets <= 0).all(dim=1) & (solution.alpha == 0).all(dim=1)
     rows = (~easy).nonzero().flatten()
     examples.keep(rows)

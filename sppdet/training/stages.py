@@ -4,6 +4,7 @@ held-out part, heads on everything. Each stage leaves what it made, so that an i
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,11 @@ from sppdet.features import build_features
 from sppdet.heads.box_regression import fit_box_regression
 from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.heads.softmax import fit_softmax, mean_norm
-from sppdet.images import read_image
 from sppdet.proposals.store import propose
 from sppdet.storage import json_ready, load_tensors, read_json, save_tensors, write_json
 from sppdet.structures import Dataset
 from sppdet.training.feature_cache import FeatureCache
-from sppdet.training.mining import fit_svm_head
+from sppdet.training.mining import Mined, mine_svms
 from sppdet.training.sampling import (
     TrainingRegions,
     box_regression_examples,
@@ -53,7 +53,7 @@ def train(config: TrainConfig) -> Detector:
     folder = Path(config.output)
     _claim(folder, config)
     if (folder / DETECTOR_FILE).is_file():
-        log.info("%s is trained already", folder)
+        log.info("%s is trained already; to train again, remove it or give another --output", folder)
         return Detector.load(folder, config.device, config.precision)
     dataset = read_dataset(config.data)
     dataset, fitted, held_out = _join_held_out(dataset, config)
@@ -67,8 +67,9 @@ def train(config: TrainConfig) -> Detector:
     cache = FeatureCache(source, regions, config.cache_gb)
     cache.fill()
 
-    def fit(name: str, images: list[int]) -> Detector:
-        head, regressor = _fit_heads(folder / f"heads-{name}.safetensors", cache, images, len(dataset.classes), config)
+    def fit(name: str, images: list[int], known: Sequence[int] = ()) -> Detector:
+        file = folder / f"heads-{name}.safetensors"
+        head, regressor = _fit_heads(file, cache, images, len(dataset.classes), config, known)
         return Detector(
             _detector_config(config), dataset.classes, backbone, head, regressor, precision=config.precision
         )
@@ -80,7 +81,7 @@ def train(config: TrainConfig) -> Detector:
     log.info("held-out images: map_voc07 %.4f", result.map_voc07)
     thresholds = choose_thresholds(result)
     if len(training_part) < len(fitted):
-        detector = fit("all", fitted)
+        detector = fit("all", fitted, training_part)
     detector.thresholds = thresholds
     detector.save(folder / DETECTOR_FILE)
     log.info("detector in %s", folder / DETECTOR_FILE)
@@ -150,9 +151,13 @@ def _join_held_out(dataset: Dataset, config: TrainConfig) -> tuple[Dataset, list
         position = {image.path: i for i, image in enumerate(joined.images)}
         held_out = [position[image.path] for image in val.images if image.path in position]
         if held_out and not set(fitted) <= set(held_out):
+            among = f" that are among the first {len(fitted)} of the data" if limited else ""
+            log.info("held out: the images of %s%s", config.val, among)
             return joined, fitted, held_out
     if len(fitted) < 2:
         raise DataError("too few images", field="data", expected="at least 2, one to be held out", got=len(fitted))
+    which = "every fifth" if len(fitted) >= HELD_OUT else "the last"
+    log.info("held out: %s image, as %s", which, "there is no val" if val is None else f"{config.val} has none or all")
     return dataset, fitted, fitted[HELD_OUT - 1 :: HELD_OUT] or fitted[-1:]
 
 
@@ -173,13 +178,16 @@ def _read_val(dataset: Dataset, config: TrainConfig) -> Dataset | None:
 
 
 def _fit_heads(
-    file: Path, cache: FeatureCache, images: list[int], classes: int, config: TrainConfig
+    file: Path, cache: FeatureCache, images: list[int], classes: int, config: TrainConfig, known: Sequence[int]
 ) -> tuple[LinearHead, BoxRegressor | None]:
-    """Both heads from the images at these positions, read from `file` where they were fitted before."""
+    """Both heads from the images at these positions, read from `file` where they were fitted before.
+
+    SVMs of the `known` images are in the folder: the mining goes on from them, in the others.
+    """
     if not file.is_file():
         log.info("fitting heads on %d images", len(images))
         if config.head == "svm":
-            fitted = fit_svm_head(cache, images, classes, config.svm, config.seed)
+            fitted = _fit_svm_head(file.parent / "mined.safetensors", cache, images, classes, config, known)
         else:
             fitted = _fit_softmax_head(cache, images, classes, config)
         made = {"weight": fitted.weight, "bias": fitted.bias}
@@ -192,6 +200,19 @@ def _fit_heads(
     head = LinearHead(header["kind"], tensors["weight"], tensors["bias"])
     regressor = BoxRegressor(tensors["box_weight"], tensors["box_bias"]) if "box_weight" in tensors else None
     return head, regressor
+
+
+def _fit_svm_head(
+    file: Path, cache: FeatureCache, images: list[int], classes: int, config: TrainConfig, known: Sequence[int]
+) -> LinearHead:
+    """`file` holds what was mined in the known images, or will."""
+    if not known:
+        mined = mine_svms(cache, images, classes, config.svm, config.seed)
+        mined.save(file)
+        return mined.head(config.svm)
+    start = Mined.load(file, cache, classes, config.svm)
+    others = sorted(set(images) - set(known))
+    return mine_svms(cache, others, classes, config.svm, config.seed, start).head(config.svm)
 
 
 def _fit_softmax_head(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> LinearHead:
@@ -239,9 +260,8 @@ def _evaluate_held_out(detector: Detector, dataset: Dataset, cache: FeatureCache
     for i in tqdm(held_out, desc="held-out images", unit="image"):
         regions = cache.regions[i]
         proposals = torch.arange(regions.objects, len(regions.boxes))
-        size = read_image(regions.annotations.path).shape[1:]
-        features = cache.features(i, proposals)
-        found.append(detector.detect_features(features, regions.boxes[proposals], (size[0], size[1])))
+        outputs = cache.apply(i, detector.apply_heads, proposals)
+        found.append(detector.detections(outputs, regions.boxes[proposals], cache.size(i)))
     return evaluate_voc(found, dataset.subset(held_out).images, dataset.classes)
 
 
