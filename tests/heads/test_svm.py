@@ -68,7 +68,8 @@ def test_the_duality_gap_is_honest(loss):
     problem = random_problem(loss)
     solution = solve_svms(problem, gap=0.002, epochs=500)
     alpha, y = solution.alpha.double().numpy(), problem.targets.double().numpy()
-    x = problem.rows(slice(None)).double().numpy()
+    x = problem.rows(slice(None)).double().numpy() * problem.scale
+    x = np.hstack([x, np.full((len(x), 1), problem.bias)])
     weights = (alpha * y).T @ x
     np.testing.assert_allclose(solution.weights.numpy(), weights, atol=1e-4)
     cost = problem.cost().astype(np.float64)
@@ -117,11 +118,16 @@ def test_the_threshold_lives_in_the_constant_feature():
     assert float(solution.weights[0, -1]) * problem.bias == pytest.approx(1, abs=0.01)
 
 
-def test_rows_are_scaled_half_precision_with_a_constant():
+def test_margins_are_of_scaled_half_precision_rows_and_a_constant():
     problem = SVMProblem(torch.tensor([[1.0, 2], [0.1, -65504]]).half(), torch.ones(2, 1, dtype=torch.int8), 0.5)
-    rows = problem.rows(torch.tensor([1, 0]))
+    memory = torch.full((3, 2), torch.nan)
+    rows = problem.rows(torch.tensor([1, 0]), memory)
+    assert rows.data_ptr() == memory.data_ptr()
     assert rows.dtype == torch.float32
-    assert rows.tolist() == [[float(np.float16(0.1)) / 2, -32752, 10], [0.5, 1, 10]]
+    assert rows.tolist() == [[float(np.float16(0.1)), -65504], [1, 2]]
+    assert problem.rows(torch.tensor([1, 0])).tolist() == rows.tolist()
+    margins = problem.margins(torch.tensor([[4.0, 8, 3], [1, 0, 0]]), rows[1:])
+    assert margins.tolist() == [[0.5 * (4 * 1 + 8 * 2) + 10 * 3], [0.5]]
 
 
 def test_costs_weigh_positives_and_leave_examples_out():
@@ -137,7 +143,7 @@ def test_a_class_left_out_everywhere_or_without_positives():
     solution = solve_svms(problem)
     assert (solution.weights[1] == 0).all()
     assert solution.gap <= 0.01
-    scores = problem.rows(slice(None)) @ solution.weights[2]
+    scores = problem.margins(solution.weights, problem.rows(slice(None)))[2]
     assert scores.max() < -0.5
 
 

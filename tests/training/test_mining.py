@@ -127,7 +127,7 @@ def test_mining_ends_near_the_solution_on_all_regions():
     best = objective_of_everything(cache)
     start, mined = objective(cache, fit(cache, replace(CONFIG, passes=0))), objective(cache, fit(cache))
     assert (mined >= best * 0.985).all()
-    assert (mined <= best * 1.03).all()
+    assert (mined <= best * 1.04).all()
     assert start[0] > best[0] * 1.2
 
 
@@ -161,7 +161,8 @@ def test_a_solution_survives_eviction_before_it_has_converged(monkeypatch):
 
     def solve(problem: SVMProblem, start, *arguments, **settings):
         if start is not None:
-            rows = problem.rows(slice(0, len(start.alpha)))
+            rows = problem.rows(slice(0, len(start.alpha))) * problem.scale
+            rows = torch.cat([rows, torch.full((len(rows), 1), problem.bias)], dim=1)
             starts.append(((start.alpha * problem.targets[: len(rows)]).T @ rows, start.weights))
         return solve_svms(problem, start, *arguments, **settings)
 
