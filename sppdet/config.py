@@ -242,6 +242,7 @@ class TrainConfig(DetectorConfig):
         precision: of the convolutions.
         workers: images searched at once, a thread each; 0: one, in the main thread.
         cache_gb: most gigabytes of feature maps to keep on disk for this training.
+        memory: most gigabytes of memory to take; fewer examples are kept at once where they would take more.
         seed: of every random choice.
     """
 
@@ -255,6 +256,7 @@ class TrainConfig(DetectorConfig):
     precision: Precision = "fp32"
     workers: int = 2
     cache_gb: float = 40.0
+    memory: float = 6.0
     seed: int = 0
 
 

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -58,10 +59,15 @@ class FeatureCache:
         Raises ConfigError where it would take more disk than the limit or than there is.
         """
         missing = [i for i in range(len(self.regions)) if not self._file(i).is_file()]
-        for done, i in enumerate(tqdm(missing, desc=f"features ({self._kind})", unit="image", disable=not missing)):
-            self._compute(i)
-            if done == 0:
-                self._check_disk(self._file(i), len(missing))
+        bar = tqdm(missing, desc=f"features ({self._kind})", unit="image", disable=not missing)
+        with ThreadPoolExecutor(1) as reader:  # the next image is read while the network is busy with this one
+            reading = [reader.submit(self._read, i) for i in missing[:1]]
+            for done, i in enumerate(bar):
+                image = reading.pop().result()
+                reading = [reader.submit(self._read, j) for j in missing[done + 1 : done + 2]]
+                self._compute(i, image)
+                if done == 0:
+                    self._check_disk(self._file(i), len(missing))
 
     def features(self, i: int, indices: Tensor | None = None) -> Tensor:
         """Features float32 (n, D) of regions `indices` of image i, or of all its regions; on the network's device."""
@@ -108,11 +114,13 @@ class FeatureCache:
         try:
             return load_tensors(self._file(i))[0]
         except SppdetError:
-            self._compute(i)
+            self._compute(i, self._read(i))
             return load_tensors(self._file(i))[0]
 
-    def _compute(self, i: int) -> None:
-        image = read_image(self.regions[i].annotations.path)
+    def _read(self, i: int) -> Tensor:
+        return read_image(self.regions[i].annotations.path)
+
+    def _compute(self, i: int, image: Tensor) -> None:
         if isinstance(self.source, CropFeatures):
             tensors = {"features": self.source.encode(image).features(self.regions[i].boxes).half()}
         else:

@@ -40,6 +40,7 @@ log = logging.getLogger("sppdet")
 
 # These say how a run is carried out, not what comes of it; a resumed run may change them.
 HOW = ("workers", "cache_gb", "output")
+BASE_GB = 1.5  # what training takes beside examples: programs, the network, one image's features
 HELD_OUT = 5  # without a val split, every fifth image is held out
 
 
@@ -66,6 +67,7 @@ def train(config: TrainConfig) -> Detector:
     regions = [TrainingRegions.of(image, boxes) for image, boxes in zip(dataset.images, proposals, strict=True)]
     cache = FeatureCache(source, regions, config.cache_gb)
     cache.fill()
+    config = _bound_memory(config, cache.dimension, len(dataset.classes))
 
     def fit(name: str, images: list[int], known: Sequence[int] = ()) -> Detector:
         file = folder / f"heads-{name}.safetensors"
@@ -86,6 +88,25 @@ def train(config: TrainConfig) -> Detector:
     detector.save(folder / DETECTOR_FILE)
     log.info("detector in %s", folder / DETECTOR_FILE)
     return detector
+
+
+def _bound_memory(config: TrainConfig, dimension: int, classes: int) -> TrainConfig:
+    """The same, keeping no more examples at once than `config.memory` allows.
+
+    An example takes 2 bytes a feature, and while SVMs are fitted five numbers a class. Box regression keeps examples
+    of every class, and two copies of one class's in single precision.
+    """
+    free = (config.memory - BASE_GB) * 1e9
+    examples = int(free / (2 * dimension + 5 * 4 * classes))
+    of_a_class = int(free / (2 * dimension * (classes + 4)))
+    if of_a_class < 1:
+        raise ConfigError("too little", field="memory", expected=f"more than {BASE_GB:g} GB", got=config.memory)
+    boxes = config.box_regression
+    return replace(
+        config,
+        svm=replace(config.svm, max_examples=min(config.svm.max_examples, examples)),
+        box_regression=replace(boxes, per_class=min(boxes.per_class, of_a_class)),
+    )
 
 
 def _check_values(config: TrainConfig) -> None:

@@ -359,3 +359,15 @@ def test_stages_are_logged(config, caplog):
     )
     places = [text.index(step) for step in steps]
     assert places == sorted(places)
+
+
+def test_memory_bounds_the_examples(config):
+    bounded = stages._bound_memory(replace(config, memory=2.5), dimension=25_600, classes=20)
+    of_svm = bounded.svm.max_examples * (2 * 25_600 + 400)
+    of_boxes = bounded.box_regression.per_class * 24 * 2 * 25_600
+    assert 0.99e9 < of_svm <= 1e9
+    assert 0.99e9 < of_boxes <= 1e9
+    unbounded = stages._bound_memory(replace(config, memory=100), dimension=100, classes=2)
+    assert (unbounded.svm, unbounded.box_regression) == (config.svm, config.box_regression)
+    with pytest.raises(ConfigError, match="memory: too little"):
+        stages._bound_memory(replace(config, memory=1.5), dimension=25_600, classes=20)
