@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sppdet.errors import InputError
+from sppdet.pooling.kernels import BLOCK
+from sppdet.pooling.operator import from_blocks, pool_windows, to_blocks
+from sppdet.pooling.pyramid import SpatialPyramidPooling
+
+WINDOWS = torch.tensor([[0, 0, 9, 7], [2, 3, 5, 4], [8, 6, 9, 7]])
+IMAGE = torch.tensor([0, 1, 0])
+
+
+def maps(channels: int = 5, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.randn(2, channels, 7, 9, generator=torch.Generator().manual_seed(0)).to(dtype)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 3), st.integers(1, 3 * BLOCK), st.integers(1, 4), st.integers(1, 4))
+def test_blocks_hold_every_channel_where_it_belongs(batch, channels, height, width):
+    values = torch.arange(batch * channels * height * width).float().reshape(batch, channels, height, width)
+    blocks = to_blocks(values)
+    assert blocks.shape == (-(-channels // BLOCK), batch, height, width, BLOCK)
+    for c in {0, channels // 2, channels - 1}:
+        assert torch.equal(blocks[c // BLOCK, ..., c % BLOCK], values[:, c])
+    assert torch.equal(from_blocks(blocks, channels), values)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's own check reads it
+@pytest.mark.parametrize("mode", ["max", "average"])
+def test_torch_sees_an_operator(mode):
+    arguments = (maps().requires_grad_(), WINDOWS, IMAGE, [6, 3, 1], mode)
+    torch.library.opcheck(pool_windows, arguments)
+
+
+@pytest.mark.parametrize("mode", ["max", "average"])
+def test_compiles_in_one_graph(mode):
+    pool = SpatialPyramidPooling((3, 1), mode)
+    values = maps().requires_grad_()
+    compiled = torch.compile(pool, backend="aot_eager", fullgraph=True)
+    found, expected = compiled(values, WINDOWS, IMAGE), pool(values, WINDOWS, IMAGE)
+    assert torch.equal(found, expected)
+    weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
+    gradients = [torch.autograd.grad((pooled * weights).sum(), values)[0] for pooled in (found, expected)]
+    assert torch.equal(*gradients)
+    with torch.no_grad():
+        assert torch.equal(compiled(values, WINDOWS, IMAGE), expected)
+
+
+@pytest.mark.parametrize("channels", [5, BLOCK, 2 * BLOCK + 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_with_and_without_gradients_are_the_same(channels, dtype):
+    pool = SpatialPyramidPooling((6, 3, 2, 1))
+    values = maps(channels, dtype)
+    plain = pool(values, WINDOWS, IMAGE)
+    assert plain.dtype == dtype
+    assert torch.equal(plain, pool(values.clone().requires_grad_(), WINDOWS, IMAGE))
+
+
+def test_memory_is_used_again():
+    pool = SpatialPyramidPooling((2, 1))
+    laid_out = pool.lay_out(maps())
+    memory = torch.empty(3, pool.out_features(5))
+    for windows in (WINDOWS, WINDOWS[[1, 1, 0]]):
+        found = pool(laid_out, windows, IMAGE, out=memory)
+        assert found.data_ptr() == memory.data_ptr()
+        assert torch.equal(found, pool(maps(), windows, IMAGE))
+    strided = torch.empty(pool.out_features(5), 3).T
+    assert torch.equal(pool(laid_out, WINDOWS, IMAGE, out=strided), pool(maps(), WINDOWS, IMAGE))
+    with pytest.raises(InputError, match="out"):
+        pool(laid_out, WINDOWS, IMAGE, out=memory[:2])
+    with pytest.raises(InputError, match="out"):
+        pool(maps().requires_grad_(), WINDOWS, IMAGE, out=memory)
+
+
+def test_nan_wins_as_in_torch():
+    pool = SpatialPyramidPooling((2, 1))
+    values = maps()
+    values[0, 1, 3, 4] = torch.nan
+    expected = [
+        torch.nn.functional.adaptive_max_pool2d(values[:1, :, y1:y2, x1:x2], n).flatten(2).permute(0, 2, 1).flatten(1)
+        for x1, y1, x2, y2 in WINDOWS[:1].tolist()
+        for n in (2, 1)
+    ]
+    found = pool(values, WINDOWS[:1])
+    assert found.isnan().any()
+    assert torch.equal(found.nan_to_num(-7), torch.cat(expected, 1).nan_to_num(-7))
