@@ -86,6 +86,20 @@ class PyramidConfig:
 
 
 @dataclass(frozen=True)
+class LayersConfig:
+    """Frozen fully connected layers between pooling and heads (SPPnet, section 4; R-CNN, section 2.1).
+
+    Args:
+        depth: 0: heads on the pooled features (pool5); 1: on those of fc6; 2: of fc7. alexnet and vgg16 bring theirs
+            with their weights and need the pyramid level that fits, 6 or 7; other networks get random ones.
+        width: features that each of the random layers gives.
+    """
+
+    depth: int = 0
+    width: int = 4096
+
+
+@dataclass(frozen=True)
 class SPPConfig:
     """Features of a whole-image pass (features: spp).
 
@@ -221,6 +235,7 @@ class DetectorConfig:
     proposals: ProposalConfig = field(default_factory=ProposalConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     pyramid: PyramidConfig = field(default_factory=PyramidConfig)
+    layers: LayersConfig = field(default_factory=LayersConfig)
     spp: SPPConfig = field(default_factory=SPPConfig)
     crop: CropConfig = field(default_factory=CropConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)

@@ -26,18 +26,24 @@ def load_weights(backbone: Backbone, weights: str | PathLike[str]) -> None:
     were trained with; those of a Backbone bring its own.
     Raises WeightsError for weights that are missing, damaged, cannot be downloaded or belong to another network.
     """
-    entry = _torchvision_weights(backbone.name).get(str(weights))
+    _fill(backbone, *read_weights(backbone.name, weights))
+
+
+def read_weights(name: str, weights: str | PathLike[str]) -> tuple[dict[str, Any], Path | str]:
+    """The whole state dict that `weights` names for a network, and the file or address it is from.
+
+    Raises WeightsError for weights that are missing, damaged or cannot be downloaded.
+    """
+    entry = _torchvision_weights(name).get(str(weights))
     if entry is not None:
         preset = entry.transforms()
-        state = {**_download(entry), "mean": torch.tensor(preset.mean), "std": torch.tensor(preset.std)}
-        _fill(backbone, state, entry.url)
-    else:
-        path = Path(weights).expanduser()
-        if not path.is_file():
-            names = list(_torchvision_weights(backbone.name)) or [f"torchvision has no weights for {backbone.name}"]
-            expected = f"a weight file, 'random' or a name in torchvision ({', '.join(names)})"
-            raise WeightsError("weights not found", file=path, field="backbone.weights", expected=expected)
-        _fill(backbone, _read(path), path)
+        return {**_download(entry), "mean": torch.tensor(preset.mean), "std": torch.tensor(preset.std)}, entry.url
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        names = list(_torchvision_weights(name)) or [f"torchvision has no weights for {name}"]
+        expected = f"a weight file, 'random' or a name in torchvision ({', '.join(names)})"
+        raise WeightsError("weights not found", file=path, field="backbone.weights", expected=expected)
+    return _read(path), path
 
 
 def _torchvision_weights(name: str) -> dict[str, WeightsEnum]:
