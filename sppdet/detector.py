@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -16,8 +16,9 @@ from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.zoo import build_backbone
 from sppdet.boxes import clip_boxes, decode_boxes
 from sppdet.config import DetectorConfig, FeatureKind, Precision, SelectionConfig, config_from_dict
-from sppdet.errors import InputError, WeightsError
+from sppdet.errors import ConfigError, InputError, WeightsError
 from sppdet.features import Encoded, apply, build_features
+from sppdet.heads.fully_connected import FullyConnected
 from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.images import as_image, read_image
 from sppdet.nms import nms
@@ -38,7 +39,8 @@ class Detector:
     """A region-based detector.
 
     config: how it works. classes: names of labels 1..K. thresholds: float32 (K,), the scores from which on a class
-    is worth drawing; they do not limit what is detected. Detections come best score first.
+    is worth drawing; they do not limit what is detected. layers: as `build_fully_connected` gives them for config.
+    Detections come best score first.
     """
 
     def __init__(
@@ -50,9 +52,10 @@ class Detector:
         regressor: BoxRegressor | None = None,
         thresholds: Tensor | None = None,
         precision: Precision = "fp32",
+        layers: FullyConnected | None = None,
     ) -> None:
-        self.config, self.classes, self.backbone = config, tuple(classes), backbone
-        self.regions = build_features(config, backbone, precision)
+        self.config, self.classes, self.backbone, self.layers = config, tuple(classes), backbone, layers
+        self.regions = build_features(config, backbone, precision, layers)
         self.head = head.to(backbone.device)
         self.regressor = regressor.to(backbone.device) if regressor else None
         boxes = [self.regressor] if self.regressor else []
@@ -117,16 +120,30 @@ class Detector:
 
     def with_config(self, config: DetectorConfig) -> Detector:
         """The same network and heads, used as `config` says: with other region features, batches or limits."""
-        precision = self.regions.precision
-        return Detector(config, self.classes, self.backbone, self.head, self.regressor, self.thresholds, precision)
+        return self._with(config, self.layers)
 
     def with_features(self, features: FeatureKind) -> Detector:
         """The same network and heads with features from "spp" or "crop", to compare their times."""
         return self.with_config(replace(self.config, features=features))
 
+    def truncated(self, ranks: Sequence[int]) -> Detector:
+        """The same detector, each of its fully connected layers approximated by one of this rank: faster, with a
+        little less mAP (Fast R-CNN, section 3.1). Raises ConfigError unless there is a rank for every layer."""
+        if self.layers is None:
+            wanted = ", ".join(map(str, ranks))
+            reason = "the detector has no fully connected layers to truncate (layers.depth is 0)"
+            raise ConfigError(reason, field="svd", got=f"[{wanted}]")
+        return self._with(self.config, self.layers.truncated(ranks))
+
+    def _with(self, config: DetectorConfig, layers: FullyConnected | None) -> Detector:
+        heads, precision = (self.head, self.regressor, self.thresholds), self.regions.precision
+        return Detector(config, self.classes, self.backbone, *heads, precision, layers)
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write weights, classes and configuration into one safetensors file."""
         tensors = {f"backbone.{name}": value for name, value in self.backbone.state_dict().items()}
+        if self.layers is not None:
+            tensors |= {f"layers.{name}": value for name, value in self.layers.state_dict().items()}
         tensors |= {"head.weight": self.head.weight, "head.bias": self.head.bias, "thresholds": self.thresholds}
         if self.regressor:
             tensors |= {"regressor.weight": self.regressor.weight, "regressor.bias": self.regressor.bias}
@@ -144,15 +161,23 @@ class Detector:
         try:
             config = config_from_dict(DetectorConfig, header["config"], file)
             backbone = build_backbone(config.backbone.name, "random", device)
-            prefix = "backbone."
-            backbone.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
+            backbone.load_state_dict(_under("backbone.", tensors))
+            layers = None
+            if config.layers.depth:
+                layers = FullyConnected.from_tensors(_under("layers.", tensors), config.layers.depth)
+                layers.to(backbone.device)
             head = LinearHead(header["head"], tensors["head.weight"], tensors["head.bias"])
             regressor = None
             if "regressor.weight" in tensors:
                 regressor = BoxRegressor(tensors["regressor.weight"], tensors["regressor.bias"])
-            return cls(config, header["classes"], backbone, head, regressor, tensors["thresholds"], precision)
+            return cls(config, header["classes"], backbone, head, regressor, tensors["thresholds"], precision, layers)
         except (KeyError, RuntimeError) as error:
             raise WeightsError("is not a detector", file=file, got=error) from error
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin so, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 @dataclass(frozen=True, eq=False)

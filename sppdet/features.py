@@ -1,7 +1,8 @@
 """Where a region's features come from: one pass over the whole image (SPPnet), or one a crop (R-CNN).
 
 Both are used in two steps, which is what makes SPPnet fast: `encode(image)` once, then `.features(boxes)` as often as
-wished. For SPPnet the first step holds the network; for R-CNN the second does.
+wished. For SPPnet the first step holds the network; for R-CNN the second does. Fully connected layers, where a detector
+has them, end the second step of both.
 
 The features of 2,000 regions take 200 MB, which is more to move than to compute. Who needs only what a linear layer
 makes of them calls `apply`: the features pass through it part by part, in memory that stays in the processor's cache.
@@ -20,7 +21,8 @@ from torch import Tensor
 
 from sppdet.backbones.backbone import Backbone
 from sppdet.config import CropConfig, DetectorConfig, Precision, SPPConfig
-from sppdet.errors import ConfigError
+from sppdet.errors import ConfigError, InputError
+from sppdet.heads.fully_connected import FullyConnected
 from sppdet.images import normalise, resize_array, resize_shorter_side, shorter_side_size, to_array
 from sppdet.pooling.pyramid import LaidOutMaps, SpatialPyramidPooling
 from sppdet.pooling.windows import boxes_to_windows, choose_scales
@@ -70,14 +72,20 @@ class RegionFeatures(Protocol):
 
 
 def build_features(
-    config: DetectorConfig, backbone: Backbone, precision: Precision = "fp32"
+    config: DetectorConfig, backbone: Backbone, precision: Precision = "fp32", layers: FullyConnected | None = None
 ) -> SPPFeatures | CropFeatures:
-    """The feature source that `config.features` names, on the device of the backbone."""
+    """The feature source that `config.features` names, on the device of the backbone, ending in the `layers` that
+    `build_fully_connected` gives. Raises InputError for layers that are not those of the configuration."""
     pyramid = SpatialPyramidPooling(tuple(config.pyramid.levels), config.pyramid.mode)
+    pooled = pyramid.out_features(backbone.channels)
+    shape = (config.layers.depth, pooled if config.layers.depth else 0)
+    given = (0, 0) if layers is None else (len(layers), layers.inputs)
+    if shape != given:
+        raise InputError("not those of the configuration", field="layers", expected=f"depth, inputs {shape}", got=given)
     if config.features == "spp":
-        return SPPFeatures(backbone, pyramid, config.spp, precision)
+        return SPPFeatures(backbone, pyramid, config.spp, precision, layers)
     if config.features == "crop":
-        return CropFeatures(backbone, pyramid, config.crop, precision)
+        return CropFeatures(backbone, pyramid, config.crop, precision, layers)
     raise ConfigError("unknown region features", field="features", expected="spp or crop", got=config.features)
 
 
@@ -90,12 +98,14 @@ class SPPFeatures:
         pyramid: SpatialPyramidPooling,
         config: SPPConfig | None = None,
         precision: Precision = "fp32",
+        layers: FullyConnected | None = None,
     ) -> None:
-        self.backbone, self.pyramid, self.precision = backbone, pyramid, precision
+        self.backbone, self.pyramid, self.precision, self.layers = backbone, pyramid, precision, layers
         self.config = config or SPPConfig()
         if not self.config.scales or min(self.config.scales) < 1:
             raise ConfigError("no usable scale", field="spp.scales", expected="pixels", got=self.config.scales)
-        self.dimension = pyramid.out_features(backbone.channels)
+        self.pooled = pyramid.out_features(backbone.channels)
+        self.dimension = self.pooled if layers is None else layers.dimension
 
     def encode(self, image: Tensor, clock: Stopwatch | None = None) -> EncodedMaps:
         """The conv5 maps of image uint8 (3, H, W), one a scale."""
@@ -135,15 +145,17 @@ class EncodedMaps:
     clock: Stopwatch
 
     def features(self, boxes: Tensor) -> Tensor:
-        """Pyramid features float32 (N, D), each box pooled at the scale that suits its size."""
-        return self._pool(boxes, self._new_rows(len(boxes)))
+        """Features float32 (N, D), each box pooled at the scale that suits its size."""
+        if self.source.layers is None:  # straight to where they are to be
+            return self._pool(boxes, _new_rows(self.source, len(boxes)))
+        return _join(self.source, self.parts(boxes), len(boxes))
 
     def parts(self, boxes: Tensor) -> Iterator[Tensor]:
         """The same in consecutive parts, each overwritten by the next."""
-        rows = max(1, PART_BYTES // (4 * self.source.dimension))
-        memory = self._new_rows(min(rows, len(boxes)))
+        rows = max(1, PART_BYTES // (4 * self.source.pooled))
+        memory = _new_rows(self.source, min(rows, len(boxes)))
         for part in boxes.split(rows):
-            yield self._pool(part, memory[: len(part)])
+            yield _pass_on(self.source, self._pool(part, memory[: len(part)]), self.clock)
 
     def distinct(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes that fall on the same cells at the same scale share their features."""
@@ -154,9 +166,6 @@ class EncodedMaps:
             every = torch.arange(len(boxes), device=boxes.device)
             first = every.new_zeros(len(found)).scatter_reduce(0, shared, every, "amin", include_self=False)
             return first, shared
-
-    def _new_rows(self, count: int) -> Tensor:
-        return torch.empty(count, self.source.dimension, device=self.source.backbone.device)
 
     def _pool(self, boxes: Tensor, out: Tensor) -> Tensor:
         with self.clock("pooling"), torch.inference_mode():
@@ -192,14 +201,16 @@ class CropFeatures:
         pyramid: SpatialPyramidPooling,
         config: CropConfig | None = None,
         precision: Precision = "fp32",
+        layers: FullyConnected | None = None,
     ) -> None:
-        self.backbone, self.pyramid, self.precision = backbone, pyramid, precision
+        self.backbone, self.pyramid, self.precision, self.layers = backbone, pyramid, precision, layers
         self.config = config or CropConfig()
         if not 0 <= 2 * self.config.context < self.config.size or self.config.batch < 1:
             raise ConfigError(
                 "cannot be used", field="crop", expected="0 <= 2 * context < size, batch >= 1", got=config
             )
-        self.dimension = pyramid.out_features(backbone.channels)
+        self.pooled = pyramid.out_features(backbone.channels)
+        self.dimension = self.pooled if layers is None else layers.dimension
 
     def encode(self, image: Tensor, clock: Stopwatch | None = None) -> EncodedCrops:
         """The image uint8 (3, H, W) itself: the network has nothing to do before it sees the regions."""
@@ -215,32 +226,59 @@ class EncodedCrops:
     clock: Stopwatch
 
     def features(self, boxes: Tensor) -> Tensor:
-        """Pyramid features float32 (N, D) of the map of each box's warped crop."""
-        pooled = torch.empty(len(boxes), self.source.dimension, device=self.source.backbone.device)
-        start = 0
-        for part in self.parts(boxes):
-            pooled[start : start + len(part)] = part
-            start += len(part)
-        return pooled
+        """Features float32 (N, D) of the map of each box's warped crop."""
+        return _join(self.source, self.parts(boxes), len(boxes))
 
     def parts(self, boxes: Tensor) -> Iterator[Tensor]:
-        """The same, a batch of crops at a time."""
+        """The same in consecutive parts, each overwritten by the next: many batches of crops, as a product of a few
+        rows with the matrices of fully connected layers would take as long as one of hundreds."""
+        source, batch = self.source, self.source.config.batch
+        rows = batch * max(1, PART_BYTES // (4 * source.pooled * batch))
+        memory = _new_rows(source, min(rows, len(boxes)))
+        for part in boxes.split(rows) if len(boxes) else ():
+            for start in range(0, len(part), batch):
+                crops = part[start : start + batch]
+                self._pool(crops, memory[start : start + len(crops)])
+            features = _pass_on(source, memory[: len(part)], self.clock)
+            # Half precision even when not cached, so that cold and warm runs agree.
+            yield features if source.layers is None else features.half().float()
+
+    def _pool(self, boxes: Tensor, out: Tensor) -> None:
         source, clock = self.source, self.clock
-        for part in boxes.split(source.config.batch) if len(boxes) else ():
-            with torch.inference_mode():
-                with clock("prepare"):
-                    crops = warp_crops(self.image, part, source.config, source.backbone)
-                with clock("conv"), inference(source.backbone, source.precision):
-                    maps = source.backbone(crops)  # (B, C, h, w)
-                with clock("pooling"):
-                    # Half precision even when not cached, so that cold and warm runs agree.
-                    pooled = source.pyramid(maps.half()).float()
-            yield pooled
+        with torch.inference_mode():
+            with clock("prepare"):
+                crops = warp_crops(self.image, boxes, source.config, source.backbone)
+            with clock("conv"), inference(source.backbone, source.precision):
+                maps = source.backbone(crops)  # (B, C, h, w)
+            with clock("pooling"):
+                out.copy_(source.pyramid(maps.half()))  # half precision for the same reason
 
     def distinct(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Every box has a crop of its own."""
         every = torch.arange(len(boxes))
         return every, every
+
+
+def _new_rows(source: SPPFeatures | CropFeatures, count: int) -> Tensor:
+    return torch.empty(count, source.pooled, device=source.backbone.device)
+
+
+def _pass_on(source: SPPFeatures | CropFeatures, pooled: Tensor, clock: Stopwatch) -> Tensor:
+    """Pooled features (n, pooled) through the fully connected layers, where there are any: (n, D)."""
+    if source.layers is None:
+        return pooled
+    with clock("heads"):
+        return source.layers(pooled)
+
+
+def _join(source: SPPFeatures | CropFeatures, parts: Iterator[Tensor], count: int) -> Tensor:
+    """Features (count, D) from their parts."""
+    joined = torch.empty(count, source.dimension, device=source.backbone.device)
+    start = 0
+    for part in parts:
+        joined[start : start + len(part)] = part
+        start += len(part)
+    return joined
 
 
 def warp_crops(image: np.ndarray, boxes: Tensor, config: CropConfig, backbone: Backbone) -> Tensor:

@@ -14,6 +14,7 @@ from sppdet.config import (
     BackboneConfig,
     CropConfig,
     DetectorConfig,
+    LayersConfig,
     ProposalConfig,
     PyramidConfig,
     SelectionConfig,
@@ -22,6 +23,7 @@ from sppdet.config import (
 from sppdet.detector import DETECTOR_FILE, SOFTMAX_SCORE, SVM_SCORE, Detector, select
 from sppdet.errors import ConfigError, InputError, WeightsError
 from sppdet.features import CropFeatures
+from sppdet.heads.fully_connected import build_fully_connected
 from sppdet.heads.linear import BoxRegressor, HeadKind, LinearHead
 from sppdet.proposals.store import propose_image
 from sppdet.stopwatch import STAGES, Stopwatch
@@ -192,6 +194,44 @@ def test_with_features_keeps_network_and_heads():
         detector.with_features("roi")
 
 
+def make_deep_detector() -> Detector:
+    """On random layers of 40 and 40."""
+    plain = make_detector()
+    config = replace(CONFIG, layers=LayersConfig(2, 40))
+    layers = build_fully_connected(config, plain.backbone)
+    head = LinearHead("svm", torch.randn(3, 40, generator=torch.Generator().manual_seed(0)), torch.zeros(3))
+    return Detector(config, CLASSES, plain.backbone, head, layers=layers)
+
+
+@pytest.mark.parametrize("features", ["spp", "crop"])
+@pytest.mark.parametrize("ranks", [None, (7, 1000), (7, 5)])
+def test_a_detector_keeps_its_fully_connected_layers(tmp_path, features, ranks):
+    detector = make_deep_detector().with_features(features)
+    detector = detector.truncated(ranks) if ranks else detector
+    detector.save(tmp_path / DETECTOR_FILE)
+    loaded = Detector.load(tmp_path)
+    assert loaded.layers is not None
+    assert [len(layer) for layer in loaded.layers.linears] == ([2 if r < 20 else 1 for r in ranks] if ranks else [1, 1])
+    assert_same(loaded.detect(picture(), random_boxes()), detector.detect(picture(), random_boxes()))
+    assert loaded.encode(picture()).features(random_boxes()).shape == (40, 40)
+    back = loaded.with_features("spp" if features == "crop" else "crop").with_features(features)
+    assert_same(back.detect(picture(), random_boxes()), detector.detect(picture(), random_boxes()))
+
+
+def test_a_truncated_detector_scores_nearly_the_same():
+    detector = make_deep_detector()
+    exact, near, far = (
+        d.encode(picture()).score(random_boxes()) for d in (detector, *map(detector.truncated, ((30, 19), (1, 1))))
+    )
+    assert 0 < (exact - near).norm() < 0.7 * (exact - far).norm()
+    assert detector.config == detector.truncated((30, 19)).config
+
+
+def test_a_detector_without_layers_cannot_be_truncated():
+    with pytest.raises(ConfigError, match=r"svd: the detector has no fully connected layers .*got \[7, 5\]"):
+        make_detector().truncated((7, 5))
+
+
 def test_every_stage_is_timed():
     clock = Stopwatch()
     make_detector().detect(picture(), clock=clock)
@@ -204,7 +244,9 @@ def rewrite(file, tensors: dict[str, Tensor] | None = None, **header) -> None:
     save_tensors(file, copies if tensors is None else tensors, {**old_header, **header})
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "foreign", "headless", "network", "no file", "no folder"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "empty", "foreign", "headless", "layerless", "network", "no file", "no folder"]
+)
 def test_a_file_that_is_no_detector_is_named(tmp_path, damage):
     file = tmp_path / DETECTOR_FILE
     make_detector().save(file)
@@ -218,6 +260,8 @@ def test_a_file_that_is_no_detector_is_named(tmp_path, damage):
         case "headless":
             tensors, _ = load_tensors(file)
             rewrite(file, {name: t.clone() for name, t in tensors.items() if name != "head.weight"})
+        case "layerless":
+            rewrite(file, config=asdict(replace(CONFIG, layers=LayersConfig(1))))
         case "network":
             other = replace(CONFIG, backbone=BackboneConfig("squeezenet1_1", "random"))
             rewrite(file, config=asdict(other))

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.zoo import build_backbone
-from sppdet.config import CropConfig, DetectorConfig, PyramidConfig, SPPConfig
-from sppdet.errors import ConfigError
+from sppdet.config import CropConfig, DetectorConfig, LayersConfig, PyramidConfig, SPPConfig
+from sppdet.errors import ConfigError, InputError
 from sppdet.features import CropFeatures, SPPFeatures, apply, build_features, warp_crops
+from sppdet.heads.fully_connected import build_fully_connected
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.pooling.windows import boxes_to_windows, choose_scales
 from sppdet.stopwatch import Stopwatch
@@ -238,6 +239,41 @@ def test_stages_are_timed(backbone, precision):
         source.encode(picture(), clock).features(BOXES)
         assert set(clock.seconds) == stages
         assert min(clock.seconds.values()) > 0
+
+
+@pytest.mark.parametrize("kind", ["spp", "crop"])
+@pytest.mark.parametrize("part", [1, 2**25])
+def test_fully_connected_layers_end_the_features(backbone, kind, part, monkeypatch):
+    monkeypatch.setattr("sppdet.features.PART_BYTES", part)
+    config = DetectorConfig(
+        features=kind, pyramid=PyramidConfig((3, 1)), layers=LayersConfig(2, 40), spp=SPPConfig((48, 64)), crop=CROP
+    )
+    layers = build_fully_connected(config, backbone)
+    assert layers is not None
+    encoded = build_features(config, backbone, layers=layers).encode(picture(), clock := Stopwatch())
+    features = encoded.features(BOXES)
+    assert {"conv", "pooling", "heads"} <= set(clock.seconds)
+    bare = build_features(replace(config, layers=LayersConfig()), backbone).encode(picture()).features(BOXES)
+    torch.testing.assert_close(features, layers(bare), rtol=1e-3, atol=1e-4)  # those of crops are rounded to half
+    assert features.shape == (len(BOXES), 40)
+    assert features.std() > 0.01
+    torch.testing.assert_close(apply(encoded, BOXES, lambda rows: rows * 2), features * 2)
+    assert encoded.features(BOXES[:0]).shape == (0, 40)
+    assert (kind == "crop") == torch.equal(features, features.half().float())
+
+
+def test_layers_must_be_those_of_the_configuration(backbone):
+    config = DetectorConfig(pyramid=PyramidConfig((3, 1)), layers=LayersConfig(1, 40))
+    layers = build_fully_connected(config, backbone)
+    for other in (
+        replace(config, layers=LayersConfig(2)),
+        replace(config, layers=LayersConfig(0)),
+        replace(config, pyramid=PyramidConfig((2,))),
+    ):
+        with pytest.raises(InputError, match="layers: not those of the configuration"):
+            build_features(other, backbone, layers=layers)
+    with pytest.raises(InputError, match="layers"):
+        build_features(config, backbone)
 
 
 def test_half_precision_convolutions_are_near(backbone):

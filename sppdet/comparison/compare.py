@@ -123,7 +123,8 @@ def _settings(detector: Detector) -> dict[str, Any]:
     if config.features == "crop":
         own = {"crop": config.crop.size, "batch": config.crop.batch}
     network = {"features": config.features, "backbone": config.backbone.name, "precision": detector.regions.precision}
-    return network | own
+    layers = {} if detector.layers is None else {"fully_connected": len(detector.layers)}
+    return network | layers | own
 
 
 def _machine(device: torch.device) -> dict[str, Any]:

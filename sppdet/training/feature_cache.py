@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from sppdet.errors import ConfigError, ImageError, SppdetError
@@ -36,13 +36,12 @@ class FeatureCache:
 
     def __init__(self, source: SPPFeatures | CropFeatures, regions: Sequence[TrainingRegions], limit_gb: float) -> None:
         self.source, self.regions, self.limit_gb = source, regions, limit_gb
-        network = hashlib.sha256()
-        for tensor in source.backbone.state_dict().values():
-            network.update(tensor.cpu().contiguous().numpy().tobytes())
         shape: object = source.config.scales if isinstance(source, SPPFeatures) else asdict(source.config)
         pyramid = (source.pyramid.levels, source.pyramid.mode) if isinstance(source, CropFeatures) else None
         machine = (source.backbone.device.type, source.precision)
-        self._parts = (network.hexdigest(), self._kind, shape, pyramid, machine)
+        self._parts: tuple[object, ...] = (_digest(source.backbone), self._kind, shape, pyramid, machine)
+        if isinstance(source, CropFeatures) and source.layers is not None:  # maps come before the layers
+            self._parts += (_digest(source.layers),)
         self._files: dict[int, Path] = {}
 
     @property
@@ -139,6 +138,14 @@ class FeatureCache:
                 expected=f"at least {needed:.1f} GB",
                 got=f"a limit of {self.limit_gb:g} GB and {free:.1f} GB free in {cache_folder()}",
             )
+
+
+def _digest(network: nn.Module) -> str:
+    """A hash of the weights of a network."""
+    digest = hashlib.sha256()
+    for tensor in network.state_dict().values():
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,7 @@ from sppdet.errors import ConfigError, DataError
 from sppdet.evaluation.voc import VOCResult, evaluate_voc
 from sppdet.features import build_features
 from sppdet.heads.box_regression import fit_box_regression
+from sppdet.heads.fully_connected import build_fully_connected
 from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.heads.softmax import fit_softmax, mean_norm
 from sppdet.proposals.store import propose
@@ -62,7 +63,8 @@ def train(config: TrainConfig) -> Detector:
         "%d images, %d classes; %d held out to choose thresholds", len(dataset), len(dataset.classes), len(held_out)
     )
     backbone = build_backbone(config.backbone.name, config.backbone.weights, config.device)
-    source = build_features(config, backbone, config.precision)  # before the hours that proposals may take
+    layers = build_fully_connected(config, backbone)
+    source = build_features(config, backbone, config.precision, layers)  # before the hours that proposals may take
     proposals = propose(dataset.images, config.proposals, config.workers)
     regions = [TrainingRegions.of(image, boxes) for image, boxes in zip(dataset.images, proposals, strict=True)]
     cache = FeatureCache(source, regions, config.cache_gb)
@@ -72,9 +74,8 @@ def train(config: TrainConfig) -> Detector:
     def fit(name: str, images: list[int], known: Sequence[int] = ()) -> Detector:
         file = folder / f"heads-{name}.safetensors"
         head, regressor = _fit_heads(file, cache, images, len(dataset.classes), config, known)
-        return Detector(
-            _detector_config(config), dataset.classes, backbone, head, regressor, precision=config.precision
-        )
+        settings = _detector_config(config)
+        return Detector(settings, dataset.classes, backbone, head, regressor, precision=config.precision, layers=layers)
 
     training_part = sorted(set(fitted) - set(held_out))
     detector = fit("train", training_part)

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from sppdet.backbones.zoo import Backbone, build_backbone
 from sppdet.config import CropConfig, SPPConfig
 from sppdet.errors import ConfigError, ImageError
 from sppdet.features import CropFeatures, SPPFeatures
+from sppdet.heads.fully_connected import FullyConnected
 from sppdet.images import read_image
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.structures import Annotations
@@ -50,9 +52,13 @@ def regions(tmp_path) -> list[TrainingRegions]:
     return made
 
 
-def source_of(kind: str, backbone: Backbone, mode: str = "max") -> SPPFeatures | CropFeatures:
+def source_of(
+    kind: str, backbone: Backbone, mode: str = "max", layers: FullyConnected | None = None
+) -> SPPFeatures | CropFeatures:
     pyramid = SpatialPyramidPooling((2, 1), mode)  # type: ignore[arg-type]
-    return SPPFeatures(backbone, pyramid, SPP) if kind == "spp" else CropFeatures(backbone, pyramid, CROP)
+    if kind == "spp":
+        return SPPFeatures(backbone, pyramid, SPP, layers=layers)
+    return CropFeatures(backbone, pyramid, CROP, layers=layers)
 
 
 def files(cache: Path) -> list[Path]:
@@ -144,6 +150,23 @@ def test_everything_that_shapes_the_maps_is_in_the_key(backbone, cache, regions)
     for number, source in enumerate(sources, 1):
         FeatureCache(source, regions[:1], limit_gb=1).fill()
         assert len(files(cache)) == number
+
+
+@pytest.mark.parametrize("kind", ["spp", "crop"])
+def test_rows_of_crops_come_out_of_the_layers_and_maps_serve_all_of_them(backbone, calls, cache, regions, kind):
+    torch.manual_seed(0)
+    layers = FullyConnected([[nn.Linear(5 * backbone.channels, 12)]])
+    for number, end in enumerate((None, layers, layers.truncated([3])), 1):
+        source = source_of(kind, backbone, layers=end)
+        features = FeatureCache(source, regions, limit_gb=1)
+        features.fill()
+        assert len(files(cache)) == (3 * number if kind == "crop" else 3)
+        direct = source.encode(read_image(regions[1].annotations.path)).features(regions[1].boxes)
+        calls.clear()
+        assert torch.equal(features.features(1), direct)
+        assert features.features(1).shape == (5, features.dimension)
+        assert calls == []
+    assert features.dimension == 12
 
 
 def test_maps_serve_every_pyramid_and_all_proposals_crops_only_theirs(backbone, cache, regions):
