@@ -6,36 +6,24 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sppdet.pooling import kernels
 
 
-def to_blocks(maps: Tensor) -> Tensor:
-    """Maps (B, C, h, w) as the kernels read them: float32 or float64 (G, B, h, w, BLOCK), zeros where C ends."""
-    batch, channels, height, width = maps.shape
-    groups = -(-channels // kernels.BLOCK)
+def to_cells(maps: Tensor) -> Tensor:
+    """Maps (B, C, h, w) as float32 or float64 (B, h, w, C), which the kernels read; no copy where they are so already."""
     exact = maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
-    if groups * kernels.BLOCK > channels:
-        exact = F.pad(exact, (0, 0, 0, 0, 0, groups * kernels.BLOCK - channels))
-    split = exact.reshape(batch, groups, kernels.BLOCK, height, width)
-    return split.permute(1, 0, 3, 4, 2).contiguous()
-
-
-def from_blocks(blocks: Tensor, channels: int) -> Tensor:
-    """The inverse of `to_blocks`: (B, C, h, w)."""
-    groups, batch, height, width, size = blocks.shape
-    return blocks.permute(1, 0, 4, 2, 3).reshape(batch, groups * size, height, width)[:, :channels].contiguous()
+    return exact.permute(0, 2, 3, 1).contiguous()
 
 
 @torch.library.custom_op("sppdet::pool_windows", mutates_args=(), device_types="cpu")
 def pool_windows(maps: Tensor, windows: Tensor, image: Tensor, levels: list[int], mode: str) -> tuple[Tensor, Tensor]:
     """Maps (B, C, h, w) pooled in windows int64 (N, 4) of images int64 (N,): (N, D), and for max the row-major cell of
     each maximum, int32 (N, bins, C); for average nothing."""
-    blocks, grid = to_blocks(maps), np.array(levels, np.int64)
-    pooled = blocks.new_empty(len(windows), int((grid**2).sum()), maps.shape[1])
-    arrays = blocks.numpy(), image.numpy(), windows.numpy(), grid
+    cells, grid = to_cells(maps), np.array(levels, np.int64)
+    pooled = cells.new_empty(len(windows), int((grid**2).sum()), maps.shape[1])
+    arrays = cells.numpy(), image.numpy(), windows.numpy(), grid
     if mode == "average":
         argmax = torch.empty(0, dtype=torch.int32)
         kernels.average_forward(*arrays, pooled.numpy())
@@ -60,13 +48,12 @@ def pool_windows_backward(
     batch, channels, height, width = shape
     exact = gradient if gradient.dtype in (torch.float32, torch.float64) else gradient.float()
     bins = exact.reshape(len(windows), sum(n * n for n in levels), channels).contiguous().numpy()
-    groups = -(-channels // kernels.BLOCK)
-    blocks = exact.new_zeros(groups, batch, height, width, kernels.BLOCK)
+    cells = exact.new_zeros(batch, height, width, channels)
     if mode == "average":
-        kernels.average_backward(bins, image.numpy(), windows.numpy(), np.array(levels, np.int64), blocks.numpy())
+        kernels.average_backward(bins, image.numpy(), windows.numpy(), np.array(levels, np.int64), cells.numpy())
     else:
-        kernels.max_backward(bins, argmax.numpy(), image.numpy(), blocks.flatten(2, 3).numpy())
-    return from_blocks(blocks, channels).to(gradient.dtype)
+        kernels.max_backward(bins, argmax.numpy(), image.numpy(), cells.flatten(1, 2).numpy())
+    return cells.permute(0, 3, 1, 2).contiguous().to(gradient.dtype)
 
 
 @pool_windows_backward.register_fake

@@ -23,7 +23,7 @@ ROI_POOL_BINS = 6
 class LaidOutMaps:
     """Maps (B, C, h, w) made ready for pooling, which is worth doing once for many calls.
 
-    values: on the CPU float32 or float64 in the kernels' blocks (G, B, h, w, BLOCK); elsewhere the maps as they were.
+    values: on the CPU float32 or float64 (B, h, w, C); elsewhere the maps as they were.
     """
 
     values: Tensor
@@ -63,7 +63,7 @@ class SpatialPyramidPooling(nn.Module):
                 "cannot be pooled", field="maps", expected="(B, C, h, w) with cells", got=tuple(maps.shape)
             )
         maps = maps.detach()
-        values = operator.to_blocks(maps) if maps.device.type == "cpu" else maps
+        values = operator.to_cells(maps) if maps.device.type == "cpu" else maps
         return LaidOutMaps(values, maps.shape, maps.dtype, bool(values.amax().isnan()))
 
     def forward(

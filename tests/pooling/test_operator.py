@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from sppdet.errors import InputError
-from sppdet.pooling.kernels import BLOCK
-from sppdet.pooling.operator import from_blocks, pool_windows, to_blocks
+from sppdet.pooling.kernels import SHARE
+from sppdet.pooling.operator import pool_windows
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 
 WINDOWS = torch.tensor([[0, 0, 9, 7], [2, 3, 5, 4], [8, 6, 9, 7]])
@@ -16,17 +14,6 @@ IMAGE = torch.tensor([0, 1, 0])
 
 def maps(channels: int = 5, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     return torch.randn(2, channels, 7, 9, generator=torch.Generator().manual_seed(0)).to(dtype)
-
-
-@settings(deadline=None)
-@given(st.integers(1, 3), st.integers(1, 3 * BLOCK), st.integers(1, 4), st.integers(1, 4))
-def test_blocks_hold_every_channel_where_it_belongs(batch, channels, height, width):
-    values = torch.arange(batch * channels * height * width).float().reshape(batch, channels, height, width)
-    blocks = to_blocks(values)
-    assert blocks.shape == (-(-channels // BLOCK), batch, height, width, BLOCK)
-    for c in {0, channels // 2, channels - 1}:
-        assert torch.equal(blocks[c // BLOCK, ..., c % BLOCK], values[:, c])
-    assert torch.equal(from_blocks(blocks, channels), values)
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's own check reads it
@@ -50,7 +37,7 @@ def test_compiles_in_one_graph(mode):
         assert torch.equal(compiled(values, WINDOWS, IMAGE), expected)
 
 
-@pytest.mark.parametrize("channels", [5, BLOCK, 2 * BLOCK + 3])
+@pytest.mark.parametrize("channels", [5, SHARE, 2 * SHARE + 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
 def test_with_and_without_gradients_are_the_same(channels, dtype):
     pool = SpatialPyramidPooling((6, 3, 2, 1))
