@@ -87,6 +87,9 @@ def _evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--proposals", type=str, help="proposals of another program (.json, .npz, .mat) for these images"
     )
+    parser.add_argument(
+        "--svd", type=list[int] | None, help="ranks to truncate the fully connected layers to, to see the mAP they cost"
+    )
     parser.add_argument("--output", type=str, help="folder of results; RUN/SPLIT where not given")
     _add_json(parser)
 
@@ -104,6 +107,7 @@ def _evaluate(options: Namespace) -> None:
         options.device,
         options.precision,
         options.workers,
+        options.svd,
     )
     if options.json:
         _print_json(result)
@@ -113,6 +117,12 @@ def _evaluate(options: Namespace) -> None:
     print(
         f"{'mAP':16} {_percent(result['map_voc07'])} {_percent(result['map_voc10'])}   (VOC07 11 points, VOC10+ area)"
     )
+    if "svd" in result:
+        found = result["svd"]
+        print(
+            f"{'mAP, SVD':16} {_percent(found['map_voc07'])} {_percent(found['map_voc10'])}   (ranks {found['ranks']};"
+            f" VOC07 {100 * found['change_voc07']:+.2f})"
+        )
     print(f"{'COCO AP':16} {_percent(result['coco']['AP'])}   {result['images']} images")
     if folder:
         print(f"written to {folder}")

@@ -192,6 +192,26 @@ def test_written_detections_give_the_numbers_of_their_run(place, run, form, tmp_
     assert again == numbers
 
 
+def test_what_truncation_costs_is_printed(place, tmp_path, capsys):
+    run, layers = tmp_path / "deep", ("--layers.depth", "2", "--layers.width", "64", "--pyramid.levels", "[2,1]")
+    assert main([*train_arguments(place, run), *layers]) == 0
+    arguments = ("evaluate", run, "--data.root", place / "shapes", "--workers", 0, "--svd", "[2,2]")
+    numbers = run_json(capsys, *arguments)
+    assert set(numbers["svd"]) == {"ranks", "map_voc07", "map_voc10", "change_voc07"}
+    assert numbers["svd"]["ranks"] == [2, 2]
+    assert numbers["map_voc07"] > 0.02
+    assert numbers["svd"]["map_voc07"] != numbers["map_voc07"]
+    assert numbers["svd"]["change_voc07"] == numbers["svd"]["map_voc07"] - numbers["map_voc07"]
+    assert json.loads((run / "test/evaluation.json").read_text()) == numbers
+    text = run_text(capsys, *arguments)
+    (line,) = [line for line in text.split("\n") if "SVD" in line]
+    assert f"{100 * numbers['svd']['map_voc07']:.2f}%" in line
+    assert f"{100 * numbers['svd']['change_voc07']:+.2f}" in line
+    whole = run_json(capsys, *arguments[:-1], "[1000,1000]")
+    assert whole["svd"]["change_voc07"] == 0
+    assert whole["map_voc07"] == numbers["map_voc07"]
+
+
 def test_evaluate_takes_the_proposals_of_another_program(place, tmp_path, capsys):
     """With only the objects themselves as proposals no detection can lie anywhere else."""
     test = read_voc(place / "shapes", "test")

@@ -17,6 +17,7 @@ from sppdet.config import (
     BoxRegressionConfig,
     CropConfig,
     DataConfig,
+    LayersConfig,
     ProposalConfig,
     SPPConfig,
     SVMConfig,
@@ -142,6 +143,18 @@ def test_a_softmax_head_trains_and_detects(config, shapes):
     assert len(scores) > 0
     assert 0.01 < float(scores.min()) <= float(scores.max()) <= 1  # probabilities
     assert evaluate_voc(found, test.images, test.classes).map_voc07 > 0
+
+
+@pytest.mark.parametrize("features", ["spp", "crop"])
+def test_heads_are_trained_on_fully_connected_layers(config, shapes, features):
+    trained = train(replace(config, features=features, layers=LayersConfig(2, 64), data=replace(config.data, images=6)))
+    loaded = Detector.load(config.output)
+    assert loaded.config.layers == LayersConfig(2, 64)
+    assert loaded.head.weight.shape[1] == 64
+    test = read_voc(shapes, "test", trained.classes)
+    for one, other in zip(find_all(trained, test), find_all(loaded, test), strict=True):
+        assert len(one) > 0
+        assert all(torch.equal(a, b) for a, b in zip(one.as_dict().values(), other.as_dict().values(), strict=True))
 
 
 def test_without_box_regression_detections_are_proposals(config, shapes):
