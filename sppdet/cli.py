@@ -185,7 +185,9 @@ def _compare(options: Namespace) -> None:
 
 
 def _benchmark_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("parts", nargs="*", type=str, help="proposals, pooling; all where none is named")
+    parser.add_argument(
+        "parts", nargs="*", type=str, help="proposals, pooling, heads, detect, train; all where none is named"
+    )
     _add_data(parser, split="test", images=100)
     parser.add_class_arguments(BenchmarkConfig, skip={"opencv_python"})
     parser.add_argument("--opencv-python", type=str, help="a Python with opencv-contrib-python, timed beside ours")

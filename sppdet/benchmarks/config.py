@@ -19,6 +19,9 @@ class BenchmarkConfig:
         growth: numbers of regions to time.
         widths: image widths to time.
         quality_images: at most so many images for the quality modes of selective search.
+        detect_rounds: measurements of R-CNN mode, which takes long, and of what is compared with it; an image each.
+        scales: shorter sides of the image, in pixels, to time whole-image passes at.
+        train_images: numbers of images to train on; the largest is timed with each number of threads.
         opencv_python: a Python interpreter with opencv-contrib-python, whose selective search is timed beside ours; by
             default this one where its OpenCV has it.
     """
@@ -30,10 +33,22 @@ class BenchmarkConfig:
     growth: tuple[int, ...] = (100, 300, 1000, 2000, 4000)
     widths: tuple[int, ...] = (250, 350, 500, 700, 1000)
     quality_images: int = 10
+    detect_rounds: int = 3
+    scales: tuple[int, ...] = (344, 486, 688, 973)
+    train_images: tuple[int, ...] = (20, 40, 80)
     opencv_python: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "regions", "growth", "widths", "quality_images"):
+        for name in (
+            "rounds",
+            "regions",
+            "growth",
+            "widths",
+            "quality_images",
+            "detect_rounds",
+            "scales",
+            "train_images",
+        ):
             value = getattr(self, name)
             numbers = [value] if isinstance(value, int) else value
             if not numbers or min(numbers) < 1:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,31 @@ def take_turns(runs: Mapping[str, Run], rounds: int, label: str = "benchmark") -
         for name in names[start:] + names[:start]:
             seconds[name].append(runs[name](turn))
     return {name: Timing(first[name], tuple(values)) for name, values in seconds.items()}
+
+
+def take_staged_turns(
+    runs: Mapping[str, Callable[[int], Mapping[str, float]]], rounds: int, label: str
+) -> tuple[dict[str, Timing], dict[str, dict[str, Timing]]]:
+    """`take_turns` of contestants that return the seconds of each of their stages: the timings of the sums, by
+    contestant, and of the stages, by contestant and stage."""
+    taken: dict[str, list[Mapping[str, float]]] = {name: [] for name in runs}
+
+    def run(name: str, turn: int) -> float:
+        taken[name].append(runs[name](turn))
+        return sum(taken[name][-1].values())
+
+    sums = take_turns({name: partial(run, name) for name in runs}, rounds, label)
+    stages = {
+        name: {stage: Timing(first[stage], tuple(each[stage] for each in others)) for stage in first}
+        for name, (first, *others) in taken.items()
+    }
+    return sums, stages
+
+
+def add_timings(*timings: Timing) -> Timing:
+    """The sum of several in each round."""
+    seconds = zip(*(each.seconds for each in timings), strict=True)
+    return Timing(sum(each.first_call_s for each in timings), tuple(map(sum, seconds)))
 
 
 def measure_growth(unit: str, sizes: Sequence[int], runs_at: Callable[[int], Mapping[str, Run]], rounds: int) -> Growth:

@@ -11,7 +11,7 @@ from sppdet.storage import write_atomically
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-OURS = ("#4c72b0", "#55a868", "#64b5cd")
+OURS = ("#4c72b0", "#55a868", "#64b5cd", "#8c6d31", "#2f4b7c", "#7a7a7a")
 PEERS = ("#c44e52", "#e8a33d", "#8172b3", "#999999")
 
 

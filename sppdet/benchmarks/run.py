@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from sppdet.benchmarks.config import BenchmarkConfig
+from sppdet.benchmarks.detect import benchmark_detect
+from sppdet.benchmarks.heads import benchmark_heads
 from sppdet.benchmarks.measure import Growth, Part, Row
 from sppdet.benchmarks.plots import plot_part
 from sppdet.benchmarks.pooling import benchmark_pooling
 from sppdet.benchmarks.proposals import benchmark_proposals
+from sppdet.benchmarks.train import benchmark_train
 from sppdet.config import DataConfig
 from sppdet.errors import ConfigError
 from sppdet.machine import describe_machine
@@ -20,6 +23,9 @@ from sppdet.storage import json_ready, write_json
 PARTS: Mapping[str, Callable[[DataConfig, BenchmarkConfig], Part]] = {
     "proposals": benchmark_proposals,
     "pooling": lambda _data, config: benchmark_pooling(config),
+    "heads": lambda _data, config: benchmark_heads(config),
+    "detect": benchmark_detect,
+    "train": benchmark_train,
 }
 
 

@@ -12,7 +12,7 @@ from sppdet.pooling import kernels
 
 
 def to_cells(maps: Tensor) -> Tensor:
-    """Maps (B, C, h, w) as float32 or float64 (B, h, w, C), which the kernels read; no copy where they are so already."""
+    """Maps (B, C, h, w) as the kernels read them: float32 or float64 (B, h, w, C). No copy where they are so."""
     exact = maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
     return exact.permute(0, 2, 3, 1).contiguous()
 
