@@ -12,8 +12,9 @@ from torch import Tensor
 from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config import CropConfig, DetectorConfig, LayersConfig, PyramidConfig, SPPConfig
+from sppdet.crops import warp_crops
 from sppdet.errors import ConfigError, InputError
-from sppdet.features import CropFeatures, SPPFeatures, apply, build_features, warp_crops
+from sppdet.features import CropFeatures, SPPFeatures, apply, build_features
 from sppdet.heads.fully_connected import build_fully_connected
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.pooling.windows import boxes_to_windows, choose_scales

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from sppdet.comparison.timing import random_boxes
+from sppdet.crops import warp_crops
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError
-from sppdet.features import CropFeatures, inference, warp_crops
+from sppdet.features import CropFeatures, inference
 from sppdet.images import to_array
 from sppdet.stopwatch import Stopwatch
 
