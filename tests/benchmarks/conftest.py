@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from sppdet.benchmarks import bound, detect, heads, scenes, train
+from sppdet.comparison import throughput
+from sppdet.config import LayersConfig
 from sppdet.data.shapes import generate_shapes
 
 # Its boxes tell what it was asked: the whole image, and a small one at x = the first pixel's blue, y = the threads.
@@ -50,3 +54,21 @@ def fake_python(tmp_path, fake_peer) -> str:
 def shapes(tmp_path) -> Path:
     generate_shapes(tmp_path / "shapes", train=5, test=3)
     return tmp_path / "shapes"
+
+
+@pytest.fixture
+def small_networks(monkeypatch) -> None:
+    """Every part on the smallest network and little data."""
+    for part in (bound, detect, heads, train):
+        monkeypatch.setattr(part, "BACKBONE", "shapenet")
+    monkeypatch.setattr(scenes, "LayersConfig", partial(LayersConfig, width=32))
+    monkeypatch.setattr(heads, "SVM_SHAPE", (60, 30))
+    monkeypatch.setattr(detect, "PASSES", 1)
+    monkeypatch.setattr(detect, "WARM_UP_CROPS", 3)
+    monkeypatch.setattr(bound, "DEPTH", 1)
+    monkeypatch.setattr(bound, "RANKS", (8,))
+    monkeypatch.setattr(bound, "CROPS", 4)
+    monkeypatch.setattr(train, "SCALE", 100)
+    monkeypatch.setattr(train, "BARE_PASSES", 2)
+    monkeypatch.setattr(throughput, "BATCHES", {"cpu": (2,)})
+    monkeypatch.setattr(throughput, "CROPS", 2)

@@ -12,6 +12,8 @@ from sppdet.benchmarks.config import BenchmarkConfig
 from sppdet.cli import main
 from sppdet.errors import ConfigError
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch) -> None:
@@ -24,6 +26,7 @@ def arguments(tmp_path, shapes, fake_python) -> list[str]:
     return [
         *("--data.root", str(shapes), "--images", "2", "--opencv-python", fake_python, "--threads", "[1]"),
         *("--rounds", "1", "--regions", "5", "--growth", "[3,6]", "--widths", "[40,60]", "--quality_images", "1"),
+        *("--detect_rounds", "1", "--scales", "[50]", "--train_images", "[5]"),
         *("--output", str(tmp_path / "out")),
     ]
 
@@ -31,7 +34,7 @@ def arguments(tmp_path, shapes, fake_python) -> list[str]:
 def test_all_parts_as_json(arguments, tmp_path, capsys):
     assert main(["benchmark", *arguments, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert list(result) == ["proposals", "pooling", "machine"]
+    assert list(result) == ["proposals", "pooling", "heads", "detect", "train", "machine"]
     assert list(result["proposals"])[:2] == ["ratio_vs_opencv_fast", "ratio_vs_opencv_quality"]
     assert result["proposals"]["ratio_vs_opencv_fast"] > 0
     assert result["proposals"]["images"] == 2
@@ -45,9 +48,15 @@ def test_all_parts_as_json(arguments, tmp_path, capsys):
     names = [f"ratio_vs_{name}" for name in ratios] + ["ratio_backward_vs_roi_pool"]
     assert list(result["pooling"])[:5] == names
     assert result["pooling"]["bit_equal"] is True
+    assert result["heads"]["ratio_product_vs_separate"] > 0
+    names = ["ratio_vs_rcnn_conv", "ratio_vs_rcnn_without_proposals", "ratio_vs_rcnn_total"]
+    assert list(result["detect"])[:3] == names
+    assert all(result["detect"][name] > 0 for name in names)
+    assert list(result["detect"]["growth"]) == ["regions", "pixels"]
+    assert result["train"]["ratio_fill_vs_bare_network"] > 0
     assert {"processor", "cores", "torch", "numba", "opencv"} <= set(result["machine"])
     assert json.loads((tmp_path / "out/benchmark.json").read_text()) == result
-    for name in ("proposals", "pooling"):
+    for name in ("proposals", "pooling", "heads", "detect", "train"):
         with Image.open(tmp_path / f"out/{name}.png") as picture:
             assert picture.width > 400
 
@@ -64,11 +73,13 @@ def test_one_part_as_a_table_ratios_first(arguments, tmp_path, capsys):
 
 def test_an_unknown_part_is_an_error_before_anything_is_measured(arguments, tmp_path, capsys):
     assert main(["benchmark", "pooling", "poling", *arguments]) == 1
-    assert "parts: no such part (expected proposals, pooling, got poling)" in capsys.readouterr().err
+    assert (
+        "parts: no such part (expected proposals, pooling, heads, detect, train, got poling)" in capsys.readouterr().err
+    )
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("wrong", [{"rounds": 0}, {"regions": -1}, {"growth": ()}, {"widths": (5, 0)}])
+@pytest.mark.parametrize("wrong", [{"rounds": 0}, {"regions": -1}, {"growth": ()}, {"widths": (5, 0)}, {"scales": ()}])
 def test_parameters_out_of_range_are_errors(wrong):
     with pytest.raises(ConfigError, match=f"{next(iter(wrong))}: out of range"):
         BenchmarkConfig(**wrong)

@@ -18,11 +18,13 @@ from sppdet.benchmarks.measure import (
     Part,
     Row,
     Timing,
+    add_timings,
     clocked,
     find_ratios,
     fit_line,
     measure_growth,
     median_ratio,
+    take_staged_turns,
     take_turns,
     thread_counts,
     using_threads,
@@ -51,6 +53,15 @@ def test_contestants_warm_up_and_then_take_turns_each_first_in_its_turn():
     assert timings == {"a": Timing(1.0, (1.0, 2.0, 3.0)), "b": Timing(10.0, (10.0, 11.0, 12.0))}
     with pytest.raises(InputError, match="rounds"):
         take_turns({"a": contestant("a", 1.0)}, rounds=0)
+
+
+def test_stages_are_kept_beside_their_sums():
+    runs = {"a": lambda turn: {"conv": 1.0 + turn, "heads": 0.5}, "b": lambda _turn: {"copy": 2.0}}
+    sums, stages = take_staged_turns(runs, 2, "stages")
+    assert sums == {"a": Timing(1.5, (1.5, 2.5)), "b": Timing(2.0, (2.0, 2.0))}
+    assert stages["a"] == {"conv": Timing(1.0, (1.0, 2.0)), "heads": Timing(0.5, (0.5, 0.5))}
+    assert stages["b"] == {"copy": Timing(2.0, (2.0, 2.0))}
+    assert add_timings(sums["a"], sums["b"]) == Timing(3.5, (3.5, 4.5))
 
 
 def test_clocked_calls_once_and_counts_its_seconds(monkeypatch):
