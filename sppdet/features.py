@@ -166,7 +166,9 @@ class EncodedMaps:
             found, shared = places.unique(dim=0, return_inverse=True)
             every = torch.arange(len(boxes), device=boxes.device)
             first = every.new_zeros(len(found)).scatter_reduce(0, shared, every, "amin", include_self=False)
-            return first, shared
+        self.clock.regions += len(boxes)
+        self.clock.windows += len(first)
+        return first, shared
 
     def _pool(self, boxes: Tensor, out: Tensor) -> Tensor:
         with self.clock("pooling"), torch.inference_mode():

@@ -15,10 +15,14 @@ STAGES: tuple[Stage, ...] = ("proposals", "prepare", "conv", "pooling", "heads",
 
 
 class Stopwatch:
-    """Adds up seconds a stage; on CUDA it waits for the device at both ends of a stage."""
+    """Adds up seconds a stage; on CUDA it waits for the device at both ends of a stage.
+
+    regions, windows: how many were asked for, and how many windows of cells these fall on.
+    """
 
     def __init__(self, device: str | torch.device = "cpu") -> None:
         self.seconds: dict[str, float] = defaultdict(float)
+        self.regions = self.windows = 0
         self._synchronise = torch.device(device).type == "cuda"
 
     @contextmanager

@@ -64,6 +64,7 @@ def compare_detectors(
         images=len(chosen),
         regions=regions,
         topped_up=timings.topped_up,
+        shared=timings.shared,
         **_machine(next(iter(pair.values())).backbone.device),
         baseline=baseline,
         detectors={name: _settings(detector) for name, detector in pair.items()},

@@ -34,12 +34,13 @@ class Comparison:
     [25%, 75%] of all of them. growth: seconds without proposals by number of regions. throughput: None without a
     detector in R-CNN mode. map_voc07: on the same images, as a fraction; None where the detector was not trained itself
     or the images are fewer than MAP_IMAGES. topped_up: random boxes added where an image had too few proposals.
-    precision: of the convolutions, as are the network and its settings in `detectors`.
+    shared: where maps are pooled, the share of the regions that fall on the cells of another, by name. precision: of the convolutions, as are the network and its settings in `detectors`.
     """
 
     images: int
     regions: int
     topped_up: int
+    shared: Mapping[str, float]
     device: str
     machine: str
     threads: int
@@ -93,6 +94,10 @@ def _header(comparison: Comparison) -> str:
         lines[0] += f" ({comparison.topped_up} random boxes in all, where an image had too few proposals)"
     for name, settings in comparison.detectors.items():
         lines.append(f"{name}: " + ", ".join(f"{key} {value}" for key, value in settings.items()))
+    for name, share in comparison.shared.items():
+        lines.append(
+            f"{name}: {100 * share:.1f}% of the regions fall on the cells of another, pooled and classified once"
+        )
     where = f"{comparison.threads} threads" if comparison.device == "cpu" else comparison.device
     lines.append(f"measured on {comparison.machine}, {where}, torch {comparison.torch}")
     return "\n".join(lines)

@@ -28,13 +28,15 @@ class Timings:
 
     seconds: for each detector's name and each of STAGES and SUMS, the seconds of each image. The seconds of proposals
     are NaN, and so is the total, where the proposals were given. detections: by name, those of each image.
-    topped_up: random boxes added, all images together, where selective search found fewer than `regions`.
+    topped_up: random boxes added, all images together, where selective search found fewer than `regions`. shared: by
+    name, the share of the regions whose cells are another's too, and were pooled with it; only where maps are pooled.
     """
 
     seconds: Mapping[str, Mapping[str, Sequence[float]]]
     detections: Mapping[str, Sequence[Detections]]
     regions: int
     topped_up: int
+    shared: Mapping[str, float]
 
     def medians(self) -> dict[str, dict[str, float]]:
         """Median over the images, by name, then stage or sum."""
@@ -86,6 +88,7 @@ def time_detectors(
     seconds: dict[str, dict[str, list[float]]] = {name: {row: [] for row in (*STAGES, *SUMS)} for name in names}
     detections: dict[str, list[Detections]] = {name: [] for name in names}
     topped_up = 0
+    counts = {name: [0, 0] for name in names}
     for turn in tqdm(range(-warmup, len(images)), desc="compare", unit="image"):
         i = max(turn, 0)
         image = read_image(images[i].path)
@@ -94,10 +97,12 @@ def time_detectors(
             clock, result = _time_image(detectors[name], image, found.boxes)
             if turn >= 0:
                 detections[name].append(result)
+                counts[name] = [counts[name][0] + clock.regions, counts[name][1] + clock.windows]
                 for row, value in _add_up(clock, found.seconds).items():
                     seconds[name][row].append(value)
         topped_up += found.added if turn >= 0 else 0
-    return Timings(seconds, detections, regions, topped_up)
+    shared = {name: 1 - windows / asked for name, (asked, windows) in counts.items() if asked}
+    return Timings(seconds, detections, regions, topped_up, shared)
 
 
 def measure_growth(

@@ -28,6 +28,7 @@ def made_up(conv: tuple[float, float], proposals: float = 2.0) -> Comparison:
         images=5,
         regions=2000,
         topped_up=0,
+        shared={"spp": 0.183},
         device="cpu",
         machine="Some CPU",
         threads=2,

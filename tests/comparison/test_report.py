@@ -26,6 +26,7 @@ def made_up() -> Comparison:
         images=5,
         regions=2000,
         topped_up=321,
+        shared={"spp": 0.183},
         device="cpu",
         machine="Some CPU",
         threads=2,
@@ -111,3 +112,8 @@ def test_an_unknown_time_is_a_dash(comparison) -> None:
     text = format_table(replace(comparison, totals=unknown))
     assert "nan" not in text
     assert any(line.startswith("total") and "- [" in line for line in text.splitlines())
+
+
+def test_the_share_of_windows_pooled_once_is_told(comparison) -> None:
+    assert "spp: 18.3% of the regions fall on the cells of another" in format_table(comparison)
+    assert comparison.as_dict()["shared"] == {"spp": 0.183}
