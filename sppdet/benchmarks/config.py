@@ -35,7 +35,7 @@ class BenchmarkConfig:
     quality_images: int = 10
     detect_rounds: int = 3
     scales: tuple[int, ...] = (344, 486, 688, 973)
-    train_images: tuple[int, ...] = (20, 40, 80)
+    train_images: tuple[int, ...] = (60, 90, 120)
     opencv_python: str | None = None
 
     def __post_init__(self) -> None:
