@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit, prange
 
 PART = 16  # windows that a thread takes at a time
-SHARE = 64  # channels that a thread takes at a time
+SHARE = 16  # channels that a thread takes at a time
 
 
 @njit(inline="always")
@@ -157,7 +157,8 @@ def _keep_bin(value, cell, best, where, new):  # type: ignore[no-untyped-def]
 
 @njit(parallel=True, cache=True)
 def max_backward(gradient, argmax, image, grad_maps):  # type: ignore[no-untyped-def]
-    """Add gradient (N, bins, C) to grad_maps (B, h * w, C) at the cells of `argmax`."""
+    """Add gradient (N, bins, C) to grad_maps (B, C, h * w) at the cells of `argmax`: neighbouring channels have their
+    maxima in cells far apart, but the planes of a few channels stay in a thread's cache."""
     channels = gradient.shape[2]
     for share in prange(-(-channels // SHARE)):
         start, end = share * SHARE, min((share + 1) * SHARE, channels)
@@ -166,7 +167,7 @@ def max_backward(gradient, argmax, image, grad_maps):  # type: ignore[no-untyped
             for s in range(gradient.shape[1]):
                 cells, value = argmax[r, s], gradient[r, s]
                 for c in range(start, end):
-                    target[cells[c], c] += value[c]
+                    target[c, cells[c]] += value[c]
 
 
 @njit(parallel=True, cache=True)

@@ -48,12 +48,14 @@ def pool_windows_backward(
     batch, channels, height, width = shape
     exact = gradient if gradient.dtype in (torch.float32, torch.float64) else gradient.float()
     bins = exact.reshape(len(windows), sum(n * n for n in levels), channels).contiguous().numpy()
-    cells = exact.new_zeros(batch, height, width, channels)
     if mode == "average":
+        cells = exact.new_zeros(batch, height, width, channels)
         kernels.average_backward(bins, image.numpy(), windows.numpy(), np.array(levels, np.int64), cells.numpy())
+        spread = cells.permute(0, 3, 1, 2).contiguous()
     else:
-        kernels.max_backward(bins, argmax.numpy(), image.numpy(), cells.flatten(1, 2).numpy())
-    return cells.permute(0, 3, 1, 2).contiguous().to(gradient.dtype)
+        spread = exact.new_zeros(batch, channels, height, width)
+        kernels.max_backward(bins, argmax.numpy(), image.numpy(), spread.flatten(2).numpy())
+    return spread.to(gradient.dtype)
 
 
 @pool_windows_backward.register_fake
