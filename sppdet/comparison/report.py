@@ -34,7 +34,8 @@ class Comparison:
     [25%, 75%] of all of them. growth: seconds without proposals by number of regions. throughput: None without a
     detector in R-CNN mode. map_voc07: on the same images, as a fraction; None where the detector was not trained itself
     or the images are fewer than MAP_IMAGES. topped_up: random boxes added where an image had too few proposals.
-    shared: where maps are pooled, the share of the regions that fall on the cells of another, by name. precision: of the convolutions, as are the network and its settings in `detectors`.
+    shared: where maps are pooled, the share of the regions that fall on the cells of another, by name. precision: of
+    the convolutions, as are the network and its settings in `detectors`.
     """
 
     images: int
