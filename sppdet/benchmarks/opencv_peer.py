@@ -33,7 +33,8 @@ def main() -> None:
 
 def search(image: np.ndarray, mode: str) -> tuple[float, np.ndarray]:
     """Seconds from setBaseImage to the end of process(), and the boxes int32 (N, 4)."""
-    segmentation = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
+    contrib = vars(cv2)["ximgproc"]  # types of plain OpenCV do not know it
+    segmentation = contrib.segmentation.createSelectiveSearchSegmentation()
     start = time.perf_counter()
     segmentation.setBaseImage(image)
     if mode == "fast":
