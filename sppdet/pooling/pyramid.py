@@ -23,7 +23,8 @@ ROI_POOL_BINS = 6
 class LaidOutMaps:
     """Maps (B, C, h, w) made ready for pooling, which is worth doing once for many calls.
 
-    values: on the CPU float32 or float64 (B, h, w, C); elsewhere the maps as they were.
+    values: on the CPU float32 or float64 (B, h, w, C); elsewhere the maps as they were. has_nan: looked for on the CPU
+    only, whose quicker kernel would lose it.
     """
 
     values: Tensor
@@ -58,12 +59,11 @@ class SpatialPyramidPooling(nn.Module):
 
     def lay_out(self, maps: Tensor) -> LaidOutMaps:
         """Maps (B, C, h, w) for any number of calls without gradients."""
-        if maps.ndim != 4 or maps.numel() == 0:
-            raise InputError(
-                "cannot be pooled", field="maps", expected="(B, C, h, w) with cells", got=tuple(maps.shape)
-            )
+        _check_maps(maps)
         maps = maps.detach()
-        values = operator.to_cells(maps) if maps.device.type == "cpu" else maps
+        if maps.device.type != "cpu":
+            return LaidOutMaps(maps, maps.shape, maps.dtype, has_nan=False)
+        values = operator.to_cells(maps)
         return LaidOutMaps(values, maps.shape, maps.dtype, bool(values.amax().isnan()))
 
     def forward(
@@ -80,8 +80,11 @@ class SpatialPyramidPooling(nn.Module):
         InputError for a map without cells or a bad window.
         """
         needs_gradient = isinstance(maps, Tensor) and maps.requires_grad and torch.is_grad_enabled()
-        if isinstance(maps, Tensor) and not (needs_gradient or torch.compiler.is_compiling()):
-            maps = self.lay_out(maps)
+        if isinstance(maps, Tensor) and not torch.compiler.is_compiling():
+            if needs_gradient:
+                _check_maps(maps)
+            else:
+                maps = self.lay_out(maps)
         batch, _, height, width = maps.shape
         if windows is None:
             windows = torch.tensor([[0, 0, width, height]]).expand(batch, 4)
@@ -160,6 +163,11 @@ def _pool_slices(maps: Tensor, windows: Tensor, image: Tensor, n: int, mode: Poo
     rows = zip(windows.tolist(), image.tolist(), strict=True)
     parts = [pool(maps[b, :, y1:y2, x1:x2], n).permute(1, 2, 0) for (x1, y1, x2, y2), b in rows]
     return torch.stack(parts) if parts else maps.new_zeros(0, n, n, maps.shape[1])
+
+
+def _check_maps(maps: Tensor) -> None:
+    if maps.ndim != 4 or maps.numel() == 0:
+        raise InputError("cannot be pooled", field="maps", expected="(B, C, h, w) with cells", got=tuple(maps.shape))
 
 
 def _check_windows(windows: Tensor, image: Tensor, batch: int, height: int, width: int) -> None:

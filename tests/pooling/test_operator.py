@@ -75,3 +75,10 @@ def test_nan_wins_as_in_torch():
     found = pool(values, WINDOWS[:1])
     assert found.isnan().any()
     assert torch.equal(found.nan_to_num(-7), torch.cat(expected, 1).nan_to_num(-7))
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 9), (1, 5, 0, 9)])
+@pytest.mark.parametrize("gradient", [False, True])
+def test_what_is_no_map_is_an_error_with_and_without_gradients(shape, gradient):
+    with pytest.raises(InputError, match="maps"):
+        SpatialPyramidPooling((2, 1))(torch.zeros(shape, requires_grad=gradient))
