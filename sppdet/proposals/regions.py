@@ -1,7 +1,7 @@
 """What selective search compares of a segment (Uijlings et al., IJCV 2013, section 3.2), gathered in one pass.
 
-Colour: 25 bins a channel. Texture: Gaussian derivatives (sigma 1) in 8 orientations, the part above zero, 10 bins an
-orientation and channel. Both are normalised to a sum of one.
+Colour: 25 bins a channel. Texture: derivatives in 8 orientations, the part above zero, 10 bins an orientation and
+channel. Both are normalised to a sum of one.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ class Regions:
 def quantise(array: np.ndarray, planes: np.ndarray) -> np.ndarray:
     """Bins uint16 (H, W, 5 C) that each pixel adds to: of colour, and of four signed derivatives, channel by channel.
 
-    `array` is the image uint8 (H, W) or (H, W, C) and `planes` the same smoothed with sigma 0.8, float32 (C, H, W):
-    Scharr's filter makes of it the derivative of a Gaussian with sigma 1.
+    `array` is the image uint8 (H, W) or (H, W, C) and `planes` the same, float32 (C, H, W), to take the derivatives of,
+    smoothed or not: Scharr's filter makes of a smoothing with sigma 0.8 the derivative of a Gaussian with sigma 1. Of
+    each channel and direction the largest derivative fills the last bin.
     """
     array = np.atleast_3d(array)
     slopes = np.stack([[cv2.Scharr(plane, cv2.CV_32F, *axis) for plane in planes] for axis in ((1, 0), (0, 1))])
@@ -64,24 +65,26 @@ def describe(labels: np.ndarray, count: int, bins: np.ndarray) -> Regions:
 @njit(nogil=True, cache=True)
 def _quantise(array, slopes, bins):  # type: ignore[no-untyped-def]
     height, width, channels = array.shape
-    half = np.float32(math.sqrt(0.5))
     for channel in range(channels):
         first = channel * _CHANNEL
-        largest = np.float32(FLAT)
+        largest = np.full(4, FLAT, np.float32)
         for y in range(height):
             for x in range(width):
-                right, down = slopes[0, channel, y, x], slopes[1, channel, y, x]
-                largest = max(largest, abs(right), abs(down), (abs(right) + abs(down)) * half)
-        scale = np.float32(TEXTURE_BINS) / largest
+                for d, slope in enumerate(_directions(slopes[0, channel, y, x], slopes[1, channel, y, x])):
+                    largest[d] = max(largest[d], abs(slope))
+        scales = np.float32(TEXTURE_BINS) / largest
         for y in range(height):
             for x in range(width):
-                right, down = slopes[0, channel, y, x] * scale, slopes[1, channel, y, x] * scale
                 bins[y, x, 5 * channel] = first + array[y, x, channel] * COLOUR_BINS // 256
                 place = first + COLOUR_BINS + TEXTURE_BINS - 1
-                bins[y, x, 5 * channel + 1] = place + _signed_bin(right)
-                bins[y, x, 5 * channel + 2] = place + _SIGNED + _signed_bin((right + down) * half)
-                bins[y, x, 5 * channel + 3] = place + 2 * _SIGNED + _signed_bin(down)
-                bins[y, x, 5 * channel + 4] = place + 3 * _SIGNED + _signed_bin((down - right) * half)
+                for d, slope in enumerate(_directions(slopes[0, channel, y, x], slopes[1, channel, y, x])):
+                    bins[y, x, 5 * channel + 1 + d] = place + d * _SIGNED + _signed_bin(slope * scales[d])
+
+
+@njit(inline="always")
+def _directions(right, down):  # type: ignore[no-untyped-def]
+    half = np.float32(math.sqrt(0.5))
+    return right, (right + down) * half, down, (down - right) * half
 
 
 @njit(nogil=True, cache=True)

@@ -40,10 +40,14 @@ class Edges:
     width: int
 
 
-def smooth(planes: np.ndarray, sigma: float) -> np.ndarray:
+def smooth(array: np.ndarray, sigma: float) -> np.ndarray:
     """Planes float32 (C, H, W) of an image uint8 (H, W) or (H, W, C), smoothed by a Gaussian of `sigma` pixels."""
-    blurred = cv2.GaussianBlur(planes.astype(np.float32), (0, 0), sigma)
-    return np.ascontiguousarray(np.moveaxis(np.atleast_3d(blurred), 2, 0))
+    return to_planes(cv2.GaussianBlur(array.astype(np.float32), (0, 0), sigma))
+
+
+def to_planes(array: np.ndarray) -> np.ndarray:
+    """Planes float32 (C, H, W) of an array (H, W) or (H, W, C)."""
+    return np.ascontiguousarray(np.moveaxis(np.atleast_3d(array), 2, 0), dtype=np.float32)
 
 
 def sort_edges(planes: np.ndarray, neighbours: int = 8) -> Edges:

@@ -27,11 +27,11 @@ from sppdet.errors import ConfigError, InputError
 from sppdet.images import resize_array, to_array
 from sppdet.proposals.grouping import Hierarchy, group
 from sppdet.proposals.regions import describe, quantise
-from sppdet.proposals.segmentation import Edges, segment, smooth, sort_edges
+from sppdet.proposals.segmentation import Edges, segment, smooth, sort_edges, to_planes
 from sppdet.structures import check_tensor
 
 # What cached boxes depend on beside the image and the parameters: raise it when the code changes what is found.
-ALGORITHM = "selective-search-1"
+ALGORITHM = "selective-search-2"
 
 # A strip one pixel wide would become millions of rows at a width of 500.
 MAX_ASPECT = 4
@@ -44,13 +44,15 @@ class Preset:
     """The segmentations and groupings of a mode: every colour space, threshold and similarity gives one hierarchy.
 
     spaces: as in `to_space`. thresholds: pairs of k and the least pixels of a segment. similarities: as in
-    `grouping.group`. neighbours: of a pixel in the graph, 4 or 8.
+    `grouping.group`. neighbours: of a pixel in the graph, 4 or 8. sharp: the texture is that of the image as it is,
+    not smoothed.
     """
 
     spaces: tuple[str, ...]
     thresholds: tuple[tuple[int, int], ...]
     similarities: tuple[str, ...]
     neighbours: int = 8
+    sharp: bool = False
 
 
 _PAPER_K = ((50, 50), (100, 100), (150, 150), (300, 300))
@@ -58,8 +60,8 @@ _OPENCV_K = ((150, 100), (300, 100), (450, 100), (600, 100), (750, 100))
 PRESETS = {
     "fast": Preset(("HSV", "Lab"), _PAPER_K[:2], ("CTSF", "TSF")),
     "quality": Preset(("HSV", "Lab", "rgI", "H", "I"), _PAPER_K, ("CTSF", "TSF", "F", "S")),
-    "opencv_fast": Preset(("HSV", "Lab"), _OPENCV_K[:3], ("CTSF", "TSF"), 4),
-    "opencv_quality": Preset(("HSV", "Lab", "I", "H", "RGI"), _OPENCV_K, ("CTSF", "TSF", "F", "S"), 4),
+    "opencv_fast": Preset(("HSV", "Lab"), _OPENCV_K[:3], ("CTSF", "TSF"), 4, sharp=True),
+    "opencv_quality": Preset(("HSV", "Lab", "I", "H", "RGI"), _OPENCV_K, ("CTSF", "TSF", "F", "S"), 4, sharp=True),
 }
 
 
@@ -136,7 +138,7 @@ def search_hierarchies(array: np.ndarray, preset: Preset, threads: int | None = 
     def prepare(space: str) -> tuple[Edges, np.ndarray]:
         planes = to_space(array, space)
         smoothed = smooth(planes, SIGMA)
-        return sort_edges(smoothed, preset.neighbours), quantise(planes, smoothed)
+        return sort_edges(smoothed, preset.neighbours), quantise(planes, to_planes(planes) if preset.sharp else smoothed)
 
     def segment_and_group(task: tuple[tuple[Edges, np.ndarray], tuple[int, int]]) -> list[Hierarchy]:
         (edges, bins), (k, min_size) = task

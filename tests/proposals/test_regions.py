@@ -39,8 +39,9 @@ def texture_naively(right: np.ndarray, down: np.ndarray, mask: np.ndarray) -> np
     """Histogram (80,) of one channel's derivatives (H, W) inside a mask, a sum of 8."""
     angles = [np.pi / 4 * orientation for orientation in range(8)]
     slopes = [np.maximum(np.cos(angle) * right + np.sin(angle) * down, 0) for angle in angles]
-    largest = max(slope.max() for slope in slopes)
-    return np.concatenate([np.histogram(slope[mask], bins=10, range=(0, largest))[0] for slope in slopes]) / mask.sum()
+    ranges = [(0, max(slope.max(), slopes[(o + 4) % 8].max())) for o, slope in enumerate(slopes)]  # one for each line
+    counts = [np.histogram(slope[mask], bins=10, range=r)[0] for slope, r in zip(slopes, ranges, strict=True)]
+    return np.concatenate(counts) / mask.sum()
 
 
 def derivatives_by_scharr(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +107,7 @@ def test_derivatives_are_those_of_a_gaussian_of_sigma_one():
     texture = describe(np.zeros((H, W), np.int32), 1, quantise(image, smooth(image, 0.8))).texture[0]
     right, down = (gaussian_filter(image.astype(float), 1, order=order, mode="mirror") for order in ((0, 1), (1, 0)))
     difference = np.abs(texture - texture_naively(right, down, np.full((H, W), True)) / 8).sum()
-    assert difference < 0.06
+    assert difference < 0.08
     turned = np.abs(texture - texture_naively(down, -right, np.full((H, W), True)) / 8).sum()
     assert turned > 2 * difference
 
