@@ -5,8 +5,8 @@ of `adaptive_max_pool2d`. Each finest level of a nest reads the map; a coarser m
 of its bins. Ties go to the first cell in row-major order.
 
 Maps are channels-last (B, h, w, C), so that the innermost loops run over neighbours in memory; where an array is
-indexed before it is sliced, that is to let numba see it. The forward kernels run parallel over windows, the backward
-ones over channels, so that no two threads write to one place; call them from one thread.
+indexed before it is sliced, that is to let numba see it. No two threads write to one place; call the kernels from one
+thread.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numba import njit, prange
 
 PART = 16  # windows that a thread takes at a time
 SHARE = 16  # channels that a thread takes at a time
+PARTS = 4  # of the windows in the backward pass, each with maps of its own
 
 
 @njit(inline="always")
@@ -157,17 +158,28 @@ def _keep_bin(value, cell, best, where, new):  # type: ignore[no-untyped-def]
 
 @njit(parallel=True, cache=True)
 def max_backward(gradient, argmax, image, grad_maps):  # type: ignore[no-untyped-def]
-    """Add gradient (N, bins, C) to grad_maps (B, C, h * w) at the cells of `argmax`: neighbouring channels have their
-    maxima in cells far apart, but the planes of a few channels stay in a thread's cache."""
-    channels = gradient.shape[2]
-    for share in prange(-(-channels // SHARE)):
-        start, end = share * SHARE, min((share + 1) * SHARE, channels)
-        for r in range(gradient.shape[0]):
-            target = grad_maps[image[r]]
-            for s in range(gradient.shape[1]):
+    """Add gradient (N, bins, C) to grad_maps (B, h * w, C) at the cells of `argmax`.
+
+    A fixed number of parts of the windows each sum into maps of their own, which are then added in order: the sums are
+    the same on any number of threads.
+    """
+    windows, bins, channels = gradient.shape
+    batch, places = grad_maps.shape[:2]
+    sums = np.zeros((PARTS, batch, places, channels), gradient.dtype)
+    for part in prange(PARTS):
+        for r in range(part * windows // PARTS, (part + 1) * windows // PARTS):
+            target = sums[part, image[r]]
+            for s in range(bins):
                 cells, value = argmax[r, s], gradient[r, s]
-                for c in range(start, end):
-                    target[c, cells[c]] += value[c]
+                for c in range(channels):
+                    target[cells[c], c] += value[c]
+    for place in prange(places):
+        for b in range(batch):
+            total = grad_maps[b, place]
+            for part in range(PARTS):
+                share = sums[part, b, place]
+                for c in range(channels):
+                    total[c] += share[c]
 
 
 @njit(parallel=True, cache=True)

@@ -48,19 +48,18 @@ def pool_windows_backward(
     batch, channels, height, width = shape
     exact = gradient if gradient.dtype in (torch.float32, torch.float64) else gradient.float()
     bins = exact.reshape(len(windows), sum(n * n for n in levels), channels).contiguous().numpy()
+    cells = exact.new_zeros(batch, height, width, channels)
     if mode == "average":
-        cells = exact.new_zeros(batch, height, width, channels)
         kernels.average_backward(bins, image.numpy(), windows.numpy(), np.array(levels, np.int64), cells.numpy())
-        spread = cells.permute(0, 3, 1, 2).contiguous()
     else:
-        spread = exact.new_zeros(batch, channels, height, width)
-        kernels.max_backward(bins, argmax.numpy(), image.numpy(), spread.flatten(2).numpy())
-    return spread.to(gradient.dtype)
+        kernels.max_backward(bins, argmax.numpy(), image.numpy(), cells.flatten(1, 2).numpy())
+    return cells.permute(0, 3, 1, 2).to(gradient.dtype)
 
 
 @pool_windows_backward.register_fake
 def _(gradient: Tensor, *others: Any) -> Tensor:
-    return gradient.new_empty(others[-1])
+    batch, channels, height, width = others[-1]
+    return gradient.new_empty(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
