@@ -17,11 +17,13 @@ from sppdet.benchmarks.config import BenchmarkConfig
 from sppdet.cli_parsing import ConfigFile, config_first, explain, one_line
 from sppdet.config import DataConfig, Device, Precision, ProposalConfig, TrainConfig
 from sppdet.errors import SppdetError
+from sppdet.machine import keep_freed_memory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns 0, 1 for an error of the user's data, 2 for wrong usage, 130 for Ctrl-C."""
     _log_to_stderr()
+    keep_freed_memory()
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         parser = build_parser()

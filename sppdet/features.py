@@ -5,7 +5,7 @@ wished. For SPPnet the first step holds the network; for R-CNN the second does. 
 has them, end the second step of both.
 
 The features of 2,000 regions take 200 MB, which is more to move than to compute. Who needs only what a linear layer
-makes of them calls `apply`: the features pass through it part by part, in memory that stays in the processor's cache.
+makes of them calls `apply`: the features pass through it part by part, in the same memory.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sppdet.pooling.pyramid import LaidOutMaps, SpatialPyramidPooling
 from sppdet.pooling.windows import boxes_to_windows, choose_scales
 from sppdet.stopwatch import Stopwatch
 
-PART_BYTES = 2**24  # of features that exist at a time while a function is applied to them; they stay in the cache
+PART_BYTES = 2**26  # of features that exist at a time while a function is applied to them
 
 
 class Encoded(Protocol):

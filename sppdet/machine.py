@@ -1,13 +1,15 @@
-"""The machine that a measurement was made on."""
+"""The machine that a program runs on: what it is, and how its memory is asked for."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
 
 PACKAGES = ("torch", "torchvision", "numpy", "numba")
+_HAS_GLIBC = platform.libc_ver()[0] == "glibc"
 
 
 def processor_name() -> str:
@@ -21,6 +23,25 @@ def processor_name() -> str:
 def count_cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory it frees for its next arrays, where the C library is glibc.
+
+    Otherwise the 60 MB of a whole image's first maps are given back after each image, and getting them again, page by
+    page, takes a fifth of the time of the convolutions.
+    """
+    if _HAS_GLIBC:
+        m_trim_threshold, m_mmap_max = -1, -4  # of malloc.h
+        libc = ctypes.CDLL(None)
+        libc.mallopt(m_mmap_max, 0)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def release_freed_memory() -> None:
+    """Give back what `keep_freed_memory` kept until now."""
+    if _HAS_GLIBC:
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def describe_machine() -> dict[str, str | int]:

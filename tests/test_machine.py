@@ -6,9 +6,12 @@ import os
 import platform
 
 import numba
+import numpy as np
+import pytest
 import torch
 
-from sppdet.machine import describe_machine, processor_name
+from sppdet.benchmarks.memory import anonymous_memory
+from sppdet.machine import describe_machine, keep_freed_memory, processor_name, release_freed_memory
 
 
 def test_the_machine_is_described():
@@ -24,3 +27,15 @@ def test_a_processor_always_has_a_name(monkeypatch, tmp_path):
     assert processor_name()
     monkeypatch.setattr("sppdet.machine.Path", lambda _: tmp_path / "none")
     assert processor_name() == (platform.processor() or platform.machine())
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep memory")
+def test_freed_memory_is_kept_until_it_is_released():
+    release_freed_memory()
+    keep_freed_memory()
+    before = anonymous_memory()
+    block = np.ones(200_000_000, np.uint8)
+    del block
+    assert anonymous_memory() - before > 150_000_000
+    release_freed_memory()
+    assert anonymous_memory() - before < 50_000_000

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 
+from sppdet.machine import release_freed_memory
+
 EVERY = 0.02  # seconds between two looks
 STATUS = Path("/proc/self/status")
 
@@ -26,7 +28,9 @@ class MemoryTrace:
 
 @contextmanager
 def watch_memory() -> Iterator[MemoryTrace]:
-    """Trace the anonymous memory of this process, page cache apart, from a thread."""
+    """Trace the anonymous memory of this process, page cache apart, from a thread. What was freed before is given back
+    first, so that it does not count."""
+    release_freed_memory()
     trace, done = MemoryTrace(), Event()
 
     def watch() -> None:

@@ -138,7 +138,8 @@ def search_hierarchies(array: np.ndarray, preset: Preset, threads: int | None = 
     def prepare(space: str) -> tuple[Edges, np.ndarray]:
         planes = to_space(array, space)
         smoothed = smooth(planes, SIGMA)
-        return sort_edges(smoothed, preset.neighbours), quantise(planes, to_planes(planes) if preset.sharp else smoothed)
+        textured = to_planes(planes) if preset.sharp else smoothed
+        return sort_edges(smoothed, preset.neighbours), quantise(planes, textured)
 
     def segment_and_group(task: tuple[tuple[Edges, np.ndarray], tuple[int, int]]) -> list[Hierarchy]:
         (edges, bins), (k, min_size) = task
