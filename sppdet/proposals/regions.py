@@ -41,17 +41,17 @@ class Regions:
     pairs: np.ndarray
 
 
-def quantise(array: np.ndarray, planes: np.ndarray) -> np.ndarray:
+def quantise(array: np.ndarray, planes: np.ndarray, separate: bool = False) -> np.ndarray:
     """Bins uint16 (H, W, 5 C) that each pixel adds to: of colour, and of four signed derivatives, channel by channel.
 
     `array` is the image uint8 (H, W) or (H, W, C) and `planes` the same, float32 (C, H, W), to take the derivatives of,
-    smoothed or not: Scharr's filter makes of a smoothing with sigma 0.8 the derivative of a Gaussian with sigma 1. Of
-    each channel and direction the largest derivative fills the last bin.
+    smoothed or not: Scharr's filter makes of a smoothing with sigma 0.8 the derivative of a Gaussian with sigma 1. The
+    largest derivative of a channel fills the last bin, or, where these are `separate`, that of each direction.
     """
     array = np.atleast_3d(array)
     slopes = np.stack([[cv2.Scharr(plane, cv2.CV_32F, *axis) for plane in planes] for axis in ((1, 0), (0, 1))])
     bins = np.empty((*array.shape[:2], 5 * array.shape[2]), dtype=np.uint16)
-    _quantise(array, slopes, bins)
+    _quantise(array, slopes, separate, bins)
     return bins
 
 
@@ -63,7 +63,7 @@ def describe(labels: np.ndarray, count: int, bins: np.ndarray) -> Regions:
 
 
 @njit(nogil=True, cache=True)
-def _quantise(array, slopes, bins):  # type: ignore[no-untyped-def]
+def _quantise(array, slopes, separate, bins):  # type: ignore[no-untyped-def]
     height, width, channels = array.shape
     for channel in range(channels):
         first = channel * _CHANNEL
@@ -72,6 +72,8 @@ def _quantise(array, slopes, bins):  # type: ignore[no-untyped-def]
             for x in range(width):
                 for d, slope in enumerate(_directions(slopes[0, channel, y, x], slopes[1, channel, y, x])):
                     largest[d] = max(largest[d], abs(slope))
+        if not separate:
+            largest[:] = largest.max()
         scales = np.float32(TEXTURE_BINS) / largest
         for y in range(height):
             for x in range(width):

@@ -44,15 +44,15 @@ class Preset:
     """The segmentations and groupings of a mode: every colour space, threshold and similarity gives one hierarchy.
 
     spaces: as in `to_space`. thresholds: pairs of k and the least pixels of a segment. similarities: as in
-    `grouping.group`. neighbours: of a pixel in the graph, 4 or 8. sharp: the texture is that of the image as it is,
-    not smoothed.
+    `grouping.group`. neighbours: of a pixel in the graph, 4 or 8. opencv_texture: derivatives of the image as it
+    is, not smoothed, whose bins each direction has of its own.
     """
 
     spaces: tuple[str, ...]
     thresholds: tuple[tuple[int, int], ...]
     similarities: tuple[str, ...]
     neighbours: int = 8
-    sharp: bool = False
+    opencv_texture: bool = False
 
 
 _PAPER_K = ((50, 50), (100, 100), (150, 150), (300, 300))
@@ -60,8 +60,10 @@ _OPENCV_K = ((150, 100), (300, 100), (450, 100), (600, 100), (750, 100))
 PRESETS = {
     "fast": Preset(("HSV", "Lab"), _PAPER_K[:2], ("CTSF", "TSF")),
     "quality": Preset(("HSV", "Lab", "rgI", "H", "I"), _PAPER_K, ("CTSF", "TSF", "F", "S")),
-    "opencv_fast": Preset(("HSV", "Lab"), _OPENCV_K[:3], ("CTSF", "TSF"), 4, sharp=True),
-    "opencv_quality": Preset(("HSV", "Lab", "I", "H", "RGI"), _OPENCV_K, ("CTSF", "TSF", "F", "S"), 4, sharp=True),
+    "opencv_fast": Preset(("HSV", "Lab"), _OPENCV_K[:3], ("CTSF", "TSF"), 4, opencv_texture=True),
+    "opencv_quality": Preset(
+        ("HSV", "Lab", "I", "H", "RGI"), _OPENCV_K, ("CTSF", "TSF", "F", "S"), 4, opencv_texture=True
+    ),
 }
 
 
@@ -138,8 +140,8 @@ def search_hierarchies(array: np.ndarray, preset: Preset, threads: int | None = 
     def prepare(space: str) -> tuple[Edges, np.ndarray]:
         planes = to_space(array, space)
         smoothed = smooth(planes, SIGMA)
-        textured = to_planes(planes) if preset.sharp else smoothed
-        return sort_edges(smoothed, preset.neighbours), quantise(planes, textured)
+        textured = to_planes(planes) if preset.opencv_texture else smoothed
+        return sort_edges(smoothed, preset.neighbours), quantise(planes, textured, preset.opencv_texture)
 
     def segment_and_group(task: tuple[tuple[Edges, np.ndarray], tuple[int, int]]) -> list[Hierarchy]:
         (edges, bins), (k, min_size) = task
