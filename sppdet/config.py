@@ -192,6 +192,35 @@ class SoftmaxConfig:
 
 
 @dataclass(frozen=True)
+class FinetuneConfig:
+    """Fine-tuning by gradient descent before the heads are fitted (SPPnet, section 4.1; Fast R-CNN, section 2.3).
+
+    Its regions are sampled as `softmax` says, and its learning rate rises over the first twentieth of the steps, then
+    falls to 0 along a cosine.
+
+    Args:
+        epochs: passes over the images; 0: the network stays as it is.
+        blocks: how many of the network's last blocks (a convolution, a Fire module, a stage of residual blocks) are
+            trained with the fully connected layers; 0: these alone, as in SPPnet.
+        learning_rate: the highest.
+        weight_decay: L2 penalty on all that is trained.
+        images: images a step.
+        dropout: share of each fully connected layer's features left out.
+        flip: mirror half of the images.
+        clip: the gradient's norm is made no larger than this.
+    """
+
+    epochs: int = 0
+    blocks: int = 0
+    learning_rate: float = 0.001
+    weight_decay: float = 5e-4
+    images: int = 2
+    dropout: float = 0.5
+    flip: bool = True
+    clip: float = 10.0
+
+
+@dataclass(frozen=True)
 class BoxRegressionConfig:
     """Class-specific ridge regression from a region's features to its object's box (R-CNN, appendix C).
 
@@ -265,6 +294,7 @@ class TrainConfig(DetectorConfig):
     val: str = "val"
     svm: SVMConfig = field(default_factory=SVMConfig)
     softmax: SoftmaxConfig = field(default_factory=SoftmaxConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     box_regression: BoxRegressionConfig = field(default_factory=BoxRegressionConfig)
     output: str = "runs/spp"
     device: Device = "cpu"

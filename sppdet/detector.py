@@ -17,7 +17,8 @@ from sppdet.backbones.zoo import build_backbone
 from sppdet.boxes import clip_boxes, decode_boxes
 from sppdet.config import DetectorConfig, FeatureKind, Precision, SelectionConfig, config_from_dict
 from sppdet.errors import ConfigError, InputError, WeightsError
-from sppdet.features import Encoded, apply, build_features
+from sppdet.features.build import build_features
+from sppdet.features.source import Encoded, apply
 from sppdet.heads.fully_connected import FullyConnected
 from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.images import as_image, read_image
@@ -134,6 +135,11 @@ class Detector:
             reason = "the detector has no fully connected layers to truncate (layers.depth is 0)"
             raise ConfigError(reason, field="svd", got=f"[{wanted}]")
         return self._with(self.config, self.layers.truncated(ranks))
+
+    def without_box_regression(self) -> Detector:
+        """The same detector, whose detections are proposals as they are."""
+        heads = (self.head, None, self.thresholds)
+        return Detector(self.config, self.classes, self.backbone, *heads, self.regions.precision, self.layers)
 
     def _with(self, config: DetectorConfig, layers: FullyConnected | None) -> Detector:
         heads, precision = (self.head, self.regressor, self.thresholds), self.regions.precision

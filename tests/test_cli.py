@@ -22,7 +22,7 @@ from sppdet.data.voc import read_voc
 from sppdet.detector import Detector
 from sppdet.proposals.external import write_proposals
 from sppdet.storage import save_tensors
-from sppdet.training import stages
+from sppdet.training import fitting, stages
 
 TINY = (
     *("--backbone.name", "shapenet", "--proposals.limit", "30", "--proposals.width", "null", "--spp.scales", "[120]"),
@@ -120,8 +120,8 @@ def test_a_finished_run_is_left_alone(place, run, monkeypatch, capsys):
 
 def test_an_interrupted_run_goes_on_from_its_heads(place, run, monkeypatch):
     (run / "detector.safetensors").unlink()
-    monkeypatch.setattr(stages, "mine_svms", fail)
-    monkeypatch.setattr(stages, "fit_box_regression", fail)
+    monkeypatch.setattr(fitting, "mine_svms", fail)
+    monkeypatch.setattr(fitting, "fit_box_regression", fail)
     assert main(train_arguments(place, run)) == 0
     assert (run / "detector.safetensors").read_bytes() == (place / "spp/detector.safetensors").read_bytes()
 
@@ -135,8 +135,8 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(place, tmp_path, monk
         fitted.append(1)
         return fit(*arguments)
 
-    fit = stages.mine_svms
-    monkeypatch.setattr(stages, "mine_svms", fit_then_stop)
+    fit = fitting.mine_svms
+    monkeypatch.setattr(fitting, "mine_svms", fit_then_stop)
     assert main(train_arguments(place, tmp_path / "run")) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "sppdet: interrupted; the same command goes on from here"
     assert sorted(file.name for file in (tmp_path / "run").iterdir()) == [
@@ -145,7 +145,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(place, tmp_path, monk
         "mined.safetensors",
         "val.json",
     ]
-    monkeypatch.setattr(stages, "mine_svms", fit)
+    monkeypatch.setattr(fitting, "mine_svms", fit)
     assert main(train_arguments(place, tmp_path / "run")) == 0
     assert (tmp_path / "run/detector.safetensors").read_bytes() == (place / "spp/detector.safetensors").read_bytes()
 

@@ -22,7 +22,7 @@ from sppdet.config import (
 )
 from sppdet.detector import DETECTOR_FILE, SOFTMAX_SCORE, SVM_SCORE, Detector, select
 from sppdet.errors import ConfigError, InputError, WeightsError
-from sppdet.features import CropFeatures
+from sppdet.features.crop import CropFeatures
 from sppdet.heads.fully_connected import build_fully_connected
 from sppdet.heads.linear import BoxRegressor, HeadKind, LinearHead
 from sppdet.proposals.store import propose_image

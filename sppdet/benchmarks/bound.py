@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from sppdet.benchmarks.measure import Ratios, Timing, clocked, take_staged_turns
 from sppdet.benchmarks.scenes import Scene, random_detector, time_stages
 from sppdet.comparison.throughput import with_best_batch
-from sppdet.crops import warp_crops
 from sppdet.detector import Detector
-from sppdet.features import CropFeatures, inference
+from sppdet.features.crop import CropFeatures
+from sppdet.features.source import inference
+from sppdet.features.warp import warp_crops
 from sppdet.heads.fully_connected import FullyConnected
 from sppdet.images import normalise, resize_shorter_side, to_array
 

@@ -14,7 +14,7 @@ from sppdet.benchmarks.proposals import read_photographs
 from sppdet.comparison.timing import find_regions
 from sppdet.config import BackboneConfig, DataConfig, DetectorConfig, LayersConfig, ProposalConfig
 from sppdet.detector import Detector
-from sppdet.features import build_features
+from sppdet.features.build import build_features
 from sppdet.heads.fully_connected import build_fully_connected
 from sppdet.images import as_image
 from sppdet.stopwatch import STAGES, Stopwatch

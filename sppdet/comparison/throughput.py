@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from sppdet.comparison.timing import random_boxes
-from sppdet.crops import warp_crops
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError
-from sppdet.features import CropFeatures, inference
+from sppdet.features.crop import CropFeatures
+from sppdet.features.source import inference
+from sppdet.features.warp import warp_crops
 from sppdet.images import to_array
 from sppdet.stopwatch import Stopwatch
 

@@ -85,13 +85,14 @@ def solve_svms(
     """Optimise until every class's relative duality gap is at most `gap`, or for so many epochs.
 
     start: a solution of a smaller problem whose rows come first in this one; its alpha is extended with zeros. The
-    dual objective only grows from there.
+    dual objective only grows from there. A class keeps the weights it started with where those are still better than
+    what a rough fit came to: its primal objective on this problem never grows.
     """
     solution = start or start_solution(problem)
     n, classes = problem.targets.shape
     alpha = np.zeros((classes, n), np.float32)
     alpha[:, : len(solution.alpha)] = solution.alpha.T.numpy()
-    weights = solution.weights.clone()
+    first, weights = alpha.copy(), solution.weights.clone()
     cost, targets = np.ascontiguousarray(problem.cost().T), problem.targets.T.numpy().astype(np.float32)  # (K, n)
     upper = cost if problem.loss == "hinge" else np.where(cost > 0, np.float32(np.inf), np.float32(0))
     # The squared hinge adds alpha^2 / (4 cost) to the dual: a diagonal term.
@@ -121,6 +122,11 @@ def solve_svms(
             primal, dual = objectives(problem, weights, torch.from_numpy(alpha.T))
             if ((primal - dual) <= gap * primal).all():
                 break
+    if start is not None and epoch:
+        before = objectives(problem, start.weights, torch.from_numpy(first.T))[0]
+        better = before < primal
+        weights[torch.from_numpy(better)], alpha[better] = start.weights[torch.from_numpy(better)], first[better]
+        primal = np.minimum(primal, before)
     return SVMSolution(weights, torch.from_numpy(alpha.T.copy()), primal, dual, solution.epochs + epoch)
 
 

@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from sppdet.errors import ConfigError, ImageError, SppdetError
-from sppdet.features import PART_BYTES, CropFeatures, Encoded, SPPFeatures, apply
+from sppdet.features.crop import CropFeatures
+from sppdet.features.source import PART_BYTES, Encoded, apply
+from sppdet.features.spp import SPPFeatures
 from sppdet.images import read_image
 from sppdet.storage import cache_folder, content_key, load_tensors, save_tensors
 from sppdet.training.sampling import TrainingRegions
@@ -34,8 +36,16 @@ class FeatureCache:
     regions themselves. A damaged file is computed again.
     """
 
-    def __init__(self, source: SPPFeatures | CropFeatures, regions: Sequence[TrainingRegions], limit_gb: float) -> None:
+    def __init__(
+        self,
+        source: SPPFeatures | CropFeatures,
+        regions: Sequence[TrainingRegions],
+        limit_gb: float,
+        folder: Path | None = None,
+    ) -> None:
+        """`folder`: where the files are to be; by default with the other caches, where later trainings find them."""
         self.source, self.regions, self.limit_gb = source, regions, limit_gb
+        self.folder = folder or cache_folder() / "features"
         shape: object = source.config.scales if isinstance(source, SPPFeatures) else asdict(source.config)
         pyramid = (source.pyramid.levels, source.pyramid.mode) if isinstance(source, CropFeatures) else None
         machine = (source.backbone.device.type, source.precision)
@@ -52,12 +62,13 @@ class FeatureCache:
     def device(self) -> torch.device:
         return self.source.backbone.device
 
-    def fill(self) -> None:
-        """Compute what is missing, with a progress bar. What is done stays done when this is interrupted.
+    def fill(self, images: Sequence[int] | None = None) -> None:
+        """Compute what is missing of these images, or of all, with a progress bar. What is done stays done when this is
+        interrupted.
 
         Raises ConfigError where it would take more disk than the limit or than there is.
         """
-        missing = [i for i in range(len(self.regions)) if not self._file(i).is_file()]
+        missing = [i for i in (range(len(self.regions)) if images is None else images) if not self._file(i).is_file()]
         bar = tqdm(missing, desc=f"features ({self._kind})", unit="image", disable=not missing)
         with ThreadPoolExecutor(1) as reader:  # the next image is read while the network is busy with this one
             reading = [reader.submit(self._read, i) for i in missing[:1]]
@@ -107,7 +118,7 @@ class FeatureCache:
             key = content_key(image, self._parts, regions)
         except OSError as error:
             raise ImageError(f"cannot be read: {error.strerror}", file=image) from error
-        return cache_folder() / "features" / key[:2] / f"{key}.safetensors"
+        return self.folder / key[:2] / f"{key}.safetensors"
 
     def _load(self, i: int) -> dict[str, Tensor]:
         try:
@@ -130,13 +141,13 @@ class FeatureCache:
     def _check_disk(self, first: Path, count: int) -> None:
         needed = first.stat().st_size * count / 1e9
         free = shutil.disk_usage(first.parent).free / 1e9
-        log.info("feature cache: about %.1f GB in %s (%.0f GB free)", needed, cache_folder(), free)
+        log.info("feature cache: about %.1f GB in %s (%.0f GB free)", needed, self.folder, free)
         if needed > min(self.limit_gb, free):
             raise ConfigError(
                 "the feature cache would not fit",
                 field="cache_gb",
                 expected=f"at least {needed:.1f} GB",
-                got=f"a limit of {self.limit_gb:g} GB and {free:.1f} GB free in {cache_folder()}",
+                got=f"a limit of {self.limit_gb:g} GB and {free:.1f} GB free in {self.folder}",
             )
 
 

@@ -4,8 +4,9 @@ held-out part, heads on everything. Each stage leaves what it made, so that an i
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +19,28 @@ from sppdet.backbones.zoo import build_backbone
 from sppdet.config import DetectorConfig, TrainConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.detector import DETECTOR_FILE, Detector
-from sppdet.errors import ConfigError, DataError
+from sppdet.errors import ConfigError
 from sppdet.evaluation.voc import VOCResult, evaluate_voc
-from sppdet.features import build_features
-from sppdet.heads.box_regression import fit_box_regression
+from sppdet.features.build import build_features
+from sppdet.features.crop import CropFeatures
+from sppdet.features.spp import SPPFeatures
 from sppdet.heads.fully_connected import build_fully_connected
 from sppdet.heads.linear import BoxRegressor, LinearHead
-from sppdet.heads.softmax import fit_softmax, mean_norm
 from sppdet.proposals.store import propose
-from sppdet.storage import json_ready, load_tensors, read_json, save_tensors, write_json
+from sppdet.storage import json_ready, read_json, write_json
 from sppdet.structures import Dataset
 from sppdet.training.feature_cache import FeatureCache
-from sppdet.training.mining import Mined, mine_svms
-from sppdet.training.sampling import (
-    TrainingRegions,
-    box_regression_examples,
-    count_box_regression_examples,
-    softmax_examples,
-)
+from sppdet.training.finetune import Heads, finetune
+from sppdet.training.fitting import fit_heads
+from sppdet.training.sampling import TrainingRegions
+from sppdet.training.split import join_held_out
 
 log = logging.getLogger("sppdet")
 
 # These say how a run is carried out, not what comes of it; a resumed run may change them.
 HOW = ("workers", "cache_gb", "output")
 BASE_GB = 1.5  # what training takes beside examples: programs, the network, one image's features
-HELD_OUT = 5  # without a val split, every fifth image is held out
+FEATURES = "features"  # the folder, in the run's own, of a fine-tuned network's features; gone at the end
 
 
 def train(config: TrainConfig) -> Detector:
@@ -58,7 +56,7 @@ def train(config: TrainConfig) -> Detector:
         log.info("%s is trained already; to train again, remove it or give another --output", folder)
         return Detector.load(folder, config.device, config.precision)
     dataset = read_dataset(config.data)
-    dataset, fitted, held_out = _join_held_out(dataset, config)
+    dataset, fitted, held_out = join_held_out(dataset, config)
     log.info(
         "%d images, %d classes; %d held out to choose thresholds", len(dataset), len(dataset.classes), len(held_out)
     )
@@ -67,28 +65,71 @@ def train(config: TrainConfig) -> Detector:
     source = build_features(config, backbone, config.precision, layers)  # before the hours that proposals may take
     proposals = propose(dataset.images, config.proposals, config.workers)
     regions = [TrainingRegions.of(image, boxes) for image, boxes in zip(dataset.images, proposals, strict=True)]
-    cache = FeatureCache(source, regions, config.cache_gb)
-    cache.fill()
-    config = _bound_memory(config, cache.dimension, len(dataset.classes))
-
-    def fit(name: str, images: list[int], known: Sequence[int] = ()) -> Detector:
-        file = folder / f"heads-{name}.safetensors"
-        head, regressor = _fit_heads(file, cache, images, len(dataset.classes), config, known)
-        settings = _detector_config(config)
-        return Detector(settings, dataset.classes, backbone, head, regressor, precision=config.precision, layers=layers)
+    config = _bound_memory(config, source.dimension, len(dataset.classes))
+    training = Training(config, folder, dataset.classes, source, regions)
 
     training_part = sorted(set(fitted) - set(held_out))
-    detector = fit("train", training_part)
+    detector, cache = training.fit("train", training_part)
     result = _evaluate_held_out(detector, dataset, cache, held_out)
     write_json(folder / "val.json", {"images": len(held_out), **result.as_dict()})
     log.info("held-out images: map_voc07 %.4f", result.map_voc07)
     thresholds = choose_thresholds(result)
     if len(training_part) < len(fitted):
-        detector = fit("all", fitted, training_part)
+        detector, _ = training.fit("all", fitted, training_part)
     detector.thresholds = thresholds
     detector.save(folder / DETECTOR_FILE)
+    shutil.rmtree(folder / FEATURES, ignore_errors=True)
     log.info("detector in %s", folder / DETECTOR_FILE)
     return detector
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What every fit of a training starts from."""
+
+    config: TrainConfig
+    folder: Path
+    classes: tuple[str, ...]
+    source: SPPFeatures | CropFeatures
+    regions: Sequence[TrainingRegions]
+
+    def fit(self, name: str, images: list[int], known: Sequence[int] = ()) -> tuple[Detector, FeatureCache]:
+        """A detector from the images at these positions, among them the `known`, which the last fit was made from, and
+        the features it stands on."""
+        heads_file, classes = self.folder / f"heads-{name}.safetensors", len(self.classes)
+        if not self.config.finetune.epochs:
+            cache = self._cache()
+            cache.fill()
+            return self._detector(*fit_heads(heads_file, cache, images, classes, self.config, known)), cache
+        tuned = self._finetune(name, images, known)
+        cache = self._cache(self.folder / FEATURES)
+        if self.config.head == "softmax":
+            return self._detector(*tuned.split()), cache
+        cache.fill()
+        return self._detector(*fit_heads(heads_file, cache, images, classes, self.config)), cache
+
+    def _finetune(self, name: str, images: list[int], known: Sequence[int]) -> Heads:
+        """Fine-tune the network on the images, going on from where it came to on the known ones."""
+        boxes = replace(self.config.box_regression, enabled=True)
+        start = replace(self.config, head="softmax", box_regression=boxes)
+        file = self.folder / "heads-start.safetensors"
+        head, regressor = fit_heads(file, self._cache(), images, len(self.classes), start)
+        assert regressor is not None  # it is enabled
+        heads = Heads(head, regressor).to(self.source.backbone.device)
+        file, before = (self.folder / f"finetuned-{part}.safetensors" for part in (name, "train"))
+        regions = [self.regions[i] for i in images]
+        finetune(self.source, heads, regions, self.config, file, before if known else None)
+        return heads
+
+    def _cache(self, folder: Path | None = None) -> FeatureCache:
+        return FeatureCache(self.source, self.regions, self.config.cache_gb, folder)
+
+    def _detector(self, head: LinearHead, regressor: BoxRegressor | None) -> Detector:
+        source, config = self.source, _detector_config(self.config)
+        boxes = regressor if self.config.box_regression.enabled else None
+        return Detector(
+            config, self.classes, source.backbone, head, boxes, precision=source.precision, layers=source.layers
+        )
 
 
 def _bound_memory(config: TrainConfig, dimension: int, classes: int) -> TrainConfig:
@@ -161,123 +202,8 @@ def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _join_held_out(dataset: Dataset, config: TrainConfig) -> tuple[Dataset, list[int], list[int]]:
-    """The images of the training split and of val in one data set, and the positions of each."""
-    fitted = list(range(len(dataset)))
-    val = _read_val(dataset, config)
-    if val is not None:
-        known = {image.path for image in dataset.images}
-        limited = config.data.images is not None
-        extra = [image for image in val.images if image.path not in known and not limited]
-        joined = replace(dataset, images=(*dataset.images, *extra))
-        position = {image.path: i for i, image in enumerate(joined.images)}
-        held_out = [position[image.path] for image in val.images if image.path in position]
-        if held_out and not set(fitted) <= set(held_out):
-            among = f" that are among the first {len(fitted)} of the data" if limited else ""
-            log.info("held out: the images of %s%s", config.val, among)
-            return joined, fitted, held_out
-    if len(fitted) < 2:
-        raise DataError("too few images", field="data", expected="at least 2, one to be held out", got=len(fitted))
-    which = "every fifth" if len(fitted) >= HELD_OUT else "the last"
-    log.info("held out: %s image, as %s", which, "there is no val" if val is None else f"{config.val} has none or all")
-    return dataset, fitted, fitted[HELD_OUT - 1 :: HELD_OUT] or fitted[-1:]
-
-
-def _read_val(dataset: Dataset, config: TrainConfig) -> Dataset | None:
-    """The images thresholds are chosen on, or None where the data have no default val split."""
-    data = replace(config.data, images=None)
-    default = config.val == TrainConfig.val
-    if not config.val or (data.annotations and default):
-        return None
-    if data.annotations:
-        return read_dataset(replace(data, annotations=config.val), dataset.classes)
-    try:
-        return read_dataset(replace(data, split=config.val), dataset.classes)
-    except DataError as error:
-        if default and error.field == "split":  # a data set of one's own need not have it
-            return None
-        raise
-
-
-def _fit_heads(
-    file: Path, cache: FeatureCache, images: list[int], classes: int, config: TrainConfig, known: Sequence[int]
-) -> tuple[LinearHead, BoxRegressor | None]:
-    """Both heads from the images at these positions, read from `file` where they were fitted before.
-
-    SVMs of the `known` images are in the folder: the mining goes on from them, in the others.
-    """
-    if not file.is_file():
-        log.info("fitting heads on %d images", len(images))
-        if config.head == "svm":
-            fitted = _fit_svm_head(file.parent / "mined.safetensors", cache, images, classes, config, known)
-        else:
-            fitted = _fit_softmax_head(cache, images, classes, config)
-        made = {"weight": fitted.weight, "bias": fitted.bias}
-        if config.box_regression.enabled:
-            boxes = _fit_box_regressor(cache, images, classes, config)
-            made |= {"box_weight": boxes.weight, "box_bias": boxes.bias}
-        save_tensors(file, made, {"kind": fitted.kind})
-    # Read back even when just written: matrix products round by where in memory their factors lie.
-    tensors, header = load_tensors(file)
-    head = LinearHead(header["kind"], tensors["weight"], tensors["bias"])
-    regressor = BoxRegressor(tensors["box_weight"], tensors["box_bias"]) if "box_weight" in tensors else None
-    return head, regressor
-
-
-def _fit_svm_head(
-    file: Path, cache: FeatureCache, images: list[int], classes: int, config: TrainConfig, known: Sequence[int]
-) -> LinearHead:
-    """`file` holds what was mined in the known images, or will."""
-    if not known:
-        mined = mine_svms(cache, images, classes, config.svm, config.seed)
-        mined.save(file)
-        return mined.head(config.svm)
-    start = Mined.load(file, cache, classes, config.svm)
-    others = sorted(set(images) - set(known))
-    return mine_svms(cache, others, classes, config.svm, config.seed, start).head(config.svm)
-
-
-def _fit_softmax_head(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> LinearHead:
-    rows, labels = [], []
-    for i in tqdm(images, desc="softmax examples", unit="image"):
-        rng = np.random.default_rng([config.seed, i])
-        indices, label = softmax_examples(cache.regions[i], config.softmax, rng)
-        rows.append(cache.features(i, indices).half().cpu())
-        labels.append(label)
-    features = torch.cat(rows)
-    return fit_softmax(features, torch.cat(labels), classes, config.softmax.weight_decay, config.softmax.iterations)
-
-
-def _fit_box_regressor(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> BoxRegressor:
-    """Memory: at most per_class examples of every class in half precision, and one class's in single.
-
-    The regulariser weighs against a sum over the examples, so it shrinks with the share of them that is used.
-    """
-    settings = config.box_regression
-    labels = torch.cat([cache.regions[i].annotations.labels for i in images])
-    objects = torch.bincount(labels, minlength=classes + 1)[1:].tolist()
-    per_object = [min(settings.per_object, max(1, settings.per_class // max(1, n))) for n in objects]
-    rows: list[list[Tensor]] = [[] for _ in range(classes)]
-    targets: list[list[Tensor]] = [[] for _ in range(classes)]
-    used, available = torch.zeros(classes), torch.zeros(classes)
-    for i in tqdm(images, desc="box regression examples", unit="image"):
-        rng = np.random.default_rng([config.seed, i])
-        indices, label, offsets = box_regression_examples(cache.regions[i], per_object, settings, rng)
-        available += count_box_regression_examples(cache.regions[i], classes, settings)
-        room = used[label - 1] < settings.per_class
-        indices, label, offsets = indices[room], label[room], offsets[room]
-        features = cache.features(i, indices).half().cpu()
-        for k in label.unique().tolist():
-            rows[k - 1].append(features[label == k])
-            targets[k - 1].append(offsets[label == k])
-            used[k - 1] += len(targets[k - 1][-1])
-    norms = [mean_norm(part) for parts in rows for part in parts]
-    scale = config.svm.feature_norm / (sum(norms) / len(norms)) if norms else 1.0
-    ridge = (settings.ridge * used / available.clamp(min=1)).tolist()
-    return fit_box_regression(rows, targets, cache.dimension, ridge, scale)
-
-
 def _evaluate_held_out(detector: Detector, dataset: Dataset, cache: FeatureCache, held_out: list[int]) -> VOCResult:
+    cache.fill(held_out)
     found = []
     for i in tqdm(held_out, desc="held-out images", unit="image"):
         regions = cache.regions[i]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -99,6 +101,20 @@ def test_the_dual_never_decreases_from_a_warm_start(loss):
     cold = solve_svms(whole, gap=0.001, epochs=1000)
     warm = solve_svms(whole, solution, gap=0.001, epochs=1000)
     np.testing.assert_allclose(warm.primal, cold.primal, rtol=2e-3)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
+@pytest.mark.parametrize("rows", [400, 690])
+def test_a_rough_refit_is_no_worse_than_the_weights_it_started_from(loss, rows):
+    whole = random_problem(loss)
+    part = replace(whole, features=whole.features[:rows], targets=whole.targets[:rows])
+    start = solve_svms(part, gap=0.001, epochs=1000)
+    refit = solve_svms(whole, start, gap=0.9, epochs=1)
+    for k in range(3):
+        old, new = (primal_of(whole, solution.weights[k].double().numpy(), k) for solution in (start, refit))
+        assert new <= old * (1 + 1e-5)
+        assert refit.primal[k] == pytest.approx(new, rel=1e-4)
+        assert refit.dual[k] <= new
 
 
 def test_a_solved_problem_stays_solved():

@@ -12,7 +12,8 @@ from torch import nn
 from sppdet.backbones.zoo import Backbone, build_backbone
 from sppdet.config import CropConfig, SPPConfig
 from sppdet.errors import ConfigError, ImageError
-from sppdet.features import CropFeatures, SPPFeatures
+from sppdet.features.crop import CropFeatures
+from sppdet.features.spp import SPPFeatures
 from sppdet.heads.fully_connected import FullyConnected
 from sppdet.images import read_image
 from sppdet.pooling.pyramid import SpatialPyramidPooling

@@ -15,17 +15,11 @@ from sppdet.commands import above_threshold
 from sppdet.config import (
     BackboneConfig,
     BoxRegressionConfig,
-    CropConfig,
     DataConfig,
+    FinetuneConfig,
     LayersConfig,
-    ProposalConfig,
-    SPPConfig,
-    SVMConfig,
     TrainConfig,
 )
-from sppdet.data.dataset import read_dataset
-from sppdet.data.scenes import SHAPES
-from sppdet.data.shapes import generate_shapes
 from sppdet.data.voc import read_voc
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError
@@ -37,13 +31,6 @@ from sppdet.structures import Dataset, Detections
 from sppdet.training import stages
 from sppdet.training.stages import choose_thresholds, train
 
-VAL = (4, 9, 14)  # the generated set's val among its 15 images of trainval
-
-
-@pytest.fixture(scope="module")
-def shapes(tmp_path_factory) -> Path:
-    return generate_shapes(tmp_path_factory.mktemp("data") / "shapes", train=15, test=4)
-
 
 @pytest.fixture(scope="module")
 def warm_cache(tmp_path_factory) -> Path:
@@ -54,33 +41,6 @@ def warm_cache(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def cache(warm_cache, monkeypatch) -> None:
     monkeypatch.setenv("SPPDET_CACHE", str(warm_cache))
-
-
-@pytest.fixture
-def config(shapes, tmp_path) -> TrainConfig:
-    return TrainConfig(
-        data=DataConfig(root=str(shapes)),
-        backbone=BackboneConfig("shapenet", "random"),
-        proposals=ProposalConfig(width=None, limit=30),
-        spp=SPPConfig((120,)),
-        crop=CropConfig(size=48, context=4),
-        svm=SVMConfig(C=0.01),
-        output=str(tmp_path / "run"),
-        workers=0,
-    )
-
-
-@pytest.fixture
-def own_data(shapes, tmp_path) -> Path:
-    """A copy of the set whose lists and annotations may be changed; images are linked."""
-    folder = tmp_path / "own"
-    (folder / "ImageSets/Main").mkdir(parents=True)
-    (folder / "Annotations").mkdir()
-    (folder / "JPEGImages").symlink_to(shapes / "JPEGImages")
-    for part in ("ImageSets/Main", "Annotations"):
-        for file in (shapes / part).iterdir():
-            (folder / part / file.name).write_bytes(file.read_bytes())
-    return folder
 
 
 def detector_bytes(config: TrainConfig) -> bytes:
@@ -200,28 +160,8 @@ def test_a_run_of_too_few_images_is_an_error(config):
 # Images held out
 
 
-def held_out(config: TrainConfig) -> tuple[list[str], list[str], list[str]]:
-    """The names of all images, of those that are fitted at the end, and of those held out before."""
-    dataset, fitted, out = stages._join_held_out(read_dataset(config.data), config)
-    names = [str(image.id) for image in dataset.images]
-    assert len(set(names)) == len(names)
-    return names, [names[i] for i in fitted], [names[i] for i in out]
-
-
 def ids(shapes: Path, split: str) -> list[str]:
     return (shapes / f"ImageSets/Main/{split}.txt").read_text().split()
-
-
-def test_val_inside_the_training_split_is_held_out_and_then_fitted_too(config, shapes):
-    trainval = ids(shapes, "trainval")
-    assert held_out(config) == (trainval, trainval, ids(shapes, "val"))
-
-
-def test_val_apart_from_the_training_split_is_never_fitted(config, shapes):
-    config = replace(config, data=replace(config.data, split="train"))
-    images, fitted, out = held_out(config)
-    assert (fitted, out) == (ids(shapes, "train"), ids(shapes, "val"))
-    assert images == fitted + out
 
 
 def test_val_apart_needs_no_second_fit(config):
@@ -243,58 +183,6 @@ def test_the_held_out_images_shape_the_first_heads_not_at_all(config, own_data, 
 
 
 HEADS = ("heads-train.safetensors", "heads-all.safetensors")
-
-
-def test_without_a_val_list_every_fifth_image_is_held_out(config, own_data):
-    (own_data / "ImageSets/Main/val.txt").unlink()
-    trainval = ids(own_data, "trainval")[:-1]
-    (own_data / "ImageSets/Main/trainval.txt").write_text("\n".join(trainval))
-    config = replace(config, data=DataConfig(root=str(own_data)))
-    assert held_out(config) == (trainval, trainval, [trainval[4], trainval[9]])
-    few = trainval[:3]
-    assert held_out(replace(config, data=replace(config.data, images=3))) == (few, few, few[-1:])
-
-
-@pytest.mark.parametrize(("images", "expected"), [(10, [4, 9]), (5, [4]), (4, [3])])
-def test_a_limit_of_images_holds_for_val_too(config, shapes, images, expected):
-    names = ids(shapes, "trainval")[:images]
-    limited = replace(config, data=replace(config.data, images=images))
-    assert held_out(limited) == (names, names, [names[i] for i in expected])
-    # Images of val outside the limited split stay outside.
-    train_names = ids(shapes, "train")[:6]
-    limited = replace(limited, data=replace(limited.data, split="train", images=6))
-    assert held_out(limited) == (train_names, train_names, [train_names[4]])
-
-
-@pytest.mark.parametrize(
-    ("images", "val", "said"),
-    [
-        (None, "val", "the images of val"),
-        (10, "val", "the images of val that are among the first 10 of the data"),
-        (4, "val", "the last image, as val has none or all"),
-        (None, "trainval", "every fifth image, as trainval has none or all"),
-        (None, "", "every fifth image, as there is no val"),
-    ],
-)
-def test_the_log_says_where_the_held_out_images_come_from(config, images, val, said, caplog):
-    with caplog.at_level(logging.INFO, "sppdet"):
-        held_out(replace(config, val=val, data=replace(config.data, images=images)))
-    assert caplog.messages == [f"held out: {said}"]
-
-
-def test_val_can_be_named_or_left_out(config, shapes):
-    trainval = ids(shapes, "trainval")
-    assert held_out(replace(config, val="test"))[2] == ids(shapes, "test")
-    assert held_out(replace(config, val="trainval"))[2] == [trainval[i] for i in VAL]  # not everything
-    with pytest.raises(DataError, match=r"extra\.txt"):
-        held_out(replace(config, val="extra"))
-
-
-def test_a_broken_val_split_is_not_taken_for_a_missing_one(config, own_data):
-    file = own_data / f"Annotations/{ids(own_data, 'val')[0]}.xml"
-    file.write_text("<annotation>")
-    with pytest.raises(DataError, match=file.name):
-        held_out(replace(config, data=DataConfig(root=str(own_data), split="train", classes=list(SHAPES))))
 
 
 # Drawing thresholds
@@ -384,3 +272,52 @@ def test_memory_bounds_the_examples(config):
     assert (unbounded.svm, unbounded.box_regression) == (config.svm, config.box_regression)
     with pytest.raises(ConfigError, match="memory: too little"):
         stages._bound_memory(replace(config, memory=1.5), dimension=25_600, classes=20)
+
+
+# Fine-tuning
+
+
+@pytest.mark.parametrize(
+    ("features", "head", "depth"),
+    [("spp", "svm", 0), ("spp", "softmax", 1), ("crop", "svm", 1), ("crop", "softmax", 0)],
+)
+def test_a_fine_tuned_detector_is_kept_whole(config, shapes, features, head, depth):
+    config = replace(
+        config, features=features, head=head, layers=LayersConfig(depth, 32), data=replace(config.data, images=6)
+    )
+    config = replace(config, finetune=FinetuneConfig(epochs=1, blocks=2))
+    trained = train(config)
+    loaded = Detector.load(config.output)
+    untouched = build_backbone("shapenet", "random").state_dict()
+    changed = [name for name, value in loaded.backbone.state_dict().items() if not torch.equal(value, untouched[name])]
+    assert changed == ["layers.11.weight", "layers.14.weight"]
+    assert loaded.head.kind == head
+    test = read_voc(shapes, "test", trained.classes)
+    for one, other in zip(find_all(trained, test), find_all(loaded, test), strict=True):
+        assert len(one) > 0
+        assert all(torch.equal(a, b) for a, b in zip(one.as_dict().values(), other.as_dict().values(), strict=True))
+    assert not (Path(config.output) / "features").exists()
+
+
+def test_fine_tuning_goes_on_to_the_held_out_images_and_after_an_interruption(config, tmp_path, monkeypatch):
+    config = replace(config, head="softmax", data=replace(config.data, images=6), finetune=FinetuneConfig(2, blocks=1))
+    seen = []
+    whole = stages.finetune
+
+    def interrupted(source, heads, regions, *arguments):
+        seen.append(len(regions))
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        whole(source, heads, regions, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "finetune", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(config)
+    assert seen == [5, 6]
+    train(config)
+    once = replace(config, output=str(tmp_path / "once"))
+    train(once)
+    assert detector_bytes(config) == detector_bytes(once)
+    monkeypatch.setattr(stages, "finetune", lambda *_: pytest.fail("the detector is there"))
+    train(config)

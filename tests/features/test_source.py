@@ -1,3 +1,5 @@
+"""The features of both modes: what they are, what they cost, and how they are asked for."""
+
 from __future__ import annotations
 
 import math
@@ -9,12 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config import CropConfig, DetectorConfig, LayersConfig, PyramidConfig, SPPConfig
-from sppdet.crops import warp_crops
 from sppdet.errors import ConfigError, InputError
-from sppdet.features import CropFeatures, SPPFeatures, apply, build_features
+from sppdet.features.build import build_features
+from sppdet.features.crop import CropFeatures
+from sppdet.features.source import apply
+from sppdet.features.spp import SPPFeatures
+from sppdet.features.warp import warp_crops
 from sppdet.heads.fully_connected import build_fully_connected
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.pooling.windows import boxes_to_windows, choose_scales
@@ -25,11 +29,6 @@ CROP = CropConfig(size=67, context=5, batch=4)
 BOXES = torch.tensor(
     [[0.0, 0, 80, 60], [3, 4, 30, 50], [40.5, 10.25, 70, 59], [79, 59, 80, 60], [20, 20, 20, 20], [10, 2, 14, 6]]
 )
-
-
-@pytest.fixture(scope="module")
-def backbone() -> Backbone:
-    return build_backbone("shapenet", "random")
 
 
 @pytest.fixture
@@ -111,7 +110,7 @@ def test_a_function_of_the_features_is_the_same_part_by_part(backbone, kind, mon
     encoded = source.encode(picture())
     boxes = torch.cat([BOXES, BOXES[:3]])
     whole = encoded.features(boxes)
-    monkeypatch.setattr("sppdet.features.PART_BYTES", 3 * 4 * source.dimension)
+    monkeypatch.setattr("sppdet.features.source.PART_BYTES", 3 * 4 * source.dimension)
     sizes: list[int] = []
 
     def halve(features):
@@ -167,69 +166,6 @@ def test_crop_features_are_the_pyramid_of_the_crops_map(backbone):
     torch.testing.assert_close(features, PYRAMID(maps), rtol=2e-3, atol=2e-3)
 
 
-def pixels_of(crops: Tensor, backbone: Backbone) -> np.ndarray:
-    """Crops before normalisation, float (N, size, size, 3)."""
-    restored = (crops * backbone.std[:, None, None] + backbone.mean[:, None, None]) * 255
-    return restored.permute(0, 2, 3, 1).numpy()
-
-
-def warp(box: list[float], image: np.ndarray, backbone: Backbone, config: CropConfig | None = None) -> np.ndarray:
-    crops = warp_crops(image, torch.tensor([box]), config or CropConfig(), backbone)
-    assert crops.shape[1:] == (3, (config or CropConfig()).size, (config or CropConfig()).size)
-    return pixels_of(crops, backbone)[0]
-
-
-IMAGE = picture(400, 500).permute(1, 2, 0).contiguous().numpy()
-
-
-@pytest.mark.parametrize(
-    ("box", "grown"),
-    [
-        # A side grows by 227 / 195 about its middle: 195 becomes 227, 39 becomes 45.4, 292.5 becomes 340.5.
-        ([116.5, 76.5, 311.5, 271.5], (100.5, 60.5, 327.5, 287.5)),
-        ([200.0, 100, 239, 139], (196.8, 96.8, 242.2, 142.2)),
-        ([50.0, 60, 440, 255], (18, 44, 472, 271)),
-        ([60.0, 40, 352.5, 332.5], (36, 16, 376.5, 356.5)),
-    ],
-)
-def test_a_box_well_inside_is_its_grown_region_resized(backbone, box, grown):
-    x1, y1, x2, y2 = np.round(grown).astype(int)
-    region = IMAGE[y1:y2, x1:x2]
-    shrinks = region.shape[0] * region.shape[1] > 227 * 227
-    expected = cv2.resize(region, (227, 227), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    np.testing.assert_allclose(warp(box, IMAGE, backbone), expected, atol=0.01)
-
-
-def test_a_box_at_the_corner_is_padded_with_the_mean_colour(backbone):
-    # [0, 39) grows to [-3, 42): 3 of 45 pixels lie outside, 15 of the crop's 227.
-    crops = warp_crops(IMAGE, torch.tensor([[0.0, 0, 39, 39], [461, 361, 500, 400]]), CropConfig(), backbone)
-    top_left, bottom_right = crops
-    assert (top_left[:, :15] == 0).all()
-    assert (top_left[:, :, :15] == 0).all()
-    assert (bottom_right[:, 212:] == 0).all()
-    assert (bottom_right[:, :, 212:] == 0).all()
-    inside = pixels_of(crops, backbone)
-    np.testing.assert_allclose(inside[0, 15:, 15:], cv2.resize(IMAGE[:42, :42], (212, 212)), atol=0.01)
-    np.testing.assert_allclose(inside[1, :212, :212], cv2.resize(IMAGE[358:, 458:], (212, 212)), atol=0.01)
-
-
-def test_without_context_a_box_does_not_grow(backbone):
-    expected = cv2.resize(IMAGE[100:180, 200:280], (100, 100), interpolation=cv2.INTER_LINEAR)
-    crop = warp([200.0, 100, 280, 180], IMAGE, backbone, CropConfig(size=100, context=0))
-    np.testing.assert_allclose(crop, expected, atol=0.01)
-
-
-def test_context_is_what_surrounds_the_box(backbone):
-    """A black box on white: the crop's border of `context` pixels is white, the rest black."""
-    image = np.full((400, 500, 3), 255, np.uint8)
-    image[100:295, 150:345] = 0
-    crop = warp([150.0, 100, 345, 295], image, backbone)
-    assert crop[16:211, 16:211].max() < 0.01
-    assert crop[:16].min() > 254.9
-    assert crop[211:].min() > 254.9
-    assert crop[:, :16].min() > 254.9
-
-
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_stages_are_timed(backbone, precision):
     for source, stages in (
@@ -245,7 +181,7 @@ def test_stages_are_timed(backbone, precision):
 @pytest.mark.parametrize("kind", ["spp", "crop"])
 @pytest.mark.parametrize("part", [1, 2**25])
 def test_fully_connected_layers_end_the_features(backbone, kind, part, monkeypatch):
-    monkeypatch.setattr("sppdet.features.PART_BYTES", part)
+    monkeypatch.setattr("sppdet.features.source.PART_BYTES", part)
     config = DetectorConfig(
         features=kind, pyramid=PyramidConfig((3, 1)), layers=LayersConfig(2, 40), spp=SPPConfig((48, 64)), crop=CROP
     )

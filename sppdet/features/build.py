@@ -1,0 +1,29 @@
+"""The region features that a configuration names."""
+
+from __future__ import annotations
+
+from sppdet.backbones.backbone import Backbone
+from sppdet.config import DetectorConfig, Precision
+from sppdet.errors import ConfigError, InputError
+from sppdet.features.crop import CropFeatures
+from sppdet.features.spp import SPPFeatures
+from sppdet.heads.fully_connected import FullyConnected
+from sppdet.pooling.pyramid import SpatialPyramidPooling
+
+
+def build_features(
+    config: DetectorConfig, backbone: Backbone, precision: Precision = "fp32", layers: FullyConnected | None = None
+) -> SPPFeatures | CropFeatures:
+    """The feature source that `config.features` names, on the device of the backbone, ending in the `layers` that
+    `build_fully_connected` gives. Raises InputError for layers that are not those of the configuration."""
+    pyramid = SpatialPyramidPooling(tuple(config.pyramid.levels), config.pyramid.mode)
+    pooled = pyramid.out_features(backbone.channels)
+    shape = (config.layers.depth, pooled if config.layers.depth else 0)
+    given = (0, 0) if layers is None else (len(layers), layers.inputs)
+    if shape != given:
+        raise InputError("not those of the configuration", field="layers", expected=f"depth, inputs {shape}", got=given)
+    if config.features == "spp":
+        return SPPFeatures(backbone, pyramid, config.spp, precision, layers)
+    if config.features == "crop":
+        return CropFeatures(backbone, pyramid, config.crop, precision, layers)
+    raise ConfigError("unknown region features", field="features", expected="spp or crop", got=config.features)

@@ -1,0 +1,92 @@
+"""R-CNN's features: one pass of the network over every region's crop (R-CNN, appendix A)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sppdet.backbones.backbone import Backbone
+from sppdet.config import CropConfig, Precision
+from sppdet.errors import ConfigError
+from sppdet.features import source as features
+from sppdet.features.source import RegionFeatures, inference
+from sppdet.features.warp import warp_crops
+from sppdet.heads.fully_connected import FullyConnected
+from sppdet.images import to_array
+from sppdet.pooling.pyramid import SpatialPyramidPooling
+from sppdet.stopwatch import Stopwatch
+
+
+class CropFeatures(RegionFeatures):
+    """R-CNN: each region is warped to a square with some context and passed through the network (R-CNN, appendix A)."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        pyramid: SpatialPyramidPooling,
+        config: CropConfig | None = None,
+        precision: Precision = "fp32",
+        layers: FullyConnected | None = None,
+    ) -> None:
+        super().__init__(backbone, pyramid, precision, layers)
+        self.config = config or CropConfig()
+        if not 0 <= 2 * self.config.context < self.config.size or self.config.batch < 1:
+            raise ConfigError(
+                "cannot be used", field="crop", expected="0 <= 2 * context < size, batch >= 1", got=config
+            )
+
+    def encode(self, image: Tensor, clock: Stopwatch | None = None) -> EncodedCrops:
+        """The image uint8 (3, H, W) itself: the network has nothing to do before it sees the regions."""
+        return EncodedCrops(self, to_array(image), clock or Stopwatch(self.backbone.device))
+
+    def pool(self, image: Tensor, boxes: Tensor, scale: float) -> Tensor:
+        del scale  # crops have one size
+        array = to_array(image)
+        parts = [warp_crops(array, part, self.config, self.backbone) for part in boxes.split(self.config.batch)]
+        return torch.cat([self.pyramid(self.backbone(crops)) for crops in parts])
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedCrops:
+    """An image uint8 (H, W, 3) to take crops from."""
+
+    source: CropFeatures
+    image: np.ndarray
+    clock: Stopwatch
+
+    def features(self, boxes: Tensor) -> Tensor:
+        """Features float32 (N, D) of the map of each box's warped crop."""
+        return self.source.join(self.parts(boxes), len(boxes))
+
+    def parts(self, boxes: Tensor) -> Iterator[Tensor]:
+        """The same in consecutive parts, each overwritten by the next: many batches of crops, as a product of a few
+        rows with the matrices of fully connected layers would take as long as one of hundreds."""
+        source, batch = self.source, self.source.config.batch
+        rows = batch * max(1, features.PART_BYTES // (4 * source.pooled * batch))
+        memory = source.new_rows(min(rows, len(boxes)))
+        for part in boxes.split(rows) if len(boxes) else ():
+            for start in range(0, len(part), batch):
+                crops = part[start : start + batch]
+                self._pool(crops, memory[start : start + len(crops)])
+            found = source.pass_on(memory[: len(part)], self.clock)
+            # Half precision even when not cached, so that cold and warm runs agree.
+            yield found if source.layers is None else found.half().float()
+
+    def _pool(self, boxes: Tensor, out: Tensor) -> None:
+        source, clock = self.source, self.clock
+        with torch.inference_mode():
+            with clock("prepare"):
+                crops = warp_crops(self.image, boxes, source.config, source.backbone)
+            with clock("conv"), inference(source.backbone, source.precision):
+                maps = source.backbone(crops)  # (B, C, h, w)
+            with clock("pooling"):
+                out.copy_(source.pyramid(maps.half()))  # half precision for the same reason
+
+    def distinct(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Every box has a crop of its own."""
+        every = torch.arange(len(boxes))
+        return every, every

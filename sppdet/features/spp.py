@@ -1,0 +1,133 @@
+"""SPPnet's features: one pass of the network over the whole image, regions pooled from its map (section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sppdet.backbones.backbone import Backbone
+from sppdet.config import Precision, SPPConfig
+from sppdet.errors import ConfigError
+from sppdet.features import source as features
+from sppdet.features.source import RegionFeatures, inference
+from sppdet.heads.fully_connected import FullyConnected
+from sppdet.images import resize_shorter_side, shorter_side_size
+from sppdet.pooling.pyramid import LaidOutMaps, SpatialPyramidPooling
+from sppdet.pooling.windows import boxes_to_windows, choose_scales
+from sppdet.stopwatch import Stopwatch
+
+
+class SPPFeatures(RegionFeatures):
+    """SPPnet: one pass of the network over the whole image at each scale, regions pooled from conv5 (section 4.1)."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        pyramid: SpatialPyramidPooling,
+        config: SPPConfig | None = None,
+        precision: Precision = "fp32",
+        layers: FullyConnected | None = None,
+    ) -> None:
+        super().__init__(backbone, pyramid, precision, layers)
+        self.config = config or SPPConfig()
+        if not self.config.scales or min(self.config.scales) < 1:
+            raise ConfigError("no usable scale", field="spp.scales", expected="pixels", got=self.config.scales)
+
+    def encode(self, image: Tensor, clock: Stopwatch | None = None) -> EncodedMaps:
+        """The conv5 maps of image uint8 (3, H, W), one a scale."""
+        clock = clock or Stopwatch(self.backbone.device)
+        maps = self.compute_maps(image, clock)
+        with clock("pooling"):
+            return self.restore(maps, (image.shape[1], image.shape[2]), clock)
+
+    def compute_maps(self, image: Tensor, clock: Stopwatch | None = None) -> list[Tensor]:
+        """The same as plain tensors float16 (C, h, w): what is worth keeping of an image."""
+        clock = clock or Stopwatch(self.backbone.device)
+        maps = []
+        for side in self.config.scales:
+            with clock("prepare"):
+                resized = resize_shorter_side(image, side)
+                pixels = self.normalise(resized[None])
+            with clock("conv"), inference(self.backbone, self.precision):
+                maps.append(self.backbone(pixels)[0])  # (C, h, w)
+        with clock("pooling"):
+            # Rounded to half precision even when not cached, so that cold and warm runs agree.
+            return [m.half() for m in maps]
+
+    def pool(self, image: Tensor, boxes: Tensor, scale: float) -> Tensor:
+        index = int(scale * len(self.config.scales))
+        pixels = self.normalise(resize_shorter_side(image, self.config.scales[index])[None])
+        maps = self.backbone(pixels)  # (1, C, h, w)
+        windows = self.windows(boxes, index, (image.shape[1], image.shape[2]), (maps.shape[2], maps.shape[3]))
+        return self.pyramid(maps, windows)
+
+    def windows(self, boxes: Tensor, index: int, size: tuple[int, int], map_size: tuple[int, int]) -> Tensor:
+        """Windows int64 (N, 4) of boxes in an image of `size` (H, W), on its map (h, w) at the scale of this index."""
+        height, width = shorter_side_size(*size, self.config.scales[index])
+        scale = (width / size[1], height / size[0])  # the real ratios of the rounded size
+        return boxes_to_windows(boxes, scale, self.backbone.geometry, map_size, self.config.rule)
+
+    def restore(self, maps: list[Tensor], size: tuple[int, int], clock: Stopwatch | None = None) -> EncodedMaps:
+        """What `encode` gave for an image of `size` (H, W), from its maps float16 (C, h, w)."""
+        device = self.backbone.device
+        laid_out = tuple(self.pyramid.lay_out(m[None].to(device).float()) for m in maps)
+        return EncodedMaps(self, laid_out, size, clock or Stopwatch(device))
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedMaps:
+    """conv5 maps (1, C, h, w) of an image of `size` (H, W), one a scale, laid out for pooling."""
+
+    source: SPPFeatures
+    maps: tuple[LaidOutMaps, ...]
+    size: tuple[int, int]
+    clock: Stopwatch
+
+    def features(self, boxes: Tensor) -> Tensor:
+        """Features float32 (N, D), each box pooled at the scale that suits its size."""
+        if self.source.layers is None:  # straight to where they are to be
+            return self._pool(boxes, self.source.new_rows(len(boxes)))
+        return self.source.join(self.parts(boxes), len(boxes))
+
+    def parts(self, boxes: Tensor) -> Iterator[Tensor]:
+        """The same in consecutive parts, each overwritten by the next."""
+        rows = max(1, features.PART_BYTES // (4 * self.source.pooled))
+        memory = self.source.new_rows(min(rows, len(boxes)))
+        for part in boxes.split(rows):
+            yield self.source.pass_on(self._pool(part, memory[: len(part)]), self.clock)
+
+    def distinct(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes that fall on the same cells at the same scale share their features."""
+        with self.clock("pooling"):
+            scales, windows = self._place(boxes)
+            places = torch.cat([scales[:, None], windows], dim=1)
+            found, shared = places.unique(dim=0, return_inverse=True)
+            every = torch.arange(len(boxes), device=boxes.device)
+            first = every.new_zeros(len(found)).scatter_reduce(0, shared, every, "amin", include_self=False)
+        self.clock.regions += len(boxes)
+        self.clock.windows += len(first)
+        return first, shared
+
+    def _pool(self, boxes: Tensor, out: Tensor) -> Tensor:
+        with self.clock("pooling"), torch.inference_mode():
+            scales, windows = self._place(boxes)
+            if len(self.maps) == 1:
+                return self.source.pyramid(self.maps[0], windows, out=out)
+            for index in scales.unique().tolist():
+                rows = (scales == index).nonzero().squeeze(1)
+                out[rows] = self.source.pyramid(self.maps[index], windows[rows])
+            return out
+
+    def _place(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """The scale (N,) and the window (N, 4) there of each box."""
+        config = self.source.config
+        scales = choose_scales(boxes, min(self.size), config.scales, config.scale_rule)
+        windows = torch.zeros(len(boxes), 4, dtype=torch.int64, device=boxes.device)
+        for index, maps in enumerate(self.maps):
+            rows = (scales == index).nonzero().squeeze(1)
+            map_size = (maps.shape[2], maps.shape[3])
+            windows[rows] = self.source.windows(boxes[rows], index, self.size, map_size)
+        return scales, windows

@@ -1,0 +1,241 @@
+"""Fine-tuning by gradient descent, before the heads are fitted for good.
+
+The fully connected layers alone (SPPnet, section 4.1), or through the pooling into the convolutions as well (Fast
+R-CNN, section 2.3): softmax and smooth-L1 losses together, a few images a step, their regions sampled as SPPnet's. It
+starts from heads fitted to the features as they are, so that the first steps change features that are already of use.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from sppdet.backbones.backbone import Backbone
+from sppdet.boxes import encode_boxes
+from sppdet.config import FinetuneConfig, SoftmaxConfig, TrainConfig
+from sppdet.errors import ConfigError, SppdetError
+from sppdet.features.crop import CropFeatures
+from sppdet.features.spp import SPPFeatures
+from sppdet.heads.linear import BoxRegressor, LinearHead
+from sppdet.heads.softmax import mean_norm
+from sppdet.images import read_image
+from sppdet.storage import load_tensors, save_tensors
+from sppdet.training.sampling import TrainingRegions, softmax_examples
+
+log = logging.getLogger("sppdet")
+
+# Offsets are divided by these before their loss, so that all four count about as much as a class (Fast R-CNN's code).
+OFFSET_SCALES = (0.1, 0.1, 0.2, 0.2)
+MOMENTUM = 0.9
+MOMENTA = "momentum."  # begins the names of what the optimiser remembers
+NORM_IMAGES = 16  # from whose regions the features' mean norm is taken
+WARM_UP = 0.05  # share of the steps over which the learning rate rises
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """One image's share of a step: pixels uint8 (3, H, W), boxes float32 (n, 4) in it, labels int64 (n,), 0 for
+    background, box regression targets float32 (n, 4), zeros for background, and a number in [0, 1) that chooses the
+    scale: a window's is random while fine-tuning, the best otherwise (SPPnet, section 4.1)."""
+
+    pixels: Tensor
+    boxes: Tensor
+    labels: Tensor
+    targets: Tensor
+    scale: float
+
+
+class Heads(nn.Module):
+    """Softmax and box regression as one layer to train, on features multiplied by a number."""
+
+    scale: Tensor
+
+    def __init__(self, head: LinearHead, regressor: BoxRegressor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.cat([head.weight, regressor.weight]))
+        self.bias = nn.Parameter(torch.cat([head.bias, regressor.bias]))
+        self.register_buffer("scale", torch.ones(()))
+        self.outputs = len(head.bias)
+
+    def rescale(self, scale: float) -> None:
+        """Multiply the features by `scale` from now on; what comes out stays the same."""
+        self.weight.data *= self.scale / scale
+        self.scale.fill_(scale)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (n, D) to logits (n, K + 1) and offsets (n, K, 4)."""
+        found = torch.addmm(self.bias, features * self.scale, self.weight.T)
+        return found[:, : self.outputs], found[:, self.outputs :].unflatten(1, (-1, 4))
+
+    def split(self) -> tuple[LinearHead, BoxRegressor]:
+        """The heads on features as they are."""
+        n, weight, bias = self.outputs, self.weight.detach() * self.scale, self.bias.detach().clone()
+        return LinearHead("softmax", weight[:n], bias[:n]), BoxRegressor(weight[n:], bias[n:])
+
+
+def finetune(
+    source: SPPFeatures | CropFeatures,
+    heads: Heads,
+    regions: Sequence[TrainingRegions],
+    training: TrainConfig,
+    file: Path,
+    start: Path | None = None,
+) -> None:
+    """Train the network and the layers of `source`, and the heads, in place, on the regions of these images.
+
+    After every epoch all that changed is written to `file`, from where an interrupted run goes on. With a `start`, the
+    file of an earlier fine-tuning, it begins with what came of that. Raises ConfigError for a number of blocks that the
+    network does not have, SppdetError where the loss is not finite.
+    """
+    config, sampling, seed = training.finetune, training.softmax, training.seed
+    parts = {
+        "convolutions": trained_convolutions(source.backbone, config.blocks),
+        "layers": nn.ModuleList(source.layers or []),
+        "heads": heads,
+    }
+    trained = nn.ModuleDict(parts).requires_grad_(True)
+    weights = list(trained.parameters())
+    optimiser = torch.optim.SGD(weights, lr=config.learning_rate, momentum=MOMENTUM, weight_decay=config.weight_decay)
+    begin = _restore(trained, optimiser, file, start)
+    if begin == 0 and start is None:
+        heads.rescale(training.svm.feature_norm / _feature_norm(source, regions, training))
+    steps = -(-len(regions) // config.images)
+    for epoch in range(begin, config.epochs):
+        torch.manual_seed(seed + epoch)  # of dropout
+        losses = []
+        bar = tqdm(total=steps, desc=f"fine-tuning, epoch {epoch + 1} of {config.epochs}", unit="step")
+        with bar, ThreadPoolExecutor(1) as reader:
+            for step, batch in enumerate(_batches(regions, config, sampling, [seed, epoch], reader)):
+                for group in optimiser.param_groups:
+                    group["lr"] = config.learning_rate * _schedule((epoch * steps + step) / (config.epochs * steps))
+                optimiser.zero_grad()
+                loss = 0.0
+                for examples in batch:  # one after the other: their sizes differ
+                    part = _loss(source, heads, examples, config.dropout) / (len(batch) * sampling.regions)
+                    part.backward()
+                    loss += float(part.detach())
+                if not math.isfinite(loss):
+                    raise SppdetError("the loss is not finite", field="finetune.learning_rate", got=loss)
+                nn.utils.clip_grad_norm_(weights, config.clip)
+                optimiser.step()
+                losses.append(loss)
+                bar.set_postfix(loss=f"{np.mean(losses[-50:]):.3f}")
+                bar.update()
+        log.info("fine-tuning: mean loss %.4f in epoch %d", np.mean(losses), epoch + 1)
+        _keep(trained, optimiser, epoch + 1, file)
+    trained.requires_grad_(False)
+
+
+def _feature_norm(
+    source: SPPFeatures | CropFeatures, regions: Sequence[TrainingRegions], training: TrainConfig
+) -> float:
+    """Mean L2 norm of the features of a few images' regions."""
+    rows = []
+    for image in regions[:NORM_IMAGES]:
+        examples = draw(image, training.finetune, training.softmax, np.random.default_rng(training.seed))
+        with torch.no_grad():
+            rows.append(_features(source, examples, dropout=0.0))
+    return mean_norm(torch.cat(rows))
+
+
+def _batches(
+    regions: Sequence[TrainingRegions],
+    config: FinetuneConfig,
+    sampling: SoftmaxConfig,
+    seed: list[int],
+    reader: ThreadPoolExecutor,
+) -> Iterator[list[Examples]]:
+    """An epoch of the images in random order; the next step's are read while the network is busy with this one's."""
+    order = np.random.default_rng(seed).permutation(len(regions)).tolist()
+
+    def read(start: int) -> list[Examples]:
+        chosen = order[start : start + config.images]
+        return [draw(regions[i], config, sampling, np.random.default_rng([*seed, i])) for i in chosen]
+
+    reading = reader.submit(read, 0)
+    for start in range(0, len(order), config.images):
+        batch = reading.result()
+        reading = reader.submit(read, start + config.images)
+        yield batch
+
+
+def _keep(trained: nn.Module, optimiser: torch.optim.Optimizer, epochs: int, file: Path) -> None:
+    tensors = dict(trained.state_dict())
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors[f"{MOMENTA}{index}"] = state["momentum_buffer"]
+    save_tensors(file, tensors, {"epochs": epochs})
+
+
+def _restore(trained: nn.Module, optimiser: torch.optim.Optimizer, file: Path, start: Path | None) -> int:
+    """Take up the work of `file`, or else begin with the weights of `start`, where there are such files: how many
+    epochs are done."""
+    source = file if file.is_file() else start
+    if source is None:
+        return 0
+    tensors, header = load_tensors(source)
+    momentum = {int(name.removeprefix(MOMENTA)): value for name, value in tensors.items() if name.startswith(MOMENTA)}
+    trained.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(MOMENTA)})
+    if source != file:
+        return 0
+    state = optimiser.state_dict()
+    state["state"] = {index: {"momentum_buffer": value.clone()} for index, value in momentum.items()}
+    optimiser.load_state_dict(state)
+    return int(header["epochs"])
+
+
+def trained_convolutions(backbone: Backbone, blocks: int) -> nn.ModuleList:
+    """The convolutions in the last `blocks` of a network's layers that have any: a convolution, a Fire module or a
+    stage of residual blocks. Batch normalisation stays as it was trained."""
+    having = [m for m in backbone.layers if any(isinstance(part, nn.Conv2d) for part in m.modules())]
+    if not 0 <= blocks <= len(having):
+        raise ConfigError("out of range", field="finetune.blocks", expected=f"0 to {len(having)}", got=blocks)
+    chosen = having[len(having) - blocks :]
+    return nn.ModuleList(part for m in chosen for part in m.modules() if isinstance(part, nn.Conv2d))
+
+
+def draw(
+    regions: TrainingRegions, config: FinetuneConfig, sampling: SoftmaxConfig, rng: np.random.Generator
+) -> Examples:
+    """Read an image and draw its regions, mirrored half of the time."""
+    indices, labels = softmax_examples(regions, sampling, rng)
+    pixels, boxes = read_image(regions.annotations.path), regions.boxes[indices]
+    targets = torch.zeros(len(boxes), 4)
+    found = labels > 0
+    objects = regions.best_object()[1][indices[found]]
+    targets[found] = encode_boxes(boxes[found], regions.annotations.boxes[objects])
+    if config.flip and rng.random() < 0.5:
+        pixels, boxes, targets = pixels.flip(2), boxes.clone(), targets * torch.tensor([-1.0, 1, 1, 1])
+        boxes[:, [0, 2]] = pixels.shape[2] - boxes[:, [2, 0]]
+    return Examples(pixels, boxes, labels, targets, float(rng.random()))
+
+
+def _features(source: SPPFeatures | CropFeatures, examples: Examples, dropout: float) -> Tensor:
+    features = source.pool(examples.pixels, examples.boxes, examples.scale)  # (n, pooled)
+    for layer in source.layers or []:
+        features = F.dropout(layer(features).relu(), dropout)
+    return features
+
+
+def _loss(source: SPPFeatures | CropFeatures, heads: Heads, examples: Examples, dropout: float) -> Tensor:
+    """The sum over the regions of both losses."""
+    logits, offsets = heads(_features(source, examples, dropout))
+    labels = examples.labels.to(logits.device)
+    found = labels.nonzero().flatten()
+    scales = offsets.new_tensor(OFFSET_SCALES)
+    moved, targets = offsets[found, labels[found] - 1] / scales, examples.targets.to(scales)[found] / scales
+    return F.cross_entropy(logits, labels, reduction="sum") + F.smooth_l1_loss(moved, targets, reduction="sum")
+
+
+def _schedule(done: float) -> float:
+    """The share of the learning rate after this share of the steps: up in a line, then down along a cosine."""
+    return done / WARM_UP if done < WARM_UP else 0.5 + 0.5 * math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))

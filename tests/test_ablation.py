@@ -1,0 +1,107 @@
+"""The table of the paper: what each row and column trains, and that work is not done twice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sppdet import ablation
+from sppdet.ablation import Cell, ablate, configure, format_ablation
+from sppdet.config import (
+    BackboneConfig,
+    CropConfig,
+    DataConfig,
+    FinetuneConfig,
+    LayersConfig,
+    ProposalConfig,
+    SPPConfig,
+    TrainConfig,
+)
+from sppdet.data.shapes import generate_shapes
+from sppdet.errors import ConfigError
+
+
+@pytest.fixture
+def config(tmp_path) -> TrainConfig:
+    return TrainConfig(
+        data=DataConfig(root=str(tmp_path / "shapes"), images=6),
+        backbone=BackboneConfig("shapenet", "random"),
+        proposals=ProposalConfig(width=None, limit=30),
+        layers=LayersConfig(width=16),
+        spp=SPPConfig((120,)),
+        crop=CropConfig(size=48, context=4),
+        finetune=FinetuneConfig(epochs=1, blocks=1),
+        output=str(tmp_path / "table"),
+        workers=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "features", "depth", "epochs", "scales"),
+    [
+        ("pool5", "1 scale", "spp", 0, 0, (120,)),
+        ("fc6", "5 scales", "spp", 1, 0, ablation.FIVE_SCALES),
+        ("ftfc7+bb", "R-CNN", "crop", 2, 1, (120,)),
+        ("ftpool5", "1 scale", "spp", 0, 1, (120,)),
+    ],
+)
+def test_a_cell_is_a_training(config, row, column, features, depth, epochs, scales):
+    cell = configure(config, row, column)
+    assert (cell.features, cell.layers.depth, cell.finetune.epochs, cell.spp.scales) == (
+        features,
+        depth,
+        epochs,
+        scales,
+    )
+    assert cell.box_regression.enabled
+
+
+def test_what_is_no_cell_is_refused_before_anything_is_trained(config, monkeypatch):
+    monkeypatch.setattr(ablation, "train", lambda _: pytest.fail("trained"))
+    for rows, columns, changed, said in (
+        (["pool5", "fc8"], ["1 scale"], {}, "rows: no such row"),
+        (["pool5"], ["2 scales"], {}, "columns: no such column"),
+        (
+            ["pool5", "ftfc6"],
+            ["1 scale"],
+            {"finetune": FinetuneConfig(epochs=0)},
+            r"finetune\.epochs: needed by row ftfc6",
+        ),
+        (["pool5"], ["1 scale"], {"spp": SPPConfig((480, 688))}, r"spp\.scales: not one scale"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            ablate(replace(config, **changed), rows, columns, [0])
+
+
+def test_rows_that_differ_in_box_regression_share_a_training(config, monkeypatch):
+    generate_shapes(Path(config.data.root), train=6, test=3)
+    trained = []
+    train = ablation.train
+    monkeypatch.setattr(ablation, "train", lambda one: trained.append((one.output, one.seed)) or train(one))
+    cells = ablate(config, ["ftpool5", "ftpool5+bb"], ["1 scale"], [0, 1])
+    assert [(cell.row, len(cell.maps)) for cell in cells] == [("ftpool5", 2), ("ftpool5+bb", 2)]
+    assert len({folder for folder, _ in trained}) == 2  # a folder a seed
+    assert {seed for _, seed in trained} == {0, 1}
+    written = json.loads((Path(config.output) / "ablation.json").read_text())
+    assert [cell["maps"] for cell in written] == [list(cell.maps) for cell in cells]
+    folder = Path(config.output) / "1-scale-ftpool5-seed0"
+    found = [json.loads((folder / f"test-ftpool5{part}-detections.json").read_text()) for part in ("", "+bb")]
+    assert found[0] != found[1]
+    monkeypatch.setattr(ablation, "train", lambda _: pytest.fail("trained again"))
+    assert ablate(config, ["ftpool5", "ftpool5+bb"], ["1 scale"], [0, 1]) == cells
+
+
+def test_the_paper_stands_beside():
+    cells = [
+        Cell("pool5", "1 scale", (0.40, 0.42), (1.0, 1.0)),
+        Cell("pool5", "R-CNN", (0.5,), (1.0,)),
+        Cell("ftpool5", "1 scale", (0.45,), (1.0,)),
+    ]
+    head, first, second = format_ablation(cells).splitlines()
+    assert head.split() == ["VOC07", "mAP,", "%", "(paper)", "1", "scale", "R-CNN"]
+    assert first.split() == ["pool5", "41.0", "±1.0", "(43.0)", "50.0", "(44.2)"]
+    assert second.split() == ["ftpool5", "45.0"]
+    assert cells[0].as_dict()["spread"] == pytest.approx(0.02)

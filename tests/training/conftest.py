@@ -1,0 +1,42 @@
+"""A small generated data set and a training on it that takes a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sppdet.config import BackboneConfig, CropConfig, DataConfig, ProposalConfig, SPPConfig, SVMConfig, TrainConfig
+from sppdet.data.shapes import generate_shapes
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory) -> Path:
+    return generate_shapes(tmp_path_factory.mktemp("data") / "shapes", train=15, test=4)
+
+
+@pytest.fixture
+def config(shapes, tmp_path) -> TrainConfig:
+    return TrainConfig(
+        data=DataConfig(root=str(shapes)),
+        backbone=BackboneConfig("shapenet", "random"),
+        proposals=ProposalConfig(width=None, limit=30),
+        spp=SPPConfig((120,)),
+        crop=CropConfig(size=48, context=4),
+        svm=SVMConfig(C=0.01),
+        output=str(tmp_path / "run"),
+        workers=0,
+    )
+
+
+@pytest.fixture
+def own_data(shapes, tmp_path) -> Path:
+    """A copy of the set whose lists and annotations may be changed; images are linked."""
+    folder = tmp_path / "own"
+    (folder / "ImageSets/Main").mkdir(parents=True)
+    (folder / "Annotations").mkdir()
+    (folder / "JPEGImages").symlink_to(shapes / "JPEGImages")
+    for part in ("ImageSets/Main", "Annotations"):
+        for file in (shapes / part).iterdir():
+            (folder / part / file.name).write_bytes(file.read_bytes())
+    return folder

@@ -1,0 +1,219 @@
+"""Fine-tuning: what is drawn, what changes, what stays, and going on after an interruption."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sppdet.backbones.zoo import build_backbone
+from sppdet.boxes import decode_boxes
+from sppdet.config import (
+    BackboneConfig,
+    CropConfig,
+    DetectorConfig,
+    FinetuneConfig,
+    LayersConfig,
+    ProposalConfig,
+    SoftmaxConfig,
+    SPPConfig,
+    TrainConfig,
+)
+from sppdet.data.scenes import SHAPES
+from sppdet.data.shapes import generate_shapes
+from sppdet.data.voc import read_voc
+from sppdet.errors import ConfigError, SppdetError
+from sppdet.features.build import build_features
+from sppdet.heads.fully_connected import build_fully_connected
+from sppdet.heads.linear import BoxRegressor, LinearHead
+from sppdet.images import read_image
+from sppdet.proposals.store import propose
+from sppdet.training import finetune as module
+from sppdet.training.finetune import Heads, draw, finetune, trained_convolutions
+from sppdet.training.sampling import TrainingRegions
+
+K = len(SHAPES)
+
+
+@pytest.fixture(scope="module")
+def regions(tmp_path_factory) -> list[TrainingRegions]:
+    root = generate_shapes(tmp_path_factory.mktemp("data") / "shapes", train=6, test=1)
+    images = read_voc(root, "trainval").images
+    proposals = propose(images, ProposalConfig(width=None, limit=60), 0)
+    return [TrainingRegions.of(image, boxes) for image, boxes in zip(images, proposals, strict=True)]
+
+
+@pytest.fixture
+def config() -> TrainConfig:
+    return TrainConfig(
+        backbone=BackboneConfig("shapenet", "random"),
+        spp=SPPConfig((120, 150)),
+        crop=CropConfig(size=48, context=4),
+        softmax=SoftmaxConfig(regions=16),
+        finetune=FinetuneConfig(epochs=2, blocks=2, learning_rate=0.01),
+    )
+
+
+def build(config: DetectorConfig):
+    """Region features and random heads on them, the same each time."""
+    backbone = build_backbone("shapenet", "random")
+    source = build_features(config, backbone, layers=build_fully_connected(config, backbone))
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.randn(n, source.dimension, generator=generator) / 100 for n in (K + 1, 4 * K)]
+    return source, Heads(
+        LinearHead("softmax", weights[0], torch.zeros(K + 1)), BoxRegressor(weights[1], torch.zeros(4 * K))
+    )
+
+
+def weights_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def test_mirrored_examples_have_mirrored_boxes_and_targets(regions):
+    config, sampling = FinetuneConfig(), SoftmaxConfig(regions=24)
+    image = regions[0]
+    drawn = {}
+    for seed in range(20):
+        examples = draw(image, config, sampling, np.random.default_rng(seed))
+        still = draw(image, replace(config, flip=False), sampling, np.random.default_rng(seed))
+        mirrored = not torch.equal(examples.pixels, still.pixels)
+        drawn[mirrored] = examples, still
+        assert torch.equal(examples.labels, still.labels)
+    assert set(drawn) == {False, True}
+    examples, still = drawn[True]
+    width = still.pixels.shape[2]
+    assert torch.equal(examples.pixels, still.pixels.flip(2))
+    assert torch.equal(
+        examples.boxes[:, [2, 1, 0, 3]] * torch.tensor([-1, 1, -1, 1]) + torch.tensor([width, 0, width, 0]), still.boxes
+    )
+    found = (still.labels > 0).nonzero().flatten()
+    assert len(found)
+    moved, unmirrored = (
+        decode_boxes(examples.boxes[found], examples.targets[found]),
+        decode_boxes(still.boxes[found], still.targets[found]),
+    )
+    torch.testing.assert_close(width - moved[:, [2, 0]], unmirrored[:, [0, 2]])
+    objects = image.annotations.boxes
+    assert all((objects - box).abs().amax(dim=1).min() < 1e-2 for box in unmirrored)
+
+
+def test_background_has_no_targets(regions):
+    examples = draw(regions[0], FinetuneConfig(), SoftmaxConfig(regions=64), np.random.default_rng(0))
+    assert (examples.labels == 0).any()
+    assert (examples.targets[examples.labels == 0] == 0).all()
+
+
+@pytest.mark.parametrize("features", ["spp", "crop"])
+def test_features_with_gradients_are_those_of_the_detector(config, regions, features):
+    config = replace(config, features=features, spp=SPPConfig((120,)), layers=LayersConfig(1, 32))
+    source, _ = build(config)
+    image, boxes = read_image(regions[0].annotations.path), regions[0].boxes
+    pooled = source.pool(image, boxes, 0.7)
+    expected = source.encode(image).features(boxes)
+    torch.testing.assert_close(source.layers[0](pooled).relu(), expected, rtol=0, atol=2e-3 * float(expected.max()))
+
+
+def test_each_share_has_its_scale(config, regions):
+    source, _ = build(config)
+    image, boxes = read_image(regions[0].annotations.path), regions[0].boxes
+    low, lower, high = (source.pool(image, boxes, share) for share in (0.0, 0.49, 0.5))
+    assert torch.equal(low, lower)
+    assert not torch.equal(low, high)
+
+
+def test_rescaled_heads_give_the_same(config):
+    source, heads = build(config)
+    features = torch.rand(5, source.dimension) * 30
+    before = heads(features)
+    heads.rescale(0.25)
+    for one, other in zip(heads(features), before, strict=True):
+        torch.testing.assert_close(one, other)
+    head, regressor = heads.split()
+    torch.testing.assert_close(head.scores(features), before[0].softmax(1)[:, 1:])
+    torch.testing.assert_close(regressor.offsets(features), before[1])
+
+
+@pytest.mark.parametrize(("name", "count"), [("squeezenet1_0", 9), ("alexnet", 5), ("resnet18", 4), ("shapenet", 5)])
+def test_blocks_are_counted_from_the_end(name, count):
+    backbone = build_backbone(name, "random")
+    convolutions = [layer for layer in backbone.modules() if isinstance(layer, torch.nn.Conv2d)]
+    assert list(trained_convolutions(backbone, count)) == convolutions
+    assert list(trained_convolutions(backbone, 0)) == []
+    last = list(trained_convolutions(backbone, 1))
+    assert last == convolutions[-len(last) :]
+    with pytest.raises(ConfigError, match=rf"finetune\.blocks.*0 to {count}"):
+        trained_convolutions(backbone, count + 1)
+
+
+@pytest.mark.parametrize(("features", "depth", "blocks"), [("spp", 0, 2), ("spp", 1, 0), ("spp", 1, 1), ("crop", 0, 1)])
+def test_what_is_asked_for_is_trained_and_nothing_else(config, regions, tmp_path, features, depth, blocks):
+    config = replace(config, features=features, layers=LayersConfig(depth, 16))
+    config = replace(config, finetune=replace(config.finetune, blocks=blocks))
+    source, heads = build(config)
+    before, layers, start = weights_of(source.backbone), source.layers and weights_of(source.layers), weights_of(heads)
+    trained = {id(p) for p in trained_convolutions(source.backbone, blocks).parameters()}
+    finetune(source, heads, regions, config, tmp_path / "file.safetensors")
+    for name, value in source.backbone.named_parameters():
+        assert torch.equal(before[name], value) == (id(value) not in trained), name
+        assert not value.requires_grad
+    for name, value in source.backbone.named_buffers():
+        assert torch.equal(before[name], value), name
+    for name, value in source.layers.named_parameters() if source.layers else ():
+        assert not torch.equal(layers[name], value), name
+    assert not torch.equal(start["bias"], heads.bias)
+
+
+def test_the_loss_falls(config, regions, tmp_path, caplog):
+    config = replace(config, finetune=replace(config.finetune, epochs=8))
+    source, heads = build(config)
+    with caplog.at_level("INFO", "sppdet"):
+        finetune(source, heads, regions, config, tmp_path / "file.safetensors")
+    losses = [float(record.args[0]) for record in caplog.records if "mean loss" in record.msg]
+    assert len(losses) == 8
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_an_interrupted_fine_tuning_goes_on(config, regions, tmp_path, monkeypatch):
+    config = replace(config, layers=LayersConfig(1, 16))
+    whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
+    finetune(*build(config), regions, config, whole)
+    with monkeypatch.context() as patch:
+        calls = []
+
+        def interrupt(*arguments):
+            calls.append(arguments)
+            if len(calls) > 8:
+                raise KeyboardInterrupt
+            return loss(*arguments)
+
+        loss = module._loss
+        patch.setattr(module, "_loss", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(*build(config), regions, config, cut)
+    source, heads = build(config)
+    finetune(source, heads, regions, config, cut)
+    assert cut.read_bytes() == whole.read_bytes()
+    again, same = build(config)
+    finetune(again, same, regions, config, cut)  # nothing is left to do
+    assert torch.equal(heads.weight, same.weight)
+
+
+def test_it_can_start_from_an_earlier_one(config, regions, tmp_path):
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    finetune(*build(config), regions[:3], config, first)
+    untouched = replace(config, finetune=replace(config.finetune, learning_rate=0.0, weight_decay=0.0))
+    source, heads = build(config)
+    finetune(source, heads, regions, untouched, second, first)
+    expected, other = build(config)
+    finetune(expected, other, regions[:3], config, first)
+    assert torch.equal(heads.weight, other.weight)
+    for one, same in zip(source.backbone.parameters(), expected.backbone.parameters(), strict=True):
+        assert torch.equal(one, same)
+
+
+def test_a_loss_that_is_not_finite_is_an_error(config, regions, tmp_path):
+    config = replace(config, finetune=replace(config.finetune, learning_rate=1e20, clip=1e30))
+    with pytest.raises(SppdetError, match=r"finetune\.learning_rate"):
+        finetune(*build(config), regions, config, tmp_path / "file.safetensors")
