@@ -92,6 +92,8 @@ def _evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--svd", type=list[int] | None, help="ranks to truncate the fully connected layers to, to see the mAP they cost"
     )
+    parser.add_argument("--against", type=str, help="another run, or other detections: how much better than these?")
+    parser.add_argument("--resamples", type=int, default=1000, help="of the images, for 95% intervals; 0: none")
     parser.add_argument("--output", type=str, help="folder of results; RUN/SPLIT where not given")
     _add_json(parser)
 
@@ -110,15 +112,19 @@ def _evaluate(options: Namespace) -> None:
         options.precision,
         options.workers,
         options.svd,
+        options.against,
+        options.resamples,
     )
     if options.json:
         _print_json(result)
         return
     for name, numbers in result["per_class"].items():
         print(f"{name:16} {_percent(numbers['ap_voc07'])} {_percent(numbers['ap_voc10'])}")
-    print(
-        f"{'mAP':16} {_percent(result['map_voc07'])} {_percent(result['map_voc10'])}   (VOC07 11 points, VOC10+ area)"
-    )
+    interval = f"; 95% of {options.resamples} resamples" if options.resamples else ""
+    print(f"{'mAP':16} {_maps(result)}   (VOC07 11 points, VOC10+ area{interval})")
+    if "difference" in result:
+        print(f"{'mAP, the other':16} {_maps(result['against'])}   ({options.against})")
+        print(f"{'difference':16} {_maps(result['difference'], '+')}   (percentage points)")
     if "svd" in result:
         found = result["svd"]
         print(
@@ -292,6 +298,18 @@ def _print_json(result: Any) -> None:
 
 def _percent(value: float | None) -> str:
     return f"{'-':>7}" if value is None or value != value else f"{100 * value:6.2f}%"
+
+
+def _maps(numbers: dict[str, Any], sign: str = "") -> str:
+    """Both mAPs in percent, or with sign "+" their differences in points, with the intervals where there are any."""
+    texts = []
+    for key in ("map_voc07", "map_voc10"):
+        text = f"{100 * numbers[key]:+6.2f} " if sign else _percent(numbers[key])
+        if "interval" in numbers and numbers[key] == numbers[key]:
+            low, high = (f"{100 * end:{sign}.1f}" for end in numbers["interval"][key])
+            text = f"{text.rstrip()} ({low} to {high})" if sign else f"{text} ({low}-{high})"
+        texts.append(text)
+    return " ".join(texts)
 
 
 def _print_error(text: str) -> None:

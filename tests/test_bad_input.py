@@ -33,15 +33,19 @@ def template(tmp_path_factory) -> Path:
     """A folder with a data set, and a detector that was never trained."""
     place = tmp_path_factory.mktemp("template")
     generate_shapes(place / "shapes", train=5, test=1)
+    save_detector(place / "run/detector.safetensors", SHAPES)
+    return place
+
+
+def save_detector(path: Path, classes: tuple[str, ...]) -> None:
     config = DetectorConfig(
         proposals=ProposalConfig(width=None, limit=5),
         backbone=BackboneConfig("shapenet", "random"),
         spp=SPPConfig((100,)),
         crop=CropConfig(48, 4),
     )
-    head = LinearHead("svm", torch.zeros(len(SHAPES), 50 * 96), torch.zeros(len(SHAPES)))
-    Detector(config, SHAPES, build_backbone("shapenet", "random"), head).save(place / "run/detector.safetensors")
-    return place
+    head = LinearHead("svm", torch.zeros(len(classes), 50 * 96), torch.zeros(len(classes)))
+    Detector(config, classes, build_backbone("shapenet", "random"), head).save(path)
 
 
 @pytest.fixture
@@ -128,6 +132,15 @@ DATA = {
         ("d.json", "entry 0", "bbox"),
         write("d.json", '[{"image_id": 6, "category_id": 1, "bbox": [1], "score": 1}]'),
     ),
+    "no such detections": Mistake(evaluate("--against nothing"), ("nothing", "no such file")),
+    "broken detections of the other": Mistake(
+        evaluate("--against d.json"), ("d.json", "entry 0"), write("d.json", '[{"image_id": 6}]')
+    ),
+    "other run of other classes": Mistake(
+        evaluate("--against other"),
+        ("other", "classes", "disc", "got disc)"),
+        lambda place: save_detector(place / "other/detector.safetensors", ("disc",)),
+    ),
     "archive with wrong checksum": Mistake(
         "download voc --archives .",
         ("VOCtrainval_06-Nov-2007.tar", "checksum", "c52e279531787c972589f7e41ab4ae64"),
@@ -199,6 +212,7 @@ CONFIGURATION = {
     "svd of no layers": Mistake(evaluate("--svd [8]"), ("svd", "no fully connected layers", "[8]")),
     "svd that is no list": Mistake(evaluate("--svd 8"), ("--svd", "a list such as [8]"), code=2),
     "layers deeper than fc7": Mistake(train("--layers.depth 3"), ("layers.depth", "0, 1, 2", "got 3")),
+    "resamples below 0": Mistake(evaluate("--resamples -1"), ("resamples", "0 or more", "got -1")),
     "neither of them": Mistake("evaluate --data.root shapes", ("run", "--detections")),
     "the same run twice": Mistake("compare run run --data.root shapes", ("runs", "run, run")),
     "output under a file": Mistake(train("--output shapes/shapes.json/new"), ("shapes/shapes.json", "written")),

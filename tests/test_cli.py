@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -169,7 +170,7 @@ def test_a_first_attempt_that_failed_does_not_bind_its_folder(place, tmp_path):
 
 def test_evaluate_prints_and_writes_the_numbers(place, run, capsys):
     numbers = run_json(capsys, "evaluate", run, "--data.root", place / "shapes", "--split", "test", "--workers", 0)
-    assert set(numbers) == {"map_voc07", "map_voc10", "coco", "per_class", "images"}
+    assert set(numbers) == {"map_voc07", "map_voc10", "interval", "coco", "per_class", "images"}
     assert numbers["images"] == 6
     assert set(numbers["coco"]) == COCO_NAMES
     assert set(numbers["per_class"]) == set(SHAPES)
@@ -190,6 +191,79 @@ def test_written_detections_give_the_numbers_of_their_run(place, run, form, tmp_
     numbers = run_json(capsys, "evaluate", run, *data, "--workers", 0, "--output", tmp_path / "results")
     again = run_json(capsys, "evaluate", "--detections", tmp_path / "results" / form, *data)
     assert again == numbers
+
+
+def test_the_interval_stands_beside_the_map(place, run, capsys):
+    arguments = ("evaluate", run, "--data.root", place / "shapes", "--workers", 0, "--resamples", 50)
+    numbers = run_json(capsys, *arguments)
+    low, high = numbers["interval"]["map_voc07"]
+    assert 0 < low < numbers["map_voc07"] < high < 1
+    assert (numbers["interval"]["resamples"], numbers["interval"]["level"]) == (50, 0.95)
+    (line,) = [line for line in run_text(capsys, *arguments).split("\n") if line.startswith("mAP")]
+    assert f"{100 * numbers['map_voc07']:.2f}% ({100 * low:.1f}-{100 * high:.1f})" in line
+    assert "95% of 50 resamples" in line
+    detections = ("evaluate", "--detections", run / "test/comp4", "--data.root", place / "shapes", "--resamples", 0)
+    assert run_json(capsys, *detections) == {key: value for key, value in numbers.items() if key != "interval"}
+    (line,) = [line for line in run_text(capsys, *detections).split("\n") if line.startswith("mAP")]
+    assert line.split()[1:3] == [f"{100 * numbers[name]:.2f}%" for name in ("map_voc07", "map_voc10")]
+
+
+@pytest.fixture
+def other(place, tmp_path) -> Path:
+    """A copy of the trained R-CNN run, to be changed."""
+    return Path(shutil.copytree(place / "crop", tmp_path / "crop"))
+
+
+def test_two_runs_are_compared_on_the_same_resamples(place, run, other, monkeypatch, capsys):
+    data = ("--data.root", place / "shapes", "--workers", 0)
+    numbers = run_json(capsys, "evaluate", run, *data, "--against", other)
+    assert not (other / "test").exists(), "the other run is left as it was"
+    theirs = run_json(capsys, "evaluate", other, *data)
+    assert numbers["against"] == {"name": str(other)} | {
+        key: pytest.approx(theirs[key], abs=1e-12) if key != "interval" else theirs[key]
+        for key in ("map_voc07", "map_voc10", "interval")
+    }
+    for key in ("map_voc07", "map_voc10"):
+        assert numbers["difference"][key] == pytest.approx(numbers[key] - theirs[key], abs=1e-12)
+        assert numbers["difference"][key] != 0
+        low, high = numbers["difference"]["interval"][key]
+        assert low < high
+    monkeypatch.setattr(Detector, "load", fail)  # both have left their detections
+    again = ("evaluate", "--detections", run / "test/detections.json", *data, "--against")
+    assert run_json(capsys, *again, other) == numbers
+    from_file = run_json(capsys, *again, other / "test/comp4")
+    assert from_file["difference"] == numbers["difference"]
+    lines = {line[:16].strip(): line for line in run_text(capsys, *again, other).split("\n")}
+    change, (low, high) = numbers["difference"]["map_voc07"], numbers["difference"]["interval"]["map_voc07"]
+    assert f"{100 * change:+.2f} ({100 * low:+.1f} to {100 * high:+.1f})" in lines["difference"]
+    assert f"{100 * theirs['map_voc07']:.2f}% (" in lines["mAP, the other"]
+    itself = run_json(capsys, *again, run)["difference"]
+    assert (itself["map_voc07"], itself["interval"]["map_voc07"], itself["interval"]["map_voc10"]) == (
+        0,
+        [0, 0],
+        [0, 0],
+    )
+
+
+def test_saved_detections_are_taken_only_where_they_fit(place, run, other, capsys):
+    data = ("--data.root", place / "shapes", "--workers", 0)
+    theirs = run_json(capsys, "evaluate", other, *data)["map_voc07"]
+    saved = other / "test/detections.json"
+    against = ("evaluate", run, *data, "--resamples", 0, "--against", other)
+
+    def map_of_the_other() -> float:
+        return run_json(capsys, *against)["against"]["map_voc07"]
+
+    saved.write_text("[]")
+    assert map_of_the_other() == 0
+    os.utime(other / "detector.safetensors", (2e9, 2e9))
+    assert map_of_the_other() == pytest.approx(theirs, abs=1e-12), "the detector is younger"
+    os.utime(other / "detector.safetensors", (1e9, 1e9))
+    assert map_of_the_other() == 0
+    (other / "test/evaluation.json").write_text("{}")
+    assert map_of_the_other() == pytest.approx(theirs, abs=1e-12), "of no images known"
+    run_json(capsys, "evaluate", other, *data, "--images", 3)
+    assert map_of_the_other() == pytest.approx(theirs, abs=1e-12), "of other images"
 
 
 def test_what_truncation_costs_is_printed(place, tmp_path, capsys):

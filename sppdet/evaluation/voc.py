@@ -20,6 +20,26 @@ from sppdet.structures import Annotations, Detections
 
 
 @dataclass(frozen=True, eq=False)
+class Matches:
+    """The detections of one class in all images, best score first, and the objects that they match.
+
+    Equal scores keep the order given, image after image. scores: float32 (N,). images, detections: int64 (N,), the
+    image of each and its place among that image's detections. objects: int64 (N,), the place among the image's objects
+    of the one it matches, -1 for none. correct: bool (N,), the first match of an object that is not difficult. ignored:
+    bool (N,), the matches of difficult ones, which count as nothing. All others are wrong.
+    positives: the objects to be found, difficult ones left out.
+    """
+
+    scores: NDArray[np.float32]
+    images: NDArray[np.int64]
+    detections: NDArray[np.int64]
+    objects: NDArray[np.int64]
+    correct: NDArray[np.bool_]
+    ignored: NDArray[np.bool_]
+    positives: int
+
+
+@dataclass(frozen=True, eq=False)
 class Curve:
     """Precision and recall of one class after each detection that counts, best score first.
 
@@ -92,21 +112,38 @@ def evaluate_voc(
     """
     check_detections(detections, images, classes)
     check_iou(iou)
-    object_labels, difficult = _join([a.labels for a in images], int), _join([a.difficult for a in images], bool)
-    labels, scores = _join([d.labels for d in detections], int), _join([d.scores for d in detections], np.float32)
-    first_objects = np.cumsum([0, *(len(image.boxes) for image in images)])
-    matches = _join(
-        [
-            _match_objects(found, image, iou, first)
-            for found, image, first in zip(detections, images, first_objects[:-1].tolist(), strict=True)
-        ],
-        int,
-    )
     curves = {}
     for label, name in enumerate(classes, start=1):
-        positives = int(((object_labels == label) & ~difficult).sum())
-        curves[name] = _trace_curve(scores[labels == label], matches[labels == label], difficult, positives)
+        matches = match_class(detections, images, label, iou)
+        curves[name] = trace_curve(matches, ~matches.ignored, matches.positives)
     return VOCResult(curves, iou)
+
+
+def match_class(
+    detections: Sequence[Detections], images: Sequence[Annotations], label: int, iou: float = 0.5
+) -> Matches:
+    """Match the detections of class `label` by the rule of `evaluate_voc`, which also checks the arguments."""
+    parts = [_match_image(found, image, label, iou) for found, image in zip(detections, images, strict=True)]
+    position = _join([np.full(len(places), i) for i, (places, _) in enumerate(parts)], int)
+    place, matched = (_join([part[k] for part in parts], int) for k in (0, 1))
+    scores = _join([found.scores[places] for found, (places, _) in zip(detections, parts, strict=True)], np.float32)
+    order = np.argsort(-scores, kind="stable")
+    scores, position, place, matched = scores[order], position[order], place[order], matched[order]
+
+    labels, difficult = _join([a.labels for a in images], int), _join([a.difficult for a in images], bool)
+    first_objects = np.cumsum([0, *(len(image.boxes) for image in images)])
+    number = np.where(matched < 0, -1, first_objects[position] + matched)  # counted over all images
+    ignored = np.append(difficult, False)[number]  # the appended entry is what -1 reads
+    objects, first = np.unique(number, return_index=True)
+    correct = np.zeros(len(number), dtype=bool)
+    correct[first[objects >= 0]] = True
+    positives = int(((labels == label) & ~difficult).sum())
+    return Matches(scores, position, place, matched, correct & ~ignored, ignored, positives)
+
+
+def trace_curve(matches: Matches, kept: NDArray[np.bool_], positives: int) -> Curve:
+    """The curve of only the detections `kept`, bool (N,), where `positives` objects are to be found."""
+    return Curve(np.cumsum(matches.correct[kept]), matches.scores[kept], positives)
 
 
 def average_precision_11_points(curve: Curve) -> float:
@@ -142,27 +179,17 @@ def mean_over_classes(values: Mapping[str, float]) -> float:
     return float(np.mean(present)) if present else float("nan")
 
 
-def _match_objects(found: Detections, image: Annotations, iou: float, first: int) -> NDArray[np.int64]:
-    """The number of the object each detection matches, counted from `first`; -1 where there is none: int64 (N,)."""
-    if not len(found) or not len(image.boxes):
-        return np.full(len(found), -1)
+def _match_image(
+    found: Detections, image: Annotations, label: int, iou: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The places of the detections of the class, int64 (N,), and those of the objects they match, -1 for none."""
+    places = np.flatnonzero(found.labels.cpu().numpy() == label)
+    objects = np.flatnonzero(image.labels.numpy() == label)
+    if not len(places) or not len(objects):
+        return places, np.full(len(places), -1)
     # In float32 an IoU of exactly the threshold could fall below it.
-    overlaps = box_iou(found.boxes.cpu().double(), image.boxes.double()).numpy()  # (N, M)
-    overlaps[found.labels.cpu().numpy()[:, None] != image.labels.numpy()] = 0
-    return np.where(overlaps.max(axis=1) >= iou, first + overlaps.argmax(axis=1), -1)
-
-
-def _trace_curve(
-    scores: NDArray[np.float32], matches: NDArray[np.int64], difficult: NDArray[np.bool_], positives: int
-) -> Curve:
-    """The curve of one class from its detections' scores and the objects they match, -1 for none."""
-    order = np.argsort(-scores, kind="stable")
-    is_nothing = np.append(difficult, False)[matches]  # the appended entry is what -1 reads
-    order = order[~is_nothing[order]]
-    objects, first = np.unique(matches[order], return_index=True)
-    right = np.zeros(len(order), dtype=np.int64)
-    right[first[objects >= 0]] = 1
-    return Curve(np.cumsum(right), scores[order], positives)
+    overlaps = box_iou(found.boxes[places].cpu().double(), image.boxes[objects].double()).numpy()  # (N, M)
+    return places, np.where(overlaps.max(axis=1) >= iou, objects[overlaps.argmax(axis=1)], -1)
 
 
 def _join(parts: Sequence[Any], dtype: type) -> NDArray[Any]:

@@ -10,7 +10,7 @@ import torch
 
 from sppdet.errors import InputError
 from sppdet.evaluation.coco import METRICS, evaluate_coco
-from sppdet.evaluation.voc import evaluate_voc
+from sppdet.evaluation.voc import Curve, evaluate_voc, monotone_precision
 from sppdet.structures import Annotations, Detections
 
 CLASSES = ("one", "two", "three")
@@ -107,6 +107,49 @@ def test_ap50_agrees_with_our_area(seed) -> None:
     assert theirs["AP50"] == pytest.approx(ours.map_voc10, abs=0.02)
     at_075 = evaluate_voc(detections, images, CLASSES, iou=0.75)
     assert theirs["AP75"] == pytest.approx(at_075.map_voc10, abs=0.02)
+
+
+def separate_scene(count: int, seed: int) -> tuple[list[Detections], list[Annotations]]:
+    """As `random_scene`, with objects in cells of their own, some difficult, and scores with ties.
+
+    So no detection can match two objects, and both matchings are the same. Detections of difficult objects lie close,
+    as pycocotools measures overlap with a crowd otherwise.
+    """
+    rng = np.random.default_rng(seed)
+    cells = np.stack(np.meshgrid(range(4), range(4)), axis=-1).reshape(-1, 2) * 150.0
+    images, detections = [], []
+    for i in range(count):
+        n = rng.integers(0, 7)
+        low = cells[rng.permutation(16)[:n]] + rng.uniform(30, 50, (n, 2))
+        boxes = np.concatenate([low, low + rng.uniform(40, 70, (n, 2))], axis=1)
+        labels, difficult = rng.integers(1, 4, n), rng.random(n) < 0.2
+        copied = np.repeat(np.arange(n), rng.integers(0, 4, n))
+        size = np.tile(boxes[copied, 2:] - boxes[copied, :2], 2)
+        spread = np.where(difficult[copied], 0.01, 0.08)[:, None]
+        found = boxes[copied] + rng.normal(0, 1, (len(copied), 4)) * spread * size
+        found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
+        confused = np.where(rng.random(len(copied)) < 0.2, rng.integers(1, 4, len(copied)), labels[copied])
+        images.append(annotate(boxes, labels, difficult.tolist(), f"image {i}"))
+        detections.append(detect(found, confused, rng.normal(0.5, 0.5, len(copied)).round(1)))
+    return detections, images
+
+
+def average_precision_101_points(curve: Curve) -> float:
+    """pycocotools' sampling of a curve: the best precision from each recall 0, 0.01 ... 1 on, 0 where not reached."""
+    places = np.searchsorted(curve.recall, np.linspace(0, 1, 101))
+    return float(np.append(monotone_precision(curve), 0)[places].mean())
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("iou", "name"), [(0.5, "AP50"), (0.75, "AP75")])
+def test_curves_are_those_of_pycocotools(seed, iou, name) -> None:
+    """Where no detection overlaps two objects of its class, only the sampling of the curves is another."""
+    detections, images = separate_scene(150, seed)
+    curves = evaluate_voc(detections, images, CLASSES, iou).curves.values()
+    theirs = evaluate_coco(detections, images, CLASSES)[name]
+    assert 0.1 < theirs < 0.8
+    assert any(len(np.unique(curve.scores)) < len(curve.scores) / 3 for curve in curves)
+    assert theirs == pytest.approx(np.mean([average_precision_101_points(curve) for curve in curves]), abs=1e-9)
 
 
 def test_prints_nothing(capsys) -> None:

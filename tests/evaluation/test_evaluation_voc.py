@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sppdet.errors import InputError
-from sppdet.evaluation.voc import Curve, average_precision_11_points, average_precision_area, evaluate_voc
+from sppdet.evaluation.voc import Curve, average_precision_11_points, average_precision_area, evaluate_voc, match_class
 from sppdet.structures import Annotations, Detections
 
 UNIT = [0, 0, 10, 10]
@@ -174,6 +174,39 @@ def test_image_without_detections_still_counts_its_objects() -> None:
     result = evaluate_voc([detect([UNIT], [0.9]), Detections.empty()], images, ["thing"])
     assert result.ap10["thing"] == 1 / 2
     assert result.ap07["thing"] == 6 / 11
+
+
+def test_matches_by_hand() -> None:
+    """The difficult object of the second image is matched twice, and another class stands in both."""
+    images = [
+        annotate([FAR, UNIT, NOWHERE], labels=[2, 1, 1], name="a"),
+        annotate([UNIT, FAR, UNIT], labels=[1, 2, 2], difficult=[True, False, False], name="b"),
+    ]
+    detections = [
+        detect([FAR, UNIT, UNIT], [0.9, 0.5, 0.75], labels=[1, 1, 1]),
+        detect([FAR, UNIT, UNIT, NOWHERE], [0.9, 0.5, 0.25, 0.5], labels=[2, 1, 1, 1]),
+    ]
+    matches = match_class(detections, images, 1)
+    columns = (matches.scores, matches.images, matches.detections, matches.objects)
+    assert list(zip(*(column.tolist() for column in columns), strict=True)) == [
+        (np.float32(0.9), 0, 0, -1),
+        (0.75, 0, 2, 1),
+        (0.5, 0, 1, 1),
+        (0.5, 1, 1, 0),
+        (0.5, 1, 3, -1),
+        (0.25, 1, 2, 0),
+    ]
+    assert matches.correct.tolist() == [False, True, False, False, False, False]
+    assert matches.ignored.tolist() == [False, False, False, True, False, True]
+    assert matches.positives == 2
+
+
+@pytest.mark.parametrize("images", [0, 1])
+def test_matches_of_nothing(images) -> None:
+    matches = match_class([Detections.empty()] * images, [annotate([])] * images, 1)
+    for name in ("scores", "images", "detections", "objects", "correct", "ignored"):
+        assert getattr(matches, name).shape == (0,)
+    assert (matches.images.dtype, matches.correct.dtype, matches.positives) == (np.int64, np.bool_, 0)
 
 
 @pytest.mark.parametrize("tenths", range(11))
