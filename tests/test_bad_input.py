@@ -210,7 +210,9 @@ CONFIGURATION = {
     "neither of them": Mistake("evaluate --data.root shapes", ("run", "--detections")),
     "nothing to diagnose": Mistake("diagnose --data.root shapes", ("run", "--detections")),
     "similar classes that are no sets": Mistake(
-        "diagnose run --data.root shapes --similar [disc,cross]", ("--similar", "a list", "[disc,cross]"), code=2
+        "diagnose run --data.root shapes --similar [disc,cross]",
+        ("--similar", "a list such as [disc]", "got disc"),
+        code=2,
     ),
     "the same run twice": Mistake("compare run run --data.root shapes", ("runs", "run, run")),
     "output under a file": Mistake(train("--output shapes/shapes.json/new"), ("shapes/shapes.json", "written")),

@@ -114,13 +114,13 @@ def _draw_gains(axes: Axes, diagnosis: Diagnosis) -> None:
     gain = {name: 100 * (ap[key] - ap["as_is"]) for name, key in GAINS.items()}
     corrected = gain.pop("corrected")
     axes.barh(0, corrected, color=COLOURS["localisation"], alpha=0.4)
-    axes.text(corrected, -0.25, f" {corrected:.1f}", va="center", fontsize=7, color="0.4")
     for place, (name, value) in enumerate(gain.items()):
-        axes.barh(place, value, color=COLOURS.get(name, COLOURS["background"]))
-        axes.text(value, place, f" {value:.1f}", va="center", fontsize=8)
+        axes.barh(place, value, color=COLOURS.get(name, "#999999"))
+        end, label = (value, f"{value:.1f}") if place else (corrected, f"{value:.1f}, {corrected:.1f}")
+        axes.text(end, place, f" {label}", va="center", fontsize=8)
     axes.set_yticks(range(len(gain)), list(gain), fontsize=8)
     axes.invert_yaxis()
-    axes.set(xlim=(0, max(1.0, 1.12 * max(corrected, *gain.values()))), xlabel="points of mAP")
+    axes.set(xlim=(0, max(1.0, 1.2 * max(corrected, *gain.values()))), xlabel="points of mAP")
 
 
 def _draw_sizes(axes: Axes, diagnosis: Diagnosis) -> None:
