@@ -136,6 +136,38 @@ def _evaluate(options: Namespace) -> None:
         print(f"written to {folder}")
 
 
+def _diagnose_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("run", nargs="?", type=str, help="run folder or detector file, evaluated on these images")
+    parser.add_argument(
+        "--detections", type=str, help="COCO results JSON, or folder of VOC comp4 files, in place of a run"
+    )
+    _add_data(parser, split="test")
+    parser.add_argument(
+        "--similar",
+        type=list[list[str]] | None,
+        help="sets of similar classes, such as [[cat,dog],[bus,car]]; the paper's where all classes are VOC's",
+    )
+    parser.add_argument("--output", type=str, help="folder of results; RUN/SPLIT where not given")
+    _add_json(parser)
+
+
+def _diagnose(options: Namespace) -> None:
+    """Diagnose errors: false positives by kind and what each kind costs, and average precision by object size.
+
+    After Hoiem et al. 2012, from the detections that `sppdet evaluate` left in the run.
+    """
+    from sppdet.commands import diagnose
+    from sppdet.evaluation.diagnosis_report import format_diagnosis
+
+    result, folder = diagnose(options.run, options.detections, _data(options), options.output, options.similar)
+    if options.json:
+        _print_json(result.as_dict())
+        return
+    print(format_diagnosis(result))
+    if folder:
+        print(f"written to {folder}")
+
+
 def _detect_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", type=str, help="run folder or detector file")
     parser.add_argument("images", nargs="+", type=str, help="image files or folders")
@@ -344,6 +376,7 @@ COMMANDS: dict[str, tuple[Callable[[ArgumentParser], None], Callable[[Namespace]
     "demo": (_demo_arguments, _demo),
     "train": (_train_arguments, _train),
     "evaluate": (_evaluate_arguments, _evaluate),
+    "diagnose": (_diagnose_arguments, _diagnose),
     "detect": (_detect_arguments, _detect),
     "compare": (_compare_arguments, _compare),
     "benchmark": (_benchmark_arguments, _benchmark),

@@ -24,6 +24,9 @@ from sppdet.drawing import draw_detections, write_picture
 from sppdet.errors import ConfigError, DataError, ImageError, WeightsError
 from sppdet.evaluation.bootstrap import RESAMPLES, bootstrap_map
 from sppdet.evaluation.coco import evaluate_coco
+from sppdet.evaluation.diagnosis import Diagnosis
+from sppdet.evaluation.diagnosis import diagnose as diagnose_detections
+from sppdet.evaluation.diagnosis_report import plot_diagnosis
 from sppdet.evaluation.plots import plot_precision_recall
 from sppdet.evaluation.recall import evaluate_proposals
 from sppdet.evaluation.results import read_results, write_coco_results, write_voc_results
@@ -102,6 +105,35 @@ def evaluate(
         write_coco_results(folder / "detections.json", found, dataset)
         write_voc_results(folder / "comp4", found, dataset, data.split)
     return numbers, folder
+
+
+def diagnose(
+    run: str | None,
+    detections: str | None,
+    data: DataConfig,
+    output: str | None = None,
+    similar: Sequence[Sequence[str]] | None = None,
+) -> tuple[Diagnosis, Path | None]:
+    """Diagnose what `evaluate` found with a run on the images of `data`, or the detections in a file or folder.
+
+    similar: sets of names of similar classes, VOC's own where not given. Returns the diagnosis and the folder where
+    diagnosis.json and diagnosis.png were written, if any: the run's evaluation, unless `output` is another.
+    """
+    if (run is None) == (detections is None):
+        raise ConfigError("give a run or --detections, one of them", field="run")
+    evaluated = _run_folder(run) / data.split if run else None
+    dataset = read_dataset(data, _load(run, "cpu", "fp32").classes if run else None)
+    if detections is None:
+        assert evaluated is not None
+        detections = str(evaluated / "detections.json")
+        if not Path(detections).exists():
+            raise DataError("file not found", file=detections, expected=f"sppdet evaluate {run} to have written it")
+    found = diagnose_detections(read_results(detections, dataset), dataset.images, dataset.classes, similar)
+    folder = Path(output) if output else evaluated
+    if folder:
+        write_json(folder / "diagnosis.json", found.as_dict())
+        plot_diagnosis(found, folder / "diagnosis.png")
+    return found, folder
 
 
 def detect_files(

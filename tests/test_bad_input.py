@@ -162,6 +162,14 @@ WEIGHTS = {
     ),
     "no such weights": Mistake(train("--backbone.weights nothing.pth"), ("nothing.pth", "backbone.weights")),
     "no such run": Mistake("evaluate nothing --data.root shapes", ("nothing", "not found")),
+    "run that was not evaluated": Mistake(
+        "diagnose run --data.root shapes", ("run/test/detections.json", "not found", "sppdet evaluate run")
+    ),
+    "unknown similar class": Mistake(
+        "diagnose --detections d.json --data.root shapes --similar [[disc,disk]]",
+        ("similar", "no such class", "disc", "got disk"),
+        write("d.json", "[]"),
+    ),
     "run without a detector": Mistake("evaluate shapes --data.root shapes", ("shapes/detector.safetensors",)),
     "truncated detector": Mistake(evaluate(), ("run/detector.safetensors",), cut("run/detector.safetensors", 9999)),
 }
@@ -214,6 +222,12 @@ CONFIGURATION = {
     "layers deeper than fc7": Mistake(train("--layers.depth 3"), ("layers.depth", "0, 1, 2", "got 3")),
     "resamples below 0": Mistake(evaluate("--resamples -1"), ("resamples", "0 or more", "got -1")),
     "neither of them": Mistake("evaluate --data.root shapes", ("run", "--detections")),
+    "nothing to diagnose": Mistake("diagnose --data.root shapes", ("run", "--detections")),
+    "similar classes that are no sets": Mistake(
+        "diagnose run --data.root shapes --similar [disc,cross]",
+        ("--similar", "a list such as [disc]", "got disc"),
+        code=2,
+    ),
     "the same run twice": Mistake("compare run run --data.root shapes", ("runs", "run, run")),
     "output under a file": Mistake(train("--output shapes/shapes.json/new"), ("shapes/shapes.json", "written")),
     "pictures under a file": Mistake(

@@ -266,6 +266,47 @@ def test_saved_detections_are_taken_only_where_they_fit(place, run, other, capsy
     assert map_of_the_other() == pytest.approx(theirs, abs=1e-12), "of other images"
 
 
+@pytest.fixture
+def evaluated(place, run) -> Path:
+    """A copy of the trained SPPnet run after `sppdet evaluate`."""
+    assert main(["evaluate", str(run), "--data.root", str(place / "shapes"), "--workers", "0"]) == 0
+    return run
+
+
+def test_diagnose_reads_what_evaluate_left(place, evaluated, tmp_path, capsys):
+    data = ("--data.root", place / "shapes", "--split", "test")
+    numbers = run_json(capsys, "diagnose", evaluated, *data)
+    evaluation = json.loads((evaluated / "test/evaluation.json").read_text())
+    assert numbers["mean"]["ap"]["as_is"] == pytest.approx(evaluation["map_voc10"], abs=1e-12)
+    assert set(numbers["per_class"]) == set(SHAPES)
+    for name, row in numbers["per_class"].items():
+        assert row["ap"]["as_is"] == evaluation["per_class"][name]["ap_voc10"]
+        assert sum(row["top"].values()) <= row["positives"] == evaluation["per_class"][name]["positives"]
+        assert row["top"]["similar"] == 0  # none of these classes is VOC's
+    assert sum(row["top"]["other"] for row in numbers["per_class"].values()) > 0
+    assert json.loads((evaluated / "test/diagnosis.json").read_text()) == numbers
+    with Image.open(evaluated / "test/diagnosis.png") as picture:
+        assert picture.format == "PNG"
+    for form in ("detections.json", "comp4"):
+        output = tmp_path / form
+        again = run_json(capsys, "diagnose", "--detections", evaluated / "test" / form, *data, "--output", output)
+        assert again == numbers
+        assert sorted(file.name for file in output.iterdir()) == ["diagnosis.json", "diagnosis.png"]
+
+
+def test_diagnose_prints_tables(place, evaluated, capsys):
+    arguments = ("diagnose", evaluated, "--data.root", place / "shapes")
+    top, gains, sizes = run_text(capsys, *arguments).split("\n\n")
+    for table in (top, gains, sizes):
+        assert [line.split()[0] for line in table.split("\n")[1:8]] == [*SHAPES, "mean"]
+    assert sizes.endswith(f"written to {evaluated / 'test'}\n")
+    numbers = json.loads((evaluated / "test/diagnosis.json").read_text())
+    assert gains.split("\n")[7].split()[1] == f"{100 * numbers['mean']['ap']['as_is']:.1f}"
+    similar = run_json(capsys, *arguments, "--similar", f"[[{','.join(SHAPES)}]]")
+    for name, row in numbers["per_class"].items():
+        assert similar["per_class"][name]["top"] == row["top"] | {"similar": row["top"]["other"], "other": 0}
+
+
 def test_what_truncation_costs_is_printed(place, tmp_path, capsys):
     run, layers = tmp_path / "deep", ("--layers.depth", "2", "--layers.width", "64", "--pyramid.levels", "[2,1]")
     assert main([*train_arguments(place, run), *layers]) == 0
@@ -444,7 +485,8 @@ def test_help_and_usage(capsys):
         main(["--help"])
     assert stopped.value.code == 0
     out = capsys.readouterr().out
-    assert all(name in out for name in ("demo", "train", "evaluate", "detect", "compare", "proposals", "download"))
+    names = ("demo", "train", "evaluate", "diagnose", "detect", "compare", "proposals", "download")
+    assert all(name in out for name in names)
     assert main([]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -1,0 +1,166 @@
+"""A diagnosis as tables for the terminal and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isnan
+from os import PathLike
+from typing import TYPE_CHECKING
+
+from sppdet.evaluation.diagnosis import KINDS, MULTIPLES, OUTCOMES, Diagnosis
+from sppdet.evaluation.sizes import SIZES
+from sppdet.storage import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = dict(zip(OUTCOMES, ("#dddddd", "#4c72b0", "#c44e52", "#55a868", "#8172b3"), strict=True))
+GAINS = {
+    "localisation": "without_localisation",
+    "corrected": "localisation_corrected",
+    **{kind: f"without_{kind}" for kind in KINDS[1:]},
+    "other+background": "without_other_and_background",
+}
+
+
+def format_diagnosis(diagnosis: Diagnosis) -> str:
+    """Three tables, a row for each class and one for the mean: what the top detections are, what AP would gain, AP_N.
+
+    Percent throughout; "-" where there is no object or no detection. ± is a standard error.
+    """
+    parts = diagnosis.classes
+    outcomes = {name: part.counts() for name, part in parts.items()}
+    tops = [
+        [name, str(parts[name].positives), *(_percent(n / (sum(row.values()) or float("nan"))) for n in row.values())]
+        for name, row in outcomes.items()
+    ]
+    tops.append(["mean", "", *map(_percent, diagnosis.shares().values())])
+    gains = [[name, *_gains(part.ap)] for name, part in parts.items()] + [["mean", *_gains(diagnosis.ap)]]
+    sizes = [
+        [name, *(_percent(size.ap_n) + _error(size.standard_error) for size in part.sizes.values())]
+        for name, part in parts.items()
+    ]
+    sizes.append(["mean", *(_percent(value) + _error(float("nan")) for value in diagnosis.ap_n.values())])
+    return "\n\n".join(
+        [
+            _align([["top detections, %", "objects", *OUTCOMES], *tops]),
+            _align([["AP, and without errors", "AP", *GAINS], *gains]),
+            _align([["AP_N by size", "all", *SIZES], *sizes]),
+        ]
+    )
+
+
+def plot_diagnosis(diagnosis: Diagnosis, path: str | PathLike[str]) -> None:
+    """Write a PNG: each class's top detections by outcome, and in the mean their trend, the gains in AP, AP_N by size.
+
+    Raises SppdetError where the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    height = max(8.0, 0.24 * len(diagnosis.classes) + 2)
+    figure = Figure(figsize=(10.5, height), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplot_mosaic([["top", "trend"], ["top", "gains"], ["top", "sizes"]])
+    _draw_top(axes["top"], diagnosis)
+    _draw_trend(axes["trend"], diagnosis)
+    _draw_gains(axes["gains"], diagnosis)
+    _draw_sizes(axes["sizes"], diagnosis)
+    patches = [Patch(color=colour, label=outcome) for outcome, colour in COLOURS.items()]
+    figure.legend(handles=patches, loc="outside upper center", ncols=len(patches), fontsize=9, frameon=False)
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
+
+
+def _draw_top(axes: Axes, diagnosis: Diagnosis) -> None:
+    rows = {"mean": diagnosis.shares()} | {name: part.counts() for name, part in diagnosis.classes.items()}
+    for place, row in enumerate(rows.values()):
+        total, start = sum(row.values()), 0.0
+        if not total > 0:  # NaN, the mean of none, included
+            axes.text(1, place, "no objects or no detections", va="center", fontsize=8, color="0.4")
+            continue
+        for outcome, value in row.items():
+            share = 100 * value / total
+            axes.barh(place, share, 0.8, left=start, color=COLOURS[outcome])
+            if share > 7:
+                axes.text(start + share / 2, place, f"{share:.0f}", ha="center", va="center", fontsize=7)
+            start += share
+    axes.set(xlim=(0, 100), xlabel="share (%)")
+    axes.set_title("The best detections of a class, as many as its objects", fontsize=9)
+    axes.set_yticks(range(len(rows)), list(rows), fontsize=8, parse_math=False)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+
+
+def _draw_trend(axes: Axes, diagnosis: Diagnosis) -> None:
+    shares = [diagnosis.shares(multiple) for multiple in MULTIPLES]
+    axes.set_title("The same as detections grow in number (mean)", fontsize=9)
+    if any(isnan(share["correct"]) for share in shares):
+        _note(axes)
+        return
+    places = range(len(MULTIPLES))
+    bands = [[100 * share[outcome] for share in shares] for outcome in OUTCOMES]
+    axes.stackplot(places, bands, colors=list(COLOURS.values()))
+    axes.set_xticks(places, [f"{m:g}" if m >= 1 else f"1/{1 / m:g}" for m in MULTIPLES], fontsize=8)
+    axes.set(xlim=(0, len(MULTIPLES) - 1), ylim=(0, 100), xlabel="detections, times the objects", ylabel="share (%)")
+
+
+def _draw_gains(axes: Axes, diagnosis: Diagnosis) -> None:
+    """Localisation has two bars in one place: removed, and, pale, corrected, which never gains less."""
+    ap = diagnosis.ap
+    axes.set_title(f"Gain over mAP {_percent(ap['as_is'])} if errors were removed (pale: corrected)", fontsize=9)
+    if isnan(ap["as_is"]):
+        _note(axes)
+        return
+    gain = {name: 100 * (ap[key] - ap["as_is"]) for name, key in GAINS.items()}
+    corrected = gain.pop("corrected")
+    axes.barh(0, corrected, color=COLOURS["localisation"], alpha=0.4)
+    for place, (name, value) in enumerate(gain.items()):
+        axes.barh(place, value, color=COLOURS.get(name, "#999999"))
+        end, label = (value, f"{value:.1f}") if place else (corrected, f"{value:.1f}, {corrected:.1f}")
+        axes.text(end, place, f" {label}", va="center", fontsize=8)
+    axes.set_yticks(range(len(gain)), list(gain), fontsize=8)
+    axes.invert_yaxis()
+    axes.set(xlim=(0, max(1.0, 1.2 * max(corrected, *gain.values()))), xlabel="points of mAP")
+
+
+def _draw_sizes(axes: Axes, diagnosis: Diagnosis) -> None:
+    means = diagnosis.ap_n
+    axes.set_title("Normalised AP by object size: mean, all sizes dashed; classes grey", fontsize=9)
+    if isnan(means["all"]):
+        _note(axes)
+        return
+    for part in diagnosis.classes.values():
+        axes.plot(range(len(SIZES)), [100 * part.sizes[size].ap_n for size in SIZES], color="0.8", linewidth=0.8)
+    axes.axhline(100 * means["all"], color="0.2", linestyle="--", linewidth=1)
+    axes.plot(range(len(SIZES)), [100 * means[size] for size in SIZES], "o-", color="0.2")
+    axes.set_xticks(range(len(SIZES)), list(SIZES))
+    axes.set(ylim=(0, 100), ylabel="AP_N (%)")
+    axes.grid(axis="y", alpha=0.3)
+
+
+def _note(axes: Axes) -> None:
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, "no objects or no detections", ha="center", va="center", fontsize=8, color="0.4")
+
+
+def _gains(ap: Mapping[str, float]) -> list[str]:
+    gains = [100 * (ap[key] - ap["as_is"]) for key in GAINS.values()]
+    return [_percent(ap["as_is"]), *("-" if isnan(gain) else f"{gain:+.1f}" for gain in gains)]
+
+
+def _percent(fraction: float) -> str:
+    return "-" if isnan(fraction) else f"{100 * fraction:.1f}"
+
+
+def _error(fraction: float) -> str:
+    return " " * 6 if isnan(fraction) else f" ±{100 * fraction:4.1f}"
+
+
+def _align(rows: Sequence[Sequence[str]]) -> str:
+    """Columns of equal width: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        [cell.rjust(width) if k else cell.ljust(width) for k, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        for row in rows
+    )
+    return "\n".join("  ".join(line).rstrip() for line in lines)

@@ -1,0 +1,92 @@
+"""A diagnosis as text and as a picture: that the numbers are there, and that bars have their lengths."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sppdet.errors import SppdetError
+from sppdet.evaluation.diagnosis import OUTCOMES, Diagnosis, diagnose
+from sppdet.evaluation.diagnosis_report import COLOURS, format_diagnosis, plot_diagnosis
+from sppdet.structures import Annotations, Detections
+
+CLASSES = ("cat", "dog", "car", "tail $x")
+PLACES = [[20 * k, 0, 20 * k + 10, 10 + k] for k in range(20)]
+
+
+def diagnosis_of(*detected: int, classes=CLASSES) -> Diagnosis:
+    """Five cats, then one dog, one car; found as cats, at the places given."""
+    image = Annotations(
+        *("a", "a.jpg", torch.tensor(PLACES[:7]).float()),
+        *(torch.tensor([1, 1, 1, 1, 1, 2, 3]), torch.zeros(7, dtype=torch.bool)),
+    )
+    boxes = torch.tensor([PLACES[k] for k in detected], dtype=torch.float32).reshape(-1, 4)
+    found = Detections(boxes, torch.ones(len(boxes), dtype=torch.int64), torch.linspace(1, 0, len(boxes)))
+    return diagnose([found], [image], classes, [["cat", "dog"]] if classes else None)
+
+
+def columns_of(table: str) -> dict[str, dict[str, str]]:
+    """The cells of each row by the title of their column; columns are two blanks apart."""
+    title, *rows = ([cell.strip() for cell in line.split("  ") if cell.strip()] for line in table.split("\n"))
+    return {row[0]: dict(zip(title[-len(row[1:]) :], row[1:], strict=True)) for row in rows}
+
+
+def test_tables() -> None:
+    """A similar error, two right, another's, the first again: precisions 1/2, 2/3."""
+    top, gains, sizes = (columns_of(table) for table in format_diagnosis(diagnosis_of(5, 0, 1, 6, 0)).split("\n\n"))
+    assert [list(table) for table in (top, gains, sizes)] == [[*CLASSES, "mean"]] * 3
+    shares = {"correct": "40.0", "localisation": "20.0", "similar": "20.0", "other": "20.0", "background": "0.0"}
+    assert top["cat"] == {"objects": "5", **shares}
+    assert top["dog"] == {"objects": "1", **dict.fromkeys(OUTCOMES, "-")}
+    assert top["mean"] == shares
+    assert gains["cat"] == {
+        "AP": "26.7",  # 2 · 2/3 / 5
+        "localisation": "+0.0",
+        "corrected": "+0.0",
+        "similar": "+13.3",  # to 2 · 1 / 5
+        "other": "+0.0",
+        "background": "+0.0",
+        "other+background": "+0.0",
+    }
+    assert set(gains["tail $x"].values()) == {"-"}
+    assert gains["mean"]["AP"] == "8.9"  # of three classes
+    # N = 0.15: 0.15 · 2/5 / (0.15 · 2/5 + 1) for two of five
+    assert sizes["cat"]["all"] == "2.3 ± 1.4"
+    assert sizes["dog"]["all"] == "0.0"
+    assert sizes["tail $x"] == dict.fromkeys(("all", "XS", "S", "M", "L", "XL"), "-")
+
+
+def test_tables_of_nothing() -> None:
+    tables = format_diagnosis(diagnose([], [], [])).split("\n\n")
+    assert [line.split()[0] for table in tables for line in table.split("\n")[1:]] == ["mean"] * 3
+
+
+@pytest.mark.parametrize("diagnosis", [diagnosis_of(5, 0, 1, 6, 0), diagnosis_of(), diagnose([], [], [])])
+def test_writes_a_png(diagnosis, tmp_path) -> None:
+    path = tmp_path / "new" / "diagnosis.png"
+    plot_diagnosis(diagnosis, path)
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+    assert [file.name for file in path.parent.iterdir()] == ["diagnosis.png"]
+
+
+def test_bars_are_as_long_as_the_shares(tmp_path) -> None:
+    """Of the left half, which shows the class and the mean: two fifths are right, a fifth each is of three kinds."""
+    plot_diagnosis(diagnosis_of(5, 0, 1, 6, 0), tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    pixels = pixels[len(pixels) // 8 :, : pixels.shape[1] // 2]  # without the legend
+    colours = {outcome: tuple(bytes.fromhex(colour[1:])) for outcome, colour in COLOURS.items()}
+    counts = {outcome: int((pixels == colour).all(axis=2).sum()) for outcome, colour in colours.items()}
+    assert counts.pop("background") == 0
+    assert min(counts.values()) > 1000
+    shares = {outcome: count / sum(counts.values()) for outcome, count in counts.items()}
+    assert shares == pytest.approx({"correct": 0.4, "localisation": 0.2, "similar": 0.2, "other": 0.2}, abs=0.02)
+
+
+def test_place_that_cannot_be_written_is_named(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SppdetError, match="cannot be written"):
+        plot_diagnosis(diagnosis_of(), tmp_path / "file" / "diagnosis.png")
