@@ -22,6 +22,7 @@ from sppdet.errors import ConfigError, DataError
 from sppdet.evaluation.voc import VOCResult, evaluate_voc
 from sppdet.features import build_features
 from sppdet.heads.box_regression import fit_box_regression
+from sppdet.heads.calibration import fit_calibration
 from sppdet.heads.fully_connected import build_fully_connected
 from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.heads.softmax import fit_softmax, mean_norm
@@ -83,9 +84,10 @@ def train(config: TrainConfig) -> Detector:
     write_json(folder / "val.json", {"images": len(held_out), **result.as_dict()})
     log.info("held-out images: map_voc07 %.4f", result.map_voc07)
     thresholds = choose_thresholds(result)
+    calibration = fit_calibration([(c.scores, c.right) for c in result.curves.values()], config.calibration)
     if len(training_part) < len(fitted):
         detector = fit("all", fitted, training_part)
-    detector.thresholds = thresholds
+    detector.thresholds, detector.calibration = thresholds, calibration
     detector.save(folder / DETECTOR_FILE)
     log.info("detector in %s", folder / DETECTOR_FILE)
     return detector
