@@ -94,6 +94,7 @@ def _evaluate_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--against", type=str, help="another run, or other detections: how much better than these?")
     parser.add_argument("--resamples", type=int, default=1000, help="of the images, for 95% intervals; 0: none")
+    _add_probabilities(parser)
     parser.add_argument("--output", type=str, help="folder of results; RUN/SPLIT where not given")
     _add_json(parser)
 
@@ -114,14 +115,12 @@ def _evaluate(options: Namespace) -> None:
         options.svd,
         options.against,
         options.resamples,
+        options.probabilities,
     )
     if options.json:
         _print_json(result)
         return
-    for name, numbers in result["per_class"].items():
-        print(f"{name:16} {_percent(numbers['ap_voc07'])} {_percent(numbers['ap_voc10'])}")
-    interval = f"; 95% of {options.resamples} resamples" if options.resamples else ""
-    print(f"{'mAP':16} {_maps(result)}   (VOC07 11 points, VOC10+ area{interval})")
+    _print_precision(result)
     if "difference" in result:
         print(f"{'mAP, the other':16} {_maps(result['against'])}   ({options.against})")
         print(f"{'difference':16} {_maps(result['difference'], '+')}   (percentage points)")
@@ -132,6 +131,8 @@ def _evaluate(options: Namespace) -> None:
             f" VOC07 {100 * found['change_voc07']:+.2f})"
         )
     print(f"{'COCO AP':16} {_percent(result['coco']['AP'])}   {result['images']} images")
+    if "reliability" in result:
+        _print_reliability(result["reliability"])
     if folder:
         print(f"written to {folder}")
 
@@ -168,11 +169,39 @@ def _diagnose(options: Namespace) -> None:
         print(f"written to {folder}")
 
 
+def _combine_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "runs", nargs="+", type=str, help="two or more: runs, or detections written by evaluate --probabilities"
+    )
+    _add_data(parser, split="test")
+    _add_machine(parser)
+    parser.add_argument("--output", type=str, help="folder of results; runs/combine-RUNS where not given")
+    _add_json(parser)
+
+
+def _combine(options: Namespace) -> None:
+    """Combine detectors: what they found goes through one suppression, by probability; mAP of all and of each."""
+    from sppdet.commands import combine
+
+    output = options.output or f"runs/combine-{'-'.join(Path(run).resolve().stem for run in options.runs)}"
+    result = combine(options.runs, _data(options), output, options.device, options.precision, options.workers)
+    if options.json:
+        _print_json(result)
+        return
+    _print_precision(result)
+    for run, numbers in result["single"].items():
+        print(f"{'mAP alone':16} {_percent(numbers['map_voc07'])} {_percent(numbers['map_voc10'])}   {run}")
+    print(f"{'COCO AP':16} {_percent(result['coco']['AP'])}   {result['images']} images")
+    _print_reliability(result["reliability"])
+    print(f"written to {output}")
+
+
 def _detect_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", type=str, help="run folder or detector file")
     parser.add_argument("images", nargs="+", type=str, help="image files or folders")
     parser.add_argument("--output", type=str, default="runs/detect", help="folder of the pictures and detections.json")
     parser.add_argument("--threshold", type=float, help="draw what scores at least this; by default each class's own")
+    _add_probabilities(parser)
     _add_machine(parser, workers=False)
     _add_json(parser)
 
@@ -182,7 +211,13 @@ def _detect(options: Namespace) -> None:
     from sppdet.commands import detect_files
 
     found, errors = detect_files(
-        options.run, options.images, options.output, options.threshold, options.device, options.precision
+        options.run,
+        options.images,
+        options.output,
+        options.threshold,
+        options.device,
+        options.precision,
+        options.probabilities,
     )
     if options.json:
         _print_json(found)
@@ -318,8 +353,29 @@ def _add_machine(parser: ArgumentParser, workers: bool = True) -> None:
         parser.add_argument("--workers", type=int, default=2, help="images searched at once, a thread each")
 
 
+def _add_probabilities(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--probabilities", action="store_true", help="scores are probabilities of being right, calibrated on val"
+    )
+
+
 def _add_json(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
+
+
+def _print_precision(result: dict[str, Any]) -> None:
+    for name, numbers in result["per_class"].items():
+        print(f"{name:16} {_percent(numbers['ap_voc07'])} {_percent(numbers['ap_voc10'])}")
+    resamples = result["interval"]["resamples"] if "interval" in result else 0
+    interval = f"; 95% of {resamples} resamples" if resamples else ""
+    print(f"{'mAP':16} {_maps(result)}   (VOC07 11 points, VOC10+ area{interval})")
+
+
+def _print_reliability(result: dict[str, Any]) -> None:
+    print(f"{'probability':16} {'mean':>7} {'right':>7}   detections")
+    for row in result["bins"]:
+        name = f"{row['low']:.1f} to {row['high']:.1f}"
+        print(f"{name:16} {_percent(row['probability'])} {_percent(row['right'])}   {row['detections']}")
 
 
 def _print_json(result: Any) -> None:
@@ -378,6 +434,7 @@ COMMANDS: dict[str, tuple[Callable[[ArgumentParser], None], Callable[[Namespace]
     "evaluate": (_evaluate_arguments, _evaluate),
     "diagnose": (_diagnose_arguments, _diagnose),
     "detect": (_detect_arguments, _detect),
+    "combine": (_combine_arguments, _combine),
     "compare": (_compare_arguments, _compare),
     "benchmark": (_benchmark_arguments, _benchmark),
     "proposals": (_proposals_arguments, _proposals),

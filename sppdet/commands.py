@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sppdet.combination import combine_detections
 from sppdet.comparison.compare import GROWTH, compare_detectors, write_comparison
 from sppdet.comparison.report import Comparison
-from sppdet.config import DataConfig, Device, Precision, ProposalConfig
+from sppdet.config import DataConfig, Device, Precision, ProposalConfig, SelectionConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.detector import DETECTOR_FILE, Detector
 from sppdet.drawing import draw_detections, write_picture
@@ -29,8 +30,9 @@ from sppdet.evaluation.diagnosis import diagnose as diagnose_detections
 from sppdet.evaluation.diagnosis_report import plot_diagnosis
 from sppdet.evaluation.plots import plot_precision_recall
 from sppdet.evaluation.recall import evaluate_proposals
+from sppdet.evaluation.reliability import measure_reliability
 from sppdet.evaluation.results import read_results, write_coco_results, write_voc_results
-from sppdet.evaluation.voc import evaluate_voc
+from sppdet.evaluation.voc import VOCResult, evaluate_voc
 from sppdet.images import IMAGE_SUFFIXES, read_image
 from sppdet.proposals.store import count_missing, propose
 from sppdet.storage import read_json, write_json
@@ -51,6 +53,7 @@ def evaluate(
     svd: Sequence[int] | None = None,
     against: str | None = None,
     resamples: int = RESAMPLES,
+    probabilities: bool = False,
 ) -> tuple[dict[str, Any], Path | None]:
     """Evaluate a run, or the detections in a file or folder, on the images of `data`.
 
@@ -60,6 +63,7 @@ def evaluate(
     against: another run or other detections, which add `against`, its mAPs, and `difference`, by how much they are
     lower. A run's saved detections are taken where they are of the same images, else it detects, but saves nothing.
     resamples: of the images, for the `interval` beside mAPs and their difference (see `bootstrap_map`); 0: none.
+    probabilities: let the run's scores be its calibration's, which adds `reliability`: how far they can be believed.
 
     Returns the numbers (`map_voc07`, `map_voc10`, `coco`, `per_class`, `images`; fractions) and the folder they were
     written to, if any: evaluation.json, curves.json, precision_recall.png, detections.json (COCO) and comp4/ (VOC).
@@ -70,7 +74,9 @@ def evaluate(
         raise ConfigError("needs a run: detections have no layers to truncate", field="svd")
     if resamples < 0:
         raise ConfigError("out of range", field="resamples", expected="0 or more", got=resamples)
-    detector = _load(run, device, precision) if run else None
+    if probabilities and run is None:
+        raise ConfigError("needs a run: detections have no calibration", field="probabilities")
+    detector = _load(run, device, precision, probabilities) if run else None
     dataset = read_dataset(data, detector.classes if detector else None)
     truncated = detector.truncated(svd) if detector and svd is not None else None
     other = _detections_of(against, dataset, data.split, proposals, device, precision, workers) if against else None
@@ -78,16 +84,13 @@ def evaluate(
         boxes = propose(dataset.images, replace(detector.config.proposals, file=proposals), workers)
         files = [image.path for image in dataset.images]
         found = detector.detect_files(files, boxes)
+        found = [detector.probabilities(one) for one in found] if probabilities else found
     else:
         assert detections is not None
         found = read_results(detections, dataset)
-    result = evaluate_voc(found, dataset.images, dataset.classes)
+    result, numbers = _measure(found, dataset, probabilities)
     resampled = bootstrap_map(found, dataset.images, dataset.classes, resamples)
-    numbers = (
-        resampled.as_dict()
-        | result.as_dict()
-        | {"coco": evaluate_coco(found, dataset.images, dataset.classes), "images": len(dataset)}
-    )
+    numbers |= resampled.as_dict()
     if other is not None:
         theirs = bootstrap_map(other, dataset.images, dataset.classes, resamples)
         numbers["against"] = {"name": against, **theirs.as_dict()}
@@ -99,11 +102,7 @@ def evaluate(
         numbers["svd"] = {"ranks": list(svd), **maps}
     folder = Path(output) if output else _run_folder(run) / data.split if run else None
     if folder:
-        write_json(folder / "evaluation.json", numbers)
-        write_json(folder / "curves.json", result.as_dict(curves=True)["per_class"])
-        plot_precision_recall(result, folder / "precision_recall.png")
-        write_coco_results(folder / "detections.json", found, dataset)
-        write_voc_results(folder / "comp4", found, dataset, data.split)
+        _write(folder, found, dataset, data.split, result, numbers)
     return numbers, folder
 
 
@@ -136,6 +135,45 @@ def diagnose(
     return found, folder
 
 
+def combine(
+    runs: Sequence[str],
+    data: DataConfig,
+    output: str,
+    device: Device = "cpu",
+    precision: Precision = "fp32",
+    workers: int = 2,
+) -> dict[str, Any]:
+    """Combine detectors on the images of `data`: suppression over the union of what they found, by probability.
+
+    runs: two or more, each a run, or the file or folder of detections that `evaluate` wrote with `probabilities`. The
+    first run's configuration says which boxes suppress each other. Returns the numbers that `evaluate` returns with
+    `probabilities`, and `single`: map_voc07 and map_voc10 of each of `runs`. Writes the files that `evaluate` writes.
+    """
+    if len(set(runs)) < len(runs) or len(runs) < 2:
+        raise ConfigError("cannot be combined", field="runs", expected="two or more different ones", got=" ".join(runs))
+    detectors = {run: _load(run, device, precision, True) for run in runs if not _are_detections(run)}
+    first = next(iter(detectors.values()), None)
+    dataset = read_dataset(data, first.classes if first else None)
+    for run, detector in detectors.items():
+        if detector.classes != dataset.classes:
+            wanted, got = ", ".join(dataset.classes), ", ".join(detector.classes)
+            raise WeightsError("the classes are not those of the others", file=run, expected=wanted, got=got)
+    found = {run: read_results(run, dataset) for run in runs if run not in detectors}
+    for run, parts in found.items():
+        _check_probabilities(parts, run)
+    for run, detector in detectors.items():
+        boxes = propose(dataset.images, detector.config.proposals, workers)
+        raw = detector.detect_files([image.path for image in dataset.images], boxes)
+        found[run] = [detector.probabilities(one) for one in raw]
+    selection = first.config.selection if first else SelectionConfig()
+    union = [combine_detections(parts, selection) for parts in zip(*(found[run] for run in runs), strict=True)]
+    result, numbers = _measure(union, dataset, probabilities=True)
+    alone = {run: evaluate_voc(found[run], dataset.images, dataset.classes) for run in runs}
+    numbers["single"] = {run: {"map_voc07": one.map_voc07, "map_voc10": one.map_voc10} for run, one in alone.items()}
+    _write(Path(output), union, dataset, data.split, result, numbers)
+    return numbers
+
+
 def detect_files(
     run: str,
     images: Sequence[str],
@@ -143,14 +181,16 @@ def detect_files(
     threshold: float | None = None,
     device: Device = "cpu",
     precision: Precision = "fp32",
+    probabilities: bool = False,
 ) -> tuple[list[dict[str, Any]], list[ImageError]]:
     """Detect objects in image files and folders of them.
 
     Returns, and writes to detections.json in `output`, an entry an image: its file, its picture, and the detections
     that reach the drawing threshold of their class (or `threshold`) as class, score and box x1 y1 x2 y2. Images that
     cannot be read are left out; the errors that name them are returned as well.
+    probabilities: of being right take the place of the scores, and `threshold` is one.
     """
-    detector = _load(run, device, precision)
+    detector = _load(run, device, precision, probabilities)
     files = _image_files(images)
     names = _picture_names(files)
     entries: list[dict[str, Any]] = []
@@ -161,7 +201,13 @@ def detect_files(
         except ImageError as error:
             errors.append(error)
             continue
-        shown = above_threshold(detector.detect(image), detector.thresholds, threshold)
+        shown = detector.detect(image)
+        if threshold is None:  # those of the classes are scores, though they be drawn as probabilities
+            shown = above_threshold(shown, detector.thresholds)
+        if probabilities:
+            shown = detector.probabilities(shown)
+        if threshold is not None:
+            shown = above_threshold(shown, detector.thresholds, threshold)
         picture = Path(output) / name
         write_picture(picture, draw_detections(image, shown, detector.classes))
         entries.append({"image": str(file), "picture": str(picture), "detections": _as_rows(shown, detector.classes)})
@@ -208,10 +254,46 @@ def above_threshold(detections: Detections, thresholds: Tensor, threshold: float
     return detections[detections.scores >= limits]
 
 
-def _load(run: str, device: Device, precision: Precision) -> Detector:
+def _load(run: str, device: Device, precision: Precision, probabilities: bool = False) -> Detector:
     if Path(run).is_file() and Path(run).suffix != ".safetensors":
         raise WeightsError("is not a detector", file=run, expected=f"a run folder or {DETECTOR_FILE}")
-    return Detector.load(run, device, precision)
+    detector = Detector.load(run, device, precision)
+    if probabilities and detector.calibration is None:
+        way = f"a detector of this version: remove {DETECTOR_FILE}, and train with the same command; its heads are kept"
+        raise WeightsError("gives no probabilities", file=run, field="calibration", expected=way)
+    return detector
+
+
+def _measure(found: Sequence[Detections], dataset: Dataset, probabilities: bool) -> tuple[VOCResult, dict[str, Any]]:
+    result = evaluate_voc(found, dataset.images, dataset.classes)
+    coco = evaluate_coco(found, dataset.images, dataset.classes)
+    numbers = result.as_dict() | {"coco": coco, "images": len(dataset)}
+    if probabilities:
+        numbers["reliability"] = measure_reliability(result.curves.values()).as_dict()
+    return result, numbers
+
+
+def _write(
+    folder: Path, found: Sequence[Detections], dataset: Dataset, split: str, result: VOCResult, numbers: dict[str, Any]
+) -> None:
+    write_json(folder / "evaluation.json", numbers)
+    write_json(folder / "curves.json", result.as_dict(curves=True)["per_class"])
+    plot_precision_recall(result, folder / "precision_recall.png")
+    write_coco_results(folder / "detections.json", found, dataset)
+    write_voc_results(folder / "comp4", found, dataset, split)
+
+
+def _are_detections(run: str) -> bool:
+    """COCO results or a folder of comp4 files, and no run."""
+    return Path(run).suffix == ".json" or (Path(run).is_dir() and any(Path(run).glob("*_det_*.txt")))
+
+
+def _check_probabilities(found: Sequence[Detections], file: str) -> None:
+    scores = torch.cat([torch.zeros(0), *(part.scores for part in found)])
+    outside = scores[(scores < 0) | (scores > 1)]
+    if len(outside):
+        wanted = "0..1, as `sppdet evaluate --probabilities` writes"
+        raise DataError("not a probability", file=file, field="score", expected=wanted, got=float(outside[0]))
 
 
 def _detections_of(

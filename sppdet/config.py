@@ -281,6 +281,7 @@ class TrainConfig(DetectorConfig):
         val: image list (VOC) or annotation file (COCO) on which thresholds are chosen and a first mAP is measured.
             Its images are held out while that is done; detectors are then refitted on all of data. When there is
             none, every fifth image is held out.
+        calibration: how scores become probabilities, fitted on val: platt, a sigmoid, or isotonic, for a large val.
         output: the run's folder.
         device: cpu or cuda.
         precision: of the convolutions.
@@ -292,6 +293,7 @@ class TrainConfig(DetectorConfig):
 
     data: DataConfig = field(default_factory=DataConfig)
     val: str = "val"
+    calibration: Literal["platt", "isotonic"] = "platt"
     svm: SVMConfig = field(default_factory=SVMConfig)
     softmax: SoftmaxConfig = field(default_factory=SoftmaxConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)

@@ -19,6 +19,7 @@ from sppdet.config import DetectorConfig, FeatureKind, Precision, SelectionConfi
 from sppdet.errors import ConfigError, InputError, WeightsError
 from sppdet.features.build import build_features
 from sppdet.features.source import Encoded, apply
+from sppdet.heads.calibration import Calibration
 from sppdet.heads.fully_connected import FullyConnected
 from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.images import as_image, read_image
@@ -41,7 +42,7 @@ class Detector:
 
     config: how it works. classes: names of labels 1..K. thresholds: float32 (K,), the scores from which on a class
     is worth drawing; they do not limit what is detected. layers: as `build_fully_connected` gives them for config.
-    Detections come best score first.
+    calibration: makes probabilities of scores. Detections come best score first.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Detector:
         thresholds: Tensor | None = None,
         precision: Precision = "fp32",
         layers: FullyConnected | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self.config, self.classes, self.backbone, self.layers = config, tuple(classes), backbone, layers
         self.regions = build_features(config, backbone, precision, layers)
@@ -63,6 +65,7 @@ class Detector:
         self._weights = torch.cat([self.head.weight, *(layer.weight for layer in boxes)])
         self._biases = torch.cat([self.head.bias, *(layer.bias for layer in boxes)])
         self.thresholds = torch.zeros(len(classes)) if thresholds is None else thresholds
+        self.calibration = calibration
 
     def __call__(self, images: Sequence[Tensor], proposals: Sequence[Tensor] | None = None) -> list[dict[str, Tensor]]:
         """torchvision's convention: images (3, H, W), uint8 or float in [0, 1], to dict(boxes, labels, scores) each.
@@ -119,6 +122,13 @@ class Detector:
         with clock("nms"):
             return select(clip_boxes(moved, *size), scores, self.config.selection, self.head.kind)
 
+    def probabilities(self, detections: Detections) -> Detections:
+        """The same detections with scores that are probabilities of being right. Raises WeightsError for a detector
+        without calibration: one whose file is older, or that was not trained."""
+        if self.calibration is None:
+            raise WeightsError("the detector has none", field="calibration", expected="one of `sppdet train`")
+        return self.calibration.calibrate(detections)
+
     def with_config(self, config: DetectorConfig) -> Detector:
         """The same network and heads, used as `config` says: with other region features, batches or limits."""
         return self._with(config, self.layers)
@@ -143,7 +153,7 @@ class Detector:
 
     def _with(self, config: DetectorConfig, layers: FullyConnected | None) -> Detector:
         heads, precision = (self.head, self.regressor, self.thresholds), self.regions.precision
-        return Detector(config, self.classes, self.backbone, *heads, precision, layers)
+        return Detector(config, self.classes, self.backbone, *heads, precision, layers, self.calibration)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write weights, classes and configuration into one safetensors file."""
@@ -153,6 +163,8 @@ class Detector:
         tensors |= {"head.weight": self.head.weight, "head.bias": self.head.bias, "thresholds": self.thresholds}
         if self.regressor:
             tensors |= {"regressor.weight": self.regressor.weight, "regressor.bias": self.regressor.bias}
+        if self.calibration:
+            tensors |= {"calibration.knots": self.calibration.knots, "calibration.slope": self.calibration.slope}
         save_tensors(path, tensors, {"config": asdict(self.config), "classes": self.classes, "head": self.head.kind})
 
     @classmethod
@@ -176,7 +188,11 @@ class Detector:
             regressor = None
             if "regressor.weight" in tensors:
                 regressor = BoxRegressor(tensors["regressor.weight"], tensors["regressor.bias"])
-            return cls(config, header["classes"], backbone, head, regressor, tensors["thresholds"], precision, layers)
+            calibration = None
+            if "calibration.knots" in tensors:
+                calibration = Calibration(tensors["calibration.knots"], tensors["calibration.slope"])
+            heads = (head, regressor, tensors["thresholds"])
+            return cls(config, header["classes"], backbone, *heads, precision, layers, calibration)
         except (KeyError, RuntimeError) as error:
             raise WeightsError("is not a detector", file=file, got=error) from error
 

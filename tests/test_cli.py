@@ -348,6 +348,121 @@ def test_evaluate_prints_a_table(place, run, capsys):
     assert "3 images" in lines[7]
 
 
+def test_evaluate_gives_probabilities_where_asked(place, tmp_path, capsys):
+    arguments = ("evaluate", place / "spp", "--data.root", place / "shapes", "--workers", 0, "--output", tmp_path)
+    raw = run_json(capsys, *arguments)
+    numbers = run_json(capsys, *arguments, "--probabilities")
+    reliability = numbers.pop("reliability")
+    assert numbers["per_class"] == raw["per_class"]
+    found = json.loads((tmp_path / "detections.json").read_text())
+    assert all(0 < entry["score"] < 1 for entry in found)
+    assert sum(row["detections"] for row in reliability["bins"]) == len(found) > 10
+    assert 0 <= reliability["error"] <= 1
+    lines = run_text(capsys, *arguments, "--probabilities").splitlines()
+    (head,) = [n for n, line in enumerate(lines) if line.startswith("probability")]
+    assert [int(line.split()[-1]) for line in lines[head + 1 : head + 11]] == [
+        row["detections"] for row in reliability["bins"]
+    ]
+
+
+def test_detect_gives_probabilities_where_asked(place, tmp_path, capsys):
+    image = place / "shapes/JPEGImages/000016.jpg"
+
+    def detect(*options: str) -> list[dict]:
+        (entry,) = run_json(capsys, "detect", place / "spp", image, "--output", tmp_path, *options)
+        return entry["detections"]
+
+    def boxes(found: list[dict]) -> list[tuple]:
+        return sorted((row["class"], *row["box"]) for row in found)
+
+    everything = detect("--threshold", "-100")
+    probable = detect("--threshold", "0", "--probabilities")
+    assert boxes(everything) == boxes(probable)
+    scores = sorted(row["score"] for row in probable)
+    assert 0 < scores[0] < scores[-1] < 1
+    middle = scores[len(scores) // 2]
+    assert boxes(detect("--threshold", repr(middle), "--probabilities")) == boxes(
+        [row for row in probable if row["score"] >= middle]
+    )
+    assert boxes(detect("--probabilities")) == boxes(detect())  # the classes' own thresholds draw the same
+
+
+def test_probabilities_need_a_calibration(place, run, capsys):
+    file = run / "detector.safetensors"
+    detector = Detector.load(run)
+    detector.calibration = None
+    shutil.copy(file, run / "trained")
+    detector.save(file)
+    for arguments in (
+        ["evaluate", str(run), "--data.root", str(place / "shapes"), "--probabilities"],
+        ["detect", str(run), "nowhere.jpg", "--probabilities"],
+        ["combine", str(run), str(place / "crop"), "--data.root", str(place / "shapes")],
+    ):
+        assert main(arguments) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"sppdet: error: {run}: calibration: gives no probabilities (expected")
+    file.unlink()  # what the error says to do
+    assert main(train_arguments(place, run)) == 0
+    assert file.read_bytes() == (run / "trained").read_bytes()
+    assert main(["evaluate", "--detections", "x.json", "--data.root", str(place / "shapes"), "--probabilities"]) == 1
+    assert "needs a run" in capsys.readouterr().err
+
+
+def test_combine_two_runs(place, tmp_path, capsys):
+    data = ("--data.root", place / "shapes", "--workers", 0)
+    runs = [place / "spp", place / "crop"]
+    numbers = run_json(capsys, "combine", *runs, *data, "--output", tmp_path / "both")
+    assert json.loads((tmp_path / "both/evaluation.json").read_text()) == numbers
+    assert set(numbers["single"]) == {str(run) for run in runs}
+    singles = []
+    for run in runs:
+        one = tmp_path / run.name
+        alone = run_json(capsys, "evaluate", run, *data, "--output", one, "--probabilities")
+        assert numbers["single"][str(run)] == {key: alone[key] for key in ("map_voc07", "map_voc10")}
+        singles.append({(e["image_id"], e["score"]) for e in json.loads((one / "detections.json").read_text())})
+    union = {(e["image_id"], e["score"]) for e in json.loads((tmp_path / "both/detections.json").read_text())}
+    assert union < singles[0] | singles[1]
+    assert union & singles[0]
+    assert union & singles[1]
+    # The written detections, in either form, give what the runs gave, and are themselves detections to evaluate.
+    files = [tmp_path / "spp/detections.json", tmp_path / "crop/comp4"]
+    again = run_json(capsys, "combine", *files, *data, "--output", tmp_path / "again")
+    assert list(again.pop("single").values()) == list(numbers.pop("single").values())
+    assert again == numbers
+    again = run_json(capsys, "evaluate", "--detections", tmp_path / "both/detections.json", *data)
+    numbers.pop("reliability")
+    assert again == numbers
+
+
+def test_combine_prints_each_alone(place, tmp_path, capsys):
+    data = ("--data.root", place / "shapes", "--workers", 0, "--images", 3, "--output", tmp_path)
+    lines = run_text(capsys, "combine", place / "spp", place / "crop", *data).splitlines()
+    assert [line.split()[0] for line in lines[:9]] == [*SHAPES, "mAP", "mAP", "mAP"]
+    assert [line.split()[-1] for line in lines[7:9]] == [str(place / "spp"), str(place / "crop")]
+    assert lines[-1] == f"written to {tmp_path}"
+
+
+def test_what_cannot_be_combined_is_named(place, run, tmp_path, capsys):
+    data = ["--data.root", str(place / "shapes"), "--workers", "0", "--output", str(tmp_path / "out")]
+    spp, raw = str(place / "spp"), tmp_path / "raw.json"
+    image_id = read_voc(place / "shapes", "test").images[0].id
+    raw.write_text(json.dumps([{"image_id": image_id, "category_id": 1, "bbox": [0, 0, 9, 9], "score": -0.5}]))
+    other = Detector.load(run)
+    other.classes = tuple(reversed(other.classes))
+    other.save(run / "detector.safetensors")
+    for runs, said in (
+        ([spp], "runs: cannot be combined"),
+        ([spp, spp], "runs: cannot be combined"),
+        ([spp, str(raw)], f"{raw}: score: not a probability (expected 0..1, as `sppdet evaluate --probabilities`"),
+        ([spp, str(run)], f"{run}: the classes are not those of the others"),
+        ([spp, str(tmp_path)], f"{tmp_path}/detector.safetensors: file not found"),
+        ([spp, str(tmp_path / "none.json")], f"{tmp_path}/none.json: no such file"),
+    ):
+        assert main(["combine", *runs, *data]) == 1
+        assert f"sppdet: error: {said}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_detect_gives_pictures_and_boxes(place, tmp_path, capsys):
     images = sorted((place / "shapes/JPEGImages").glob("00001*.jpg"))[:2]
     entries = run_json(capsys, "detect", place / "spp", *images, "--output", tmp_path)
@@ -486,6 +601,8 @@ def test_help_and_usage(capsys):
     assert stopped.value.code == 0
     out = capsys.readouterr().out
     names = ("demo", "train", "evaluate", "diagnose", "detect", "compare", "proposals", "download")
+
+    names = ("demo", "train", "evaluate", "detect", "combine", "compare", "proposals", "download")
     assert all(name in out for name in names)
     assert main([]) == 2
     captured = capsys.readouterr()

@@ -23,6 +23,7 @@ from sppdet.config import (
 from sppdet.detector import DETECTOR_FILE, SOFTMAX_SCORE, SVM_SCORE, Detector, select
 from sppdet.errors import ConfigError, InputError, WeightsError
 from sppdet.features.crop import CropFeatures
+from sppdet.heads.calibration import Calibration
 from sppdet.heads.fully_connected import build_fully_connected
 from sppdet.heads.linear import BoxRegressor, HeadKind, LinearHead
 from sppdet.proposals.store import propose_image
@@ -163,6 +164,26 @@ def test_a_set_of_proposals_for_each_image():
 def test_wrong_boxes_are_refused(boxes):
     with pytest.raises(InputError, match="boxes"):
         make_detector().encode(picture()).score(boxes)
+
+
+def test_scores_become_probabilities_where_asked(tmp_path):
+    detector = make_detector()
+    raw = detector.detect(picture(), random_boxes())
+    with pytest.raises(WeightsError, match=r"calibration: the detector has none"):
+        detector.probabilities(raw)
+    knots = torch.tensor([[[0.0, 1.0]], [[0.5, 0.0]], [[-1.0, -2.0]]]).double()
+    detector.calibration = Calibration(knots, torch.tensor([1.0, 2.0, 3.0]).double())
+    detector.save(tmp_path / DETECTOR_FILE)
+    found = detector.probabilities(raw)
+    assert set(found.labels.tolist()) == {1, 2, 3}
+    assert (found.scores.diff() <= 0).all()
+    for k, log_odds in enumerate((lambda s: 1 + s, lambda s: 2 * s - 1, lambda s: 1 + 3 * s), start=1):
+        expected = log_odds(raw.scores[raw.labels == k]).sigmoid()
+        torch.testing.assert_close(found.scores[found.labels == k], expected)
+        assert torch.equal(found.boxes[found.labels == k], raw.boxes[raw.labels == k])
+    for other in (Detector.load(tmp_path), detector.with_features("crop")):
+        assert_same(other.probabilities(raw), found)
+    assert_same(Detector.load(tmp_path).detect(picture(), random_boxes()), raw)  # scores stay what they were
 
 
 @pytest.mark.parametrize("features", ["spp", "crop"])

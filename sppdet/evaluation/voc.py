@@ -53,6 +53,11 @@ class Curve:
     positives: int
 
     @property
+    def right(self) -> NDArray[np.bool_]:
+        """bool (N,), which of the detections are true positives."""
+        return np.diff(self.true_positives, prepend=0) > 0
+
+    @property
     def precision(self) -> NDArray[np.float64]:
         """float64 (N,), in [0, 1]."""
         return self.true_positives / np.arange(1, len(self.true_positives) + 1)
@@ -164,8 +169,7 @@ def average_precision_area(curve: Curve) -> float:
         return float("nan")
     envelope = monotone_precision(curve)
     # Recall grows by 1 / positives at every right detection and stands still at the wrong ones.
-    right = np.diff(curve.true_positives, prepend=0) > 0
-    return float(envelope[right].sum() / curve.positives)
+    return float(envelope[curve.right].sum() / curve.positives)
 
 
 def monotone_precision(curve: Curve) -> NDArray[np.float64]:

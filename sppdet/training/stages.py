@@ -24,6 +24,7 @@ from sppdet.evaluation.voc import VOCResult, evaluate_voc
 from sppdet.features.build import build_features
 from sppdet.features.crop import CropFeatures
 from sppdet.features.spp import SPPFeatures
+from sppdet.heads.calibration import fit_calibration
 from sppdet.heads.fully_connected import build_fully_connected
 from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.proposals.store import propose
@@ -74,9 +75,10 @@ def train(config: TrainConfig) -> Detector:
     write_json(folder / "val.json", {"images": len(held_out), **result.as_dict()})
     log.info("held-out images: map_voc07 %.4f", result.map_voc07)
     thresholds = choose_thresholds(result)
+    calibration = fit_calibration([(c.scores, c.right) for c in result.curves.values()], config.calibration)
     if len(training_part) < len(fitted):
         detector, _ = training.fit("all", fitted, training_part)
-    detector.thresholds = thresholds
+    detector.thresholds, detector.calibration = thresholds, calibration
     detector.save(folder / DETECTOR_FILE)
     shutil.rmtree(folder / FEATURES, ignore_errors=True)
     log.info("detector in %s", folder / DETECTOR_FILE)

@@ -52,6 +52,7 @@ def test_curve_by_hand() -> None:
     assert curve.recall.tolist() == [1 / 2, 1 / 2, 1]
     assert curve.precision.dtype == curve.recall.dtype == np.float64
     assert curve.scores.tolist() == np.float32([0.9, 0.8, 0.7]).tolist()
+    assert curve.right.tolist() == [True, False, True]
     assert curve.positives == 2
     assert result.ap07["thing"] == pytest.approx((6 * 1 + 5 * 2 / 3) / 11, abs=1e-15)  # recalls 0..0.5, then 0.6..1
     assert result.ap10["thing"] == pytest.approx(1 / 2 * 1 + 1 / 2 * 2 / 3, abs=1e-15)

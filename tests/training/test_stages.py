@@ -24,6 +24,7 @@ from sppdet.data.voc import read_voc
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError
 from sppdet.evaluation.voc import Curve, VOCResult, evaluate_voc
+from sppdet.heads.calibration import fit_calibration
 from sppdet.images import read_image
 from sppdet.proposals.store import propose
 from sppdet.storage import save_tensors
@@ -218,6 +219,27 @@ def test_the_detections_that_make_f1_best_are_drawn():
     boxes = torch.tensor([[0.0, 0, 1, 1]]).repeat(4, 1)
     shown = above_threshold(Detections(boxes, torch.ones(4, dtype=torch.int64), torch.tensor(scores)), thresholds)
     assert shown.scores.tolist() == [3, 2, 1]
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_probabilities_are_fitted_on_what_was_found_in_val(config, shapes, method, monkeypatch):
+    results = []
+    evaluate = stages.evaluate_voc
+    monkeypatch.setattr(stages, "evaluate_voc", lambda *given: results.append(evaluate(*given)) or results[-1])
+    trained = train(replace(config, calibration=method))
+    (result,) = results
+    expected = fit_calibration([(c.scores, c.right) for c in result.curves.values()], method)
+    loaded = Detector.load(config.output)
+    for calibration in (trained.calibration, loaded.calibration):
+        assert torch.equal(calibration.knots, expected.knots)
+        assert torch.equal(calibration.slope, expected.slope)
+    assert (expected.knots.shape[1] > 1) == (method == "isotonic")
+    test = read_voc(shapes, "test", trained.classes)
+    raw = find_all(loaded, test)
+    probable = [loaded.probabilities(found) for found in raw]
+    ap = [evaluate(found, test.images, test.classes).ap10 for found in (raw, probable)]
+    assert sum(ap[0].values()) > 0
+    assert ap[0] == ap[1]
 
 
 # What a run's folder is bound to

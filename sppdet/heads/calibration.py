@@ -1,0 +1,130 @@
+"""Scores that read as probabilities: one increasing map for each class, fitted on held-out detections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sppdet.errors import InputError
+from sppdet.structures import Detections, check_tensor
+
+Method = Literal["platt", "isotonic"]
+Map = tuple[NDArray[np.float64], float]  # knots (M, 2) and slope of one class
+
+EVERYWHERE: Map = (np.zeros((1, 2)), 1.0)  # log-odds are the score itself
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """For each of K classes an increasing polyline from a detection's score to the log-odds that it is right.
+
+    knots: float64 (K, M, 2), M points (score, log-odds) a class, both increasing; a class with fewer repeats its last.
+    slope: float64 (K,), above 0: log-odds a unit of score, before the first knot and after the last.
+
+    Since the maps increase, the order within a class stays and with it the AP, but for scores so close that float32
+    gives them one probability. Raises InputError for arrays of another type or shape, and maps that do not increase.
+    """
+
+    knots: Tensor
+    slope: Tensor
+
+    def __post_init__(self) -> None:
+        check_tensor(self.knots, "calibration.knots", torch.float64, None, None, 2)
+        check_tensor(self.slope, "calibration.slope", torch.float64, len(self.knots))
+        if not self.knots.isfinite().all() or not self.knots.shape[1] or (self.knots.diff(dim=1) < 0).any():
+            raise InputError("not increasing", field="calibration.knots", expected="1 or more finite, rising points")
+        if not (self.slope.isfinite() & (self.slope > 0)).all():
+            raise InputError("out of range", field="calibration.slope", expected="above 0", got=self.slope.tolist())
+
+    def probabilities(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """float32 (N,) in [0, 1] of scores (N,) of classes labels int64 (N,), 1..K."""
+        wrong = labels[(labels < 1) | (labels > len(self.slope))]
+        if len(wrong):
+            raise InputError("label of no class", field="labels", expected=f"1..{len(self.slope)}", got=int(wrong[0]))
+        score, label = scores.cpu().double().numpy(), labels.cpu().numpy()
+        log_odds = np.empty(len(score))
+        for k in np.unique(label).tolist():
+            of_class = label == k
+            x, y = self.knots[k - 1].numpy().T
+            within = score[of_class].clip(x[0], x[-1])
+            beyond = score[of_class] - within
+            log_odds[of_class] = np.interp(within, x, y) + float(self.slope[k - 1]) * beyond
+        return torch.from_numpy(log_odds).sigmoid().float().to(scores.device)
+
+    def calibrate(self, detections: Detections) -> Detections:
+        """The same detections with probabilities for scores, the most probable first."""
+        scores = self.probabilities(detections.scores, detections.labels)
+        order = scores.argsort(descending=True, stable=True)  # equal ones keep the order of their scores
+        return Detections(detections.boxes, detections.labels, scores)[order]
+
+
+def fit_calibration(
+    examples: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]], method: Method = "platt"
+) -> Calibration:
+    """Calibration of labels 1..K from held-out detections: for each class their scores (N,) and whether right, (N,).
+
+    platt: a straight line (Platt 1999), for few examples too. isotonic: a polyline through the steps of isotonic
+    regression, each at its detections' mean score, so that no two scores tie; Platt's slope beyond. It follows any
+    shape and needs hundreds of right detections a class.
+    A class without right or without wrong ones, or whose right ones do not score higher, gets the map of all classes'
+    detections together; where that has the same fault, log-odds are the score itself.
+    Raises InputError for examples that are not finite or not of one length.
+    """
+    for k, (scores, right) in enumerate(examples, start=1):
+        if scores.shape != right.shape or scores.ndim != 1 or not np.isfinite(scores).all():
+            raise InputError("cannot be fitted", field=f"examples of label {k}", expected="finite scores, a flag each")
+    fit = _fit_line if method == "platt" else _fit_steps
+    columns = [(scores.astype(np.float64), right.astype(bool)) for scores, right in examples]
+    own = [fit(*column) for column in columns]
+    shared = EVERYWHERE
+    if any(found is None for found in own):
+        shared = fit(*(np.concatenate(parts) for parts in zip(*columns, strict=True))) or EVERYWHERE
+    maps = [found or shared for found in own]
+    most = max((len(knots) for knots, _ in maps), default=1)
+    padded = [np.pad(knots, ((0, most - len(knots)), (0, 0)), mode="edge") for knots, _ in maps]
+    knots = torch.from_numpy(np.array(padded).reshape(-1, most, 2))
+    return Calibration(knots, torch.tensor([slope for _, slope in maps], dtype=torch.float64))
+
+
+def _fit_line(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> Map | None:
+    """One knot and a slope; None where there is nothing to fit or the slope is not above 0."""
+    from sklearn.linear_model import LogisticRegression
+
+    if right.all() or not right.any() or scores.min() == scores.max():
+        return None
+    middle, spread = scores.mean(), scores.std()
+    wrong_target, right_target = _targets(right)
+    target = np.where(right, right_target, wrong_target)
+    # A target between 0 and 1 is the same example twice, right with that weight and wrong with the rest.
+    standard = np.tile((scores - middle) / spread, 2)[:, None]
+    model = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8)
+    model.fit(standard, np.repeat([1, 0], len(scores)), np.concatenate([target, 1 - target]))
+    slope = float(model.coef_[0, 0] / spread)
+    return (np.array([[middle, model.intercept_[0]]]), slope) if slope > 0 else None
+
+
+def _fit_steps(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> Map | None:
+    """A knot for each step of isotonic regression. Shares of 0 and 1 become Platt's targets, which lie beyond all other
+    shares: those of at most all right ones with at least one wrong one, and the reverse."""
+    from sklearn.isotonic import IsotonicRegression
+
+    line = _fit_line(scores, right)
+    if line is None:
+        return None
+    share, step = np.unique(IsotonicRegression().fit_transform(scores, right.astype(np.float64)), return_inverse=True)
+    centre = np.bincount(step, scores) / np.bincount(step)
+    share = share.clip(*_targets(right))
+    return np.stack([centre, np.log(share / (1 - share))], axis=1), line[1]
+
+
+def _targets(right: NDArray[np.bool_]) -> tuple[float, float]:
+    """Probabilities of wrong and right examples, short of 0 and 1 (Platt, section 2.2): they keep log-odds finite where
+    scores separate the two."""
+    positives, negatives = int(right.sum()), int((~right).sum())
+    return 1 / (negatives + 2), (positives + 1) / (positives + 2)
