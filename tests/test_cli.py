@@ -370,7 +370,9 @@ def test_help_and_usage(capsys):
         main(["--help"])
     assert stopped.value.code == 0
     out = capsys.readouterr().out
-    assert all(name in out for name in ("demo", "train", "evaluate", "detect", "compare", "proposals", "download"))
+    assert all(
+        name in out for name in ("demo", "train", "evaluate", "detect", "compare", "proposals", "download", "convert")
+    )
     assert main([]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
