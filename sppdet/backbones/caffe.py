@@ -39,7 +39,7 @@ VGG16 = Original(
     mean=(103.939, 116.779, 123.68),
 )
 ORIGINALS = {
-    "caffenet": Original(FIVE, mean=(104.007, 116.669, 122.679)),
+    "caffenet": Original(FIVE, mean=(104.007, 116.669, 122.679)),  # of ILSVRC 2012
     "zf5": Original(FIVE, mean=(128.0, 128.0, 128.0)),  # SPP_net's utils/caffe_anysize_test.m
     "vgg16": VGG16,
     "vgg16_caffe": VGG16,

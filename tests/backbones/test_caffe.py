@@ -35,7 +35,7 @@ from sppdet.pooling.pyramid import SpatialPyramidPooling
 
 NETWORKS: dict[str, Callable[[], list[Layer]]] = {"caffenet": caffenet, "zf5": zf5, "vgg16_caffe": vgg16}
 GENERATIONS = {"caffenet": "V2", "zf5": "V0", "vgg16_caffe": "V1"}
-SIZES = {"caffenet": (131, 99), "zf5": (101, 72), "vgg16_caffe": (37, 42)}  # at which rounding up matters
+SIZES = {"caffenet": (135, 103), "zf5": (101, 72), "vgg16_caffe": (37, 42)}  # at which rounding up matters
 LAST = {"caffenet": "relu_conv5", "zf5": "relu_conv5", "vgg16_caffe": "relu_conv5_3"}
 MEAN = (101.5, 117.25, 124.0)
 
