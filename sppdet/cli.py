@@ -318,6 +318,29 @@ def _download(options: Namespace) -> None:
     print(download_voc(options.folder, tuple(options.years), options.archives))
 
 
+def _convert_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "files", nargs="+", type=str, help="a .caffemodel; layers of further ones stand in for those of the first"
+    )
+    parser.add_argument("--backbone", type=str, required=True, help="caffenet, vgg16, vgg16_caffe or zf5")
+    parser.add_argument(
+        "--mean",
+        type=list[float] | str | None,
+        help="of the pixels: a .binaryproto or [B,G,R] in 0..255; the original network's where not given",
+    )
+    parser.add_argument("--output", type=str, help="weight file; BACKBONE.safetensors where not given")
+
+
+def _convert(options: Namespace) -> None:
+    """Convert weights that were trained with Caffe to a file for --backbone.weights; Caffe is not needed."""
+    from sppdet.backbones.caffe import convert_caffe
+
+    output = options.output or f"{options.backbone}.safetensors"
+    names = convert_caffe(options.files, options.backbone, output, options.mean)
+    print(f"{', '.join(names)} in {output}")
+    print(f"use it with --backbone.name {options.backbone} --backbone.weights {output}")
+
+
 def _demo_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--output", type=str, default="runs/demo", help="folder of everything it makes")
     parser.add_argument("--seed", type=int, default=0, help="of the images and the training")
@@ -439,4 +462,5 @@ COMMANDS: dict[str, tuple[Callable[[ArgumentParser], None], Callable[[Namespace]
     "benchmark": (_benchmark_arguments, _benchmark),
     "proposals": (_proposals_arguments, _proposals),
     "download": (_download_arguments, _download),
+    "convert": (_convert_arguments, _convert),
 }

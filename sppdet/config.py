@@ -64,8 +64,10 @@ class BackboneConfig:
     """The convolutional network, up to its last convolution (conv5).
 
     Args:
-        name: alexnet, zf5, squeezenet1_0, squeezenet1_1, vgg16, resnet18, resnet50 or shapenet.
-        weights: a weight file, a name of torchvision's weights enum ("DEFAULT", "IMAGENET1K_V1"), or "random".
+        name: alexnet, caffenet, zf5, squeezenet1_0, squeezenet1_1, vgg16, vgg16_caffe, resnet18, resnet50 or shapenet;
+            vgg16_caffe pools as the original does, vgg16 as torchvision's.
+        weights: a weight file (`sppdet convert` makes one of Caffe's), a name of torchvision's weights enum ("DEFAULT",
+            "IMAGENET1K_V1"), or "random".
     """
 
     name: str = "squeezenet1_0"
@@ -90,8 +92,9 @@ class LayersConfig:
     """Frozen fully connected layers between pooling and heads (SPPnet, section 4; R-CNN, section 2.1).
 
     Args:
-        depth: 0: heads on the pooled features (pool5); 1: on those of fc6; 2: of fc7. alexnet and vgg16 bring theirs
-            with their weights and need the pyramid level that fits, 6 or 7; other networks get random ones.
+        depth: 0: heads on the pooled features (pool5); 1: on those of fc6; 2: of fc7. alexnet, caffenet and vgg16 bring
+            theirs with their weights and need the pyramid level that fits, 6 or 7; zf5 brings its own and needs 6, 3, 2
+            and 1; other networks get random ones.
         width: features that each of the random layers gives.
     """
 

@@ -160,6 +160,12 @@ WEIGHTS = {
     "damaged safetensors": Mistake(
         train("--backbone.weights w.safetensors"), ("w.safetensors", "not a readable"), write("w.safetensors", "text")
     ),
+    "weights of Caffe's": Mistake(
+        train("--backbone.weights c.caffemodel"), ("c.caffemodel", "sppdet convert"), write("c.caffemodel", "text")
+    ),
+    "no caffemodel": Mistake(
+        "convert c.caffemodel --backbone zf5", ("c.caffemodel", "of another kind"), write("c.caffemodel", "text")
+    ),
     "no such weights": Mistake(train("--backbone.weights nothing.pth"), ("nothing.pth", "backbone.weights")),
     "no such run": Mistake("evaluate nothing --data.root shapes", ("nothing", "not found")),
     "run that was not evaluated": Mistake(

@@ -600,10 +600,8 @@ def test_help_and_usage(capsys):
         main(["--help"])
     assert stopped.value.code == 0
     out = capsys.readouterr().out
-    names = ("demo", "train", "evaluate", "diagnose", "detect", "compare", "proposals", "download")
-
-    names = ("demo", "train", "evaluate", "detect", "combine", "compare", "proposals", "download")
-    assert all(name in out for name in names)
+    names = ("demo", "train", "ablate", "evaluate", "diagnose", "combine", "detect", "compare", "benchmark", "proposals")
+    assert all(name in out for name in (*names, "download", "convert"))
     assert main([]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""

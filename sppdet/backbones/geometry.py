@@ -8,6 +8,7 @@ from functools import reduce
 
 from torch import nn
 
+from sppdet.backbones.normalisation import WithinChannelNorm
 from sppdet.errors import InputError
 
 Window = nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d
@@ -50,6 +51,8 @@ def _follow(before: Geometry, module: nn.Module) -> Geometry:
             return _follow_all(before, module)
         case nn.Conv2d() | nn.MaxPool2d() | nn.AvgPool2d():
             return _slide(before, module)
+        case WithinChannelNorm():
+            return _slide(before, module.neighbours)
         case Fire():
             squeezed = _follow(before, module.squeeze)
             return _join(module, _follow(squeezed, module.expand1x1), _follow(squeezed, module.expand3x3))

@@ -17,13 +17,23 @@ from sppdet.errors import WeightsError
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
 
+# The pyramid levels that fc6 of a pretrained network reads, in the order of its columns (channel after channel within a
+# level), and what its file calls fc6 and fc7. ZF-5's levels: the authors' model-defs/Zeiler_conv5.prototxt.
+PRETRAINED = {
+    "alexnet": ((6,), ("classifier.1", "classifier.4")),
+    "caffenet": ((6,), ("fc6", "fc7")),
+    "zf5": ((1, 2, 3, 6), ("fc6", "fc7")),
+    "vgg16": ((7,), ("classifier.0", "classifier.3")),
+    "vgg16_caffe": ((7,), ("fc6", "fc7")),
+}
+
 
 def load_weights(backbone: Backbone, weights: str | PathLike[str]) -> None:
     """Fill a backbone with weights.
 
     weights: a name of torchvision's weights enum for the network, or a file, .safetensors or torch.save's, that holds
-    the state dict of torchvision's whole network or of a Backbone. Weights of the enum bring the mean and std they
-    were trained with; those of a Backbone bring its own.
+    the state dict of torchvision's whole network or of a Backbone, as `convert_caffe` writes it. Weights of the enum
+    bring the mean and std they were trained with; those of a Backbone bring its own.
     Raises WeightsError for weights that are missing, damaged, cannot be downloaded or belong to another network.
     """
     _fill(backbone, *read_weights(backbone.name, weights))
@@ -71,8 +81,9 @@ def _read(path: Path) -> dict[str, Any]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes lead these readers to almost any exception
+        expected = "a state dict, which `sppdet convert` makes of Caffe's" if "caffe" in path.suffix else "a state dict"
         got = type(error).__name__
-        raise WeightsError("is not a readable weight file", file=path, expected="a state dict", got=got) from error
+        raise WeightsError("is not a readable weight file", file=path, expected=expected, got=got) from error
     if not isinstance(state, dict):
         raise WeightsError("holds no weights", file=path, expected="a state dict", got=type(state).__name__)
     return state

@@ -9,10 +9,14 @@ import torch
 from torch import nn
 
 from sppdet.backbones.backbone import Backbone
+from sppdet.backbones.normalisation import AcrossChannelsNorm, WithinChannelNorm
 from sppdet.backbones.weights import load_weights
 from sppdet.errors import ConfigError
 
-BACKBONES = ("alexnet", "zf5", "squeezenet1_0", "squeezenet1_1", "vgg16", "resnet18", "resnet50", "shapenet")
+BACKBONES = (
+    *("alexnet", "caffenet", "zf5", "squeezenet1_0", "squeezenet1_1", "vgg16", "vgg16_caffe"),
+    *("resnet18", "resnet50", "shapenet"),
+)
 RANDOM_SEED = 0
 
 
@@ -49,30 +53,60 @@ def _find_device(name: str) -> torch.device:
 
 
 def _layers(name: str) -> nn.Sequential:
-    if name == "zf5":
-        return _zf5()
-    if name == "shapenet":
-        return _shapenet()
+    match name:
+        case "caffenet":
+            return _caffenet()
+        case "zf5":
+            return _zf5()
+        case "shapenet":
+            return _shapenet()
     from torchvision.models import get_model
 
-    network = get_model(name, weights=None)
+    network = get_model(name.removesuffix("_caffe"), weights=None)
     if name.startswith("resnet"):
         top = ("layer4", "avgpool", "fc")
         return nn.Sequential(OrderedDict((key, layer) for key, layer in network.named_children() if key not in top))
-    last_pooling = {"alexnet": 12, "vgg16": 30}
-    return network.features[: last_pooling.get(name)]
+    last_pooling = {"alexnet": 12, "vgg16": 30, "vgg16_caffe": 30}
+    layers = network.features[: last_pooling.get(name)]
+    if name == "vgg16_caffe":  # Caffe's pooling rounds a map's size up: at 600 pixels 38 cells, torchvision's 37
+        for layer in layers:
+            if isinstance(layer, nn.MaxPool2d):
+                layer.ceil_mode = True
+    return layers
+
+
+def _caffenet() -> nn.Sequential:
+    """CaffeNet, the AlexNet of R-CNN (its section 2.3): normalised after pooling, not before it. 227 pixels become 13
+    cells. Two of the original's halves meet in conv3 only."""
+    return nn.Sequential(
+        nn.Conv2d(3, 96, 11, stride=4),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        AcrossChannelsNorm(5, alpha=1e-4, beta=0.75),
+        nn.Conv2d(96, 256, 5, padding=2, groups=2),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        AcrossChannelsNorm(5, alpha=1e-4, beta=0.75),
+        nn.Conv2d(256, 384, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(384, 384, 3, padding=1, groups=2),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(384, 256, 3, padding=1, groups=2),
+        nn.ReLU(inplace=True),
+    )
 
 
 def _zf5() -> nn.Sequential:
-    """The paper's ZF-5 (table 1): 224 pixels become 13 cells and 180 become 10, so its pooling rounds up."""
+    """The paper's ZF-5 (table 1): 224 pixels become 13 cells and 180 become 10, so its pooling rounds up. The paper
+    says nothing of normalisation; this is that of the authors' code (model-defs/Zeiler_conv5.prototxt)."""
     return nn.Sequential(
         nn.Conv2d(3, 96, 7, stride=2, padding=1),
         nn.ReLU(inplace=True),
-        nn.LocalResponseNorm(5),
+        WithinChannelNorm(3, alpha=5e-5, beta=0.75),
         nn.MaxPool2d(3, stride=2, ceil_mode=True),
         nn.Conv2d(96, 256, 5, stride=2),
         nn.ReLU(inplace=True),
-        nn.LocalResponseNorm(5),
+        WithinChannelNorm(3, alpha=5e-5, beta=0.75),
         nn.MaxPool2d(3, stride=2, ceil_mode=True),
         nn.Conv2d(256, 384, 3, padding=1),
         nn.ReLU(inplace=True),

@@ -9,12 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from sppdet.backbones.backbone import Backbone
-from sppdet.backbones.weights import read_weights
+from sppdet.backbones.weights import PRETRAINED, read_weights
 from sppdet.config import DetectorConfig
 from sppdet.errors import ConfigError, WeightsError
 
-# The pyramid level that is the network's own pool5, and what torchvision calls fc6 and fc7.
-PRETRAINED = {"alexnet": (6, ("classifier.1", "classifier.4")), "vgg16": (7, ("classifier.0", "classifier.3"))}
 DEPTHS = (0, 1, 2)
 RANDOM_SEED = 0
 
@@ -86,9 +84,9 @@ def truncate(layer: Sequence[nn.Linear], rank: int) -> Sequence[nn.Linear]:
 def build_fully_connected(config: DetectorConfig, backbone: Backbone) -> FullyConnected | None:
     """The layers that `config.layers` asks for, on the device of the backbone; None for a depth of 0.
 
-    Those of alexnet and vgg16 come with the weights that `config.backbone` names: fc6 reads the pyramid level that is
-    the network's own pool5 and has zeros on the others, so that the features are the pretrained network's. Without
-    weights, and for networks that have no such layers, they are random (He et al. 2015), the same every time.
+    Those of the networks in PRETRAINED come with the weights that `config.backbone` names: fc6 reads the pyramid levels
+    that are the network's own pool5 and has zeros on the others, so that the features are the pretrained network's.
+    Without weights, and for networks that have no such layers, they are random (He et al. 2015), the same every time.
     Raises ConfigError for values that cannot be used and WeightsError for weights without these layers.
     """
     depth, width = config.layers.depth, config.layers.width
@@ -107,14 +105,14 @@ def build_fully_connected(config: DetectorConfig, backbone: Backbone) -> FullyCo
 
 
 def _pretrained(config: DetectorConfig, backbone: Backbone) -> list[nn.Linear]:
-    side, names = PRETRAINED[backbone.name]
+    own, names = PRETRAINED[backbone.name]
     levels = config.pyramid.levels
-    if side not in levels:
-        reason = f"lacks the level of fc6 of {backbone.name}"
-        raise ConfigError(reason, field="pyramid.levels", expected=f"{side} among them", got=list(levels))
+    if not set(own) <= set(levels):
+        reason, expected = f"lacks what fc6 of {backbone.name} reads", f"{', '.join(map(str, own))} among them"
+        raise ConfigError(reason, field="pyramid.levels", expected=expected, got=list(levels))
     state, source = read_weights(backbone.name, config.backbone.weights)
     linears: list[nn.Linear] = []
-    inputs = backbone.channels * side**2
+    inputs = backbone.channels * sum(n * n for n in own)
     for name in names[: config.layers.depth]:
         weight, bias = state.get(f"{name}.weight"), state.get(f"{name}.bias")
         if not isinstance(weight, Tensor) or not isinstance(bias, Tensor):
@@ -124,21 +122,23 @@ def _pretrained(config: DetectorConfig, backbone: Backbone) -> list[nn.Linear]:
             shapes = f"weight (n, {inputs}), bias (n,)", f"{tuple(weight.shape)}, {tuple(bias.shape)}"
             raise WeightsError("wrong shape", file=source, field=name, expected=shapes[0], got=shapes[1])
         inputs = len(weight)
-        linears.append(_linear(weight if linears else _put_on_level(weight, side, levels), bias))
+        linears.append(_linear(weight if linears else _put_on_levels(weight, own, levels), bias))
     return linears
 
 
-def _put_on_level(weight: Tensor, side: int, levels: Sequence[int]) -> Tensor:
-    """fc6 (out, C * side^2), its columns channel after channel, as one of a whole pyramid (out, C * sum(n^2)): bin
-    after bin, the channels of a bin together, zeros on the other levels."""
-    channels = weight.shape[1] // side**2
-    place = levels.index(side)
-    before, after = (
-        weight.new_zeros(len(weight), channels * sum(n * n for n in part))
-        for part in (levels[:place], levels[place + 1 :])
-    )
-    own = weight.unflatten(1, (channels, side**2)).transpose(1, 2).flatten(1)
-    return torch.cat([before, own, after], dim=1)
+def _put_on_levels(weight: Tensor, own: Sequence[int], levels: Sequence[int]) -> Tensor:
+    """fc6 (out, C * sum(n^2)) over the levels `own`, columns channel after channel within each, as one over `levels`:
+    bin after bin, the channels of a bin together, zeros on the levels that are not its own."""
+    channels = weight.shape[1] // sum(n * n for n in own)
+    parts = dict(zip(own, weight.split([channels * n * n for n in own], dim=1), strict=True))
+    columns = []
+    for n in levels:
+        part = parts.pop(n, None)  # once: a level that stands twice must not count twice
+        if part is None:
+            columns.append(weight.new_zeros(len(weight), channels * n * n))
+        else:
+            columns.append(part.unflatten(1, (channels, n * n)).transpose(1, 2).flatten(1))
+    return torch.cat(columns, dim=1)
 
 
 def _random(sizes: Sequence[int]) -> list[nn.Linear]:

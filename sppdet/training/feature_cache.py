@@ -32,8 +32,8 @@ log = logging.getLogger("sppdet")
 class FeatureCache:
     """Features of the regions of annotated images, computed once.
 
-    Keys hold the image's bytes, the network's weights and every parameter that shapes the result, and for crops the
-    regions themselves. A damaged file is computed again.
+    Keys hold the image's bytes, the network's name and weights, every parameter that shapes the result, and for crops
+    the regions themselves. A damaged file is computed again.
     """
 
     def __init__(
@@ -49,7 +49,8 @@ class FeatureCache:
         shape: object = source.config.scales if isinstance(source, SPPFeatures) else asdict(source.config)
         pyramid = (source.pyramid.levels, source.pyramid.mode) if isinstance(source, CropFeatures) else None
         machine = (source.backbone.device.type, source.precision)
-        self._parts: tuple[object, ...] = (_digest(source.backbone), self._kind, shape, pyramid, machine)
+        network = (source.backbone.name, _digest(source.backbone))
+        self._parts: tuple[object, ...] = (network, self._kind, shape, pyramid, machine)
         if isinstance(source, CropFeatures) and source.layers is not None:  # maps come before the layers
             self._parts += (_digest(source.layers),)
         self._files: dict[int, Path] = {}

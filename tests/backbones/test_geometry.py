@@ -60,7 +60,9 @@ def test_geometry_is_what_an_impulse_moves(name, axis):
     [
         ("zf5", 16, 20),
         ("alexnet", 16, 15),
+        ("caffenet", 16, 17),
         ("vgg16", 16, 7.5),
+        ("vgg16_caffe", 16, 7.5),
         ("resnet18", 16, 0),
         ("resnet50", 16, 0),
         ("squeezenet1_0", 16, 17),

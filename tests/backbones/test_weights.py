@@ -133,6 +133,11 @@ def test_other_files(content, suffix, tmp_path):
     assert error_of("alexnet", path).file == path
 
 
+def test_a_caffemodel_has_to_be_converted(tmp_path):
+    (tmp_path / "zf5.caffemodel").write_bytes(bytes(50))
+    assert "`sppdet convert`" in str(error_of("zf5", tmp_path / "zf5.caffemodel"))
+
+
 def test_pickled_code_is_not_run(tmp_path):
     torch.save(get_model("squeezenet1_1", weights=None), tmp_path / "module.pth")
     assert "not a readable weight file" in str(error_of("squeezenet1_1", tmp_path / "module.pth"))

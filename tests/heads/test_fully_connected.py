@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model
 
+from sppdet.backbones.weights import PRETRAINED
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config import BackboneConfig, DetectorConfig, LayersConfig, PyramidConfig
 from sppdet.errors import ConfigError, WeightsError
-from sppdet.heads.fully_connected import PRETRAINED, FullyConnected, build_fully_connected, truncate
+from sppdet.heads.fully_connected import FullyConnected, build_fully_connected, truncate
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 
 
@@ -79,20 +80,50 @@ def test_a_whole_image_gives_alexnets_fc7(alexnet, weights):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
+def save_fc6(folder: Path, inputs: int) -> tuple[Path, Tensor]:
+    """A file with a random fc6 alone, and its weight."""
+    weight = torch.randn(9, inputs, generator=torch.Generator().manual_seed(0)) / 100
+    torch.save({"fc6.weight": weight, "fc6.bias": torch.zeros(9)}, folder / "fc6.pth")
+    return folder / "fc6.pth", weight
+
+
+@pytest.mark.parametrize("levels", [(6, 3, 2, 1), (1, 2, 3, 6), (4, 6, 1, 3, 2)])
+def test_zf5s_fc6_reads_four_levels(levels, tmp_path):
+    file, weight = save_fc6(tmp_path, 256 * 50)
+    layers = build(configure("zf5", file, 1, levels))
+    maps = torch.rand(3, 256, 13, 13, generator=torch.Generator().manual_seed(1))
+    pooled = torch.cat([nn.functional.adaptive_max_pool2d(maps, n).flatten(1) for n in (1, 2, 3, 6)], dim=1)
+    expected = (pooled @ weight.T).relu()
+    assert expected.std() > 0.1
+    torch.testing.assert_close(layers(SpatialPyramidPooling(levels)(maps)), expected, rtol=0, atol=1e-5)
+
+
+def test_a_level_that_stands_twice_counts_once(tmp_path):
+    file, weight = save_fc6(tmp_path, 256 * 36)
+    layers = build(configure("caffenet", file, 1, (6, 6)))
+    maps = torch.rand(3, 256, 6, 6, generator=torch.Generator().manual_seed(1))
+    pooled = SpatialPyramidPooling((6,))(maps)
+    expected = (maps.flatten(1) @ weight.T).relu()
+    assert expected.std() > 0.1
+    torch.testing.assert_close(layers(torch.cat([pooled, pooled], dim=1)), expected, rtol=0, atol=1e-5)
+
+
 def test_the_pretrained_layers_are_where_torchvision_has_them():
     with torch.device("meta"):
         for name, channels in (("alexnet", 256), ("vgg16", 512)):
-            side, names = PRETRAINED[name]
+            (side,), names = PRETRAINED[name]
             network = get_model(name, weights=None)
             fc6, fc7 = (network.get_submodule(layer) for layer in names)
             assert fc6.in_features == channels * side**2
             assert fc7.in_features == fc6.out_features == 4096
 
 
-@pytest.mark.parametrize(("name", "side"), [("alexnet", 6), ("vgg16", 7)])
-def test_a_pyramid_without_the_level_is_named(name, side, weights):
+@pytest.mark.parametrize(
+    ("name", "own"), [("alexnet", "6"), ("caffenet", "6"), ("zf5", "1, 2, 3, 6"), ("vgg16", "7"), ("vgg16_caffe", "7")]
+)
+def test_a_pyramid_without_the_levels_is_named(name, own, weights):
     config = configure(name, weights, 1, (4, 2, 1))
-    with pytest.raises(ConfigError, match=rf"pyramid\.levels: .*expected {side} among them, got \[4, 2, 1\]"):
+    with pytest.raises(ConfigError, match=rf"pyramid\.levels: .*expected {own} among them, got \[4, 2, 1\]"):
         build(config)
 
 

@@ -95,6 +95,14 @@ def test_features_are_computed_where_they_were_not_filled(backbone, calls, regio
 
 
 @pytest.mark.parametrize("kind", ["spp", "crop"])
+def test_networks_that_share_their_weights_share_no_files(backbone, cache, regions, kind, monkeypatch):
+    for name in ("vgg16", "vgg16_caffe"):
+        monkeypatch.setattr(backbone, "name", name)
+        FeatureCache(source_of(kind, backbone), regions, limit_gb=1).fill()
+    assert len(files(cache)) == 2 * len(regions)
+
+
+@pytest.mark.parametrize("kind", ["spp", "crop"])
 @pytest.mark.parametrize("damage", ["cut", "empty"])
 def test_a_damaged_file_is_computed_again(backbone, cache, regions, kind, damage):
     features = FeatureCache(source_of(kind, backbone), regions, limit_gb=1)

@@ -1,0 +1,188 @@
+"""Weights of the papers' own networks, which were trained with Caffe, as weight files for `load_weights`.
+
+The networks stay what they were: the channels of conv1 are turned from Caffe's BGR to RGB, and the mean is kept with
+the weights, so that `sppdet.images.normalise` hands the network what Caffe's had, pixels of 0 to 255 less the mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sppdet.backbones.backbone import Backbone
+from sppdet.backbones.caffemodel import OPTIONS, CaffeLayer, read_binaryproto, read_caffemodel
+from sppdet.backbones.normalisation import AcrossChannelsNorm, WithinChannelNorm
+from sppdet.backbones.weights import PRETRAINED
+from sppdet.backbones.zoo import build_backbone
+from sppdet.errors import ConfigError, WeightsError
+from sppdet.storage import save_tensors
+
+
+@dataclass(frozen=True)
+class Original:
+    """convolutions: what Caffe's network calls them, first to last. mean: of its pixels, B G R in 0..255."""
+
+    convolutions: tuple[str, ...]
+    mean: tuple[float, float, float]
+
+
+FIVE = ("conv1", "conv2", "conv3", "conv4", "conv5")
+VGG16 = Original(
+    tuple(f"conv{block}_{k}" for block, depth in enumerate((2, 2, 3, 3, 3), 1) for k in range(1, depth + 1)),
+    mean=(103.939, 116.779, 123.68),
+)
+ORIGINALS = {
+    "caffenet": Original(FIVE, mean=(104.007, 116.669, 122.679)),  # of ILSVRC 2012
+    "zf5": Original(FIVE, mean=(128.0, 128.0, 128.0)),  # SPP_net's utils/caffe_anysize_test.m
+    "vgg16": VGG16,
+    "vgg16_caffe": VGG16,
+}
+
+
+def convert_caffe(
+    files: Sequence[str | PathLike[str]],
+    name: str,
+    output: str | PathLike[str],
+    mean: str | PathLike[str] | Sequence[float] | None = None,
+) -> list[str]:
+    """Write what Caffe saved of a network as a weight file for the backbone `name`.
+
+    files: .caffemodel files. Layers of later ones stand in for those of earlier ones: SPPnet's fine-tuned fc6 and fc7
+    come in a file of their own. mean: of the pixels: a .binaryproto, of which each channel's mean is taken, or three
+    numbers, B G R in 0..255; by default the original's. output: a .safetensors file, which gets the Backbone's state
+    dict and, where the files have them, fc6 and fc7 under the names in PRETRAINED.
+
+    Returns Caffe's names of the layers converted. Raises ConfigError for a backbone that has no original in Caffe, an
+    output or a mean that cannot be used, and WeightsError for files that cannot be read, lack a layer, or hold
+    another network: its layers in another order, or of other sizes, strides, padding, groups or normalisation.
+    """
+    if name not in ORIGINALS:
+        expected = ", ".join(sorted(ORIGINALS))
+        raise ConfigError("has no original in Caffe", field="backbone", expected=expected, got=name)
+    if Path(output).suffix != ".safetensors":
+        raise ConfigError("cannot be used", field="output", expected="a .safetensors file", got=output)
+    if not files:
+        raise ConfigError("no file to convert", field="files", expected="a .caffemodel")
+    pixel = _read_mean(ORIGINALS[name].mean if mean is None else mean)
+    backbone = build_backbone(name, "random")
+    layers = {layer.name: layer for file in files for layer in read_caffemodel(file)}
+    source = " + ".join(map(str, files))
+    _check_network(layers, backbone, source)
+    state = {"mean": pixel.flip(0) / 255, "std": torch.full((3,), 1 / 255)}
+    converted = _convert_convolutions(layers, backbone, source) | _convert_connected(layers, backbone, source)
+    for key, weight, bias in converted.values():
+        state |= {f"{key}.weight": weight, f"{key}.bias": bias}
+    save_tensors(output, state, {"backbone": name, "files": list(map(str, files))})
+    return list(converted)
+
+
+# By Caffe's name: the name in sppdet's file, weight and bias.
+Converted = dict[str, tuple[str, Tensor, Tensor]]
+
+
+def _convert_convolutions(layers: Mapping[str, CaffeLayer], backbone: Backbone, source: str) -> Converted:
+    converted: Converted = {}
+    modules = ((key, module) for key, module in backbone.named_modules() if isinstance(module, nn.Conv2d))
+    for name, (key, module) in zip(ORIGINALS[backbone.name].convolutions, modules, strict=True):
+        weight, bias = _weight_and_bias(layers[name], source)
+        _check_shapes(name, weight, bias, tuple(module.weight.shape), source)
+        converted[name] = key, weight if converted else weight.flip(1), bias  # conv1: BGR to RGB
+    return converted
+
+
+def _convert_connected(layers: Mapping[str, CaffeLayer], backbone: Backbone, source: str) -> Converted:
+    converted: Converted = {}
+    levels, keys = PRETRAINED[backbone.name]
+    inputs = backbone.channels * sum(n * n for n in levels)
+    for name, key in zip(("fc6", "fc7"), keys, strict=True):
+        if name not in layers:
+            break
+        weight, bias = _weight_and_bias(layers[name], source)
+        weight = weight[0, 0] if weight.shape[:2] == (1, 1) else weight.flatten(1)  # old files: (1, 1, outputs, inputs)
+        _check_shapes(name, weight, bias, (len(bias), inputs), source)
+        converted[name] = key, weight, bias
+        inputs = len(bias)
+    return converted
+
+
+def _weight_and_bias(layer: CaffeLayer, source: str) -> tuple[Tensor, Tensor]:
+    """A layer's weight, in the shape that stands in the file, and its bias (outputs,); float32."""
+    if len(layer.blobs) != 2 or layer.blobs[0].ndim < 2:
+        shapes = [blob.shape for blob in layer.blobs]
+        raise WeightsError("wrong weights", file=source, field=layer.name, expected="a weight and a bias", got=shapes)
+    weight, bias = (torch.from_numpy(blob.astype(np.float32)) for blob in layer.blobs)
+    return weight, bias.flatten()
+
+
+def _check_shapes(name: str, weight: Tensor, bias: Tensor, shape: tuple[int, ...], source: str) -> None:
+    expected, got = (shape, shape[:1]), (tuple(weight.shape), tuple(bias.shape))
+    if expected != got:
+        raise WeightsError("wrong shapes", file=source, field=name, expected=expected, got=got)
+
+
+def _check_network(layers: Mapping[str, CaffeLayer], backbone: Backbone, source: str) -> None:
+    """Raise WeightsError unless the layers up to the last convolution are those of the backbone.
+
+    Weights alone do not tell: AlexNet's are of the shapes of CaffeNet's, and Faster R-CNN's ZF pads otherwise.
+    """
+    names = ORIGINALS[backbone.name].convolutions
+    network = f"the layers of {backbone.name}"
+    for name in names:
+        if name not in layers:
+            got = ", ".join(layer.name for layer in layers.values() if layer.blobs)
+            raise WeightsError("layer missing", file=source, field=name, expected=network, got=got)
+    end = list(layers).index(names[-1]) + 1
+    found = [layer for layer in list(layers.values())[:end] if layer.kind in OPTIONS or layer.blobs]
+    wanted = [described for module in backbone.layers if (described := _describe(module))]
+    convolutions = iter(names)
+    order = " ".join(next(convolutions) if kind == "Convolution" else kind for kind, _ in wanted)
+    got = " ".join(layer.name if layer.kind == "Convolution" else layer.kind for layer in found)
+    if got != order:
+        raise WeightsError("another network's layers", file=source, field=backbone.name, expected=order, got=got)
+    for layer, (_, options) in zip(found, wanted, strict=True):
+        for option, value in options.items():
+            given = layer.options.get(option, value)
+            if not math.isclose(given, value, rel_tol=1e-5):  # Caffe's are of single precision
+                field, expected, got = f"{layer.name}: {option}", f"{value:g} for {backbone.name}", f"{given:g}"
+                raise WeightsError("another network's layer", file=source, field=field, expected=expected, got=got)
+
+
+def _describe(module: nn.Module) -> tuple[str, dict[str, float]] | None:
+    """A layer as `CaffeLayer` has it, kind and options; None for one that neither slides nor normalises."""
+    match module:
+        case nn.Conv2d():
+            return "Convolution", {**_sliding(module), "group": module.groups}
+        case nn.MaxPool2d():
+            return "Pooling", {**_sliding(module), "pool": 0}
+        case AcrossChannelsNorm():
+            sizes = {"local_size": module.size, "alpha": module.alpha, "beta": module.beta, "k": module.k}
+            return "LRN", {**sizes, "norm_region": 0}
+        case WithinChannelNorm():
+            return "LRN", {"local_size": module.size, "alpha": module.alpha, "beta": module.beta, "norm_region": 1}
+    return None
+
+
+def _sliding(module: nn.Conv2d | nn.MaxPool2d) -> dict[str, float]:
+    sides = {"kernel_size": module.kernel_size, "stride": module.stride, "pad": module.padding}
+    return {option: float(side[0] if isinstance(side, tuple) else side) for option, side in sides.items()}
+
+
+def _read_mean(mean: str | PathLike[str] | Sequence[float]) -> Tensor:
+    """A pixel float32 (3,), B G R in 0..255."""
+    if isinstance(mean, (str, PathLike)):
+        image = read_binaryproto(mean)
+        if image.shape[-3:-2] != (3,) or image.size != math.prod(image.shape[-3:]):
+            raise WeightsError("is no mean of colour images", file=mean, expected="(1, 3, H, W)", got=image.shape)
+        pixel = image.reshape(3, -1).mean(axis=1, dtype=np.float64).tolist()
+    else:
+        pixel = list(mean)
+    if len(pixel) != 3 or not all(0 <= value <= 255 for value in pixel):
+        raise ConfigError("cannot be used", field="mean", expected="a file, or [B,G,R] in 0..255", got=pixel)
+    return torch.tensor(pixel, dtype=torch.float32)

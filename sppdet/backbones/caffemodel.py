@@ -1,0 +1,234 @@
+"""What Caffe's files hold: layers with their weights, read from the bytes of the protocol buffers, without Caffe.
+
+Field numbers are those of Caffe's public schema (BVLC/caffe, src/caffe/proto/caffe.proto). It has known three
+generations of layers, and files of all three are around: LayerParameter in `layer` (the last), V1LayerParameter in
+`layers`, and V0LayerParameter (2013) inside that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from sppdet.errors import WeightsError
+
+T = TypeVar("T")
+Value = int | memoryview  # a varint, or the bytes of anything else
+Message = dict[int, list[Value]]  # the values of each field by its number, in the order they stand
+
+VARINT, DOUBLE, BYTES, FLOAT = 0, 1, 2, 5  # wire types; 3 and 4, groups, occur in no file of Caffe's
+FIXED_SIZES = {DOUBLE: 8, FLOAT: 4}
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Field numbers of a layer. parameters: of the message that holds the options of a layer of each kind; without it
+    the options stand in the layer itself."""
+
+    name: int
+    kind: int
+    blobs: int
+    parameters: dict[str, int] | None = None
+
+
+LAYER, LAYERS, V0_LAYER = 100, 2, 1  # in NetParameter, NetParameter, V1LayerParameter
+V2 = Generation(1, 2, 7, {"Convolution": 106, "LRN": 118, "Pooling": 121})
+V1 = Generation(4, 5, 6, {"Convolution": 10, "LRN": 18, "Pooling": 19})
+V0 = Generation(1, 2, 50)
+# What V1 (numbers of an enum) and V0 (names) called the kinds of layers that matter here.
+V1_KINDS = {4: "Convolution", 14: "InnerProduct", 15: "LRN", 17: "Pooling"}
+V0_KINDS = {"conv": "Convolution", "innerproduct": "InnerProduct", "lrn": "LRN", "pool": "Pooling"}
+# Field numbers of a layer's options. Sides may be given together or, in fields of their own, for height and width.
+OPTIONS: dict[str, dict[str, tuple[int, ...]]] = {
+    "Convolution": {"kernel_size": (4, 11, 12), "stride": (6, 13, 14), "pad": (3, 9, 10), "group": (5,)},
+    "Pooling": {"kernel_size": (2, 5, 6), "stride": (3, 7, 8), "pad": (4, 9, 10), "pool": (1,)},
+    "LRN": {"local_size": (1,), "alpha": (2,), "beta": (3,), "norm_region": (4,), "k": (5,)},
+}
+V0_OPTIONS: dict[str, dict[str, tuple[int, ...]]] = {
+    "Convolution": {"kernel_size": (8,), "stride": (10,), "pad": (7,), "group": (9,)},
+    "Pooling": {"kernel_size": (8,), "stride": (10,), "pad": (7,), "pool": (11,)},
+    "LRN": {"local_size": (13,), "alpha": (14,), "beta": (15,), "k": (22,)},
+}
+DEFAULTS = {"stride": 1, "group": 1, "local_size": 5, "alpha": 1, "beta": 0.75, "k": 1}  # of the others: 0
+FLOATS = ("alpha", "beta", "k")
+
+
+class DamagedError(ValueError):
+    """Bytes that are not the message they should be."""
+
+
+@dataclass(frozen=True, eq=False)
+class CaffeLayer:
+    """A layer as its file describes it.
+
+    kind: LayerParameter's type ("Convolution", "Pooling", "LRN", "InnerProduct", ...). blobs: its weights and biases,
+    float32 or float64, read-only, in the shapes that stand in the file. options: those in OPTIONS of a layer that
+    slides or normalises, empty where the file does not give them; `pool` and `norm_region` are Caffe's enums.
+    """
+
+    name: str
+    kind: str
+    blobs: tuple[np.ndarray, ...]
+    options: dict[str, float]
+
+
+def read_caffemodel(path: str | PathLike[str]) -> list[CaffeLayer]:
+    """The layers of a network that Caffe saved (.caffemodel: NetParameter), in the order they stand.
+
+    Raises WeightsError for a file that is missing, damaged or of another kind.
+    """
+    layers = _decode(path, _read_layers, "a network saved by Caffe (.caffemodel)")
+    if not any(layer.blobs for layer in layers):
+        raise WeightsError("holds no weights", file=path, expected="a network saved by Caffe (.caffemodel)")
+    return layers
+
+
+def read_binaryproto(path: str | PathLike[str]) -> np.ndarray:
+    """The array that Caffe saved on its own (.binaryproto: BlobProto), such as a mean image (1, 3, H, W).
+
+    Raises WeightsError for a file that is missing, damaged or of another kind.
+    """
+    blob = _decode(path, lambda data: _read_blob(parse(data)), "an array saved by Caffe (.binaryproto)")
+    if not blob.size:
+        raise WeightsError("holds no numbers", file=path, expected="an array saved by Caffe (.binaryproto)")
+    return blob
+
+
+def parse(data: memoryview) -> Message:
+    """A message's fields. Raises DamagedError for bytes that are none, or that end too early."""
+    message: Message = {}
+    position = 0
+    while position < len(data):
+        key, position = _varint(data, position)
+        number, wire = key >> 3, key & 7
+        value: Value
+        if number and wire == VARINT:
+            value, position = _varint(data, position)
+        elif number and wire in (BYTES, *FIXED_SIZES):
+            size, position = (FIXED_SIZES[wire], position) if wire in FIXED_SIZES else _varint(data, position)
+            value = data[position : position + size]
+            if len(value) < size:
+                raise DamagedError(f"ends {size - len(value)} bytes early")
+            position += size
+        else:
+            raise DamagedError(f"has no field {number} of wire type {wire}")
+        message.setdefault(number, []).append(value)
+    return message
+
+
+def _varint(data: memoryview, position: int) -> tuple[int, int]:
+    """The number that starts at `position`, seven bits a byte, lowest first; and where it ends."""
+    number = 0
+    for k, byte in enumerate(data[position : position + 10]):
+        number |= (byte & 127) << 7 * k
+        if byte < 128:
+            return number, position + k + 1
+    raise DamagedError("ends within a number")
+
+
+def _decode(path: str | PathLike[str], read: Callable[[memoryview], T], expected: str) -> T:
+    try:
+        return read(memoryview(Path(path).read_bytes()))
+    except FileNotFoundError as error:
+        raise WeightsError("file not found", file=path, expected=expected) from error
+    except OSError as error:
+        raise WeightsError(f"cannot be read: {error.strerror}", file=path, expected=expected) from error
+    except (ValueError, OverflowError) as error:  # DamagedError; names that are not text, shapes that cannot be
+        raise WeightsError(f"is damaged or of another kind: {error}", file=path, expected=expected) from error
+
+
+def _read_layers(data: memoryview) -> list[CaffeLayer]:
+    network = parse(data)
+    layers = [_read_layer(parse(_bytes(value)), V2) for value in network.get(LAYER, [])]
+    for value in network.get(LAYERS, []):
+        layer = parse(_bytes(value))
+        oldest = layer.get(V0_LAYER)
+        layers.append(_read_layer(parse(_bytes(oldest[-1])), V0) if oldest else _read_layer(layer, V1))
+    return layers
+
+
+def _read_layer(layer: Message, generation: Generation) -> CaffeLayer:
+    name = _text(layer.get(generation.name, []))
+    if generation is V1:
+        number = sum(_integers(layer.get(generation.kind, [])[-1:]))
+        kind = V1_KINDS.get(number, f"type {number}")
+    else:
+        kind = _text(layer.get(generation.kind, []))
+        kind = kind if generation is V2 else V0_KINDS.get(kind.replace("_", ""), kind)
+    blobs = tuple(_read_blob(parse(_bytes(value)), name) for value in layer.get(generation.blobs, []))
+    return CaffeLayer(name, kind, blobs, _read_options(layer, kind, generation, name))
+
+
+def _read_options(layer: Message, kind: str, generation: Generation, name: str) -> dict[str, float]:
+    if kind not in OPTIONS:
+        return {}
+    if generation.parameters is None:
+        table = V0_OPTIONS[kind]
+        if not any(number in layer for numbers in table.values() for number in numbers):
+            return {}  # forks of those days, SPP_net's among them, kept the options elsewhere
+    else:
+        table = OPTIONS[kind]
+        if generation.parameters[kind] not in layer:
+            return {}
+        layer = parse(_bytes(layer[generation.parameters[kind]][-1]))
+    options = {}
+    for option, numbers in table.items():
+        values = [value for number in numbers for value in layer.get(number, [])]
+        given = set(_floats(values, "<f4").tolist() if option in FLOATS else _integers(values))
+        if len(given) > 1:
+            raise DamagedError(f"{name}: {option} is not one number but {sorted(given)}")
+        options[option] = given.pop() if given else DEFAULTS.get(option, 0)
+    return options
+
+
+def _read_blob(blob: Message, layer: str = "array") -> np.ndarray:
+    """The array (BlobProto): data are floats or doubles; its shape is given whole or, in old files, as four numbers."""
+    data = _floats(blob[5], "<f4") if 5 in blob else _floats(blob.get(8, []), "<f8")
+    shape: Sequence[int] = (len(data),)
+    if 7 in blob:
+        shape = _integers(parse(_bytes(blob[7][-1])).get(1, []))
+    elif any(number in blob for number in (1, 2, 3, 4)):
+        shape = [sum(_integers(blob.get(number, [])[-1:])) for number in (1, 2, 3, 4)]
+    if math.prod(shape) != len(data):
+        raise DamagedError(f"{layer}: {len(data)} numbers for a shape of {list(shape)}")
+    return data.reshape(shape)
+
+
+def _bytes(value: Value) -> memoryview:
+    if isinstance(value, int):
+        raise DamagedError("has a number where a message or text is expected")
+    return value
+
+
+def _text(values: Sequence[Value]) -> str:
+    """The last of a field's values, which counts, as text; empty where there is none."""
+    return str(_bytes(values[-1]), "utf-8") if values else ""
+
+
+def _integers(values: Sequence[Value]) -> list[int]:
+    """The numbers of a field, each on its own or several packed together."""
+    numbers = []
+    for value in values:
+        if isinstance(value, int):
+            numbers.append(value)
+            continue
+        position = 0
+        while position < len(value):
+            number, position = _varint(value, position)
+            numbers.append(number)
+    return numbers
+
+
+def _floats(values: Sequence[Value], dtype: str) -> np.ndarray:
+    """The numbers of a field, each on its own or several packed together; without a copy where they are packed."""
+    parts = [_bytes(value) for value in values]
+    data = parts[0] if len(parts) == 1 else b"".join(parts)
+    if len(data) % np.dtype(dtype).itemsize:
+        raise DamagedError(f"has {len(data)} bytes where whole numbers are expected")
+    return np.frombuffer(data, dtype)
