@@ -2,7 +2,7 @@
 
 import argparse
 
-from sppdet.commands import compare
+from sppdet.commands.compare import compare
 from sppdet.comparison.report import format_table
 from sppdet.config import DataConfig
 

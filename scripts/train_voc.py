@@ -3,7 +3,7 @@
 import argparse
 import logging
 
-from sppdet.commands import evaluate
+from sppdet.commands.evaluate import evaluate
 from sppdet.config import BackboneConfig, DataConfig, TrainConfig
 from sppdet.training.stages import train
 

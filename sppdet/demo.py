@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from sppdet.backbones.zoo import build_backbone
-from sppdet.commands import above_threshold, compare, evaluate
+from sppdet.commands.compare import compare
+from sppdet.commands.detect import above_threshold
+from sppdet.commands.evaluate import evaluate
 from sppdet.config import (
     BackboneConfig,
     CropConfig,

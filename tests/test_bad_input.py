@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from sppdet.backbones.zoo import build_backbone
-from sppdet.cli import main
+from sppdet.cli.main import main
 from sppdet.config import BackboneConfig, CropConfig, DetectorConfig, ProposalConfig, SPPConfig
 from sppdet.data.scenes import SHAPES
 from sppdet.data.shapes import generate_shapes

@@ -15,7 +15,7 @@ from PIL import Image
 
 from sppdet import __version__, commands
 from sppdet.backbones.zoo import build_backbone
-from sppdet.cli import main
+from sppdet.cli.main import main
 from sppdet.comparison import report
 from sppdet.data.scenes import SHAPES
 from sppdet.data.shapes import generate_shapes
@@ -600,7 +600,18 @@ def test_help_and_usage(capsys):
         main(["--help"])
     assert stopped.value.code == 0
     out = capsys.readouterr().out
-    names = ("demo", "train", "ablate", "evaluate", "diagnose", "combine", "detect", "compare", "benchmark", "proposals")
+    names = (
+        "demo",
+        "train",
+        "ablate",
+        "evaluate",
+        "diagnose",
+        "combine",
+        "detect",
+        "compare",
+        "benchmark",
+        "proposals",
+    )
     assert all(name in out for name in (*names, "download", "convert"))
     assert main([]) == 2
     captured = capsys.readouterr()

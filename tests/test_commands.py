@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sppdet.commands import _picture_names, above_threshold, evaluate
+from sppdet.commands.detect import _picture_names, above_threshold
+from sppdet.commands.evaluate import evaluate
 from sppdet.config import DataConfig
 from sppdet.errors import ConfigError
 from sppdet.structures import Detections

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sppdet.cli import build_parser
+from sppdet.cli.main import build_parser
 from sppdet.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent

@@ -25,7 +25,7 @@ from caffe_files import (
 
 from sppdet.backbones.caffe import ORIGINALS, convert_caffe
 from sppdet.backbones.zoo import build_backbone
-from sppdet.cli import main
+from sppdet.cli.main import main
 from sppdet.config import BackboneConfig, DetectorConfig, LayersConfig, PyramidConfig
 from sppdet.errors import ConfigError, WeightsError
 from sppdet.features import inference

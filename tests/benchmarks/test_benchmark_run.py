@@ -9,7 +9,7 @@ from PIL import Image
 
 from sppdet.benchmarks import pooling, proposals
 from sppdet.benchmarks.config import BenchmarkConfig
-from sppdet.cli import main
+from sppdet.cli.main import main
 from sppdet.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("small_networks")

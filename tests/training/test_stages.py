@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from sppdet.backbones.zoo import build_backbone
-from sppdet.commands import above_threshold
+from sppdet.commands.detect import above_threshold
 from sppdet.config import (
     BackboneConfig,
     BoxRegressionConfig,

@@ -1,0 +1,68 @@
+"""The command line: `sppdet COMMAND --help` says what each does. Results go to stdout, progress and log to stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from sppdet import __version__
+from sppdet.cli import detection, evaluation, files, speed, training
+from sppdet.cli.output import (
+    log_to_stderr,
+    print_error,
+)
+from sppdet.cli.parsing import config_first, explain, one_line
+from sppdet.errors import SppdetError
+from sppdet.machine import keep_freed_memory
+
+COMMANDS: dict[str, tuple[Callable[[ArgumentParser], None], Callable[[Namespace], None]]] = {
+    **training.COMMANDS,
+    **evaluation.COMMANDS,
+    **detection.COMMANDS,
+    **speed.COMMANDS,
+    **files.COMMANDS,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command. Returns 0, 1 for an error of the user's data, 2 for wrong usage, 130 for Ctrl-C."""
+    log_to_stderr()
+    keep_freed_memory()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        parser = build_parser()
+        if not arguments:
+            parser.print_help(sys.stderr)
+            return 2
+        options = parser.instantiate(parser.parse_args(config_first(arguments)))
+        COMMANDS[options.subcommand][1](options[options.subcommand])
+    except ArgumentError as error:
+        print_error(explain(error))
+        return 2
+    except SppdetError as error:
+        print_error(one_line(error))
+        return 1
+    except KeyboardInterrupt:
+        print("sppdet: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+    return 0
+
+
+def build_parser() -> ArgumentParser:
+    """The parser of all commands."""
+    parser = ArgumentParser(
+        prog="sppdet",
+        description="Train, evaluate and compare region-based detectors: SPPnet and R-CNN.",
+        version=__version__,
+        exit_on_error=False,
+    )
+    commands = parser.add_subcommands(metavar="COMMAND", title="commands")
+    for name, (add_arguments, run) in COMMANDS.items():
+        command = ArgumentParser(description=run.__doc__, exit_on_error=False)
+        add_arguments(command)
+        commands.add_subcommand(name, command, help=(run.__doc__ or "").split("\n")[0])
+    return parser

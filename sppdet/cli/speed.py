@@ -1,0 +1,66 @@
+"""The commands that measure time."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from sppdet.benchmarks.config import BenchmarkConfig
+from sppdet.cli.options import add_data, add_json, add_machine, data_of
+from sppdet.cli.output import print_json
+
+
+def _compare_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", type=str, help="one run, or two: spp and crop")
+    add_data(parser, split="test", images=10)
+    parser.add_argument("--regions", type=int, default=2000, help="regions an image")
+    parser.add_argument("--growth", type=list[int], default=[100, 300, 1000, 2000], help="numbers of regions to time")
+    parser.add_argument("--output", type=str, help="folder of results; runs/compare-RUNS where not given")
+    add_machine(parser, workers=False)
+    add_json(parser)
+
+
+def _compare(options: Namespace) -> None:
+    """Compare SPPnet with R-CNN: time of each stage, speed-ups, growth with the regions; mAP from 100 images on."""
+    from sppdet.commands.compare import compare
+    from sppdet.comparison.report import format_table
+
+    growth = tuple(options.growth)
+    names = "-".join(Path(run).resolve().name for run in options.runs)
+    data, output = data_of(options), options.output or f"runs/compare-{names}"
+    result = compare(options.runs, data, options.regions, growth, output, options.device, options.precision)
+    if options.json:
+        print_json(result.as_dict())
+    else:
+        print(format_table(result))
+        print(f"written to {output}")
+
+
+def _benchmark_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "parts", nargs="*", type=str, help="proposals, pooling, heads, detect, train; all where none is named"
+    )
+    add_data(parser, split="test", images=100)
+    parser.add_class_arguments(BenchmarkConfig, skip={"opencv_python"})
+    parser.add_argument("--opencv-python", type=str, help="a Python with opencv-contrib-python, timed beside ours")
+    add_json(parser)
+
+
+def _benchmark(options: Namespace) -> None:
+    """Benchmark each part of sppdet beside its peers in one run: ratios, seconds, growth."""
+    from sppdet.benchmarks.run import format_benchmark, run_benchmark
+
+    config = BenchmarkConfig(**{field.name: options[field.name] for field in fields(BenchmarkConfig)})
+    result = run_benchmark(options.parts, data_of(options), config)
+    if options.json:
+        print_json(result.as_dict())
+    else:
+        print(f"{format_benchmark(result)}\nwritten to {config.output}")
+
+
+COMMANDS = {
+    "compare": (_compare_arguments, _compare),
+    "benchmark": (_benchmark_arguments, _benchmark),
+}

@@ -1,0 +1,85 @@
+"""The commands that train."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from jsonargparse import ArgumentParser, Namespace
+
+from sppdet.cli.options import add_json, add_machine
+from sppdet.cli.output import print_json
+from sppdet.cli.parsing import ConfigFile
+from sppdet.config import TrainConfig
+
+
+def _demo_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--output", type=str, default="runs/demo", help="folder of everything it makes")
+    parser.add_argument("--seed", type=int, default=0, help="of the images and the training")
+    add_machine(parser)
+    add_json(parser)
+
+
+def _demo(options: Namespace) -> None:
+    """Generate a data set, train SPPnet and R-CNN on it, evaluate and compare them, without a network, in minutes."""
+    from sppdet.demo import format_demo, run_demo
+
+    result = run_demo(options.output, options.seed, options.device, options.precision, options.workers)
+    if options.json:
+        print_json(result)
+    else:
+        print(format_demo(result))
+
+
+def _train_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--config", action=ConfigFile, help="a YAML file, such as configs/sppnet_voc07.yaml")
+    parser.add_class_arguments(TrainConfig)
+
+
+def _train(options: Namespace) -> None:
+    """Train a detector; going on where an earlier run with the same output stopped.
+
+    Parameters come from --config; dotted overrides such as --features crop --svm.C 0.01 win wherever they stand.
+    """
+    from sppdet.training.stages import train
+
+    config = TrainConfig(**{field.name: options[field.name] for field in fields(TrainConfig)})
+    detector = train(config)
+    print(f"detector of {len(detector.classes)} classes in {config.output}")
+
+
+def _ablate_arguments(parser: ArgumentParser) -> None:
+    _train_arguments(parser)
+    parser.add_argument(
+        "--rows",
+        type=list[str],
+        default=["pool5", "fc6", "ftfc6", "ftfc7", "ftfc7+bb"],
+        help="[ft]pool5|fc6|fc7[+bb] each",
+    )
+    parser.add_argument(
+        "--columns", type=list[str], default=["1 scale", "5 scales", "R-CNN"], help="1 scale, 5 scales, R-CNN"
+    )
+    parser.add_argument("--seeds", type=list[int], default=[0], help="one training of every cell for each")
+    parser.add_argument("--split", type=str, default="test", help="image list that the detectors are evaluated on")
+    add_json(parser)
+
+
+def _ablate(options: Namespace) -> None:
+    """Train and evaluate the rows of the paper's table: what each part of the recipe gives, the paper's figures beside.
+
+    It takes what `train` takes; every cell is a run of its own in --output, and the same command goes on.
+    """
+    from sppdet.ablation import ablate, format_ablation
+
+    config = TrainConfig(**{field.name: options[field.name] for field in fields(TrainConfig)})
+    cells = ablate(config, options.rows, options.columns, options.seeds, options.split)
+    if options.json:
+        print_json([cell.as_dict() for cell in cells])
+    else:
+        print(f"{format_ablation(cells)}\nwritten to {config.output}/ablation.json")
+
+
+COMMANDS = {
+    "demo": (_demo_arguments, _demo),
+    "train": (_train_arguments, _train),
+    "ablate": (_ablate_arguments, _ablate),
+}

@@ -1,0 +1,72 @@
+"""Combine detectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sppdet.combination import combine_detections
+from sppdet.commands.evaluate import measure, write_evaluation
+from sppdet.commands.runs import load_run
+from sppdet.config import DataConfig, Device, Precision, SelectionConfig
+from sppdet.data.dataset import read_dataset
+from sppdet.errors import ConfigError, DataError, WeightsError
+from sppdet.evaluation.results import read_results
+from sppdet.evaluation.voc import evaluate_voc
+from sppdet.proposals.store import propose
+from sppdet.structures import Detections
+
+
+def combine(
+    runs: Sequence[str],
+    data: DataConfig,
+    output: str,
+    device: Device = "cpu",
+    precision: Precision = "fp32",
+    workers: int = 2,
+) -> dict[str, Any]:
+    """Combine detectors on the images of `data`: suppression over the union of what they found, by probability.
+
+    runs: two or more, each a run, or the file or folder of detections that `evaluate` wrote with `probabilities`. The
+    first run's configuration says which boxes suppress each other. Returns the numbers that `evaluate` returns with
+    `probabilities`, and `single`: map_voc07 and map_voc10 of each of `runs`. Writes the files that `evaluate` writes.
+    """
+    if len(set(runs)) < len(runs) or len(runs) < 2:
+        raise ConfigError("cannot be combined", field="runs", expected="two or more different ones", got=" ".join(runs))
+    detectors = {run: load_run(run, device, precision, True) for run in runs if not _are_detections(run)}
+    first = next(iter(detectors.values()), None)
+    dataset = read_dataset(data, first.classes if first else None)
+    for run, detector in detectors.items():
+        if detector.classes != dataset.classes:
+            wanted, got = ", ".join(dataset.classes), ", ".join(detector.classes)
+            raise WeightsError("the classes are not those of the others", file=run, expected=wanted, got=got)
+    found = {run: read_results(run, dataset) for run in runs if run not in detectors}
+    for run, parts in found.items():
+        _check_probabilities(parts, run)
+    for run, detector in detectors.items():
+        boxes = propose(dataset.images, detector.config.proposals, workers)
+        raw = detector.detect_files([image.path for image in dataset.images], boxes)
+        found[run] = [detector.probabilities(one) for one in raw]
+    selection = first.config.selection if first else SelectionConfig()
+    union = [combine_detections(parts, selection) for parts in zip(*(found[run] for run in runs), strict=True)]
+    result, numbers = measure(union, dataset, probabilities=True)
+    alone = {run: evaluate_voc(found[run], dataset.images, dataset.classes) for run in runs}
+    numbers["single"] = {run: {"map_voc07": one.map_voc07, "map_voc10": one.map_voc10} for run, one in alone.items()}
+    write_evaluation(Path(output), union, dataset, data.split, result, numbers)
+    return numbers
+
+
+def _are_detections(run: str) -> bool:
+    """COCO results or a folder of comp4 files, and no run."""
+    return Path(run).suffix == ".json" or (Path(run).is_dir() and any(Path(run).glob("*_det_*.txt")))
+
+
+def _check_probabilities(found: Sequence[Detections], file: str) -> None:
+    scores = torch.cat([torch.zeros(0), *(part.scores for part in found)])
+    outside = scores[(scores < 0) | (scores > 1)]
+    if len(outside):
+        wanted = "0..1, as `sppdet evaluate --probabilities` writes"
+        raise DataError("not a probability", file=file, field="score", expected=wanted, got=float(outside[0]))
