@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from sppdet import __version__, commands
+from sppdet import __version__
 from sppdet.backbones.zoo import build_backbone
 from sppdet.cli.main import main
 from sppdet.comparison import report
@@ -534,7 +534,7 @@ def test_an_unreadable_image_does_not_lose_the_others(place, tmp_path, capsys):
 
 def test_no_score_is_a_negative_zero(monkeypatch, capsys):
     found = [{"image": "a.jpg", "detections": [{"class": "RBC", "score": -0.001}]}]
-    monkeypatch.setattr(commands, "detect_files", lambda *_: (found, []))
+    monkeypatch.setattr("sppdet.commands.detect.detect_files", lambda *_: (found, []))
     assert run_text(capsys, "detect", "run", "a.jpg").startswith("a.jpg: RBC 0.00\n")
 
 
@@ -576,7 +576,7 @@ def test_compare_two_runs(place, tmp_path, capsys):
 
 
 def test_comparisons_have_folders_of_their_own(monkeypatch, capsys):
-    monkeypatch.setattr(commands, "compare", lambda *given: given[4])
+    monkeypatch.setattr("sppdet.commands.compare.compare", lambda *given: given[4])
     monkeypatch.setattr(report, "format_table", str)
     outputs = [run_text(capsys, "compare", *runs).split()[0] for runs in (["a"], ["x/a", "b"])]
     assert outputs == ["runs/compare-a", "runs/compare-a-b"]

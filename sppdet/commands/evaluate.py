@@ -76,7 +76,7 @@ def evaluate(
         found = read_results(detections, dataset)
     result, numbers = measure(found, dataset, probabilities)
     resampled = bootstrap_map(found, dataset.images, dataset.classes, resamples)
-    numbers |= resampled.as_dict()
+    numbers = resampled.as_dict() | numbers
     if other is not None:
         theirs = bootstrap_map(other, dataset.images, dataset.classes, resamples)
         numbers["against"] = {"name": against, **theirs.as_dict()}

@@ -28,7 +28,7 @@ from sppdet.backbones.zoo import build_backbone
 from sppdet.cli.main import main
 from sppdet.config import BackboneConfig, DetectorConfig, LayersConfig, PyramidConfig
 from sppdet.errors import ConfigError, WeightsError
-from sppdet.features import inference
+from sppdet.features.source import inference
 from sppdet.heads.fully_connected import build_fully_connected
 from sppdet.images import normalise
 from sppdet.pooling.pyramid import SpatialPyramidPooling
