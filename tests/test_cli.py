@@ -418,7 +418,8 @@ def test_combine_two_runs(place, tmp_path, capsys):
     for run in runs:
         one = tmp_path / run.name
         alone = run_json(capsys, "evaluate", run, *data, "--output", one, "--probabilities")
-        assert numbers["single"][str(run)] == {key: alone[key] for key in ("map_voc07", "map_voc10")}
+        for key in ("map_voc07", "map_voc10"):
+            assert numbers["single"][str(run)][key] == pytest.approx(alone[key])
         singles.append({(e["image_id"], e["score"]) for e in json.loads((one / "detections.json").read_text())})
     union = {(e["image_id"], e["score"]) for e in json.loads((tmp_path / "both/detections.json").read_text())}
     assert union < singles[0] | singles[1]
@@ -427,10 +428,15 @@ def test_combine_two_runs(place, tmp_path, capsys):
     # The written detections, in either form, give what the runs gave, and are themselves detections to evaluate.
     files = [tmp_path / "spp/detections.json", tmp_path / "crop/comp4"]
     again = run_json(capsys, "combine", *files, *data, "--output", tmp_path / "again")
-    assert list(again.pop("single").values()) == list(numbers.pop("single").values())
+    assert list(again.pop("single").values()) == list(numbers["single"].values())
+    best = max(numbers["single"], key=lambda run: numbers["single"][run]["map_voc07"])
+    assert numbers["difference"].pop("best") == best
+    change = numbers["map_voc07"] - numbers.pop("single")[best]["map_voc07"]
+    assert numbers["difference"]["map_voc07"] == pytest.approx(change)
+    again["difference"].pop("best")
     assert again == numbers
     again = run_json(capsys, "evaluate", "--detections", tmp_path / "both/detections.json", *data)
-    numbers.pop("reliability")
+    numbers = {key: value for key, value in numbers.items() if key not in ("reliability", "difference")}
     assert again == numbers
 
 

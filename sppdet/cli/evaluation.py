@@ -121,7 +121,8 @@ def _combine(options: Namespace) -> None:
         return
     print_precision(result)
     for run, numbers in result["single"].items():
-        print(f"{'mAP alone':16} {percent(numbers['map_voc07'])} {percent(numbers['map_voc10'])}   {run}")
+        print(f"{'mAP alone':16} {format_maps(numbers)}   {run}")
+    print(f"{'difference':16} {format_maps(result['difference'], '+')}   (points, to {result['difference']['best']})")
     print(f"{'COCO AP':16} {percent(result['coco']['AP'])}   {result['images']} images")
     print_reliability(result["reliability"])
     print(f"written to {output}")

@@ -14,8 +14,8 @@ from sppdet.commands.runs import load_run
 from sppdet.config import DataConfig, Device, Precision, SelectionConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.errors import ConfigError, DataError, WeightsError
+from sppdet.evaluation.bootstrap import RESAMPLES, bootstrap_map
 from sppdet.evaluation.results import read_results
-from sppdet.evaluation.voc import evaluate_voc
 from sppdet.proposals.store import propose
 from sppdet.structures import Detections
 
@@ -27,12 +27,14 @@ def combine(
     device: Device = "cpu",
     precision: Precision = "fp32",
     workers: int = 2,
+    resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """Combine detectors on the images of `data`: suppression over the union of what they found, by probability.
 
     runs: two or more, each a run, or the file or folder of detections that `evaluate` wrote with `probabilities`. The
     first run's configuration says which boxes suppress each other. Returns the numbers that `evaluate` returns with
-    `probabilities`, and `single`: map_voc07 and map_voc10 of each of `runs`. Writes the files that `evaluate` writes.
+    `probabilities`; `single`, the mAPs of each of `runs`; and `difference`, by how much they are lower in the best of
+    these, `best` (see `bootstrap_map` for the intervals). Writes the files that `evaluate` writes.
     """
     if len(set(runs)) < len(runs) or len(runs) < 2:
         raise ConfigError("cannot be combined", field="runs", expected="two or more different ones", got=" ".join(runs))
@@ -52,9 +54,11 @@ def combine(
         found[run] = [detector.probabilities(one) for one in raw]
     selection = first.config.selection if first else SelectionConfig()
     union = [combine_detections(parts, selection) for parts in zip(*(found[run] for run in runs), strict=True)]
-    result, numbers = measure(union, dataset, probabilities=True)
-    alone = {run: evaluate_voc(found[run], dataset.images, dataset.classes) for run in runs}
-    numbers["single"] = {run: {"map_voc07": one.map_voc07, "map_voc10": one.map_voc10} for run, one in alone.items()}
+    result, resampled, numbers = measure(union, dataset, resamples, probabilities=True)
+    alone = {run: bootstrap_map(found[run], dataset.images, dataset.classes, resamples) for run in runs}
+    numbers["single"] = {run: one.as_dict() for run, one in alone.items()}
+    best = max(runs, key=lambda run: alone[run].map_voc07)
+    numbers["difference"] = {"best": best, **resampled.minus(alone[best]).as_dict()}
     write_evaluation(Path(output), union, dataset, data.split, result, numbers)
     return numbers
 

@@ -14,7 +14,7 @@ from sppdet.config import DataConfig, Device, Precision
 from sppdet.data.dataset import read_dataset
 from sppdet.detector import DETECTOR_FILE
 from sppdet.errors import ConfigError, DataError
-from sppdet.evaluation.bootstrap import RESAMPLES, bootstrap_map
+from sppdet.evaluation.bootstrap import RESAMPLES, BootstrapMAP, bootstrap_map
 from sppdet.evaluation.coco import evaluate_coco
 from sppdet.evaluation.plots import plot_precision_recall
 from sppdet.evaluation.reliability import measure_reliability
@@ -74,9 +74,7 @@ def evaluate(
     else:
         assert detections is not None
         found = read_results(detections, dataset)
-    result, numbers = measure(found, dataset, probabilities)
-    resampled = bootstrap_map(found, dataset.images, dataset.classes, resamples)
-    numbers = resampled.as_dict() | numbers
+    result, resampled, numbers = measure(found, dataset, resamples, probabilities)
     if other is not None:
         theirs = bootstrap_map(other, dataset.images, dataset.classes, resamples)
         numbers["against"] = {"name": against, **theirs.as_dict()}
@@ -92,18 +90,23 @@ def evaluate(
     return numbers, folder
 
 
-def measure(found: Sequence[Detections], dataset: Dataset, probabilities: bool) -> tuple[VOCResult, dict[str, Any]]:
+def measure(
+    found: Sequence[Detections], dataset: Dataset, resamples: int, probabilities: bool
+) -> tuple[VOCResult, BootstrapMAP, dict[str, Any]]:
+    """The curves of one detector, its mAP in resamples of the images, and the numbers of its evaluation.json."""
     result = evaluate_voc(found, dataset.images, dataset.classes)
+    resampled = bootstrap_map(found, dataset.images, dataset.classes, resamples)
     coco = evaluate_coco(found, dataset.images, dataset.classes)
-    numbers = result.as_dict() | {"coco": coco, "images": len(dataset)}
+    numbers = resampled.as_dict() | result.as_dict() | {"coco": coco, "images": len(dataset)}
     if probabilities:
         numbers["reliability"] = measure_reliability(result.curves.values()).as_dict()
-    return result, numbers
+    return result, resampled, numbers
 
 
 def write_evaluation(
     folder: Path, found: Sequence[Detections], dataset: Dataset, split: str, result: VOCResult, numbers: dict[str, Any]
 ) -> None:
+    """Write all files of an evaluation."""
     write_json(folder / "evaluation.json", numbers)
     write_json(folder / "curves.json", result.as_dict(curves=True)["per_class"])
     plot_precision_recall(result, folder / "precision_recall.png")
