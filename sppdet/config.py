@@ -215,7 +215,7 @@ class FinetuneConfig:
 
     epochs: int = 0
     blocks: int = 0
-    learning_rate: float = 0.001
+    learning_rate: float = 0.0003
     weight_decay: float = 5e-4
     images: int = 2
     dropout: float = 0.5

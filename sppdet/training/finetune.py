@@ -117,7 +117,7 @@ def finetune(
         with bar, ThreadPoolExecutor(1) as reader:
             for step, batch in enumerate(_batches(regions, config, sampling, [seed, epoch], reader)):
                 for group in optimiser.param_groups:
-                    group["lr"] = config.learning_rate * _schedule((epoch * steps + step) / (config.epochs * steps))
+                    group["lr"] = config.learning_rate * _schedule((epoch * steps + step + 1) / (config.epochs * steps))
                 optimiser.zero_grad()
                 loss = 0.0
                 for examples in batch:  # one after the other: their sizes differ

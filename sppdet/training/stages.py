@@ -41,7 +41,6 @@ log = logging.getLogger("sppdet")
 # These say how a run is carried out, not what comes of it; a resumed run may change them.
 HOW = ("workers", "cache_gb", "output")
 BASE_GB = 1.5  # what training takes beside examples: programs, the network, one image's features
-START_ITERATIONS = 20  # of the softmax that fine-tuning starts from; more would only fit it to features that change
 FEATURES = "features"  # the folder, in the run's own, of a fine-tuned network's features; gone at the end
 
 
@@ -114,14 +113,15 @@ class Training:
     def _finetune(self, name: str, images: list[int], known: Sequence[int]) -> Heads:
         """Fine-tune the network on the images, going on from where it came to on the known ones."""
         boxes = replace(self.config.box_regression, enabled=True)
-        softmax = replace(self.config.softmax, iterations=START_ITERATIONS)
-        start = replace(self.config, head="softmax", softmax=softmax, box_regression=boxes)
+        start = replace(self.config, head="softmax", box_regression=boxes)
         file = self.folder / "heads-start.safetensors"
         head, regressor = fit_heads(file, self._cache(), images, len(self.classes), start)
         assert regressor is not None  # it is enabled
         heads = Heads(head, regressor).to(self.source.backbone.device)
         file, before = (self.folder / f"finetuned-{part}.safetensors" for part in (name, "train"))
         regions = [self.regions[i] for i in images]
+        if known:
+            shutil.rmtree(self.folder / FEATURES, ignore_errors=True)  # of the network as it was
         finetune(self.source, heads, regions, self.config, file, before if known else None)
         return heads
 
