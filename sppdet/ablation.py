@@ -16,14 +16,14 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from sppdet.commands.runs import detect_dataset
 from sppdet.config import TrainConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.errors import ConfigError
 from sppdet.evaluation.results import write_coco_results
 from sppdet.evaluation.voc import evaluate_voc
-from sppdet.proposals.store import propose
 from sppdet.storage import read_json, write_json
-from sppdet.training.stages import train
+from sppdet.training.stages import claim, train
 
 ROWS = ("pool5", "fc6", "ftfc6", "ftfc7", "ftfc7+bb")
 COLUMNS = ("1 scale", "5 scales", "R-CNN")
@@ -42,7 +42,7 @@ PAPER: Mapping[str, tuple[float, float, float]] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """VOC07 mAP, a fraction, of each seed, and the seconds that its training and evaluation took."""
+    """VOC07 mAP, a fraction, of each seed, and the seconds that it took, less what was there already."""
 
     row: str
     column: str
@@ -69,6 +69,9 @@ def ablate(
     `config` gives all that rows and columns do not: the network, the fine-tuning of the `ft` rows, the one scale.
     Raises ConfigError, before anything is trained, for rows, columns and settings that are not there.
     """
+    if config.data.annotations:
+        raise ConfigError("works on splits", field="data.annotations", expected="VOC format", got="COCO format")
+    read_dataset(replace(config.data, split=split, images=None))
     trainings = {(row, column): configure(config, row, column) for row in rows for column in columns}
     cells = []
     for (row, column), settings in trainings.items():
@@ -108,14 +111,15 @@ def _run(config: TrainConfig, row: str, column: str, seed: int, split: str) -> t
     shared = row.removesuffix("+bb")  # rows that differ in box regression only share a training
     folder = Path(config.output) / f"{column.replace(' ', '-')}-{shared}-seed{seed}"
     file = folder / f"{split}-{row}.json"
+    config = replace(config, output=str(folder))
+    claim(folder, config)
     if not file.is_file():
         start = time.perf_counter()
-        detector = train(replace(config, output=str(folder)))
+        detector = train(config)
         if not row.endswith("+bb"):
             detector = detector.without_box_regression()
         dataset = read_dataset(replace(config.data, split=split, images=None), detector.classes)
-        proposals = propose(dataset.images, detector.config.proposals, config.workers)
-        found = detector.detect_files([image.path for image in dataset.images], proposals)
+        found = detect_dataset(config.output, detector, dataset, config.workers)
         result = evaluate_voc(found, dataset.images, dataset.classes)
         write_coco_results(folder / f"{split}-{row}-detections.json", found, dataset)
         write_json(file, {"seconds": time.perf_counter() - start, **result.as_dict()})

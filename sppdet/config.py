@@ -89,7 +89,7 @@ class PyramidConfig:
 
 @dataclass(frozen=True)
 class LayersConfig:
-    """Frozen fully connected layers between pooling and heads (SPPnet, section 4; R-CNN, section 2.1).
+    """Fully connected layers between pooling and heads (SPPnet, section 4; R-CNN, section 2.1).
 
     Args:
         depth: 0: heads on the pooled features (pool5); 1: on those of fc6; 2: of fc7. alexnet, caffenet and vgg16 bring
@@ -287,7 +287,7 @@ class TrainConfig(DetectorConfig):
         calibration: how scores become probabilities, fitted on val: platt, a sigmoid, or isotonic, for a large val.
         output: the run's folder.
         device: cpu or cuda.
-        precision: of the convolutions.
+        precision: of the convolutions, fine-tuning apart.
         workers: images searched at once, a thread each; 0: one, in the main thread.
         cache_gb: most gigabytes of feature maps to keep on disk for this training.
         memory: most gigabytes of memory to take; fewer examples are kept at once where they would take more.

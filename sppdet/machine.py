@@ -35,7 +35,8 @@ def keep_freed_memory() -> None:
     if _HAS_GLIBC:
         m_trim_threshold, m_mmap_threshold = -1, -3  # of malloc.h
         libc = ctypes.CDLL(None)
-        libc.mallopt(m_mmap_threshold, LARGEST_KEPT)
+        # Old versions take no more than 32 MB.
+        libc.mallopt(m_mmap_threshold, LARGEST_KEPT) or libc.mallopt(m_mmap_threshold, 2**25)
         libc.mallopt(m_trim_threshold, 2 * LARGEST_KEPT)
 
 

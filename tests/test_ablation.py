@@ -60,6 +60,7 @@ def test_a_cell_is_a_training(config, row, column, features, depth, epochs, scal
 
 
 def test_what_is_no_cell_is_refused_before_anything_is_trained(config, monkeypatch):
+    generate_shapes(Path(config.data.root), train=5, test=1)
     monkeypatch.setattr(ablation, "train", lambda _: pytest.fail("trained"))
     for rows, columns, changed, said in (
         (["pool5", "fc8"], ["1 scale"], {}, "rows: no such row"),
@@ -69,6 +70,12 @@ def test_what_is_no_cell_is_refused_before_anything_is_trained(config, monkeypat
             ["1 scale"],
             {"finetune": FinetuneConfig(epochs=0)},
             r"finetune\.epochs: needed by row ftfc6",
+        ),
+        (
+            ["pool5"],
+            ["1 scale"],
+            {"data": replace(config.data, annotations="a.json")},
+            r"data\.annotations: works on splits",
         ),
         (["pool5"], ["1 scale"], {"spp": SPPConfig((480, 688))}, r"spp\.scales: not one scale"),
     ):
@@ -92,6 +99,9 @@ def test_rows_that_differ_in_box_regression_share_a_training(config, monkeypatch
     assert found[0] != found[1]
     monkeypatch.setattr(ablation, "train", lambda _: pytest.fail("trained again"))
     assert ablate(config, ["ftpool5", "ftpool5+bb"], ["1 scale"], [0, 1]) == cells
+    other = replace(config, finetune=replace(config.finetune, learning_rate=0.1))
+    with pytest.raises(ConfigError, match="another configuration"):
+        ablate(other, ["ftpool5"], ["1 scale"], [0])
 
 
 def test_the_paper_stands_beside():

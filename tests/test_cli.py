@@ -460,7 +460,7 @@ def test_what_cannot_be_combined_is_named(place, run, tmp_path, capsys):
         ([spp], "runs: cannot be combined"),
         ([spp, spp], "runs: cannot be combined"),
         ([spp, str(raw)], f"{raw}: score: not a probability (expected 0..1, as `sppdet evaluate --probabilities`"),
-        ([spp, str(run)], f"{run}: the classes are not those of the others"),
+        ([spp, str(run)], f"{run}: the detector's classes are not the data's"),
         ([spp, str(tmp_path)], f"{tmp_path}/detector.safetensors: file not found"),
         ([spp, str(tmp_path / "none.json")], f"{tmp_path}/none.json: no such file"),
     ):

@@ -114,7 +114,7 @@ def _combine(options: Namespace) -> None:
     """Combine detectors: what they found goes through one suppression, by probability; mAP of all and of each."""
     from sppdet.commands.combine import combine
 
-    output = options.output or f"runs/combine-{'-'.join(Path(run).resolve().stem for run in options.runs)}"
+    output = options.output or f"runs/combine-{'-'.join(Path(run).resolve().name for run in options.runs)}"
     result = combine(options.runs, data_of(options), output, options.device, options.precision, options.workers)
     if options.json:
         print_json(result)

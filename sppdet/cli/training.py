@@ -49,15 +49,9 @@ def _train(options: Namespace) -> None:
 
 def _ablate_arguments(parser: ArgumentParser) -> None:
     _train_arguments(parser)
-    parser.add_argument(
-        "--rows",
-        type=list[str],
-        default=["pool5", "fc6", "ftfc6", "ftfc7", "ftfc7+bb"],
-        help="[ft]pool5|fc6|fc7[+bb] each",
-    )
-    parser.add_argument(
-        "--columns", type=list[str], default=["1 scale", "5 scales", "R-CNN"], help="1 scale, 5 scales, R-CNN"
-    )
+    rows = "pool5, fc6 or fc7, ft in front where fine-tuned, +bb behind with box regression; the paper's if not given"
+    parser.add_argument("--rows", type=list[str] | None, help=rows)
+    parser.add_argument("--columns", type=list[str] | None, help="1 scale, 5 scales, R-CNN; all where not given")
     parser.add_argument("--seeds", type=list[int], default=[0], help="one training of every cell for each")
     parser.add_argument("--split", type=str, default="test", help="image list that the detectors are evaluated on")
     add_json(parser)
@@ -68,10 +62,10 @@ def _ablate(options: Namespace) -> None:
 
     It takes what `train` takes; every cell is a run of its own in --output, and the same command goes on.
     """
-    from sppdet.ablation import ablate, format_ablation
+    from sppdet.ablation import COLUMNS, ROWS, ablate, format_ablation
 
     config = TrainConfig(**{field.name: options[field.name] for field in fields(TrainConfig)})
-    cells = ablate(config, options.rows, options.columns, options.seeds, options.split)
+    cells = ablate(config, options.rows or ROWS, options.columns or COLUMNS, options.seeds, options.split)
     if options.json:
         print_json([cell.as_dict() for cell in cells])
     else:

@@ -10,13 +10,12 @@ import torch
 
 from sppdet.combination import combine_detections
 from sppdet.commands.evaluate import measure, write_evaluation
-from sppdet.commands.runs import load_run
+from sppdet.commands.runs import check_classes, detect_dataset, load_run
 from sppdet.config import DataConfig, Device, Precision, SelectionConfig
 from sppdet.data.dataset import read_dataset
-from sppdet.errors import ConfigError, DataError, WeightsError
+from sppdet.errors import ConfigError, DataError
 from sppdet.evaluation.bootstrap import RESAMPLES, bootstrap_map
 from sppdet.evaluation.results import read_results
-from sppdet.proposals.store import propose
 from sppdet.structures import Detections
 
 
@@ -42,16 +41,12 @@ def combine(
     first = next(iter(detectors.values()), None)
     dataset = read_dataset(data, first.classes if first else None)
     for run, detector in detectors.items():
-        if detector.classes != dataset.classes:
-            wanted, got = ", ".join(dataset.classes), ", ".join(detector.classes)
-            raise WeightsError("the classes are not those of the others", file=run, expected=wanted, got=got)
+        check_classes(run, detector, dataset)
     found = {run: read_results(run, dataset) for run in runs if run not in detectors}
     for run, parts in found.items():
         _check_probabilities(parts, run)
     for run, detector in detectors.items():
-        boxes = propose(dataset.images, detector.config.proposals, workers)
-        raw = detector.detect_files([image.path for image in dataset.images], boxes)
-        found[run] = [detector.probabilities(one) for one in raw]
+        found[run] = [detector.probabilities(one) for one in detect_dataset(run, detector, dataset, workers)]
     selection = first.config.selection if first else SelectionConfig()
     union = [combine_detections(parts, selection) for parts in zip(*(found[run] for run in runs), strict=True)]
     result, resampled, numbers = measure(union, dataset, resamples, probabilities=True)

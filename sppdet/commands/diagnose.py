@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from sppdet.commands.evaluate import is_evaluation_of
 from sppdet.commands.runs import load_run, run_folder
 from sppdet.config import DataConfig
 from sppdet.data.dataset import read_dataset
+from sppdet.detector import DETECTOR_FILE
 from sppdet.errors import ConfigError, DataError
 from sppdet.evaluation.diagnosis import Diagnosis
 from sppdet.evaluation.diagnosis import diagnose as diagnose_detections
@@ -33,10 +35,15 @@ def diagnose(
     evaluated = run_folder(run) / data.split if run else None
     dataset = read_dataset(data, load_run(run, "cpu", "fp32").classes if run else None)
     if detections is None:
+        assert run is not None
         assert evaluated is not None
         detections = str(evaluated / "detections.json")
         if not Path(detections).exists():
             raise DataError("file not found", file=detections, expected=f"sppdet evaluate {run} to have written it")
+        detector = run_folder(run) / DETECTOR_FILE if Path(run).is_dir() else Path(run)
+        if not is_evaluation_of(evaluated / "evaluation.json", detector, dataset):
+            expected = f"sppdet evaluate {run} again, on these images"
+            raise DataError("not of these images, or not of this detector", file=detections, expected=expected)
     found = diagnose_detections(read_results(detections, dataset), dataset.images, dataset.classes, similar)
     folder = Path(output) if output else evaluated
     if folder:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sppdet.commands.runs import load_run, run_folder
+from sppdet.commands.runs import detect_dataset, load_run, run_folder
 from sppdet.config import DataConfig, Device, Precision
 from sppdet.data.dataset import read_dataset
 from sppdet.detector import DETECTOR_FILE
-from sppdet.errors import ConfigError, DataError
+from sppdet.errors import ConfigError
 from sppdet.evaluation.bootstrap import RESAMPLES, BootstrapMAP, bootstrap_map
 from sppdet.evaluation.coco import evaluate_coco
 from sppdet.evaluation.plots import plot_precision_recall
 from sppdet.evaluation.reliability import measure_reliability
 from sppdet.evaluation.results import read_results, write_coco_results, write_voc_results
 from sppdet.evaluation.voc import VOCResult, evaluate_voc
-from sppdet.proposals.store import propose
 from sppdet.storage import read_json, write_json
 from sppdet.structures import Dataset, Detections
 
@@ -66,10 +64,8 @@ def evaluate(
     dataset = read_dataset(data, detector.classes if detector else None)
     truncated = detector.truncated(svd) if detector and svd is not None else None
     other = _detections_of(against, dataset, data.split, proposals, device, precision, workers) if against else None
-    if detector:
-        boxes = propose(dataset.images, replace(detector.config.proposals, file=proposals), workers)
-        files = [image.path for image in dataset.images]
-        found = detector.detect_files(files, boxes)
+    if run and detector:
+        found = detect_dataset(run, detector, dataset, workers, proposals)
         found = [detector.probabilities(one) for one in found] if probabilities else found
     else:
         assert detections is not None
@@ -79,11 +75,14 @@ def evaluate(
         theirs = bootstrap_map(other, dataset.images, dataset.classes, resamples)
         numbers["against"] = {"name": against, **theirs.as_dict()}
         numbers["difference"] = resampled.minus(theirs).as_dict()
-    if truncated and svd is not None:
-        cut = evaluate_voc(truncated.detect_files(files, boxes), dataset.images, dataset.classes)
+    if run and truncated and svd is not None:
+        shortened = detect_dataset(run, truncated, dataset, workers, proposals)
+        cut = evaluate_voc(shortened, dataset.images, dataset.classes)
         change = cut.map_voc07 - result.map_voc07
         maps = {"map_voc07": cut.map_voc07, "map_voc10": cut.map_voc10, "change_voc07": change}
         numbers["svd"] = {"ranks": list(svd), **maps}
+    if proposals:
+        numbers["proposals"] = proposals
     folder = Path(output) if output else run_folder(run) / data.split if run else None
     if folder:
         write_evaluation(folder, found, dataset, data.split, result, numbers)
@@ -127,19 +126,15 @@ def _detections_of(
     if not (Path(path) / DETECTOR_FILE).is_file() and Path(path).suffix != ".safetensors":
         return read_results(path, dataset)
     saved = Path(path) / split / "detections.json"
-    if proposals is None and _is_evaluation_of(saved.with_name("evaluation.json"), Path(path) / DETECTOR_FILE, dataset):
+    if proposals is None and is_evaluation_of(saved.with_name("evaluation.json"), Path(path) / DETECTOR_FILE, dataset):
         logger.info("%s: taken as what %s detects", saved, path)
         return read_results(saved, dataset)
-    detector = load_run(path, device, precision)
-    if tuple(detector.classes) != tuple(dataset.classes):
-        names = [", ".join(classes) for classes in (dataset.classes, detector.classes)]
-        raise DataError("the detector's classes are not the data's", file=path, expected=names[0], got=names[1])
-    boxes = propose(dataset.images, replace(detector.config.proposals, file=proposals), workers)
-    return detector.detect_files([image.path for image in dataset.images], boxes)
+    return detect_dataset(path, load_run(path, device, precision), dataset, workers, proposals)
 
 
-def _is_evaluation_of(file: Path, detector: Path, dataset: Dataset) -> bool:
-    """Whether the evaluation is younger than its detector, and of as many images with the same numbers of objects."""
+def is_evaluation_of(file: Path, detector: Path, dataset: Dataset) -> bool:
+    """Whether the evaluation is younger than its detector, of selective search's proposals, and of as many images with
+    the same numbers of objects."""
     if not file.is_file() or file.stat().st_mtime < detector.stat().st_mtime:
         return False
     numbers = read_json(file)
@@ -147,6 +142,6 @@ def _is_evaluation_of(file: Path, detector: Path, dataset: Dataset) -> bool:
     objects = [(name, found[label]) for label, name in enumerate(dataset.classes, start=1)]
     try:
         saved = [(name, row["positives"]) for name, row in numbers["per_class"].items()]
-        return bool((numbers["images"], saved) == (len(dataset), objects))
+        return bool((numbers["images"], saved) == (len(dataset), objects)) and "proposals" not in numbers
     except (KeyError, TypeError, AttributeError):  # JSON of something else
         return False

@@ -33,8 +33,8 @@ class Reliability:
     @property
     def error(self) -> float:
         """Expected calibration error (Guo et al. 2017, section 2): how far probabilities and shares lie apart in a
-        bin, in the mean over all detections; NaN where there are none. Most detections are improbable, and so is it
-        small where they are; the bins say more."""
+        bin, in the mean over all detections; NaN where there are none. Most detections are improbable, and these
+        decide it; the bins say more."""
         filled = [part for part in self.bins if part.detections]
         apart = sum(part.detections * abs(part.probability - part.right) for part in filled)
         total = sum(part.detections for part in filled)

@@ -73,7 +73,7 @@ def normalised_precisions(curve: Curve, normal: float) -> NDArray[np.float64]:
     right = curve.true_positives * (normal / curve.positives)
     wrong = np.arange(1, len(right) + 1) - curve.true_positives
     envelope = np.maximum.accumulate((right / (right + wrong))[::-1])[::-1]
-    found = envelope[np.diff(curve.true_positives, prepend=0) > 0]
+    found = envelope[curve.right]
     return np.append(found, np.zeros(curve.positives - len(found)))
 
 

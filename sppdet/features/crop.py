@@ -45,6 +45,8 @@ class CropFeatures(RegionFeatures):
 
     def pool(self, image: Tensor, boxes: Tensor, scale: float) -> Tensor:
         del scale  # crops have one size
+        if not len(boxes):
+            return self.new_rows(0)
         array = to_array(image)
         parts = [warp_crops(array, part, self.config, self.backbone) for part in boxes.split(self.config.batch)]
         return torch.cat([self.pyramid(self.backbone(crops)) for crops in parts])

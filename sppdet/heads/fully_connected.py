@@ -1,4 +1,4 @@
-"""Fully connected layers between a region's pooled features and the heads: fc6 and fc7 of R-CNN and SPPnet, frozen."""
+"""Fully connected layers between a region's pooled features and the heads: fc6 and fc7 of R-CNN and SPPnet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RANDOM_SEED = 0
 
 
 class FullyConnected(nn.Sequential):
-    """Layers with frozen weights, a ReLU after each.
+    """Layers, a ReLU after each; their weights are frozen but while they are fine-tuned.
 
     A layer is a Sequential of one Linear or, where it is truncated, of two with no nonlinearity between them.
     """

@@ -57,7 +57,8 @@ class SVMProblem:
 @dataclass(eq=False)
 class SVMSolution:
     """weights float32 (K, D + 1), on the scaled features and the constant one; alpha float32 (n, K), the dual
-    variables; primal, dual: float64 (K,) objectives at the last check; epochs taken."""
+    variables; primal, dual: float64 (K,), the objective at the last check and the best bound
+    known below it; epochs taken."""
 
     weights: Tensor
     alpha: Tensor

@@ -46,7 +46,7 @@ WARM_UP = 0.05  # share of the steps over which the learning rate rises
 class Examples:
     """One image's share of a step: pixels uint8 (3, H, W), boxes float32 (n, 4) in it, labels int64 (n,), 0 for
     background, box regression targets float32 (n, 4), zeros for background, and a number in [0, 1) that chooses the
-    scale: a window's is random while fine-tuning, the best otherwise (SPPnet, section 4.1)."""
+    scale: it is random while fine-tuning, the best of each window otherwise (SPPnet, section 4.1)."""
 
     pixels: Tensor
     boxes: Tensor

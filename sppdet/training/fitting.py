@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,14 +64,19 @@ def _fit_svm_head(
 
 
 def _fit_softmax_head(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> LinearHead:
-    rows, labels = [], []
+    """Memory: at most svm.max_examples in half precision, fewer an image where there are many images."""
+    room = max(1, config.svm.max_examples // len(images))
+    settings = replace(config.softmax, regions=min(config.softmax.regions, room))
+    features = torch.empty(settings.regions * len(images), cache.dimension, dtype=torch.float16)
+    labels = [torch.zeros(0, dtype=torch.int64)]
+    count = 0
     for i in tqdm(images, desc="softmax examples", unit="image"):
-        rng = np.random.default_rng([config.seed, i])
-        indices, label = softmax_examples(cache.regions[i], config.softmax, rng)
-        rows.append(cache.features(i, indices).half().cpu())
+        indices, label = softmax_examples(cache.regions[i], settings, np.random.default_rng([config.seed, i]))
+        features[count : count + len(indices)] = cache.features(i, indices)
+        count += len(indices)
         labels.append(label)
-    features = torch.cat(rows)
-    return fit_softmax(features, torch.cat(labels), classes, config.softmax.weight_decay, config.softmax.iterations)
+    known = features[:count], torch.cat(labels)
+    return fit_softmax(*known, classes, settings.weight_decay, settings.iterations)
 
 
 def _fit_box_regressor(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> BoxRegressor:

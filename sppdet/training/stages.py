@@ -31,7 +31,7 @@ from sppdet.proposals.store import propose
 from sppdet.storage import json_ready, read_json, write_json
 from sppdet.structures import Dataset
 from sppdet.training.feature_cache import FeatureCache
-from sppdet.training.finetune import Heads, finetune
+from sppdet.training.finetune import Heads, finetune, trained_convolutions
 from sppdet.training.fitting import fit_heads
 from sppdet.training.sampling import TrainingRegions
 from sppdet.training.split import join_held_out
@@ -52,7 +52,7 @@ def train(config: TrainConfig) -> Detector:
     _check_values(config)
     torch.manual_seed(config.seed)
     folder = Path(config.output)
-    _claim(folder, config)
+    claim(folder, config)
     if (folder / DETECTOR_FILE).is_file():
         log.info("%s is trained already; to train again, remove it or give another --output", folder)
         return Detector.load(folder, config.device, config.precision)
@@ -64,6 +64,7 @@ def train(config: TrainConfig) -> Detector:
     backbone = build_backbone(config.backbone.name, config.backbone.weights, config.device)
     layers = build_fully_connected(config, backbone)
     source = build_features(config, backbone, config.precision, layers)  # before the hours that proposals may take
+    trained_convolutions(backbone, config.finetune.blocks)
     proposals = propose(dataset.images, config.proposals, config.workers)
     regions = [TrainingRegions.of(image, boxes) for image, boxes in zip(dataset.images, proposals, strict=True)]
     config = _bound_memory(config, source.dimension, len(dataset.classes))
@@ -107,7 +108,6 @@ class Training:
         cache = self._cache(self.folder / FEATURES)
         if self.config.head == "softmax":
             return self._detector(*tuned.split()), cache
-        cache.fill()
         return self._detector(*fit_heads(heads_file, cache, images, classes, self.config)), cache
 
     def _finetune(self, name: str, images: list[int], known: Sequence[int]) -> Heads:
@@ -156,11 +156,22 @@ def _bound_memory(config: TrainConfig, dimension: int, classes: int) -> TrainCon
 
 
 def _check_values(config: TrainConfig) -> None:
-    if config.seed < 0:
-        raise ConfigError("out of range", field="seed", expected="at least 0", got=config.seed)
-    svm = config.svm
-    positive = {"svm.C": svm.C, "svm.feature_norm": svm.feature_norm, "svm.max_examples": svm.max_examples}
-    for field, value in (positive | {"box_regression.ridge": config.box_regression.ridge}).items():
+    svm, finetune, softmax = config.svm, config.finetune, config.softmax
+    if not 0 <= finetune.dropout < 1:
+        raise ConfigError("out of range", field="finetune.dropout", expected="from 0 to below 1", got=finetune.dropout)
+    for field, count in {"seed": config.seed, "finetune.epochs": finetune.epochs}.items():
+        if count < 0:
+            raise ConfigError("out of range", field=field, expected="at least 0", got=count)
+    positive = {
+        "svm.C": svm.C,
+        "svm.feature_norm": svm.feature_norm,
+        "svm.max_examples": svm.max_examples,
+        "softmax.regions": softmax.regions,
+        "box_regression.ridge": config.box_regression.ridge,
+        "finetune.images": finetune.images,
+        "finetune.clip": finetune.clip,
+    }
+    for field, value in positive.items():
         if value <= 0:
             raise ConfigError("out of range", field=field, expected="more than 0", got=value)
 
@@ -179,14 +190,15 @@ def choose_thresholds(result: VOCResult) -> Tensor:
     return chosen.nan_to_num(float(found.median()) if len(found) else 0.0)
 
 
-def _claim(folder: Path, config: TrainConfig) -> None:
+def claim(folder: Path, config: TrainConfig) -> None:
     """Write the configuration into a new run's folder, or check that it is the one its heads were fitted with."""
     file = folder / "config.json"
     wanted = json_ready(asdict(config))
     if not any(folder.glob("*.safetensors")):  # nothing here depends on a configuration yet
         write_json(file, wanted)
         return
-    begun, now = _flatten(read_json(file)), _flatten(wanted)
+    defaults = _flatten(json_ready(asdict(TrainConfig())))  # of keys that are younger than the run
+    begun, now = defaults | _flatten(read_json(file)), _flatten(wanted)
     different = [key for key in now if key not in HOW and begun.get(key) != now[key]]
     if different:
         raise ConfigError(

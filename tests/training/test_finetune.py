@@ -115,6 +115,13 @@ def test_features_with_gradients_are_those_of_the_detector(config, regions, feat
     torch.testing.assert_close(source.layers[0](pooled).relu(), expected, rtol=0, atol=2e-3 * float(expected.max()))
 
 
+@pytest.mark.parametrize("features", ["spp", "crop"])
+def test_an_image_may_have_no_examples(config, features):
+    source, _ = build(replace(config, features=features))
+    pooled = source.pool(torch.zeros(3, 60, 80, dtype=torch.uint8), torch.zeros(0, 4), 0.0)
+    assert pooled.shape == (0, source.pooled)
+
+
 def test_each_share_has_its_scale(config, regions):
     source, _ = build(config)
     image, boxes = read_image(regions[0].annotations.path), regions[0].boxes

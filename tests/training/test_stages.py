@@ -18,6 +18,8 @@ from sppdet.config import (
     DataConfig,
     FinetuneConfig,
     LayersConfig,
+    SoftmaxConfig,
+    SVMConfig,
     TrainConfig,
 )
 from sppdet.data.voc import read_voc
@@ -29,7 +31,7 @@ from sppdet.images import read_image
 from sppdet.proposals.store import propose
 from sppdet.storage import save_tensors
 from sppdet.structures import Dataset, Detections
-from sppdet.training import stages
+from sppdet.training import fitting, stages
 from sppdet.training.stages import choose_thresholds, train
 
 
@@ -247,13 +249,54 @@ def test_probabilities_are_fitted_on_what_was_found_in_val(config, shapes, metho
 
 def test_the_keys_that_differ_are_named(config):
     folder = Path(config.output)
-    stages._claim(folder, config)
+    stages.claim(folder, config)
     save_tensors(folder / "heads-train.safetensors", {"weight": torch.zeros(1)})
-    stages._claim(folder, replace(config, workers=7, cache_gb=1, output="elsewhere"))
+    stages.claim(folder, replace(config, workers=7, cache_gb=1, output="elsewhere"))
     with pytest.raises(ConfigError) as caught:
-        stages._claim(folder, replace(config, seed=3, svm=replace(config.svm, C=1.0)))
+        stages.claim(folder, replace(config, seed=3, svm=replace(config.svm, C=1.0)))
     assert caught.value.expected == "svm.C=0.01, seed=0"
     assert caught.value.got == "svm.C=1.0, seed=3"
+
+
+def test_a_run_from_before_a_key_goes_on_with_its_default(config):
+    folder = Path(config.output)
+    stages.claim(folder, config)
+    save_tensors(folder / "heads-train.safetensors", {"weight": torch.zeros(1)})
+    written = json.loads((folder / "config.json").read_text())
+    del written["calibration"], written["finetune"]["clip"]
+    (folder / "config.json").write_text(json.dumps(written))
+    stages.claim(folder, config)
+    with pytest.raises(ConfigError) as caught:
+        stages.claim(folder, replace(config, finetune=FinetuneConfig(clip=3.0)))
+    assert (caught.value.expected, caught.value.got) == ("finetune.clip=10.0", "finetune.clip=3.0")
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"finetune": FinetuneConfig(images=0)}, "finetune.images"),
+        ({"finetune": FinetuneConfig(epochs=-1)}, "finetune.epochs"),
+        ({"finetune": FinetuneConfig(dropout=1.0)}, "finetune.dropout"),
+        ({"finetune": FinetuneConfig(blocks=6)}, "finetune.blocks"),
+        ({"softmax": SoftmaxConfig(regions=0)}, "softmax.regions"),
+    ],
+)
+def test_values_that_cannot_be_are_named_before_any_image_is_searched(config, changed, field, monkeypatch):
+    monkeypatch.setattr(stages, "propose", None)
+    with pytest.raises(ConfigError) as caught:
+        train(replace(config, **changed))
+    assert caught.value.field == field
+
+
+def test_softmax_examples_keep_to_the_memory(config, monkeypatch):
+    seen = []
+    fit = fitting.fit_softmax
+    monkeypatch.setattr(
+        fitting, "fit_softmax", lambda features, *rest: seen.append(len(features)) or fit(features, *rest)
+    )
+    train(replace(config, head="softmax", svm=SVMConfig(max_examples=60), data=replace(config.data, images=6)))
+    assert len(seen) == 2
+    assert 0 < max(seen) <= 60
 
 
 def test_weights_without_their_configuration_are_an_error(config):
