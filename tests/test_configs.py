@@ -8,12 +8,16 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sppdet.backbones.weights import PRETRAINED
+from sppdet.backbones.zoo import build_backbone
 from sppdet.cli.main import build_parser
-from sppdet.config import TrainConfig
+from sppdet.config import LayersConfig, TrainConfig
+from sppdet.features.build import build_features
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -33,7 +37,7 @@ def opening_comment(path: Path) -> list[str]:
 
 
 def test_there_are_configurations_and_scripts():
-    assert {path.stem for path in CONFIGS} >= {"sppnet_voc07", "rcnn_voc07", "quick"}
+    assert {path.stem for path in CONFIGS} >= {"sppnet_voc07", "rcnn_voc07", "finetuned_voc07", "quick"}
     assert {path.stem for path in SCRIPTS} >= {"train_voc", "evaluate", "compare_speed", "download_voc"}
 
 
@@ -61,6 +65,23 @@ def test_the_configurations_are_what_their_names_say():
     assert configs["sppnet_voc07"].pyramid == configs["rcnn_voc07"].pyramid
     assert configs["sppnet_voc07"].backbone == configs["rcnn_voc07"].backbone
     assert len({config.output for config in configs.values()}) == len(configs)
+
+
+@pytest.mark.parametrize("path", [path for path in CONFIGS if "voc07" in path.stem], ids=lambda path: path.stem)
+def test_a_configuration_for_voc_says_how_long_it_takes_and_how_good_it_is(path):
+    comment = " ".join(opening_comment(path))
+    assert "mAP" in comment
+    assert "hour" in comment.lower() or "ime" in comment
+
+
+@pytest.mark.parametrize("path", [path for path in CONFIGS if "voc07" in path.stem], ids=lambda path: path.stem)
+def test_a_configuration_for_voc_builds_its_network(path):
+    config = parse("--config", str(path))
+    backbone = build_backbone(config.backbone.name, "random")
+    needed = PRETRAINED.get(config.backbone.name)
+    if needed and config.layers.depth:
+        assert tuple(config.pyramid.levels) == needed[0] or needed[0][0] in config.pyramid.levels
+    assert build_features(replace(config, layers=LayersConfig()), backbone).pooled > 0
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
