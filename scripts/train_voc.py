@@ -4,7 +4,8 @@ import argparse
 import logging
 
 from sppdet.commands.evaluate import evaluate
-from sppdet.config import BackboneConfig, DataConfig, TrainConfig
+from sppdet.config import BackboneConfig, DataConfig
+from sppdet.training.config import TrainConfig
 from sppdet.training.stages import train
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ from statistics import mean
 from typing import Any
 
 from sppdet.commands.runs import detect_dataset
-from sppdet.config import TrainConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.errors import ConfigError
 from sppdet.evaluation.results import write_coco_results
 from sppdet.evaluation.voc import evaluate_voc
 from sppdet.storage import read_json, write_json
+from sppdet.training.config import TrainConfig
 from sppdet.training.stages import claim, train
 
 ROWS = ("pool5", "fc6", "ftfc6", "ftfc7", "ftfc7+bb")

@@ -25,8 +25,6 @@ from sppdet.config import (
     ProposalConfig,
     PyramidConfig,
     SPPConfig,
-    SVMConfig,
-    TrainConfig,
 )
 from sppdet.data.shapes import generate_shapes
 from sppdet.data.voc import read_voc
@@ -37,6 +35,7 @@ from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.proposals.store import propose
 from sppdet.storage import save_tensors, write_json
 from sppdet.structures import Detections
+from sppdet.training.config import SVMConfig, TrainConfig
 from sppdet.training.pretrain import Pretraining, pretrain
 from sppdet.training.stages import train
 

@@ -10,18 +10,10 @@ import pytest
 
 from sppdet import ablation
 from sppdet.ablation import Cell, ablate, configure, format_ablation
-from sppdet.config import (
-    BackboneConfig,
-    CropConfig,
-    DataConfig,
-    FinetuneConfig,
-    LayersConfig,
-    ProposalConfig,
-    SPPConfig,
-    TrainConfig,
-)
+from sppdet.config import BackboneConfig, CropConfig, DataConfig, LayersConfig, ProposalConfig, SPPConfig
 from sppdet.data.shapes import generate_shapes
 from sppdet.errors import ConfigError
+from sppdet.training.config import FinetuneConfig, TrainConfig
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ from dataclasses import FrozenInstanceError, asdict, replace
 
 import pytest
 
-from sppdet.config import DetectorConfig, PyramidConfig, SPPConfig, SVMConfig, TrainConfig, config_from_dict
+from sppdet.config import DetectorConfig, PyramidConfig, SPPConfig, config_from_dict
 from sppdet.errors import ConfigError
 from sppdet.storage import json_ready
+from sppdet.training.config import SVMConfig, TrainConfig
 
 CHANGED = TrainConfig(
     features="crop",

@@ -16,8 +16,9 @@ import pytest
 from sppdet.backbones.weights import PRETRAINED
 from sppdet.backbones.zoo import build_backbone
 from sppdet.cli.main import build_parser
-from sppdet.config import LayersConfig, TrainConfig
+from sppdet.config import LayersConfig
 from sppdet.features.build import build_features
+from sppdet.training.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

@@ -30,11 +30,12 @@ from sppdet.benchmarks.measure import (
     using_threads,
 )
 from sppdet.benchmarks.memory import watch_memory
-from sppdet.config import BackboneConfig, DataConfig, TrainConfig
+from sppdet.config import BackboneConfig, DataConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.data.shapes import generate_shapes
 from sppdet.images import normalise, read_image, resize_shorter_side
 from sppdet.storage import load_tensors
+from sppdet.training.config import TrainConfig
 from sppdet.training.stages import train
 
 BACKBONE = "squeezenet1_0"

@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 from sppdet.cli.options import add_json, add_machine
 from sppdet.cli.output import print_json
 from sppdet.cli.parsing import ConfigFile
-from sppdet.config import TrainConfig
+from sppdet.training.config import TrainConfig
 
 
 def _demo_arguments(parser: ArgumentParser) -> None:

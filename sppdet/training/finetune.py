@@ -22,7 +22,6 @@ from tqdm import tqdm
 
 from sppdet.backbones.backbone import Backbone
 from sppdet.boxes import encode_boxes
-from sppdet.config import FinetuneConfig, SoftmaxConfig, TrainConfig
 from sppdet.errors import ConfigError, SppdetError
 from sppdet.features.crop import CropFeatures
 from sppdet.features.spp import SPPFeatures
@@ -30,6 +29,7 @@ from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.heads.softmax import mean_norm
 from sppdet.images import read_image
 from sppdet.storage import load_tensors, save_tensors
+from sppdet.training.config import FinetuneConfig, SoftmaxConfig, TrainConfig
 from sppdet.training.sampling import TrainingRegions, softmax_examples
 
 log = logging.getLogger("sppdet")

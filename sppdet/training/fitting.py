@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sppdet.config import TrainConfig
 from sppdet.heads.box_regression import fit_box_regression
 from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.heads.softmax import fit_softmax, mean_norm
 from sppdet.storage import load_tensors, save_tensors
+from sppdet.training.config import TrainConfig
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.mining import Mined, mine_svms
 from sppdet.training.sampling import box_regression_examples, count_box_regression_examples, softmax_examples

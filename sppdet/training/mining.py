@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sppdet.config import SVMConfig
 from sppdet.errors import ConfigError, DataError
 from sppdet.heads.linear import LinearHead
 from sppdet.heads.softmax import mean_norm
 from sppdet.heads.svm import SVMProblem, SVMSolution, solve_svms
 from sppdet.storage import load_tensors, save_tensors
+from sppdet.training.config import SVMConfig
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.sampling import hard_negatives, initial_svm_examples, svm_targets
 

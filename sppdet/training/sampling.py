@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from sppdet.boxes import box_iou, encode_boxes
-from sppdet.config import BoxRegressionConfig, SoftmaxConfig, SVMConfig
 from sppdet.nms import nms
 from sppdet.structures import Annotations
+from sppdet.training.config import BoxRegressionConfig, SoftmaxConfig, SVMConfig
 
 
 @dataclass(frozen=True, eq=False)

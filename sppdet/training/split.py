@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from sppdet.config import TrainConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.errors import DataError
 from sppdet.structures import Dataset
+from sppdet.training.config import TrainConfig
 
 log = logging.getLogger("sppdet")
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.backbones.zoo import build_backbone
-from sppdet.config import DetectorConfig, TrainConfig
+from sppdet.config import DetectorConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.detector import DETECTOR_FILE, Detector
 from sppdet.errors import ConfigError
@@ -30,6 +30,7 @@ from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.proposals.store import propose
 from sppdet.storage import json_ready, read_json, write_json
 from sppdet.structures import Dataset
+from sppdet.training.config import TrainConfig
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.finetune import Heads, finetune, trained_convolutions
 from sppdet.training.fitting import fit_heads

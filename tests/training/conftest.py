@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sppdet.config import BackboneConfig, CropConfig, DataConfig, ProposalConfig, SPPConfig, SVMConfig, TrainConfig
+from sppdet.config import BackboneConfig, CropConfig, DataConfig, ProposalConfig, SPPConfig
 from sppdet.data.shapes import generate_shapes
+from sppdet.training.config import SVMConfig, TrainConfig
 
 
 @pytest.fixture(scope="session")

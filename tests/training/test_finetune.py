@@ -10,17 +10,7 @@ import torch
 
 from sppdet.backbones.zoo import build_backbone
 from sppdet.boxes import decode_boxes
-from sppdet.config import (
-    BackboneConfig,
-    CropConfig,
-    DetectorConfig,
-    FinetuneConfig,
-    LayersConfig,
-    ProposalConfig,
-    SoftmaxConfig,
-    SPPConfig,
-    TrainConfig,
-)
+from sppdet.config import BackboneConfig, CropConfig, DetectorConfig, LayersConfig, ProposalConfig, SPPConfig
 from sppdet.data.scenes import SHAPES
 from sppdet.data.shapes import generate_shapes
 from sppdet.data.voc import read_voc
@@ -31,6 +21,7 @@ from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.images import read_image
 from sppdet.proposals.store import propose
 from sppdet.training import finetune as module
+from sppdet.training.config import FinetuneConfig, SoftmaxConfig, TrainConfig
 from sppdet.training.finetune import Heads, draw, finetune, trained_convolutions
 from sppdet.training.sampling import TrainingRegions
 

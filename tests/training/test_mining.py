@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from sppdet.config import SVMConfig
 from sppdet.errors import ConfigError, DataError
 from sppdet.heads.linear import LinearHead
 from sppdet.heads.svm import SVMProblem, solve_svms
 from sppdet.structures import Annotations
 from sppdet.training import mining
+from sppdet.training.config import SVMConfig
 from sppdet.training.mining import Examples, Mined, mine_svms
 from sppdet.training.sampling import TrainingRegions, svm_targets
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sppdet.boxes import box_iou, decode_boxes
-from sppdet.config import BoxRegressionConfig, SoftmaxConfig, SVMConfig
 from sppdet.structures import Annotations
+from sppdet.training.config import BoxRegressionConfig, SoftmaxConfig, SVMConfig
 from sppdet.training.sampling import (
     TrainingRegions,
     box_regression_examples,

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from sppdet.config import DataConfig, TrainConfig
+from sppdet.config import DataConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.data.scenes import SHAPES
 from sppdet.errors import DataError
+from sppdet.training.config import TrainConfig
 from sppdet.training.split import join_held_out
 
 VAL = (4, 9, 14)  # the generated set's val among its 15 images of trainval

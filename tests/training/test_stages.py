@@ -12,16 +12,7 @@ from numpy.typing import NDArray
 
 from sppdet.backbones.zoo import build_backbone
 from sppdet.commands.detect import above_threshold
-from sppdet.config import (
-    BackboneConfig,
-    BoxRegressionConfig,
-    DataConfig,
-    FinetuneConfig,
-    LayersConfig,
-    SoftmaxConfig,
-    SVMConfig,
-    TrainConfig,
-)
+from sppdet.config import BackboneConfig, DataConfig, LayersConfig
 from sppdet.data.voc import read_voc
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError
@@ -32,6 +23,7 @@ from sppdet.proposals.store import propose
 from sppdet.storage import save_tensors
 from sppdet.structures import Dataset, Detections
 from sppdet.training import fitting, stages
+from sppdet.training.config import BoxRegressionConfig, FinetuneConfig, SoftmaxConfig, SVMConfig, TrainConfig
 from sppdet.training.stages import choose_thresholds, train
 
 
