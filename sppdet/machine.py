@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 PACKAGES = ("torch", "torchvision", "numpy", "numba")
-LARGEST_KEPT = 2**28  # bytes; larger arrays are given back at once, as ever
+LARGEST_KEPT = 2**28  # bytes; a larger array that needs new memory has it alone, and gives it back at once
 _HAS_GLIBC = platform.libc_ver()[0] == "glibc"
 
 
