@@ -23,10 +23,14 @@ from sppdet.features.crop import CropFeatures
 from sppdet.features.source import PART_BYTES, Encoded, apply
 from sppdet.features.spp import SPPFeatures
 from sppdet.images import read_image
+from sppdet.machine import release_freed_memory
 from sppdet.storage import cache_folder, content_key, load_tensors, save_tensors
 from sppdet.training.sampling import TrainingRegions
 
 log = logging.getLogger("sppdet")
+
+# Images of many sizes leave gaps in the memory that is kept, which would grow with their number.
+RELEASE_EVERY = 32
 
 
 class FeatureCache:
@@ -79,6 +83,8 @@ class FeatureCache:
                 self._compute(i, image)
                 if done == 0:
                     self._check_disk(self._file(i), len(missing))
+                if (done + 1) % RELEASE_EVERY == 0:
+                    release_freed_memory()
 
     def features(self, i: int, indices: Tensor | None = None) -> Tensor:
         """Features float32 (n, D) of regions `indices` of image i, or of all its regions; on the network's device."""
