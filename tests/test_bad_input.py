@@ -216,6 +216,7 @@ CONFIGURATION = {
     "broken YAML": Mistake(train("--config c.yaml"), ("c.yaml", "line 1"), write("c.yaml", "spp: [1\n")),
     "not text": Mistake(train("--config run/detector.safetensors"), ("run/detector.safetensors",)),
     "no such file": Mistake(train("--config nothing.yaml"), ("nothing.yaml", "does not exist")),
+    "fp16 gradients": Mistake(train("--precision fp16 --finetune.epochs 1"), ("precision", "fp32 or bf16", "got fp16")),
     "seed below 0": Mistake(train("--seed -1"), ("seed", "at least 0", "-1")),
     "C of 0": Mistake(train("--svm.C 0"), ("svm.C", "more than 0")),
     "unknown backbone": Mistake(train("--backbone.name vgg17"), ("backbone.name", "vgg16", "vgg17")),

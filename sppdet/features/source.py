@@ -10,6 +10,7 @@ makes of them calls `apply`: the features pass through it part by part, in the s
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -55,7 +56,7 @@ def apply(encoded: Encoded, boxes: Tensor, function: Callable[[Tensor], Tensor])
     return torch.cat([function(part) for part in encoded.parts(boxes[first])])[shared]
 
 
-class RegionFeatures:
+class RegionFeatures(ABC):
     """A network, the pyramid that pools its maps, and the layers that follow, where there are any: features of length
     `dimension` from pooled ones of length `pooled`. `precision` is that of the convolutions."""
 
@@ -70,14 +71,14 @@ class RegionFeatures:
         self.pooled = pyramid.out_features(backbone.channels)
         self.dimension = self.pooled if layers is None else layers.dimension
 
+    @abstractmethod
     def encode(self, image: Tensor, clock: Stopwatch | None = None) -> Encoded:
         """Do what is done once an image uint8 (3, H, W)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pool(self, image: Tensor, boxes: Tensor, scale: float) -> Tensor:
         """Pooled features (n, pooled) of boxes in an image uint8 (3, H, W), with gradients. Where there are several
         scales, all boxes are at one: that at the share `scale`, in [0, 1), of the list."""
-        raise NotImplementedError
 
     def normalise(self, images: Tensor) -> Tensor:
         """Images uint8 (B, 3, H, W) as the network wants them, on its device."""
@@ -104,9 +105,14 @@ class RegionFeatures:
         return joined
 
 
+def autocast(backbone: Backbone, precision: Precision) -> torch.autocast:
+    """Convolutions in half precision where asked for."""
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(backbone.device.type, dtype, enabled=precision != "fp32")
+
+
 @contextmanager
 def inference(backbone: Backbone, precision: Precision) -> Iterator[None]:
-    """No gradients, and autocast of the convolutions to half precision where asked for."""
-    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
-    with torch.inference_mode(), torch.autocast(backbone.device.type, dtype, enabled=precision != "fp32"):
+    """Convolutions without gradients, in half precision where asked for."""
+    with torch.inference_mode(), autocast(backbone, precision):
         yield

@@ -133,7 +133,7 @@ class TrainConfig(DetectorConfig):
         calibration: how scores become probabilities, fitted on val: platt, a sigmoid, or isotonic, for a large val.
         output: the run's folder.
         device: cpu or cuda.
-        precision: of the convolutions, fine-tuning apart.
+        precision: of the convolutions; fine-tuning cannot do with fp16.
         workers: images searched at once, a thread each; 0: one, in the main thread.
         cache_gb: most gigabytes of feature maps to keep on disk for this training.
         memory: most gigabytes of memory to take; fewer examples are kept at once where they would take more.

@@ -160,6 +160,8 @@ def _check_values(config: TrainConfig) -> None:
     svm, finetune, softmax = config.svm, config.finetune, config.softmax
     if not 0 <= finetune.dropout < 1:
         raise ConfigError("out of range", field="finetune.dropout", expected="from 0 to below 1", got=finetune.dropout)
+    if finetune.epochs and config.precision == "fp16":
+        raise ConfigError("too small a range for gradients", field="precision", expected="fp32 or bf16", got="fp16")
     for field, count in {"seed": config.seed, "finetune.epochs": finetune.epochs}.items():
         if count < 0:
             raise ConfigError("out of range", field=field, expected="at least 0", got=count)

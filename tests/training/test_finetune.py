@@ -107,6 +107,22 @@ def test_features_with_gradients_are_those_of_the_detector(config, regions, feat
 
 
 @pytest.mark.parametrize("features", ["spp", "crop"])
+def test_gradients_through_half_precision_are_near_the_full_ones(config, regions, features):
+    image, boxes = read_image(regions[0].annotations.path), regions[0].boxes
+    gradients = []
+    for precision in ("fp32", "bf16"):
+        backbone = build_backbone("shapenet", "random").requires_grad_(True)
+        source = build_features(replace(config, features=features), backbone, precision)
+        pooled = source.pool(image, boxes, 0.0)
+        assert pooled.dtype == torch.float32
+        pooled.square().sum().backward()
+        gradients.append(torch.cat([weight.grad.flatten() for weight in backbone.parameters()]))
+    exact, rounded = gradients
+    assert not torch.equal(exact, rounded)
+    assert torch.cosine_similarity(exact, rounded, dim=0) > 0.99
+
+
+@pytest.mark.parametrize("features", ["spp", "crop"])
 def test_an_image_may_have_no_examples(config, features):
     source, _ = build(replace(config, features=features))
     pooled = source.pool(torch.zeros(3, 60, 80, dtype=torch.uint8), torch.zeros(0, 4), 0.0)
