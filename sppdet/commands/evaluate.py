@@ -29,12 +29,13 @@ def evaluate(
     run: str | None,
     detections: str | None,
     data: DataConfig,
+    *,
     output: str | None = None,
     proposals: str | None = None,
     device: Device = "cpu",
     precision: Precision = "fp32",
     workers: int = 2,
-    svd: Sequence[int] | None = None,
+    svd: list[int] | None = None,
     against: str | None = None,
     resamples: int = RESAMPLES,
     probabilities: bool = False,
@@ -75,12 +76,10 @@ def evaluate(
         theirs = bootstrap_map(other, dataset.images, dataset.classes, resamples)
         numbers["against"] = {"name": against, **theirs.as_dict()}
         numbers["difference"] = resampled.minus(theirs).as_dict()
-    if run and truncated and svd is not None:
-        shortened = detect_dataset(run, truncated, dataset, workers, proposals)
-        cut = evaluate_voc(shortened, dataset.images, dataset.classes)
-        change = cut.map_voc07 - result.map_voc07
-        maps = {"map_voc07": cut.map_voc07, "map_voc10": cut.map_voc10, "change_voc07": change}
-        numbers["svd"] = {"ranks": list(svd), **maps}
+    if run and truncated:
+        cut = evaluate_voc(detect_dataset(run, truncated, dataset, workers, proposals), dataset.images, dataset.classes)
+        maps = {"map_voc07": cut.map_voc07, "map_voc10": cut.map_voc10}
+        numbers["svd"] = {"ranks": svd, **maps, "change_voc07": cut.map_voc07 - result.map_voc07}
     if proposals:
         numbers["proposals"] = proposals
     folder = Path(output) if output else run_folder(run) / data.split if run else None

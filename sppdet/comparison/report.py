@@ -10,6 +10,7 @@ from sppdet.comparison.throughput import Throughput
 from sppdet.comparison.timing import SUMS
 from sppdet.stopwatch import STAGES
 from sppdet.storage import json_ready
+from sppdet.tables import align
 
 MAP_IMAGES = 100  # on fewer images an mAP says little
 PAPER: Mapping[str, Any] = {
@@ -114,7 +115,7 @@ def _stage_table(comparison: Comparison) -> str:
             low, high = comparison.spread[name][row]
             cells.append(f"{_number(value)} [{_number(low)}, {_number(high)}]")
         rows.append([row.replace("_", " "), *cells])
-    return _align(rows)
+    return align(rows)
 
 
 def _speedup_table(comparison: Comparison) -> str:
@@ -127,7 +128,7 @@ def _speedup_table(comparison: Comparison) -> str:
         conv.append(f"{_times(alex)} ({_times(zf5)})")
         without.append(f"{_times(PAPER['speedup'][scales])} ({_times(PAPER['speedup_zf5_both'][scales])})")
     rows += [conv, without, ["total", _times(ours["total"]), "-", "-"]]
-    return _align(rows) + "\nIn brackets: with the same network, ZF-5, on both sides."
+    return align(rows) + "\nIn brackets: with the same network, ZF-5, on both sides."
 
 
 def _growth_table(comparison: Comparison) -> str:
@@ -137,7 +138,7 @@ def _growth_table(comparison: Comparison) -> str:
     rows = [["seconds by regions, no proposals", *map(str, counts)]]
     for name in (comparison.baseline, comparison.compared):
         rows.append([name, *(_number(comparison.growth[name][count]) for count in counts)])
-    return _align(rows)
+    return align(rows)
 
 
 def _throughput_line(comparison: Comparison) -> str:
@@ -158,16 +159,6 @@ def _map_lines(comparison: Comparison) -> str:
         few = comparison.images < MAP_IMAGES
         return f"mAP: shown from {MAP_IMAGES} images on; these are {comparison.images}" if few else ""
     return f"VOC07 mAP on these images: {', '.join(ours)}\nPaper, all of VOC2007: SPPnet {figures}"
-
-
-def _align(rows: Sequence[Sequence[str]]) -> str:
-    """Columns of equal width: the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        [cell.rjust(width) if k else cell.ljust(width) for k, (cell, width) in enumerate(zip(row, widths, strict=True))]
-        for row in rows
-    )
-    return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
 def _number(value: float) -> str:

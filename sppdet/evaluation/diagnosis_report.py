@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import isnan
 from os import PathLike
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sppdet.evaluation.diagnosis import KINDS, MULTIPLES, OUTCOMES, Diagnosis
 from sppdet.evaluation.sizes import SIZES
 from sppdet.storage import write_atomically
+from sppdet.tables import align
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,9 +44,9 @@ def format_diagnosis(diagnosis: Diagnosis) -> str:
     sizes.append(["mean", *(_percent(value) + _error(float("nan")) for value in diagnosis.ap_n.values())])
     return "\n\n".join(
         [
-            _align([["top detections, %", "objects", *OUTCOMES], *tops]),
-            _align([["AP, and without errors", "AP", *GAINS], *gains]),
-            _align([["AP_N by size", "all", *SIZES], *sizes]),
+            align([["top detections, %", "objects", *OUTCOMES], *tops]),
+            align([["AP, and without errors", "AP", *GAINS], *gains]),
+            align([["AP_N by size", "all", *SIZES], *sizes]),
         ]
     )
 
@@ -154,13 +155,3 @@ def _percent(fraction: float) -> str:
 
 def _error(fraction: float) -> str:
     return " " * 6 if isnan(fraction) else f" ±{100 * fraction:4.1f}"
-
-
-def _align(rows: Sequence[Sequence[str]]) -> str:
-    """Columns of equal width: the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        [cell.rjust(width) if k else cell.ljust(width) for k, (cell, width) in enumerate(zip(row, widths, strict=True))]
-        for row in rows
-    )
-    return "\n".join("  ".join(line).rstrip() for line in lines)
