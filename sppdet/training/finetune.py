@@ -30,6 +30,7 @@ from sppdet.heads.softmax import mean_norm
 from sppdet.images import read_image
 from sppdet.storage import load_tensors, save_tensors
 from sppdet.training.config import FinetuneConfig, SoftmaxConfig, TrainConfig
+from sppdet.training.plots import plot_losses
 from sppdet.training.sampling import TrainingRegions, softmax_examples
 
 log = logging.getLogger("sppdet")
@@ -89,13 +90,13 @@ def finetune(
     regions: Sequence[TrainingRegions],
     training: TrainConfig,
     file: Path,
-    start: Path | None = None,
+    start: Path,
 ) -> None:
     """Train the network and the layers of `source`, and the heads, in place, on the regions of these images.
 
-    After every epoch all that changed is written to `file`, from where an interrupted run goes on. With a `start`, the
-    file of an earlier fine-tuning, it begins with what came of that. Raises ConfigError for a number of blocks that the
-    network does not have, SppdetError where the loss is not finite.
+    After every epoch all that changed is written to `file`, from where an interrupted run goes on, and the loss of each
+    step is drawn beside it. The file `start` holds what it begins with: as given where there is none yet. Raises
+    ConfigError for a number of blocks that the network does not have, SppdetError where the loss is not finite.
     """
     config, sampling, seed = training.finetune, training.softmax, training.seed
     parts = {
@@ -106,13 +107,13 @@ def finetune(
     trained = nn.ModuleDict(parts).requires_grad_(True)
     weights = list(trained.parameters())
     optimiser = torch.optim.SGD(weights, lr=config.learning_rate, momentum=MOMENTUM, weight_decay=config.weight_decay)
-    begin = _restore(trained, optimiser, file, start)
-    if begin == 0 and start is None:
+    if not start.is_file():
         heads.rescale(training.svm.feature_norm / _feature_norm(source, regions, training))
+        save_tensors(start, trained.state_dict(), {"losses": []})
+    losses = _restore(trained, optimiser, file if file.is_file() else start)
     steps = -(-len(regions) // config.images)
-    for epoch in range(begin, config.epochs):
+    for epoch in range(len(losses) // steps, config.epochs):
         torch.manual_seed(seed + epoch)  # of dropout
-        losses = []
         bar = tqdm(total=steps, desc=f"fine-tuning, epoch {epoch + 1} of {config.epochs}", unit="step")
         with bar, ThreadPoolExecutor(1) as reader:
             for step, batch in enumerate(_batches(regions, config, sampling, [seed, epoch], reader)):
@@ -131,8 +132,9 @@ def finetune(
                 losses.append(loss)
                 bar.set_postfix(loss=f"{np.mean(losses[-50:]):.3f}")
                 bar.update()
-        log.info("fine-tuning: mean loss %.4f in epoch %d", np.mean(losses), epoch + 1)
-        _keep(trained, optimiser, epoch + 1, file)
+        log.info("fine-tuning: mean loss %.4f in epoch %d", np.mean(losses[-steps:]), epoch + 1)
+        _keep(trained, optimiser, losses, file)
+        plot_losses(losses, steps, file.with_suffix(".png"))
     trained.requires_grad_(False)
 
 
@@ -169,28 +171,22 @@ def _batches(
         yield batch
 
 
-def _keep(trained: nn.Module, optimiser: torch.optim.Optimizer, epochs: int, file: Path) -> None:
+def _keep(trained: nn.Module, optimiser: torch.optim.Optimizer, losses: list[float], file: Path) -> None:
     tensors = dict(trained.state_dict())
     for index, state in optimiser.state_dict()["state"].items():
         tensors[f"{MOMENTA}{index}"] = state["momentum_buffer"]
-    save_tensors(file, tensors, {"epochs": epochs})
+    save_tensors(file, tensors, {"losses": losses})
 
 
-def _restore(trained: nn.Module, optimiser: torch.optim.Optimizer, file: Path, start: Path | None) -> int:
-    """Take up the work of `file`, or else begin with the weights of `start`, where there are such files: how many
-    epochs are done."""
-    source = file if file.is_file() else start
-    if source is None:
-        return 0
-    tensors, header = load_tensors(source)
+def _restore(trained: nn.Module, optimiser: torch.optim.Optimizer, file: Path) -> list[float]:
+    """Take up the work of `file`: the losses of the steps that are done."""
+    tensors, header = load_tensors(file)
     momentum = {int(name.removeprefix(MOMENTA)): value for name, value in tensors.items() if name.startswith(MOMENTA)}
     trained.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(MOMENTA)})
-    if source != file:
-        return 0
     state = optimiser.state_dict()
     state["state"] = {index: {"momentum_buffer": value.clone()} for index, value in momentum.items()}
     optimiser.load_state_dict(state)
-    return int(header["epochs"])
+    return list(header["losses"])
 
 
 def trained_convolutions(backbone: Backbone, blocks: int) -> nn.ModuleList:

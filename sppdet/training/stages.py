@@ -105,25 +105,24 @@ class Training:
             cache = self._cache()
             cache.fill()
             return self._detector(*fit_heads(heads_file, cache, images, classes, self.config, known)), cache
-        tuned = self._finetune(name, images, known)
+        tuned = self._finetune(name, images)
         cache = self._cache(self.folder / FEATURES)
         if self.config.head == "softmax":
             return self._detector(*tuned.split()), cache
         return self._detector(*fit_heads(heads_file, cache, images, classes, self.config)), cache
 
-    def _finetune(self, name: str, images: list[int], known: Sequence[int]) -> Heads:
-        """Fine-tune the network on the images, going on from where it came to on the known ones."""
+    def _finetune(self, name: str, images: list[int]) -> Heads:
+        """Fine-tune the network on the images, each time from the same start."""
         boxes = replace(self.config.box_regression, enabled=True)
         start = replace(self.config, head="softmax", box_regression=boxes)
         file = self.folder / "heads-start.safetensors"
         head, regressor = fit_heads(file, self._cache(), images, len(self.classes), start)
         assert regressor is not None  # it is enabled
         heads = Heads(head, regressor).to(self.source.backbone.device)
-        file, before = (self.folder / f"finetuned-{part}.safetensors" for part in (name, "train"))
-        regions = [self.regions[i] for i in images]
-        if known:
+        file, begin = (self.folder / f"finetuned-{part}.safetensors" for part in (name, "start"))
+        if not file.is_file():
             shutil.rmtree(self.folder / FEATURES, ignore_errors=True)  # of the network as it was
-        finetune(self.source, heads, regions, self.config, file, before if known else None)
+        finetune(self.source, heads, [self.regions[i] for i in images], self.config, file, begin)
         return heads
 
     def _cache(self, folder: Path | None = None) -> FeatureCache:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sppdet.backbones.zoo import build_backbone
 from sppdet.boxes import decode_boxes
@@ -168,7 +169,7 @@ def test_what_is_asked_for_is_trained_and_nothing_else(config, regions, tmp_path
     source, heads = build(config)
     before, layers, start = weights_of(source.backbone), source.layers and weights_of(source.layers), weights_of(heads)
     trained = {id(p) for p in trained_convolutions(source.backbone, blocks).parameters()}
-    finetune(source, heads, regions, config, tmp_path / "file.safetensors")
+    finetune(source, heads, regions, config, tmp_path / "file.safetensors", tmp_path / "start.safetensors")
     for name, value in source.backbone.named_parameters():
         assert torch.equal(before[name], value) == (id(value) not in trained), name
         assert not value.requires_grad
@@ -183,7 +184,7 @@ def test_the_loss_falls(config, regions, tmp_path, caplog):
     config = replace(config, finetune=replace(config.finetune, epochs=8))
     source, heads = build(config)
     with caplog.at_level("INFO", "sppdet"):
-        finetune(source, heads, regions, config, tmp_path / "file.safetensors")
+        finetune(source, heads, regions, config, tmp_path / "file.safetensors", tmp_path / "start.safetensors")
     losses = [float(record.args[0]) for record in caplog.records if "mean loss" in record.msg]
     assert len(losses) == 8
     assert losses[-1] < 0.7 * losses[0]
@@ -192,7 +193,8 @@ def test_the_loss_falls(config, regions, tmp_path, caplog):
 def test_an_interrupted_fine_tuning_goes_on(config, regions, tmp_path, monkeypatch):
     config = replace(config, layers=LayersConfig(1, 16))
     whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
-    finetune(*build(config), regions, config, whole)
+    start = tmp_path / "start.safetensors"
+    finetune(*build(config), regions, config, whole, start)
     with monkeypatch.context() as patch:
         calls = []
 
@@ -205,29 +207,33 @@ def test_an_interrupted_fine_tuning_goes_on(config, regions, tmp_path, monkeypat
         loss = module._loss
         patch.setattr(module, "_loss", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            finetune(*build(config), regions, config, cut)
+            finetune(*build(config), regions, config, cut, start)
     source, heads = build(config)
-    finetune(source, heads, regions, config, cut)
+    finetune(source, heads, regions, config, cut, start)
     assert cut.read_bytes() == whole.read_bytes()
     again, same = build(config)
-    finetune(again, same, regions, config, cut)  # nothing is left to do
+    finetune(again, same, regions, config, cut, start)  # nothing is left to do
     assert torch.equal(heads.weight, same.weight)
 
 
-def test_it_can_start_from_an_earlier_one(config, regions, tmp_path):
-    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
-    finetune(*build(config), regions[:3], config, first)
-    untouched = replace(config, finetune=replace(config.finetune, learning_rate=0.0, weight_decay=0.0))
+def test_all_begin_with_the_same(config, regions, tmp_path):
+    first, second, start = (tmp_path / f"{name}.safetensors" for name in ("first", "second", "start"))
+    finetune(*build(config), regions, config, first, start)
     source, heads = build(config)
-    finetune(source, heads, regions, untouched, second, first)
-    expected, other = build(config)
-    finetune(expected, other, regions[:3], config, first)
-    assert torch.equal(heads.weight, other.weight)
-    for one, same in zip(source.backbone.parameters(), expected.backbone.parameters(), strict=True):
-        assert torch.equal(one, same)
+    trained = trained_convolutions(source.backbone, config.finetune.blocks)
+    for weights in (*trained.parameters(), *heads.parameters()):
+        weights.data += 0.1
+    finetune(source, heads, regions, config, second, start)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_losses_are_drawn(config, regions, tmp_path):
+    finetune(*build(config), regions, config, tmp_path / "file.safetensors", tmp_path / "start.safetensors")
+    with Image.open(tmp_path / "file.png") as picture:
+        assert picture.convert("L").getextrema()[0] < 128
 
 
 def test_a_loss_that_is_not_finite_is_an_error(config, regions, tmp_path):
     config = replace(config, finetune=replace(config.finetune, learning_rate=1e20, clip=1e30))
     with pytest.raises(SppdetError, match=r"finetune\.learning_rate"):
-        finetune(*build(config), regions, config, tmp_path / "file.safetensors")
+        finetune(*build(config), regions, config, tmp_path / "file.safetensors", tmp_path / "start.safetensors")

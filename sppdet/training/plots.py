@@ -1,0 +1,32 @@
+"""The course of a training as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+
+import numpy as np
+
+from sppdet.storage import write_atomically
+
+
+def plot_losses(losses: Sequence[float], steps: int, path: str | PathLike[str]) -> None:
+    """Write a PNG of the loss of every step, by epochs of so many steps, and of its mean over the last fifth of one.
+
+    Raises SppdetError where the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.5, 3.6), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    epochs = np.arange(1, len(losses) + 1) / steps
+    width = min(max(1, steps // 5), len(losses))
+    means = np.convolve(losses, np.full(width, 1 / width), mode="valid")
+    axes.plot(epochs, losses, ".", markersize=2, alpha=0.3, label="a step")
+    axes.plot(epochs[width - 1 :], means, label=f"mean of {width} steps")
+    axes.set(xlabel="epochs", ylabel="loss", xlim=(0, epochs[-1]), ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9, frameon=False)
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
