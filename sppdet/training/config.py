@@ -74,7 +74,7 @@ class SoftmaxConfig:
 class FinetuneConfig:
     """Fine-tuning by gradient descent before the heads are fitted (SPPnet, section 4.1; Fast R-CNN, section 2.3).
 
-    Its regions are sampled as `softmax` says, and its learning rate rises over the first twentieth of the steps, then
+    Its regions are of the kinds and shares that `softmax` says, and its learning rate rises over the first twentieth of the steps, then
     falls to 0 along a cosine.
 
     Args:
@@ -82,18 +82,25 @@ class FinetuneConfig:
         blocks: how many of the network's last blocks (a convolution, a Fire module, a stage of residual blocks) are
             trained with the fully connected layers; 0: these alone, as in SPPnet.
         learning_rate: the highest.
+        feature_norm: the features that the heads see are multiplied by one number that makes their mean L2 norm this:
+            the lower, the more is left to the network to learn.
         weight_decay: L2 penalty on all that is trained.
         images: images a step.
-        dropout: share of each fully connected layer's features left out.
+        regions: examples an image.
+        scales: of each image one is drawn for its shorter side; none: of spp.scales.
+        dropout: share left out of each fully connected layer's features, and of pooled ones where there are no layers.
         flip: mirror half of the images.
         clip: the gradient's norm is made no larger than this.
     """
 
     epochs: int = 0
     blocks: int = 0
-    learning_rate: float = 0.0003
+    learning_rate: float = 0.01
+    feature_norm: float = 2.0
     weight_decay: float = 5e-4
     images: int = 2
+    regions: int = 128
+    scales: tuple[int, ...] = ()
     dropout: float = 0.5
     flip: bool = True
     clip: float = 10.0

@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +98,8 @@ def finetune(
     step is drawn beside it. The file `start` holds what it begins with: as given where there is none yet. Raises
     ConfigError for a number of blocks that the network does not have, SppdetError where the loss is not finite.
     """
-    config, sampling, seed = training.finetune, training.softmax, training.seed
+    config, seed = training.finetune, training.seed
+    sampling = replace(training.softmax, regions=config.regions)
     parts = {
         "convolutions": trained_convolutions(source.backbone, config.blocks),
         "layers": nn.ModuleList(source.layers or []),
@@ -108,7 +109,7 @@ def finetune(
     weights = list(trained.parameters())
     optimiser = torch.optim.SGD(weights, lr=config.learning_rate, momentum=MOMENTUM, weight_decay=config.weight_decay)
     if not start.is_file():
-        heads.rescale(training.svm.feature_norm / _feature_norm(source, regions, training))
+        heads.rescale(config.feature_norm / _feature_norm(source, regions, training))
         save_tensors(start, trained.state_dict(), {"losses": []})
     losses = _restore(trained, optimiser, file if file.is_file() else start)
     steps = -(-len(regions) // config.images)
@@ -217,7 +218,9 @@ def draw(
 
 def _features(source: SPPFeatures | CropFeatures, examples: Examples, dropout: float) -> Tensor:
     features = source.pool(examples.pixels, examples.boxes, examples.scale)  # (n, pooled)
-    for layer in source.layers or []:
+    if source.layers is None:
+        return F.dropout(features, dropout)
+    for layer in source.layers:
         features = F.dropout(layer(features).relu(), dropout)
     return features
 

@@ -113,16 +113,20 @@ class Training:
 
     def _finetune(self, name: str, images: list[int]) -> Heads:
         """Fine-tune the network on the images, each time from the same start."""
-        boxes = replace(self.config.box_regression, enabled=True)
-        start = replace(self.config, head="softmax", box_regression=boxes)
+        config, backbone, layers = self.config, self.source.backbone, self.source.layers
+        scales = config.finetune.scales or config.spp.scales
+        source = build_features(
+            replace(config, spp=replace(config.spp, scales=scales)), backbone, config.precision, layers
+        )
+        start = replace(config, head="softmax", box_regression=replace(config.box_regression, enabled=True))
         file = self.folder / "heads-start.safetensors"
         head, regressor = fit_heads(file, self._cache(), images, len(self.classes), start)
         assert regressor is not None  # it is enabled
-        heads = Heads(head, regressor).to(self.source.backbone.device)
+        heads = Heads(head, regressor).to(backbone.device)
         file, begin = (self.folder / f"finetuned-{part}.safetensors" for part in (name, "start"))
         if not file.is_file():
             shutil.rmtree(self.folder / FEATURES, ignore_errors=True)  # of the network as it was
-        finetune(self.source, heads, [self.regions[i] for i in images], self.config, file, begin)
+        finetune(source, heads, [self.regions[i] for i in images], config, file, begin)
         return heads
 
     def _cache(self, folder: Path | None = None) -> FeatureCache:
@@ -171,6 +175,8 @@ def _check_values(config: TrainConfig) -> None:
         "softmax.regions": softmax.regions,
         "box_regression.ridge": config.box_regression.ridge,
         "finetune.images": finetune.images,
+        "finetune.regions": finetune.regions,
+        "finetune.feature_norm": finetune.feature_norm,
         "finetune.clip": finetune.clip,
     }
     for field, value in positive.items():

@@ -44,7 +44,7 @@ def config() -> TrainConfig:
         spp=SPPConfig((120, 150)),
         crop=CropConfig(size=48, context=4),
         softmax=SoftmaxConfig(regions=16),
-        finetune=FinetuneConfig(epochs=2, blocks=2, learning_rate=0.01),
+        finetune=FinetuneConfig(epochs=2, blocks=2, learning_rate=0.01, regions=16),
     )
 
 
@@ -128,6 +128,15 @@ def test_an_image_may_have_no_examples(config, features):
     source, _ = build(replace(config, features=features))
     pooled = source.pool(torch.zeros(3, 60, 80, dtype=torch.uint8), torch.zeros(0, 4), 0.0)
     assert pooled.shape == (0, source.pooled)
+
+
+def test_dropout_is_of_pooled_features_where_there_are_no_layers(config, regions):
+    examples = draw(regions[0], config.finetune, config.softmax, np.random.default_rng(0))
+    source, _ = build(config)
+    whole, part = (module._features(source, examples, dropout) for dropout in (0.0, 0.25))
+    left = part != 0
+    assert 0.7 < float(left.sum() / (whole != 0).sum()) < 0.8
+    torch.testing.assert_close(part[left], whole[left] / 0.75)
 
 
 def test_each_share_has_its_scale(config, regions):

@@ -267,6 +267,8 @@ def test_a_run_from_before_a_key_goes_on_with_its_default(config):
     ("changed", "field"),
     [
         ({"finetune": FinetuneConfig(images=0)}, "finetune.images"),
+        ({"finetune": FinetuneConfig(regions=0)}, "finetune.regions"),
+        ({"finetune": FinetuneConfig(feature_norm=0.0)}, "finetune.feature_norm"),
         ({"finetune": FinetuneConfig(epochs=-1)}, "finetune.epochs"),
         ({"finetune": FinetuneConfig(dropout=1.0)}, "finetune.dropout"),
         ({"finetune": FinetuneConfig(blocks=6)}, "finetune.blocks"),
@@ -357,11 +359,13 @@ def test_a_fine_tuned_detector_is_kept_whole(config, shapes, features, head, dep
 
 
 def test_fine_tuning_goes_on_to_the_held_out_images_and_after_an_interruption(config, tmp_path, monkeypatch):
-    config = replace(config, head="softmax", data=replace(config.data, images=6), finetune=FinetuneConfig(2, blocks=1))
+    settings = FinetuneConfig(2, blocks=1, scales=(90, 110))
+    config = replace(config, head="softmax", data=replace(config.data, images=6), finetune=settings)
     seen = []
     whole = stages.finetune
 
     def interrupted(source, heads, regions, *arguments):
+        assert source.config.scales == (90, 110)
         seen.append(len(regions))
         if len(seen) == 2:
             raise KeyboardInterrupt
