@@ -74,8 +74,8 @@ class SoftmaxConfig:
 class FinetuneConfig:
     """Fine-tuning by gradient descent before the heads are fitted (SPPnet, section 4.1; Fast R-CNN, section 2.3).
 
-    Its regions are of the kinds and shares that `softmax` says, and its learning rate rises over the first twentieth of the steps, then
-    falls to 0 along a cosine.
+    Its regions are of the kinds and shares that `softmax` says. Its learning rate rises over the first twentieth of the
+    steps, then falls to 0 along a cosine.
 
     Args:
         epochs: passes over the images; 0: the network stays as it is.
