@@ -13,15 +13,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from sppdet.commands.runs import detect_dataset
 from sppdet.data.dataset import read_dataset
 from sppdet.errors import ConfigError
-from sppdet.evaluation.results import write_coco_results
-from sppdet.evaluation.voc import evaluate_voc
+from sppdet.evaluation.bootstrap import BootstrapMAP, bootstrap_map
+from sppdet.evaluation.results import read_results, write_coco_results
 from sppdet.storage import read_json, write_json
+from sppdet.structures import Dataset
+from sppdet.tables import align
 from sppdet.training.config import TrainConfig
 from sppdet.training.stages import claim, train
 
@@ -42,12 +43,23 @@ PAPER: Mapping[str, tuple[float, float, float]] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """VOC07 mAP, a fraction, of each seed, and the seconds that it took, less what was there already."""
+    """A row and a column: what came of each seed, on the same test images, and the seconds that it took, less what was
+    there already."""
 
     row: str
     column: str
-    maps: tuple[float, ...]
+    runs: tuple[BootstrapMAP, ...]
     seconds: tuple[float, ...]
+
+    @property
+    def mean(self) -> BootstrapMAP:
+        """The mean of the seeds."""
+        return BootstrapMAP.mean(self.runs)
+
+    @property
+    def maps(self) -> tuple[float, ...]:
+        """VOC07 mAP, a fraction, of each seed."""
+        return tuple(run.map_voc07 for run in self.runs)
 
     @property
     def paper(self) -> float | None:
@@ -57,8 +69,8 @@ class Cell:
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         spread = max(self.maps) - min(self.maps)
-        values = {"map_voc07": mean(self.maps), "spread": spread, "maps": self.maps, "seconds": self.seconds}
-        return {"row": self.row, "column": self.column, "paper": self.paper, **values}
+        values = {"spread": spread, "maps": self.maps, "seconds": self.seconds}
+        return {"row": self.row, "column": self.column, "paper": self.paper, **self.mean.as_dict(), **values}
 
 
 def ablate(
@@ -66,19 +78,38 @@ def ablate(
 ) -> list[Cell]:
     """Train and evaluate every cell in folders of `config.output`, on the images of `split`, and write ablation.json.
 
-    `config` gives all that rows and columns do not: the network, the fine-tuning of the `ft` rows, the one scale.
+    `config` gives all that rows and columns do not: the network, the one scale, and for the `ft` rows the fine-tuning
+    and the kind of head; the others have SVMs.
     Raises ConfigError, before anything is trained, for rows, columns and settings that are not there.
     """
     if config.data.annotations:
         raise ConfigError("works on splits", field="data.annotations", expected="VOC format", got="COCO format")
-    read_dataset(replace(config.data, split=split, images=None))
+    classes = read_dataset(config.data).classes
+    test = read_dataset(replace(config.data, split=split, images=None), classes)
     trainings = {(row, column): configure(config, row, column) for row in rows for column in columns}
-    cells = []
+    cells: list[Cell] = []
     for (row, column), settings in trainings.items():
-        done = [_run(replace(settings, seed=seed), row, column, seed, split) for seed in seeds]
-        cells.append(Cell(row, column, tuple(one for one, _ in done), tuple(seconds for _, seconds in done)))
-        write_json(Path(config.output) / "ablation.json", [cell.as_dict() for cell in cells])
+        done = [_run(replace(settings, seed=seed), row, column, seed, test, split) for seed in seeds]
+        runs, seconds = zip(*done, strict=True)
+        cells.append(Cell(row, column, runs, seconds))
+        found = {"cells": [cell.as_dict() for cell in cells], "differences": differences(cells)}
+        write_json(Path(config.output) / "ablation.json", found)
     return cells
+
+
+def differences(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """By how much the mean of a cell's seeds is above that of the row before, and that of the first column, with paired
+    intervals."""
+    found = []
+    for cell in cells:
+        of_column = [other for other in cells if other.column == cell.column]
+        of_row = [other for other in cells if other.row == cell.row]
+        place = of_column.index(cell)
+        for other in (of_column[place - 1 : place] if place else []) + (of_row[:1] if cell is not of_row[0] else []):
+            difference = cell.mean.minus(other.mean).as_dict()
+            names = {"row": cell.row, "column": cell.column, "to_row": other.row, "to_column": other.column}
+            found.append(names | difference)
+    return found
 
 
 def configure(config: TrainConfig, row: str, column: str) -> TrainConfig:
@@ -102,41 +133,53 @@ def configure(config: TrainConfig, row: str, column: str) -> TrainConfig:
         layers=replace(config.layers, depth=depth),
         spp=replace(config.spp, scales=FIVE_SCALES) if column == "5 scales" else config.spp,
         finetune=config.finetune if tuned else replace(config.finetune, epochs=0),
+        head=config.head if tuned else "svm",
         box_regression=replace(config.box_regression, enabled=True),
     )
 
 
-def _run(config: TrainConfig, row: str, column: str, seed: int, split: str) -> tuple[float, float]:
+def _run(
+    config: TrainConfig, row: str, column: str, seed: int, test: Dataset, split: str
+) -> tuple[BootstrapMAP, float]:
     """Train and evaluate, or read what an earlier run came to: mAP and seconds."""
     shared = row.removesuffix("+bb")  # rows that differ in box regression only share a training
     folder = Path(config.output) / f"{column.replace(' ', '-')}-{shared}-seed{seed}"
-    file = folder / f"{split}-{row}.json"
+    file = folder / f"{split}-{row}-detections.json"
     config = replace(config, output=str(folder))
     claim(folder, config)
+    start = time.perf_counter()
     if not file.is_file():
-        start = time.perf_counter()
         detector = train(config)
         if not row.endswith("+bb"):
             detector = detector.without_box_regression()
-        dataset = read_dataset(replace(config.data, split=split, images=None), detector.classes)
-        found = detect_dataset(config.output, detector, dataset, config.workers)
-        result = evaluate_voc(found, dataset.images, dataset.classes)
-        write_coco_results(folder / f"{split}-{row}-detections.json", found, dataset)
-        write_json(file, {"seconds": time.perf_counter() - start, **result.as_dict()})
-    values = read_json(file)
-    return values["map_voc07"], values["seconds"]
+        found = detect_dataset(config.output, detector, test, config.workers)
+        write_json(folder / f"{split}-{row}.json", {"seconds": time.perf_counter() - start})
+        write_coco_results(file, found, test)  # last: it says that the cell is done
+    result = bootstrap_map(read_results(file, test), test.images, test.classes)
+    return result, read_json(folder / f"{split}-{row}.json")["seconds"]
 
 
 def format_ablation(cells: Sequence[Cell]) -> str:
-    """The table as plain text: ours in percent, with the spread over seeds, and the paper's in brackets."""
+    """The table as plain text: ours in percent, with the spread over seeds, and the paper's in brackets; below it the
+    differences."""
     columns = list(dict.fromkeys(cell.column for cell in cells))
-    lines = ["VOC07 mAP, % (paper)".ljust(24) + "".join(f"{column:>24}" for column in columns)]
+    rows = [["VOC07 mAP, % (paper)", *columns]]
     for row, group in itertools.groupby(cells, key=lambda cell: cell.row):
-        lines.append(row.ljust(24) + "".join(f"{_format(cell):>24}" for cell in group))
-    return "\n".join(lines)
+        rows.append([row, *map(_format, group)])
+    table = align(rows)
+    lines = [
+        [f"{one['row']}, {one['column']}, to {one['to_row']}, {one['to_column']}", _format_difference(one)]
+        for one in differences(cells)
+    ]
+    return "\n\n".join([table, align([["differences, points", "95% interval"], *lines])]) if lines else table
 
 
 def _format(cell: Cell) -> str:
     spread = f" ±{50 * (max(cell.maps) - min(cell.maps)):.1f}" if len(cell.maps) > 1 else ""
     paper = "" if cell.paper is None else f" ({100 * cell.paper:.1f})"
-    return f"{100 * mean(cell.maps):.1f}{spread}{paper}"
+    return f"{100 * cell.mean.map_voc07:.1f}{spread}{paper}"
+
+
+def _format_difference(difference: Mapping[str, Any]) -> str:
+    low, high = difference["interval"]["map_voc07"]
+    return f"{100 * difference['map_voc07']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"

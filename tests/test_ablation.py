@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sppdet import ablation
@@ -13,6 +14,7 @@ from sppdet.ablation import Cell, ablate, configure, format_ablation
 from sppdet.config import BackboneConfig, CropConfig, DataConfig, LayersConfig, ProposalConfig, SPPConfig
 from sppdet.data.shapes import generate_shapes
 from sppdet.errors import ConfigError
+from sppdet.evaluation.bootstrap import BootstrapMAP
 from sppdet.training.config import FinetuneConfig, TrainConfig
 
 
@@ -41,7 +43,7 @@ def config(tmp_path) -> TrainConfig:
     ],
 )
 def test_a_cell_is_a_training(config, row, column, features, depth, epochs, scales):
-    cell = configure(config, row, column)
+    cell = configure(replace(config, head="softmax"), row, column)
     assert (cell.features, cell.layers.depth, cell.finetune.epochs, cell.spp.scales) == (
         features,
         depth,
@@ -49,6 +51,7 @@ def test_a_cell_is_a_training(config, row, column, features, depth, epochs, scal
         scales,
     )
     assert cell.box_regression.enabled
+    assert cell.head == ("softmax" if epochs else "svm")
 
 
 def test_what_is_no_cell_is_refused_before_anything_is_trained(config, monkeypatch):
@@ -85,25 +88,37 @@ def test_rows_that_differ_in_box_regression_share_a_training(config, monkeypatch
     assert len({folder for folder, _ in trained}) == 2  # a folder a seed
     assert {seed for _, seed in trained} == {0, 1}
     written = json.loads((Path(config.output) / "ablation.json").read_text())
-    assert [cell["maps"] for cell in written] == [list(cell.maps) for cell in cells]
+    assert [cell["maps"] for cell in written["cells"]] == [list(cell.maps) for cell in cells]
+    (difference,) = written["differences"]
+    assert (difference["row"], difference["to_row"]) == ("ftpool5+bb", "ftpool5")
+    assert difference["map_voc07"] == pytest.approx(cells[1].mean.map_voc07 - cells[0].mean.map_voc07)
     folder = Path(config.output) / "1-scale-ftpool5-seed0"
     found = [json.loads((folder / f"test-ftpool5{part}-detections.json").read_text()) for part in ("", "+bb")]
     assert found[0] != found[1]
     monkeypatch.setattr(ablation, "train", lambda _: pytest.fail("trained again"))
-    assert ablate(config, ["ftpool5", "ftpool5+bb"], ["1 scale"], [0, 1]) == cells
+    again = ablate(config, ["ftpool5", "ftpool5+bb"], ["1 scale"], [0, 1])
+    assert [cell.as_dict() for cell in again] == [cell.as_dict() for cell in cells]
     other = replace(config, finetune=replace(config.finetune, learning_rate=0.1))
     with pytest.raises(ConfigError, match="another configuration"):
         ablate(other, ["ftpool5"], ["1 scale"], [0])
 
 
-def test_the_paper_stands_beside():
+def test_the_paper_and_the_differences_stand_beside():
+    def cell(row: str, column: str, *maps: float) -> Cell:
+        runs = [BootstrapMAP(m, 0.0, m + np.array([-0.1, 0.0, 0.2]), np.zeros(3), (1, 2), 0) for m in maps]
+        return Cell(row, column, tuple(runs), (1.0,) * len(runs))
+
     cells = [
-        Cell("pool5", "1 scale", (0.40, 0.42), (1.0, 1.0)),
-        Cell("pool5", "R-CNN", (0.5,), (1.0,)),
-        Cell("ftpool5", "1 scale", (0.45,), (1.0,)),
+        *(cell("pool5", "1 scale", 0.40, 0.42), cell("pool5", "R-CNN", 0.5)),
+        *(cell("ftpool5", "1 scale", 0.45), cell("ftpool5", "R-CNN", 0.52)),
     ]
-    head, first, second = format_ablation(cells).splitlines()
+    head, first, second, _, title, across, down, *_ = format_ablation(cells).splitlines()
     assert head.split() == ["VOC07", "mAP,", "%", "(paper)", "1", "scale", "R-CNN"]
     assert first.split() == ["pool5", "41.0", "±1.0", "(43.0)", "50.0", "(44.2)"]
-    assert second.split() == ["ftpool5", "45.0"]
+    assert second.split() == ["ftpool5", "45.0", "52.0"]
+    assert title.startswith("differences")
+    assert across.split("  ")[0] == "pool5, R-CNN, to pool5, 1 scale"
+    assert across.endswith(" +9.0 (+9.0 to +9.0)")
+    assert down.split("  ")[0] == "ftpool5, 1 scale, to pool5, 1 scale"
+    assert down.endswith(" +4.0 (+4.0 to +4.0)")
     assert cells[0].as_dict()["spread"] == pytest.approx(0.02)

@@ -60,8 +60,7 @@ class BootstrapMAP:
 
         Raises InputError unless both were measured on the same images, resamples and seed.
         """
-        if (self.images, self._draws()) != (other.images, other._draws()):
-            raise InputError("not of the same images", field="other", expected=self._draws(), got=other._draws())
+        self._check_draws(other)
         return BootstrapMAP(
             self.map_voc07 - other.map_voc07,
             self.map_voc10 - other.map_voc10,
@@ -71,6 +70,24 @@ class BootstrapMAP:
             self.seed,
         )
 
+    @staticmethod
+    def mean(several: Sequence[BootstrapMAP]) -> BootstrapMAP:
+        """The mean mAP of one or more detectors, such as of a recipe's seeds, resample by resample.
+
+        Raises InputError unless all were measured on the same images, resamples and seed.
+        """
+        first, *others = several
+        for other in others:
+            first._check_draws(other)
+        return BootstrapMAP(
+            float(np.mean([one.map_voc07 for one in several])),
+            float(np.mean([one.map_voc10 for one in several])),
+            np.mean([one.resampled_voc07 for one in several], axis=0),
+            np.mean([one.resampled_voc10 for one in several], axis=0),
+            first.images,
+            first.seed,
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Both numbers under the names of the JSON output, with their `interval` where there are resamples."""
         maps = {"map_voc07": self.map_voc07, "map_voc10": self.map_voc10}
@@ -78,6 +95,10 @@ class BootstrapMAP:
             return maps
         ends = {"map_voc07": self.interval_voc07, "map_voc10": self.interval_voc10}
         return maps | {"interval": ends | {"level": LEVEL, "resamples": len(self.resampled_voc07)}}
+
+    def _check_draws(self, other: BootstrapMAP) -> None:
+        if (self.images, self._draws()) != (other.images, other._draws()):
+            raise InputError("not of the same images", field="other", expected=self._draws(), got=other._draws())
 
     def _draws(self) -> str:
         return f"{len(self.resampled_voc07)} resamples of {len(self.images)} images, seed {self.seed}"

@@ -142,6 +142,19 @@ def test_swapping_two_detectors_negates() -> None:
         assert ours == pytest.approx((-theirs[1], -theirs[0]), abs=1e-12)
 
 
+def test_the_mean_of_seeds_is_that_of_each_resample() -> None:
+    rng = np.random.default_rng(0)
+    images = random_images(rng, 20)
+    seeds = [bootstrap_map(random_detections(rng, images), images, CLASSES, resamples=99) for _ in range(3)]
+    mean = BootstrapMAP.mean(seeds)
+    assert mean.map_voc10 == pytest.approx(sum(one.map_voc10 for one in seeds) / 3)
+    assert mean.resampled_voc07 == pytest.approx(sum(one.resampled_voc07 for one in seeds) / 3)
+    assert BootstrapMAP.mean(seeds[:1]).interval_voc10 == seeds[0].interval_voc10
+    other = bootstrap_map(random_detections(rng, images), images, CLASSES, resamples=98)
+    with pytest.raises(InputError, match="not of the same images"):
+        BootstrapMAP.mean([*seeds, other])
+
+
 def test_a_class_that_was_not_drawn_is_left_out_of_the_mean() -> None:
     """Class one, in the first image, is found and class two, in the second, is not: 1, 1/2 or 0."""
     images = [annotate([UNIT], [1], name="a"), annotate([UNIT], [2], name="b")]
