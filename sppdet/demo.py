@@ -92,7 +92,7 @@ def run_demo(
     runs = [spp.output, rcnn.output]
     comparison = compare(runs, timed, PROPOSALS, counts, str(comparison_folder), device, precision)
     pictures = _draw(spp.output, test, folder / "detections.png", device, precision, workers)
-    result["speedup"] = comparison.speedup
+    result["speedup"] = comparison.speedup[Path(spp.output).name]
     result["regions"], result["images"] = PROPOSALS, TIMED_IMAGES
     result["seconds"] = time.perf_counter() - start
     files = [pictures, comparison_folder / "stages.png", comparison_folder / "growth.png"]

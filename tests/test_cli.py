@@ -573,9 +573,9 @@ def test_compare_two_runs(place, tmp_path, capsys):
     for stages_of_one in result["stages"].values():
         assert set(stages_of_one) == {"proposals", "prepare", "conv", "pooling", "heads", "nms"}
         assert all(seconds >= 0 for seconds in stages_of_one.values())
-    assert set(result["speedup"]) == {"conv", "without_proposals", "total"}
+    assert set(result["speedup"]["spp"]) == {"conv", "without_proposals", "total"}
     conv = [result["stages"][name]["conv"] for name in ("crop", "spp")]
-    assert math.isclose(result["speedup"]["conv"], conv[0] / conv[1])
+    assert math.isclose(result["speedup"]["spp"]["conv"], conv[0] / conv[1])
     assert json.loads((tmp_path / "compare.json").read_text()) == result
     assert (tmp_path / "stages.png").is_file()
     assert (tmp_path / "growth.png").is_file()

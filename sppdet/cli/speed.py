@@ -13,7 +13,7 @@ from sppdet.cli.output import print_json
 
 
 def _compare_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", type=str, help="one run, or two: spp and crop")
+    parser.add_argument("runs", nargs="+", type=str, help="one run, which meets its other mode, or several")
     add_data(parser, split="test", images=10)
     parser.add_argument("--regions", type=int, default=2000, help="regions an image")
     parser.add_argument("--growth", type=list[int], default=[100, 300, 1000, 2000], help="numbers of regions to time")
@@ -23,7 +23,7 @@ def _compare_arguments(parser: ArgumentParser) -> None:
 
 
 def _compare(options: Namespace) -> None:
-    """Compare SPPnet with R-CNN: time of each stage, speed-ups, growth with the regions; mAP from 100 images on."""
+    """Compare detectors: time of each stage, speed-ups, growth with the regions; mAP from 100 images on."""
     from sppdet.commands.compare import compare
     from sppdet.comparison.report import format_table
 

@@ -22,7 +22,7 @@ def compare(
     device: Device = "cpu",
     precision: Precision = "fp32",
 ) -> Comparison:
-    """Compare one run with its counterpart in the other mode, or two runs, and write what comes of it to `output`."""
+    """Compare one run with its counterpart in the other mode, or several, and write what comes of it to `output`."""
     detectors = {Path(run).resolve().name: load_run(run, device, precision) for run in runs}
     if len(detectors) < len(runs):
         raise ConfigError("two runs of one name", field="runs", expected="names of their own", got=", ".join(runs))

@@ -1,4 +1,4 @@
-"""The comparison of two detectors from beginning to end, and the files it leaves."""
+"""The comparison of detectors from beginning to end, and the files it leaves."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 from sppdet.comparison.plots import plot_growth, plot_stages
 from sppdet.comparison.report import MAP_IMAGES, Comparison
 from sppdet.comparison.throughput import measure_throughput, with_best_batch
-from sppdet.comparison.timing import SUMS, Timings, find_regions, measure_growth, time_detectors
+from sppdet.comparison.timing import SUMS, find_regions, measure_growth, time_detectors
 from sppdet.config import FeatureKind
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError, InputError
-from sppdet.evaluation.voc import evaluate_voc
+from sppdet.evaluation.bootstrap import bootstrap_map
 from sppdet.images import read_image
 from sppdet.machine import processor_name
 from sppdet.proposals.store import propose
@@ -36,7 +36,7 @@ def compare_detectors(
     baseline: str | None = None,
     seed: int = 0,
 ) -> Comparison:
-    """Compare one or two detectors, by name, on the first `images` of `dataset` with `regions` boxes each.
+    """Compare detectors, by name, on the first `images` of `dataset` with `regions` boxes each.
 
     One detector is compared with itself in the other mode: the same network and heads, named "<name>-crop" or
     "<name>-spp", without an mAP. R-CNN mode runs at its best batch. baseline: a name; by default the detector in R-CNN
@@ -44,36 +44,37 @@ def compare_detectors(
     MAP_IMAGES images on. Raises InputError or DataError where there is nothing to compare.
     """
     given = {name: with_best_batch(detector) for name, detector in _checked(detectors, dataset, images).items()}
-    pair = given if len(given) == 2 else _with_counterpart(given)
-    baseline = baseline or next((name for name, d in pair.items() if d.config.features == "crop"), next(iter(pair)))
-    if baseline not in pair:
-        raise ConfigError("unknown detector", field="baseline", expected=" or ".join(pair), got=baseline)
+    shown = given if len(given) > 1 else _with_counterpart(given)
+    baseline = baseline or next((name for name, d in shown.items() if d.config.features == "crop"), next(iter(shown)))
+    if baseline not in shown:
+        raise ConfigError("unknown detector", field="baseline", expected=" or ".join(shown), got=baseline)
     chosen = dataset.subset(range(min(images, len(dataset))))
-    search = next(iter(pair.values())).config.proposals
+    search = next(iter(shown.values())).config.proposals
     proposals = propose(chosen.images, search, workers=0) if search.file else None
-    timings = time_detectors(pair, chosen.images, search, regions, seed=seed, given=proposals)
+    timings = time_detectors(shown, chosen.images, search, regions, seed=seed, given=proposals)
     growth: dict[str, dict[int, float]] = {}
     if growth_regions:
         image = read_image(chosen.images[0].path)
         found = find_regions(image, max(growth_regions), search, seed, proposals[0] if proposals else None)
-        growth = measure_growth(pair, image, found.boxes, growth_regions)
-    cropping = [name for name, d in pair.items() if d.config.features == "crop"]
-    throughput = measure_throughput(cropping[0], pair[cropping[0]]) if cropping else None
+        growth = measure_growth(shown, image, found.boxes, growth_regions)
+    evaluated = given if len(chosen) >= MAP_IMAGES else ()
+    cropping = [name for name, d in shown.items() if d.config.features == "crop"]
+    throughput = measure_throughput(cropping[0], shown[cropping[0]]) if cropping else None
     medians = timings.medians()
     return Comparison(
         images=len(chosen),
         regions=regions,
         topped_up=timings.topped_up,
         shared=timings.shared,
-        **_machine(next(iter(pair.values())).backbone.device),
+        **_machine(next(iter(shown.values())).backbone.device),
         baseline=baseline,
-        detectors={name: _settings(detector) for name, detector in pair.items()},
+        detectors={name: _settings(detector) for name, detector in shown.items()},
         stages={name: {stage: rows[stage] for stage in STAGES} for name, rows in medians.items()},
         spread=timings.spread(),
         totals={name: {key: rows[key] for key in SUMS} for name, rows in medians.items()},
         growth=growth,
         throughput=throughput,
-        map_voc07={name: _map(timings, name, chosen) if name in given else None for name in pair},
+        maps={name: bootstrap_map(timings.detections[name], chosen.images, chosen.classes) for name in evaluated},
     )
 
 
@@ -90,8 +91,8 @@ def write_comparison(comparison: Comparison, folder: str | PathLike[str]) -> lis
 
 def _checked(detectors: Mapping[str, Detector], dataset: Dataset, images: int) -> Mapping[str, Detector]:
     """The detectors, once it is sure that hours of measuring would not end in an error."""
-    if len(detectors) not in (1, 2):
-        raise InputError("wrong number", field="detectors", expected="1 or 2", got=len(detectors))
+    if not detectors:
+        raise InputError("nothing to compare", field="detectors", expected="at least 1", got=0)
     if images < 1 or not len(dataset):
         raise DataError("no images to compare on", field="images", expected="1 or more", got=min(images, len(dataset)))
     for name, detector in detectors.items():
@@ -109,12 +110,6 @@ def _with_counterpart(given: Mapping[str, Detector]) -> dict[str, Detector]:
     ((name, detector),) = given.items()
     other: FeatureKind = "spp" if detector.config.features == "crop" else "crop"
     return {name: detector, f"{name}-{other}": with_best_batch(detector.with_features(other))}
-
-
-def _map(timings: Timings, name: str, dataset: Dataset) -> float | None:
-    if len(dataset) < MAP_IMAGES:
-        return None
-    return evaluate_voc(timings.detections[name], dataset.images, dataset.classes).map_voc07
 
 
 def _settings(detector: Detector) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -13,16 +14,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#c44e52", "#4c72b0")  # the baseline, the other
+COLOURS = ("#c44e52", "#4c72b0", "#55a868", "#e8a33d", "#8172b3", "#64b5cd", "#8c613c", "#bbbbbb")  # the baseline first
 STAGE_COLOURS = ("#bbbbbb", "#e8a33d", "#c44e52", "#55a868", "#4c72b0", "#8172b3")
 
 
 def plot_stages(comparison: Comparison, path: str | PathLike[str]) -> None:
-    """Write a PNG: seconds of each stage of both detectors on a log axis, and each stage's share of their time.
+    """Write a PNG: seconds of each stage of all detectors on a log axis, and each stage's share of their time.
 
     Raises SppdetError where the file cannot be written.
     """
-    figure = _figure(9, 4.6)
+    figure = _figure(9, 3.2 + 0.7 * len(comparison.stages))
     left, right = figure.subplots(1, 2, width_ratios=[3, 2])
     _draw_seconds(left, comparison)
     _draw_shares(right, comparison)
@@ -40,7 +41,7 @@ def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
     figure = _figure(5.5, 4)
     axes = figure.subplots()
     counts = list(comparison.growth[comparison.baseline])
-    for name, colour, side in zip(_names(comparison), COLOURS, (1, -1), strict=True):
+    for name, colour, side in zip(_names(comparison), cycle(COLOURS), cycle((1, -1)), strict=False):
         values = [comparison.growth[name][count] for count in counts]
         axes.plot(counts, values, marker="o", color=colour, label=name)
         for count, value in zip(counts, values, strict=True):
@@ -64,23 +65,27 @@ def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
 
 
 def _draw_seconds(axes: Axes, comparison: Comparison) -> None:
-    """Bars in pairs; whiskers are the quartiles. On a linear axis SPPnet's would not be seen."""
+    """Bars side by side; whiskers are the quartiles. On a linear axis SPPnet's would not be seen."""
     rows = [*STAGES, "total"]
-    for k, (name, colour) in enumerate(zip(_names(comparison), COLOURS, strict=True)):
+    names = _names(comparison)
+    step = 0.8 / len(names)
+    for k, (name, colour) in enumerate(zip(names, cycle(COLOURS), strict=False)):
         seconds = {**comparison.stages[name], "total": comparison.totals[name]["total"]}
         shown = [(i, seconds[row], comparison.spread[name][row]) for i, row in enumerate(rows) if seconds[row] > 0]
-        places, values = [i + 0.4 * k for i, _, _ in shown], [value for _, value, _ in shown]
+        places, values = [i + step * k for i, _, _ in shown], [value for _, value, _ in shown]
         whiskers = [
             [max(0.0, value - low) for _, value, (low, _) in shown],
             [max(0.0, high - value) for _, value, (_, high) in shown],
         ]
-        axes.barh(places, values, 0.38, color=colour, label=name, xerr=whiskers, error_kw={"lw": 1, "ecolor": "0.3"})
+        axes.barh(
+            places, values, 0.95 * step, color=colour, label=name, xerr=whiskers, error_kw={"lw": 1, "ecolor": "0.3"}
+        )
         for place, value, (_, _, (_, high)) in zip(places, values, shown, strict=True):
             text = f" {_label(value)} "
             axes.text(max(value, high), place, text, va="center", fontsize=8)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_yticks([i + 0.2 for i in range(len(rows))], rows)
+    axes.set_yticks([i + 0.4 - step / 2 for i in range(len(rows))], rows)
     axes.invert_yaxis()
     low, high = axes.get_xlim()
     axes.set_xlim(low / 2, high * 4)  # the shortest is still a bar; room for the numbers
@@ -116,17 +121,17 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _names(comparison: Comparison) -> tuple[str, str]:
-    return comparison.baseline, comparison.compared
+def _names(comparison: Comparison) -> list[str]:
+    return [comparison.baseline, *comparison.others]
 
 
 def _title(comparison: Comparison) -> str:
-    speedup = comparison.speedup
-    return (
-        f"{comparison.images} images, {comparison.regions} regions each: {comparison.compared} is"
-        f" {speedup['without_proposals']:.3g} times faster than {comparison.baseline} without proposals"
-        f" ({speedup['conv']:.3g} times in the convolutions)"
-    )
+    times = [
+        f"{name} {speedup['without_proposals']:.3g} times ({speedup['conv']:.3g} in the convolutions)"
+        for name, speedup in comparison.speedup.items()
+    ]
+    title = f"{comparison.images} images, {comparison.regions} regions each; faster than {comparison.baseline} without"
+    return "\n".join([f"{title} proposals:", *times])
 
 
 def _label(seconds: float) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sppdet.comparison.throughput import Throughput
 from sppdet.comparison.timing import SUMS
+from sppdet.evaluation.bootstrap import BootstrapMAP
 from sppdet.stopwatch import STAGES
 from sppdet.storage import json_ready
 from sppdet.tables import align
@@ -29,12 +30,12 @@ PAPER: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two detectors on the same images and regions, everything by their names.
+    """Detectors on the same images and regions, everything by their names.
 
     stages: median seconds of each stage. totals: the same without proposals, and of everything. spread: quartiles
     [25%, 75%] of all of them. growth: seconds without proposals by number of regions. throughput: None without a
-    detector in R-CNN mode. map_voc07: on the same images, as a fraction; None where the detector was not trained itself
-    or the images are fewer than MAP_IMAGES. topped_up: random boxes added where an image had too few proposals.
+    detector in R-CNN mode. maps: mAPs on the same images, of detectors that were trained themselves, where the images
+    are not fewer than MAP_IMAGES. topped_up: random boxes added where an image had too few proposals.
     shared: where maps are pooled, the share of the regions that fall on the cells of another, by name. precision: of
     the convolutions, as are the network and its settings in `detectors`.
     """
@@ -54,26 +55,37 @@ class Comparison:
     totals: Mapping[str, Mapping[str, float]]
     growth: Mapping[str, Mapping[int, float]]
     throughput: Throughput | None
-    map_voc07: Mapping[str, float | None]
+    maps: Mapping[str, BootstrapMAP]
 
     @property
-    def compared(self) -> str:
-        """The name of the detector that is not the baseline."""
-        return next(name for name in self.stages if name != self.baseline)
+    def others(self) -> list[str]:
+        """The names of the detectors that are not the baseline."""
+        return [name for name in self.stages if name != self.baseline]
 
     @property
-    def speedup(self) -> dict[str, float]:
-        """How many times the baseline's median seconds are the other's: of conv, without proposals, in total."""
+    def speedup(self) -> dict[str, dict[str, float]]:
+        """How many times the baseline's median seconds are another's: of conv, without proposals, in total."""
         rows = {name: {"conv": self.stages[name]["conv"], **self.totals[name]} for name in self.stages}
-        ours = rows[self.compared]
-        return {key: value / ours[key] if ours[key] else float("nan") for key, value in rows[self.baseline].items()}
+        slow = rows[self.baseline]
+        return {
+            name: {key: slow[key] / seconds if seconds else float("nan") for key, seconds in rows[name].items()}
+            for name in self.others
+        }
+
+    @property
+    def differences(self) -> dict[str, BootstrapMAP]:
+        """By how much another's mAP is above the baseline's, where both have one."""
+        if self.baseline not in self.maps:
+            return {}
+        return {name: self.maps[name].minus(self.maps[self.baseline]) for name in self.others if name in self.maps}
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; NaN is None, numbers of regions are text."""
+        shown = {key: getattr(self, key) for key in (field.name for field in fields(self))}
+        for key in ("maps", "differences"):
+            shown[key] = {name: found.as_dict() for name, found in getattr(self, key).items()}
         throughput = self.throughput.as_dict() if self.throughput else None
-        evaluated = any(value is not None for value in self.map_voc07.values())
-        values = asdict(self) | {"throughput": throughput, "speedup": self.speedup, "paper": PAPER}
-        return json_ready(values | {"map_images": self.images if evaluated else 0})
+        return json_ready(shown | {"throughput": throughput, "speedup": self.speedup, "paper": PAPER})
 
 
 def format_table(comparison: Comparison) -> str:
@@ -84,14 +96,14 @@ def format_table(comparison: Comparison) -> str:
         _speedup_table(comparison),
         _growth_table(comparison),
         _throughput_line(comparison),
-        _map_lines(comparison),
+        _map_table(comparison),
         f"Paper: {PAPER['source']}",
     ]
     return "\n\n".join(part for part in parts if part)
 
 
 def _header(comparison: Comparison) -> str:
-    lines = [f"{comparison.images} images, {comparison.regions} regions each, the same for both"]
+    lines = [f"{comparison.images} images, {comparison.regions} regions each, the same for all"]
     if comparison.topped_up:
         lines[0] += f" ({comparison.topped_up} random boxes in all, where an image had too few proposals)"
     for name, settings in comparison.detectors.items():
@@ -106,7 +118,7 @@ def _header(comparison: Comparison) -> str:
 
 
 def _stage_table(comparison: Comparison) -> str:
-    names = [comparison.baseline, comparison.compared]
+    names = [comparison.baseline, *comparison.others]
     rows = [["seconds an image: median [quartiles]", *names]]
     for row in (*STAGES, *SUMS):
         cells = []
@@ -120,14 +132,17 @@ def _stage_table(comparison: Comparison) -> str:
 
 def _speedup_table(comparison: Comparison) -> str:
     ours = comparison.speedup
-    rows = [[f"times faster than {comparison.baseline}", comparison.compared, "paper, 1 scale", "paper, 5 scales"]]
-    seconds, conv = PAPER["seconds"], ["conv", _times(ours["conv"])]
-    without = ["without proposals", _times(ours["without_proposals"])]
+    rows = [[f"times faster than {comparison.baseline}", *ours, "paper, 1 scale", "paper, 5 scales"]]
+    conv, without, total = (
+        [key.replace("_", " "), *(_times(times[key]) for times in ours.values())]
+        for key in ("conv", "without_proposals", "total")
+    )
+    seconds = PAPER["seconds"]
     for scales in ("spp_1_scale", "spp_5_scales"):
         alex, zf5 = (seconds[rcnn]["conv"] / seconds[scales]["conv"] for rcnn in ("rcnn", "rcnn_zf5"))
         conv.append(f"{_times(alex)} ({_times(zf5)})")
         without.append(f"{_times(PAPER['speedup'][scales])} ({_times(PAPER['speedup_zf5_both'][scales])})")
-    rows += [conv, without, ["total", _times(ours["total"]), "-", "-"]]
+    rows += [conv, without, [*total, "-", "-"]]
     return align(rows) + "\nIn brackets: with the same network, ZF-5, on both sides."
 
 
@@ -136,7 +151,7 @@ def _growth_table(comparison: Comparison) -> str:
         return ""
     counts = list(comparison.growth[comparison.baseline])
     rows = [["seconds by regions, no proposals", *map(str, counts)]]
-    for name in (comparison.baseline, comparison.compared):
+    for name in (comparison.baseline, *comparison.others):
         rows.append([name, *(_number(comparison.growth[name][count]) for count in counts)])
     return align(rows)
 
@@ -151,14 +166,24 @@ def _throughput_line(comparison: Comparison) -> str:
     )
 
 
-def _map_lines(comparison: Comparison) -> str:
-    ours = [f"{name} {value:.4f}" for name, value in comparison.map_voc07.items() if value is not None]
+def _map_table(comparison: Comparison) -> str:
     paper = PAPER["map_voc07"]
-    figures = f"{paper['spp_1_scale']:.3f} with 1 scale, {paper['spp_5_scales']:.3f} with 5, R-CNN {paper['rcnn']:.3f}"
-    if not ours:
+    figures = f"{paper['spp_1_scale']:.1%} with 1 scale, {paper['spp_5_scales']:.1%} with 5, R-CNN {paper['rcnn']:.1%}"
+    if not comparison.maps:
         few = comparison.images < MAP_IMAGES
         return f"mAP: shown from {MAP_IMAGES} images on; these are {comparison.images}" if few else ""
-    return f"VOC07 mAP on these images: {', '.join(ours)}\nPaper, all of VOC2007: SPPnet {figures}"
+    rows = [["mAP on these images, % (95%)", "VOC07", "area", f"points to {comparison.baseline}"]]
+    for name, found in comparison.maps.items():
+        difference = comparison.differences.get(name)
+        more = "-" if difference is None else _percent(difference.map_voc07, difference.interval_voc07, "+")
+        area = _percent(found.map_voc10, found.interval_voc10)
+        rows.append([name, _percent(found.map_voc07, found.interval_voc07), area, more])
+    return f"{align(rows)}\nPaper, all of VOC2007: SPPnet {figures}"
+
+
+def _percent(value: float, interval: tuple[float, float], sign: str = "") -> str:
+    low, high = interval
+    return f"{100 * value:{sign}.1f} ({100 * low:{sign}.1f} to {100 * high:{sign}.1f})"
 
 
 def _number(value: float) -> str:

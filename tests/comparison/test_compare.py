@@ -31,18 +31,18 @@ def comparison(detector, dataset):
 
 def test_one_detector_meets_its_other_mode(comparison) -> None:
     assert comparison.baseline == "tiny-crop"
-    assert comparison.compared == "tiny"
+    assert comparison.others == ["tiny"]
     assert comparison.images == 2
     assert comparison.detectors["tiny-crop"]["batch"] in (1, 2)
     assert comparison.throughput.bare_best_batch == comparison.detectors["tiny-crop"]["batch"]
-    assert comparison.map_voc07 == {"tiny": None, "tiny-crop": None}
+    assert comparison.maps == comparison.differences == {}
     for name in ("tiny", "tiny-crop"):
         assert set(comparison.stages[name]) == set(STAGES)
         assert all(seconds > 0 for seconds in comparison.stages[name].values())
         assert list(comparison.growth[name]) == [5, 10]
     assert comparison.stages["tiny"]["proposals"] == comparison.stages["tiny-crop"]["proposals"]
     stages = comparison.as_dict()["stages"]
-    assert comparison.speedup["conv"] == stages["tiny-crop"]["conv"] / stages["tiny"]["conv"]
+    assert comparison.speedup["tiny"]["conv"] == stages["tiny-crop"]["conv"] / stages["tiny"]["conv"]
 
 
 def test_files_are_written(comparison, tmp_path) -> None:
@@ -57,19 +57,29 @@ def test_files_are_written(comparison, tmp_path) -> None:
 
 def test_rcnn_alone_meets_sppnet(detector, dataset) -> None:
     found = compare_detectors({"a": detector.with_features("crop")}, dataset, images=1, regions=5, growth_regions=())
-    assert (found.baseline, found.compared) == ("a", "a-spp")
+    assert (found.baseline, found.others) == ("a", ["a-spp"])
     assert found.growth == {}
 
 
 def test_two_detectors_are_taken_as_they_are(detector, dataset) -> None:
     pair = {"spp": detector, "rcnn": detector.with_features("crop")}
     found = compare_detectors(pair, dataset, images=1, regions=5, growth_regions=(), baseline="spp")
-    assert (found.baseline, found.compared) == ("spp", "rcnn")
+    assert (found.baseline, found.others) == ("spp", ["rcnn"])
+
+
+def test_any_number_are_compared_with_the_baseline(detector, dataset, monkeypatch) -> None:
+    monkeypatch.setattr(compare, "MAP_IMAGES", 3)
+    several = {"a": detector, "b": detector.with_features("crop"), "c": detector}
+    found = compare_detectors(several, dataset, images=3, regions=5, growth_regions=(3,))
+    assert (found.baseline, found.others) == ("b", ["a", "c"])
+    assert set(found.speedup) == set(found.differences) == {"a", "c"}
+    assert found.differences["a"].map_voc07 == found.maps["a"].map_voc07 - found.maps["b"].map_voc07
+    assert set(found.growth) == set(several)
 
 
 def test_two_sppnets_have_no_throughput(detector, dataset) -> None:
     found = compare_detectors({"a": detector, "b": detector}, dataset, images=1, regions=5, growth_regions=())
-    assert (found.baseline, found.compared) == ("a", "b")
+    assert (found.baseline, found.others) == ("a", ["b"])
     assert found.throughput is None
 
 
@@ -83,12 +93,13 @@ def test_map_is_that_of_the_timed_detections(detector, dataset, monkeypatch) -> 
     given = Detector(replace(detector.config, proposals=proposals), detector.classes, detector.backbone, detector.head)
     found = compare_detectors({"spp": given}, dataset, images=9, regions=1, growth_regions=())
     expected = [given.detect(read_image(i.path), torch.tensor([[10.0, 10, 40, 40]])) for i in dataset.images]
-    assert found.map_voc07["spp"] == evaluate_voc(expected, dataset.images, dataset.classes).map_voc07 > 0
-    assert found.map_voc07["spp-crop"] is None
-    assert found.as_dict()["map_images"] == found.images == 3
-    assert found.as_dict()["speedup"]["total"] is None  # nobody knows how long that search took
+    alone = evaluate_voc(expected, dataset.images, dataset.classes)
+    assert alone.map_voc07 > 0
+    assert found.maps["spp"].map_voc07 == pytest.approx(alone.map_voc07)
+    assert list(found.maps) == ["spp"]  # its counterpart was not trained itself
+    assert found.as_dict()["speedup"]["spp"]["total"] is None  # nobody knows how long that search took
     fewer = compare_detectors({"spp": given}, dataset, images=2, regions=1, growth_regions=())
-    assert fewer.map_voc07["spp"] is None
+    assert fewer.maps == {}
 
 
 def test_what_cannot_be_compared_is_an_error_at_once(detector, dataset, monkeypatch) -> None:

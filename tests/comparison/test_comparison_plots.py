@@ -40,7 +40,7 @@ def made_up(conv: tuple[float, float], proposals: float = 2.0) -> Comparison:
         totals=sums,
         growth=growth,
         throughput=None,
-        map_voc07={"rcnn": None, "spp": None},
+        maps={},
     )
 
 
@@ -54,7 +54,7 @@ def count_pixels(path, colour: str) -> int:
 
 def test_both_detectors_are_seen_in_stages(tmp_path) -> None:
     plot_stages(made_up((5000.0, 0.2)), tmp_path / "new" / "stages.png")
-    for colour in COLOURS:
+    for colour in COLOURS[:2]:
         assert count_pixels(tmp_path / "new" / "stages.png", colour) > 3000
 
 
@@ -72,7 +72,7 @@ def test_a_stage_without_time_has_no_bar(proposals, tmp_path) -> None:
 
 def test_growth_shows_a_line_each(tmp_path) -> None:
     plot_growth(made_up((40.0, 0.2)), tmp_path / "growth.png")
-    for colour in COLOURS:
+    for colour in COLOURS[:2]:
         assert count_pixels(tmp_path / "growth.png", colour) > 100
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from sppdet.comparison.report import MAP_IMAGES, PAPER, Comparison, format_table
 from sppdet.comparison.throughput import Throughput
+from sppdet.evaluation.bootstrap import BootstrapMAP
 
 
 @pytest.fixture
@@ -38,35 +40,42 @@ def made_up() -> Comparison:
         totals=totals,
         growth={"rcnn": {100: 2.25, 2000: 47.4}, "spp": {100: 0.31, 2000: 1.24}},
         throughput=Throughput("rcnn", 45.4, 46.1, 4),
-        map_voc07={"rcnn": 0.3217, "spp": 0.3456},
+        maps={"rcnn": resampled(0.3217), "spp": resampled(0.3456)},
     )
 
 
+def resampled(value: float) -> BootstrapMAP:
+    shifts = np.array([-0.01, 0.0, 0.01])
+    return BootstrapMAP(value, value - 0.02, value + shifts, value - 0.02 + shifts, ("1", "2"), 0)
+
+
 def test_speedups_are_ratios_of_the_medians(comparison) -> None:
-    assert comparison.compared == "spp"
-    assert comparison.speedup == {
+    assert comparison.others == ["spp"]
+    assert comparison.speedup["spp"] == {
         "conv": pytest.approx(220),
         "without_proposals": pytest.approx(38),
         "total": pytest.approx(50.0 / 3.25),
     }
-    swapped = replace(comparison, baseline="spp").speedup
+    swapped = replace(comparison, baseline="spp").speedup["rcnn"]
     assert swapped["conv"] == pytest.approx(1 / 220)
 
 
 def test_json_has_every_key_and_no_nan(comparison) -> None:
     unknown = {name: {**sums, "total": float("nan")} for name, sums in comparison.totals.items()}
-    values = replace(comparison, totals=unknown, map_voc07={"rcnn": None, "spp": None}).as_dict()
+    values = replace(comparison, totals=unknown, maps={}).as_dict()
     text = json.dumps(values, allow_nan=False)
     assert json.loads(text) == values
     assert set(values) >= {
         *("images", "regions", "device", "threads", "torch", "baseline", "stages", "spread", "totals", "speedup"),
-        *("growth", "throughput", "map_voc07", "map_images", "paper"),
+        *("growth", "throughput", "maps", "differences", "paper"),
     }
-    assert values["speedup"]["total"] is None
-    assert values["map_images"] == 0
+    assert values["speedup"]["spp"]["total"] is None
+    assert values["maps"] == values["differences"] == {}
     assert values["growth"]["spp"] == {"100": 0.31, "2000": 1.24}
     assert values["throughput"]["ratio"] == 45.4 / 46.1
-    assert comparison.as_dict()["map_images"] == 5
+    whole = comparison.as_dict()
+    assert whole["maps"]["spp"]["map_voc07"] == 0.3456
+    assert whole["differences"]["spp"]["map_voc07"] == pytest.approx(0.0239)
 
 
 def test_the_papers_speedups_are_those_of_its_seconds() -> None:
@@ -89,21 +98,30 @@ def test_table_shows_the_numbers(comparison) -> None:
     assert "3.25 [" in text
     for number in ("220x", "38x", "64x (102x)", "24x (38x)", "169x (271x)", "2.25", "1.24", "45.4", "46.1", "0.985"):
         assert number in text
-    for part in ("0.3217", "0.3456", "0.580", "321 random boxes", "Some CPU, 2 threads", "torch 2.x", "batch 4"):
+    for part in (
+        "32.2 (31.2 to 33.1)",
+        "34.6",
+        "+2.4 (+2.4 to +2.4)",
+        "58.0%",
+        "321 random boxes",
+        "Some CPU, 2 threads",
+        "torch 2.x",
+        "batch 4",
+    ):
         assert part in text
     assert max(map(len, text.splitlines())) <= 120
 
 
 def test_table_leaves_out_what_was_not_measured(comparison) -> None:
-    bare = replace(comparison, growth={}, throughput=None, map_voc07={"rcnn": None, "spp": None}, topped_up=0)
+    bare = replace(comparison, growth={}, throughput=None, maps={}, topped_up=0)
     text = format_table(bare)
-    for part in ("VOC07 mAP", "Crops a second", "seconds by regions", "random boxes", "\n\n\n"):
+    for part in ("mAP on these", "Crops a second", "seconds by regions", "random boxes", "\n\n\n"):
         assert part not in text
 
 
 @pytest.mark.parametrize(("images", "said"), [(MAP_IMAGES - 1, True), (MAP_IMAGES, False)])
 def test_table_says_from_how_many_images_on_there_is_an_map(comparison, images, said) -> None:
-    text = format_table(replace(comparison, images=images, map_voc07={"rcnn": None, "spp": None}))
+    text = format_table(replace(comparison, images=images, maps={}))
     assert (f"mAP: shown from {MAP_IMAGES} images on; these are {images}\n" in text) == said
 
 
