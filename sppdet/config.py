@@ -14,7 +14,7 @@ from sppdet.errors import ConfigError
 
 T = TypeVar("T")
 
-FeatureKind = Literal["spp", "crop"]
+FeatureKind = Literal["spp", "crop", "roi_pool", "roi_align"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Device = Literal["cpu", "cuda"]
 
@@ -118,6 +118,20 @@ class SPPConfig:
 
 
 @dataclass(frozen=True)
+class RoIConfig:
+    """Features of one grid of bins a region, from the whole-image pass at `spp.scales`: Fast R-CNN's, with windows
+    rounded to cells (features: roi_pool), or Mask R-CNN's, without rounding (roi_align).
+
+    Args:
+        size: bins a side.
+        samples: of a bin of roi_align, in each direction.
+    """
+
+    size: int = 7
+    samples: int = 2
+
+
+@dataclass(frozen=True)
 class CropConfig:
     """Features of warped crops (features: crop), as in R-CNN.
 
@@ -158,8 +172,14 @@ class DetectorConfig:
     pyramid: PyramidConfig = field(default_factory=PyramidConfig)
     layers: LayersConfig = field(default_factory=LayersConfig)
     spp: SPPConfig = field(default_factory=SPPConfig)
+    roi: RoIConfig = field(default_factory=RoIConfig)
     crop: CropConfig = field(default_factory=CropConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Bins a side of each grid that a region is pooled over."""
+        return (self.roi.size,) if self.features in ("roi_pool", "roi_align") else tuple(self.pyramid.levels)
 
 
 def config_from_dict(kind: type[T], values: dict[str, Any], file: str | PathLike[str] | None = None) -> T:

@@ -134,8 +134,9 @@ class Detector:
         return self._with(config, self.layers)
 
     def with_features(self, features: FeatureKind) -> Detector:
-        """The same network and heads with features from "spp" or "crop", to compare their times."""
-        return self.with_config(replace(self.config, features=features))
+        """The same network and heads with features of another kind, of the same length, to compare their times."""
+        pyramid = replace(self.config.pyramid, levels=self.config.levels)
+        return self.with_config(replace(self.config, features=features, pyramid=pyramid))
 
     def truncated(self, ranks: Sequence[int]) -> Detector:
         """The same detector, each of its fully connected layers approximated by one of this rank: faster, with a

@@ -115,7 +115,7 @@ def _with_counterpart(given: Mapping[str, Detector]) -> dict[str, Detector]:
 def _settings(detector: Detector) -> dict[str, Any]:
     """What a reader must know of a detector to judge its times."""
     config = detector.config
-    own: dict[str, Any] = {"scales": list(config.spp.scales)}
+    own: dict[str, Any] = {"levels": list(config.levels), "scales": list(config.spp.scales)}
     if config.features == "crop":
         own = {"crop": config.crop.size, "batch": config.crop.batch}
     network = {"features": config.features, "backbone": config.backbone.name, "precision": detector.regions.precision}

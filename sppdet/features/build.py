@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import get_args
+
 from sppdet.backbones.backbone import Backbone
-from sppdet.config import DetectorConfig, Precision
+from sppdet.config import DetectorConfig, FeatureKind, Precision
 from sppdet.errors import ConfigError, InputError
 from sppdet.features.crop import CropFeatures
-from sppdet.features.spp import SPPFeatures
+from sppdet.features.spp import AlignedFeatures, SPPFeatures
 from sppdet.heads.fully_connected import FullyConnected
+from sppdet.pooling.align import RoIAlign
 from sppdet.pooling.pyramid import SpatialPyramidPooling
+
+KINDS = get_args(FeatureKind)
 
 
 def build_features(
@@ -16,7 +22,7 @@ def build_features(
 ) -> SPPFeatures | CropFeatures:
     """The feature source that `config.features` names, on the device of the backbone, ending in the `layers` that
     `build_fully_connected` gives. Raises InputError for layers that are not those of the configuration."""
-    pyramid = SpatialPyramidPooling(tuple(config.pyramid.levels), config.pyramid.mode)
+    pyramid = SpatialPyramidPooling(config.levels, config.pyramid.mode)
     pooled = pyramid.out_features(backbone.channels)
     shape = (config.layers.depth, pooled if config.layers.depth else 0)
     given = (0, 0) if layers is None else (len(layers), layers.inputs)
@@ -26,4 +32,8 @@ def build_features(
         return SPPFeatures(backbone, pyramid, config.spp, precision, layers)
     if config.features == "crop":
         return CropFeatures(backbone, pyramid, config.crop, precision, layers)
-    raise ConfigError("unknown region features", field="features", expected="spp or crop", got=config.features)
+    if config.features == "roi_pool":
+        return SPPFeatures(backbone, pyramid, replace(config.spp, rule="round"), precision, layers)
+    if config.features == "roi_align":
+        return AlignedFeatures(backbone, RoIAlign(config.roi.size, config.roi.samples), config.spp, precision, layers)
+    raise ConfigError("unknown features", field="features", expected=", ".join(KINDS), got=config.features)

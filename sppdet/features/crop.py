@@ -32,8 +32,8 @@ class CropFeatures(RegionFeatures):
         precision: Precision = "fp32",
         layers: FullyConnected | None = None,
     ) -> None:
-        super().__init__(backbone, pyramid, precision, layers)
-        self.config = config or CropConfig()
+        super().__init__(backbone, pyramid.out_features(backbone.channels), precision, layers)
+        self.pyramid, self.config = pyramid, config or CropConfig()
         if not 0 <= 2 * self.config.context < self.config.size or self.config.batch < 1:
             raise ConfigError(
                 "cannot be used", field="crop", expected="0 <= 2 * context < size, batch >= 1", got=config

@@ -22,7 +22,6 @@ from sppdet.backbones.backbone import Backbone
 from sppdet.config import Precision
 from sppdet.heads.fully_connected import FullyConnected
 from sppdet.images import normalise
-from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.stopwatch import Stopwatch
 
 PART_BYTES = 2**26  # of features that exist at a time while a function is applied to them
@@ -57,19 +56,18 @@ def apply(encoded: Encoded, boxes: Tensor, function: Callable[[Tensor], Tensor])
 
 
 class RegionFeatures(ABC):
-    """A network, the pyramid that pools its maps, and the layers that follow, where there are any: features of length
+    """A network, whose maps are pooled, and the layers that follow, where there are any: features of length
     `dimension` from pooled ones of length `pooled`. `precision` is that of the convolutions."""
 
     def __init__(
         self,
         backbone: Backbone,
-        pyramid: SpatialPyramidPooling,
+        pooled: int,
         precision: Precision = "fp32",
         layers: FullyConnected | None = None,
     ) -> None:
-        self.backbone, self.pyramid, self.precision, self.layers = backbone, pyramid, precision, layers
-        self.pooled = pyramid.out_features(backbone.channels)
-        self.dimension = self.pooled if layers is None else layers.dimension
+        self.backbone, self.pooled, self.precision, self.layers = backbone, pooled, precision, layers
+        self.dimension = pooled if layers is None else layers.dimension
 
     @abstractmethod
     def encode(self, image: Tensor, clock: Stopwatch | None = None) -> Encoded:

@@ -15,24 +15,30 @@ from sppdet.features import source as features
 from sppdet.features.source import RegionFeatures, autocast, inference
 from sppdet.heads.fully_connected import FullyConnected
 from sppdet.images import resize_shorter_side, shorter_side_size
+from sppdet.pooling.align import RoIAlign
 from sppdet.pooling.pyramid import LaidOutMaps, SpatialPyramidPooling
-from sppdet.pooling.windows import boxes_to_windows, choose_scales
+from sppdet.pooling.windows import boxes_to_cells, boxes_to_windows, choose_scales
 from sppdet.stopwatch import Stopwatch
 
 
 class SPPFeatures(RegionFeatures):
-    """SPPnet: one pass of the network over the whole image at each scale, regions pooled from conv5 (section 4.1)."""
+    """SPPnet: one pass of the network over the whole image at each scale, regions pooled from conv5 (section 4.1).
+
+    With a pyramid of one level and the window rule "round" it is Fast R-CNN's RoI pooling.
+    """
+
+    window_type = torch.int64
 
     def __init__(
         self,
         backbone: Backbone,
-        pyramid: SpatialPyramidPooling,
+        pyramid: SpatialPyramidPooling | RoIAlign,
         config: SPPConfig | None = None,
         precision: Precision = "fp32",
         layers: FullyConnected | None = None,
     ) -> None:
-        super().__init__(backbone, pyramid, precision, layers)
-        self.config = config or SPPConfig()
+        super().__init__(backbone, pyramid.out_features(backbone.channels), precision, layers)
+        self.pyramid, self.config = pyramid, config or SPPConfig()
         if not self.config.scales or min(self.config.scales) < 1:
             raise ConfigError("no usable scale", field="spp.scales", expected="pixels", got=self.config.scales)
 
@@ -67,9 +73,12 @@ class SPPFeatures(RegionFeatures):
 
     def windows(self, boxes: Tensor, index: int, size: tuple[int, int], map_size: tuple[int, int]) -> Tensor:
         """Windows int64 (N, 4) of boxes in an image of `size` (H, W), on its map (h, w) at the scale of this index."""
+        return boxes_to_windows(boxes, self._ratios(index, size), self.backbone.geometry, map_size, self.config.rule)
+
+    def _ratios(self, index: int, size: tuple[int, int]) -> tuple[float, float]:
+        """The (x, y) ratios of an image resized to the scale of this index, whose size is rounded, to the original."""
         height, width = shorter_side_size(*size, self.config.scales[index])
-        scale = (width / size[1], height / size[0])  # the real ratios of the rounded size
-        return boxes_to_windows(boxes, scale, self.backbone.geometry, map_size, self.config.rule)
+        return width / size[1], height / size[0]
 
     def restore(self, maps: list[Tensor], size: tuple[int, int], clock: Stopwatch | None = None) -> EncodedMaps:
         """What `encode` gave for an image of `size` (H, W), from its maps float16 (C, h, w)."""
@@ -78,12 +87,23 @@ class SPPFeatures(RegionFeatures):
         return EncodedMaps(self, laid_out, size, clock or Stopwatch(device))
 
 
+class AlignedFeatures(SPPFeatures):
+    """The same with regions that are not rounded to cells (RoI Align): windows are float32."""
+
+    window_type = torch.float32
+
+    def windows(self, boxes: Tensor, index: int, size: tuple[int, int], map_size: tuple[int, int]) -> Tensor:
+        """The boxes in cells; a region may reach over the edge of its map."""
+        del map_size
+        return boxes_to_cells(boxes, self._ratios(index, size), self.backbone.geometry)
+
+
 @dataclass(frozen=True, eq=False)
 class EncodedMaps:
     """conv5 maps (1, C, h, w) of an image of `size` (H, W), one a scale, laid out for pooling."""
 
     source: SPPFeatures
-    maps: tuple[LaidOutMaps, ...]
+    maps: tuple[LaidOutMaps | Tensor, ...]
     size: tuple[int, int]
     clock: Stopwatch
 
@@ -126,7 +146,7 @@ class EncodedMaps:
         """The scale (N,) and the window (N, 4) there of each box."""
         config = self.source.config
         scales = choose_scales(boxes, min(self.size), config.scales, config.scale_rule)
-        windows = torch.zeros(len(boxes), 4, dtype=torch.int64, device=boxes.device)
+        windows = torch.zeros(len(boxes), 4, dtype=self.source.window_type, device=boxes.device)
         for index, maps in enumerate(self.maps):
             rows = (scales == index).nonzero().squeeze(1)
             map_size = (maps.shape[2], maps.shape[3])

@@ -99,14 +99,14 @@ def build_fully_connected(config: DetectorConfig, backbone: Backbone) -> FullyCo
     if backbone.name in PRETRAINED and config.backbone.weights != "random":
         linears = _pretrained(config, backbone)
     else:
-        bins = sum(n * n for n in config.pyramid.levels)
+        bins = sum(n * n for n in config.levels)
         linears = _random([backbone.channels * bins, *[width] * depth])
     return FullyConnected([linear] for linear in linears).to(backbone.device)
 
 
 def _pretrained(config: DetectorConfig, backbone: Backbone) -> list[nn.Linear]:
     own, names = PRETRAINED[backbone.name]
-    levels = config.pyramid.levels
+    levels = config.levels
     if not set(own) <= set(levels):
         reason, expected = f"lacks what fc6 of {backbone.name} reads", f"{', '.join(map(str, own))} among them"
         raise ConfigError(reason, field="pyramid.levels", expected=expected, got=list(levels))

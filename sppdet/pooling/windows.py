@@ -40,9 +40,7 @@ def boxes_to_windows(
     round: Fast R-CNN's, round(u) to round(u), both included, halves away from zero.
     Here u is the distance of a box's edge from the centre of cell 0, in strides. Raises ConfigError for another rule.
     """
-    stride = geometry.stride
-    ratio = boxes.new_tensor([*scale, *scale], dtype=torch.float64)
-    edges = (boxes.double() * ratio - (geometry.centre + 0.5)) / stride  # (N, 4), in cells
+    edges = _edges(boxes, scale, geometry)
     start, end = edges[:, :2], edges[:, 2:]
     if rule == "paper":
         first, last = start.floor() + 1, end.ceil() - 1
@@ -59,6 +57,18 @@ def boxes_to_windows(
     limit = boxes.new_tensor([map_size[1] - 1, map_size[0] - 1], dtype=torch.float64)
     first, last = (torch.minimum(cell.clamp(min=0), limit) for cell in (first, last))
     return torch.cat([first, last + 1], dim=1).long()
+
+
+def boxes_to_cells(boxes: Tensor, scale: tuple[float, float], geometry: Geometry) -> Tensor:
+    """Boxes float32 (N, 4), in pixels of the original image, in cells: float32 (N, 4), without rounding; cell j covers
+    [j, j + 1), as pixels do. scale: (x, y) ratios of the resized to the original image."""
+    return (_edges(boxes, scale, geometry) + 0.5).float()
+
+
+def _edges(boxes: Tensor, scale: tuple[float, float], geometry: Geometry) -> Tensor:
+    """Distances float64 (N, 4) of boxes' edges from the centre of cell 0, in strides."""
+    ratio = boxes.new_tensor([*scale, *scale], dtype=torch.float64)
+    return (boxes.double() * ratio - (geometry.centre + 0.5)) / geometry.stride
 
 
 def choose_scales(boxes: Tensor, shorter_side: int, scales: tuple[int, ...], rule: ScaleRule = "paper") -> Tensor:

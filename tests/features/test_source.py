@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torchvision.ops import roi_align, roi_pool
 
 from sppdet.backbones.zoo import build_backbone
-from sppdet.config import CropConfig, DetectorConfig, LayersConfig, PyramidConfig, SPPConfig
+from sppdet.config import CropConfig, DetectorConfig, LayersConfig, PyramidConfig, RoIConfig, SPPConfig
 from sppdet.errors import ConfigError, InputError
 from sppdet.features.build import build_features
 from sppdet.features.crop import CropFeatures
@@ -90,6 +91,44 @@ def test_spp_features_are_the_pooled_windows_of_the_map(backbone):
     windows = boxes_to_windows(BOXES, (85 / 80, 64 / 60), backbone.geometry, tuple(maps.shape[1:]))
     for row, (x1, y1, x2, y2) in zip(source.encode(picture()).features(BOXES), windows.tolist(), strict=True):
         assert torch.equal(row, PYRAMID(maps[None, :, y1:y2, x1:x2])[0])
+
+
+def build(backbone, kind: str, size: int = 4, scales: tuple[int, ...] = (64,)):
+    return build_features(DetectorConfig(features=kind, roi=RoIConfig(size), spp=SPPConfig(scales)), backbone)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 6])
+def test_roi_pooling_is_torchvisions(backbone, size):
+    source = build(backbone, "roi_pool", size)
+    maps = source.compute_maps(picture())[0].float()
+    height, width = maps.shape[1:]
+    centre, ratio = backbone.geometry.centre + 0.5, torch.tensor([85 / 80, 64 / 60]).repeat(2)
+    cells = ((BOXES.double() * ratio - centre) / backbone.geometry.stride).mul(1000).round().div(1000)
+    corners = torch.sign(cells) * (cells.abs() + 0.5).floor()  # both included
+    limit = torch.tensor([width - 1, height - 1]).repeat(2)
+    middle = ((corners[:, :2] + corners[:, 2:]) / 2).trunc().repeat(1, 2)
+    corners = torch.where((corners[:, :2] > corners[:, 2:]).repeat(1, 2), middle, corners).clamp(min=0).minimum(limit)
+    expected = roi_pool(maps[None], [corners.float()], size).permute(0, 2, 3, 1).flatten(1)
+    assert torch.equal(source.encode(picture()).features(BOXES), expected)
+
+
+@pytest.mark.parametrize("scales", [(64,), (64, 256, 120)])
+def test_aligned_features_are_torchvisions_of_boxes_in_pixels(backbone, scales):
+    source = build(backbone, "roi_align", scales=scales)
+    maps = source.compute_maps(picture())
+    stride, centre = backbone.geometry.stride, backbone.geometry.centre
+    chosen = choose_scales(BOXES, 60, scales).tolist()
+    for row, box, k in zip(source.encode(picture()).features(BOXES), BOXES, chosen, strict=True):
+        side = scales[k]
+        ratio = torch.tensor([round(side * 80 / 60) / 80, side / 60]).repeat(2)
+        shifted = box * ratio - (centre + 0.5) + stride / 2  # as if cell 0 covered the first pixels
+        expected = roi_align(maps[k][None].float(), [shifted[None]], 4, 1 / stride, sampling_ratio=2, aligned=True)
+        torch.testing.assert_close(row, expected[0].permute(1, 2, 0).flatten(), rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_no_kind_of_features_is_refused(backbone):
+    with pytest.raises(ConfigError, match=r"features.*spp, crop, roi_pool, roi_align.*got hog"):
+        build(backbone, "hog")
 
 
 @pytest.mark.parametrize("scales", [(64,), (64, 256, 120)])
@@ -230,8 +269,6 @@ def test_build_features_reads_the_configuration(backbone):
     crop = build_features(replace(config, features="crop"), backbone)
     assert isinstance(crop, CropFeatures)
     assert (crop.config, crop.dimension) == (CROP, 4 * backbone.channels)
-    with pytest.raises(ConfigError, match="spp or crop"):
-        build_features(replace(config, features="roi_pool"), backbone)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("config", [CropConfig(size=32, context=16), CropConfig(context=-1), CropConfig(batch=0)])

@@ -97,7 +97,7 @@ def test_background_has_no_targets(regions):
     assert (examples.targets[examples.labels == 0] == 0).all()
 
 
-@pytest.mark.parametrize("features", ["spp", "crop"])
+@pytest.mark.parametrize("features", ["spp", "crop", "roi_pool", "roi_align"])
 def test_features_with_gradients_are_those_of_the_detector(config, regions, features):
     config = replace(config, features=features, spp=SPPConfig((120,)), layers=LayersConfig(1, 32))
     source, _ = build(config)
@@ -123,7 +123,7 @@ def test_gradients_through_half_precision_are_near_the_full_ones(config, regions
     assert torch.cosine_similarity(exact, rounded, dim=0) > 0.99
 
 
-@pytest.mark.parametrize("features", ["spp", "crop"])
+@pytest.mark.parametrize("features", ["spp", "crop", "roi_align"])
 def test_an_image_may_have_no_examples(config, features):
     source, _ = build(replace(config, features=features))
     pooled = source.pool(torch.zeros(3, 60, 80, dtype=torch.uint8), torch.zeros(0, 4), 0.0)

@@ -338,7 +338,10 @@ def test_memory_bounds_the_examples(config):
 
 @pytest.mark.parametrize(
     ("features", "head", "depth"),
-    [("spp", "svm", 0), ("spp", "softmax", 1), ("crop", "svm", 1), ("crop", "softmax", 0)],
+    [
+        *(("spp", "svm", 0), ("spp", "softmax", 1), ("crop", "svm", 1), ("crop", "softmax", 0)),
+        *(("roi_pool", "softmax", 0), ("roi_align", "svm", 1), ("roi_align", "softmax", 0)),
+    ],
 )
 def test_a_fine_tuned_detector_is_kept_whole(config, shapes, features, head, depth):
     config = replace(
