@@ -15,13 +15,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sppdet.commands.runs import detect_dataset
+from tqdm import tqdm
+
 from sppdet.data.dataset import read_dataset
+from sppdet.detector import Detector
 from sppdet.errors import ConfigError
 from sppdet.evaluation.bootstrap import BootstrapMAP, bootstrap_map
 from sppdet.evaluation.results import read_results, write_coco_results
+from sppdet.images import read_image
+from sppdet.proposals.store import propose
 from sppdet.storage import read_json, write_json
-from sppdet.structures import Dataset
+from sppdet.structures import Dataset, Detections
 from sppdet.tables import align
 from sppdet.training.config import TrainConfig
 from sppdet.training.stages import claim, train
@@ -149,14 +153,25 @@ def _run(
     claim(folder, config)
     start = time.perf_counter()
     if not file.is_file():
-        detector = train(config)
-        if not row.endswith("+bb"):
-            detector = detector.without_box_regression()
-        found = detect_dataset(config.output, detector, test, config.workers)
-        write_json(folder / f"{split}-{row}.json", {"seconds": time.perf_counter() - start})
-        write_coco_results(file, found, test)  # last: it says that the cell is done
+        for end, found in _detect(train(config), test, config.workers).items():
+            write_json(folder / f"{split}-{shared}{end}.json", {"seconds": time.perf_counter() - start})
+            # Last: it says that this row is done.
+            write_coco_results(folder / f"{split}-{shared}{end}-detections.json", found, test)
     result = bootstrap_map(read_results(file, test), test.images, test.classes)
     return result, read_json(folder / f"{split}-{row}.json")["seconds"]
+
+
+def _detect(detector: Detector, test: Dataset, workers: int) -> dict[str, list[Detections]]:
+    """What is found in the test images without box regression and, as "+bb", with it, each image encoded once."""
+    plain = detector.without_box_regression()
+    proposals = propose(test.images, detector.config.proposals, workers)
+    found: dict[str, list[Detections]] = {"": [], "+bb": []}
+    pairs = zip(test.images, proposals, strict=True)
+    for image, boxes in tqdm(pairs, desc="detect", unit="image", total=len(proposals)):
+        encoded = detector.encode(read_image(image.path))
+        found[""].append(replace(encoded, detector=plain).detect(boxes))
+        found["+bb"].append(encoded.detect(boxes))
+    return found
 
 
 def format_ablation(cells: Sequence[Cell]) -> str:
