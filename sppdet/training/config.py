@@ -95,8 +95,8 @@ class FinetuneConfig:
 
     epochs: int = 0
     blocks: int = 0
-    learning_rate: float = 0.01
-    feature_norm: float = 2.0
+    learning_rate: float = 0.002
+    feature_norm: float = 5.0
     weight_decay: float = 5e-4
     images: int = 2
     regions: int = 128
