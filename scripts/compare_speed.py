@@ -1,4 +1,4 @@
-"""Compare SPPnet and R-CNN in inference time: python scripts/compare_speed.py data runs/spp [runs/rcnn]."""
+"""Compare SPPnet and R-CNN in inference time: python scripts/compare_speed.py data runs/spp [runs/rcnn ...]."""
 
 import argparse
 
@@ -9,7 +9,7 @@ from sppdet.config import DataConfig
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", help="VOCdevkit, its parent, or the year's folder")
-    parser.add_argument("runs", nargs="+", help="one run, compared with itself in the other mode, or two")
+    parser.add_argument("runs", nargs="+", help="one run, compared with itself in the other mode, or several")
     options = parser.parse_args()
 
     data = DataConfig(root=options.root, split="test", images=10)

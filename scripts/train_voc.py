@@ -12,7 +12,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", help="VOCdevkit, its parent, or the year's folder")
     parser.add_argument("output", nargs="?", default="runs/spp")
-    parser.add_argument("--features", choices=("spp", "crop"), default="spp")
+    parser.add_argument("--features", choices=("spp", "crop", "roi_pool", "roi_align"), default="spp")
     parser.add_argument("--weights", default="DEFAULT", help="a file, or a name of torchvision's weights enum")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

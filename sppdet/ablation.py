@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from sppdet.data.dataset import read_dataset
@@ -22,13 +23,14 @@ from sppdet.detector import Detector
 from sppdet.errors import ConfigError
 from sppdet.evaluation.bootstrap import BootstrapMAP, bootstrap_map
 from sppdet.evaluation.results import read_results, write_coco_results
+from sppdet.features.source import apply
 from sppdet.images import read_image
 from sppdet.proposals.store import propose
 from sppdet.storage import read_json, write_json
 from sppdet.structures import Dataset, Detections
 from sppdet.tables import align
 from sppdet.training.config import TrainConfig
-from sppdet.training.stages import claim, train
+from sppdet.training.stages import check_values, claim, train
 
 ROWS = ("pool5", "fc6", "ftfc6", "ftfc7", "ftfc7+bb")
 COLUMNS = ("1 scale", "5 scales", "R-CNN")
@@ -47,8 +49,8 @@ PAPER: Mapping[str, tuple[float, float, float]] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A row and a column: what came of each seed, on the same test images, and the seconds that it took, less what was
-    there already."""
+    """A row and a column: what came of each seed, on the same test images, and the seconds of its training and
+    detection, less what was there already; rows that differ in box regression only share both."""
 
     row: str
     column: str
@@ -83,33 +85,42 @@ def ablate(
     """Train and evaluate every cell in folders of `config.output`, on the images of `split`, and write ablation.json.
 
     `config` gives all that rows and columns do not: the network, the one scale, and for the `ft` rows the fine-tuning
-    and the kind of head; the others have SVMs.
+    (of all columns at `finetune.scales`, where these are given) and the kind of head; the others have SVMs.
     Raises ConfigError, before anything is trained, for rows, columns and settings that are not there.
     """
+    if not seeds:
+        raise ConfigError("none given", field="seeds", expected="at least one", got="[]")
+    if config.features in ("roi_pool", "roi_align"):
+        raise ConfigError("columns say which features", field="features", expected="spp or crop", got=config.features)
     if config.data.annotations:
         raise ConfigError("works on splits", field="data.annotations", expected="VOC format", got="COCO format")
     classes = read_dataset(config.data).classes
     test = read_dataset(replace(config.data, split=split, images=None), classes)
     trainings = {(row, column): configure(config, row, column) for row in rows for column in columns}
+    for settings in trainings.values():
+        check_values(settings)
     cells: list[Cell] = []
     for (row, column), settings in trainings.items():
         done = [_run(replace(settings, seed=seed), row, column, seed, test, split) for seed in seeds]
         runs, seconds = zip(*done, strict=True)
         cells.append(Cell(row, column, runs, seconds))
-        found = {"cells": [cell.as_dict() for cell in cells], "differences": differences(cells)}
-        write_json(Path(config.output) / "ablation.json", found)
+        write_json(Path(config.output) / "ablation.json", ablation_as_dict(cells))
     return cells
+
+
+def ablation_as_dict(cells: Sequence[Cell]) -> dict[str, Any]:
+    """JSON-ready."""
+    return {"cells": [cell.as_dict() for cell in cells], "differences": differences(cells)}
 
 
 def differences(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """By how much the mean of a cell's seeds is above that of the row before, and that of the first column, with paired
-    intervals."""
+    intervals over the test images; the seeds are what they are."""
     found = []
     for cell in cells:
         of_column = [other for other in cells if other.column == cell.column]
         of_row = [other for other in cells if other.row == cell.row]
-        place = of_column.index(cell)
-        for other in (of_column[place - 1 : place] if place else []) + (of_row[:1] if cell is not of_row[0] else []):
+        for other in of_column[: of_column.index(cell)][-1:] + of_row[: of_row.index(cell)][:1]:
             difference = cell.mean.minus(other.mean).as_dict()
             names = {"row": cell.row, "column": cell.column, "to_row": other.row, "to_column": other.column}
             found.append(names | difference)
@@ -154,23 +165,26 @@ def _run(
     start = time.perf_counter()
     if not file.is_file():
         for end, found in _detect(train(config), test, config.workers).items():
-            write_json(folder / f"{split}-{shared}{end}.json", {"seconds": time.perf_counter() - start})
-            # Last: it says that this row is done.
-            write_coco_results(folder / f"{split}-{shared}{end}-detections.json", found, test)
+            name = f"{split}-{shared}{end}"
+            if not (folder / f"{name}-detections.json").is_file():
+                write_json(folder / f"{name}.json", {"seconds": time.perf_counter() - start})
+                write_coco_results(folder / f"{name}-detections.json", found, test)  # last: this row is done
     result = bootstrap_map(read_results(file, test), test.images, test.classes)
     return result, read_json(folder / f"{split}-{row}.json")["seconds"]
 
 
 def _detect(detector: Detector, test: Dataset, workers: int) -> dict[str, list[Detections]]:
-    """What is found in the test images without box regression and, as "+bb", with it, each image encoded once."""
+    """What is found in the test images without box regression and, as "+bb", with it, from the same features."""
     plain = detector.without_box_regression()
     proposals = propose(test.images, detector.config.proposals, workers)
     found: dict[str, list[Detections]] = {"": [], "+bb": []}
     pairs = zip(test.images, proposals, strict=True)
     for image, boxes in tqdm(pairs, desc="detect", unit="image", total=len(proposals)):
         encoded = detector.encode(read_image(image.path))
-        found[""].append(replace(encoded, detector=plain).detect(boxes))
-        found["+bb"].append(encoded.detect(boxes))
+        with torch.inference_mode():
+            outputs = apply(encoded.regions, boxes, detector.apply_heads)
+        found[""].append(plain.detections(outputs, boxes, encoded.size))
+        found["+bb"].append(detector.detections(outputs, boxes, encoded.size))
     return found
 
 
@@ -186,7 +200,9 @@ def format_ablation(cells: Sequence[Cell]) -> str:
         [f"{one['row']}, {one['column']}, to {one['to_row']}, {one['to_column']}", _format_difference(one)]
         for one in differences(cells)
     ]
-    return "\n\n".join([table, align([["differences, points", "95% interval"], *lines])]) if lines else table
+    return (
+        "\n\n".join([table, align([["differences, means of the seeds", "points (95%)"], *lines])]) if lines else table
+    )
 
 
 def _format(cell: Cell) -> str:

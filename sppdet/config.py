@@ -93,8 +93,8 @@ class LayersConfig:
 
     Args:
         depth: 0: heads on the pooled features (pool5); 1: on those of fc6; 2: of fc7. alexnet, caffenet and vgg16 bring
-            theirs with their weights and need the pyramid level that fits, 6 or 7; zf5 brings its own and needs 6, 3, 2
-            and 1; other networks get random ones.
+            theirs with their weights and need the level (or roi.size) that fits, 6 or 7; zf5 brings its own and needs
+            6, 3, 2 and 1; other networks get random ones.
         width: features that each of the random layers gives.
     """
 
@@ -104,7 +104,7 @@ class LayersConfig:
 
 @dataclass(frozen=True)
 class SPPConfig:
-    """Features of a whole-image pass (features: spp).
+    """Features of a whole-image pass (features: spp; scales of roi_pool and roi_align too).
 
     Args:
         scales: the image is resized so that its shorter side is each of these, in pixels.
@@ -119,15 +119,15 @@ class SPPConfig:
 
 @dataclass(frozen=True)
 class RoIConfig:
-    """Features of one grid of bins a region, from the whole-image pass at `spp.scales`: Fast R-CNN's, with windows
-    rounded to cells (features: roi_pool), or Mask R-CNN's, without rounding (roi_align).
+    """Features of one grid of bins a region, from the whole-image pass at `spp.scales`: Fast R-CNN's, `pyramid.mode` of
+    windows rounded to cells (features: roi_pool), or Mask R-CNN's, without rounding (roi_align).
 
     Args:
-        size: bins a side.
+        size: bins a side, in place of pyramid.levels.
         samples: of a bin of roi_align, in each direction.
     """
 
-    size: int = 7
+    size: int = 6
     samples: int = 2
 
 

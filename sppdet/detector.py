@@ -59,6 +59,9 @@ class Detector:
     ) -> None:
         self.config, self.classes, self.backbone, self.layers = config, tuple(classes), backbone, layers
         self.regions = build_features(config, backbone, precision, layers)
+        if self.regions.dimension != head.weight.shape[1]:
+            lengths = self.regions.dimension, head.weight.shape[1]
+            raise ConfigError("heads of other features", field="features", expected=lengths[1], got=lengths[0])
         self.head = head.to(backbone.device)
         self.regressor = regressor.to(backbone.device) if regressor else None
         boxes = [self.regressor] if self.regressor else []

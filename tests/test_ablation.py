@@ -73,9 +73,13 @@ def test_what_is_no_cell_is_refused_before_anything_is_trained(config, monkeypat
             r"data\.annotations: works on splits",
         ),
         (["pool5"], ["1 scale"], {"spp": SPPConfig((480, 688))}, r"spp\.scales: not one scale"),
+        (["pool5", "ftpool5"], ["1 scale"], {"precision": "fp16"}, "precision: too small a range"),
+        (["pool5"], ["1 scale"], {"features": "roi_pool"}, "features: columns say which"),
     ):
         with pytest.raises(ConfigError, match=said):
             ablate(replace(config, **changed), rows, columns, [0])
+    with pytest.raises(ConfigError, match="seeds: none given"):
+        ablate(config, ["pool5"], ["1 scale"], [])
 
 
 def test_rows_that_differ_in_box_regression_share_a_training(config, monkeypatch):

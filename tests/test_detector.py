@@ -213,6 +213,8 @@ def test_with_features_keeps_network_and_heads():
     assert_same(crop.with_features("spp").detect(picture(), random_boxes()), detector.detect(picture(), random_boxes()))
     with pytest.raises(ConfigError, match="features"):
         detector.with_features("roi")
+    with pytest.raises(ConfigError, match="features: heads of other features"):
+        detector.with_features("roi_align")
 
 
 def make_deep_detector() -> Detector:

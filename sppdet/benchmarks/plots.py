@@ -6,7 +6,7 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from sppdet.benchmarks.measure import Growth, Part
-from sppdet.storage import write_atomically
+from sppdet.figures import new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,18 +20,14 @@ def plot_part(name: str, part: Part, path: str | PathLike[str]) -> None:
 
     Ours are solid, peers dashed. Raises SppdetError where the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6 * len(part.growth), 4.4), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6 * len(part.growth), 4.4)
     panels = figure.subplots(1, len(part.growth), squeeze=False)[0]
     for axes, growth in zip(panels, part.growth, strict=True):
         _draw_growth(axes, growth)
     threads = part.rows[-1].threads
     units = " and ".join(growth.unit for growth in part.growth)
     figure.suptitle(f"{name}: time against {units}, {threads} thread{'s' * (threads > 1)}", fontsize=10)
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
+    save_figure(figure, path)
 
 
 def _draw_growth(axes: Axes, growth: Growth) -> None:

@@ -62,12 +62,12 @@ def _ablate(options: Namespace) -> None:
 
     It takes what `train` takes; every cell is a run of its own in --output, and the same command goes on.
     """
-    from sppdet.ablation import COLUMNS, ROWS, ablate, format_ablation
+    from sppdet.ablation import COLUMNS, ROWS, ablate, ablation_as_dict, format_ablation
 
     config = TrainConfig(**{field.name: options[field.name] for field in fields(TrainConfig)})
     cells = ablate(config, options.rows or ROWS, options.columns or COLUMNS, options.seeds, options.split)
     if options.json:
-        print_json([cell.as_dict() for cell in cells])
+        print_json(ablation_as_dict(cells))
     else:
         print(f"{format_ablation(cells)}\nwritten to {config.output}/ablation.json")
 

@@ -7,14 +7,13 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from sppdet.comparison.report import Comparison
+from sppdet.figures import new_figure, save_figure
 from sppdet.stopwatch import STAGES
-from sppdet.storage import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-COLOURS = ("#c44e52", "#4c72b0", "#55a868", "#e8a33d", "#8172b3", "#64b5cd", "#8c613c", "#bbbbbb")  # the baseline first
+COLOURS = ("#7f1d2e", "#1f4e79", "#1e6b3a", "#7a5195", "#b35806", "#008080")  # the baseline first; none a stage's
 STAGE_COLOURS = ("#bbbbbb", "#e8a33d", "#c44e52", "#55a868", "#4c72b0", "#8172b3")
 
 
@@ -23,12 +22,12 @@ def plot_stages(comparison: Comparison, path: str | PathLike[str]) -> None:
 
     Raises SppdetError where the file cannot be written.
     """
-    figure = _figure(9, 3.2 + 0.7 * len(comparison.stages))
+    figure = new_figure(9, 3.2 + 0.7 * len(comparison.stages))
     left, right = figure.subplots(1, 2, width_ratios=[3, 2])
     _draw_seconds(left, comparison)
     _draw_shares(right, comparison)
     figure.suptitle(_title(comparison), fontsize=10)
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
+    save_figure(figure, path)
 
 
 def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
@@ -38,7 +37,7 @@ def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
     """
     from matplotlib.ticker import LogLocator, NullLocator
 
-    figure = _figure(5.5, 4)
+    figure = new_figure(5.5, 4)
     axes = figure.subplots()
     counts = list(comparison.growth[comparison.baseline])
     for name, colour, side in zip(_names(comparison), cycle(COLOURS), cycle((1, -1)), strict=False):
@@ -61,7 +60,7 @@ def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
     axes.grid(alpha=0.3)
     axes.legend()
     figure.suptitle(f"Time against regions, {comparison.machine}", fontsize=9)
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
+    save_figure(figure, path)
 
 
 def _draw_seconds(axes: Axes, comparison: Comparison) -> None:
@@ -92,7 +91,7 @@ def _draw_seconds(axes: Axes, comparison: Comparison) -> None:
     axes.set_xlabel("median seconds an image (log)")
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
-    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.1), ncols=2, frameon=False)
+    axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
 
 
 def _draw_shares(axes: Axes, comparison: Comparison) -> None:
@@ -112,26 +111,17 @@ def _draw_shares(axes: Axes, comparison: Comparison) -> None:
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=3, frameon=False)
 
 
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _names(comparison: Comparison) -> list[str]:
     return [comparison.baseline, *comparison.others]
 
 
 def _title(comparison: Comparison) -> str:
     times = [
-        f"{name} {speedup['without_proposals']:.3g} times ({speedup['conv']:.3g} in the convolutions)"
+        f"{name} {speedup['without_proposals']:.3g} ({speedup['conv']:.3g} in the convolutions)"
         for name, speedup in comparison.speedup.items()
     ]
-    title = f"{comparison.images} images, {comparison.regions} regions each; faster than {comparison.baseline} without"
-    return "\n".join([f"{title} proposals:", *times])
+    title = f"{comparison.images} images, {comparison.regions} regions; times faster than {comparison.baseline}"
+    return "\n".join([f"{title}, without proposals", *times])
 
 
 def _label(seconds: float) -> str:

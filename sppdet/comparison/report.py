@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from sppdet.comparison.throughput import Throughput
@@ -81,11 +81,12 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; NaN is None, numbers of regions are text."""
-        shown = {key: getattr(self, key) for key in (field.name for field in fields(self))}
-        for key in ("maps", "differences"):
-            shown[key] = {name: found.as_dict() for name, found in getattr(self, key).items()}
-        throughput = self.throughput.as_dict() if self.throughput else None
-        return json_ready(shown | {"throughput": throughput, "speedup": self.speedup, "paper": PAPER})
+        own = {
+            "throughput": self.throughput.as_dict() if self.throughput else None,
+            "maps": {name: found.as_dict() for name, found in self.maps.items()},
+            "differences": {name: found.as_dict() for name, found in self.differences.items()},
+        }
+        return json_ready(vars(self) | own | {"speedup": self.speedup, "paper": PAPER})
 
 
 def format_table(comparison: Comparison) -> str:

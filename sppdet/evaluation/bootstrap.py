@@ -32,7 +32,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, eq=False)
 class BootstrapMAP:
-    """A mAP, or the difference of two, on the images as they are and on R resamples of them; fractions.
+    """A mAP, the mean of several or the difference of two, on the images and on R resamples of them; fractions.
 
     map_voc07, map_voc10: on the images as they are, 11 points and area. resampled_voc07, resampled_voc10: float64 (R,),
     on each resample, NaN where it holds no object. images, seed: what was drawn from, and how.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sppdet.evaluation.diagnosis import KINDS, MULTIPLES, OUTCOMES, Diagnosis
 from sppdet.evaluation.sizes import SIZES
-from sppdet.storage import write_atomically
+from sppdet.figures import new_figure, save_figure
 from sppdet.tables import align
 
 if TYPE_CHECKING:
@@ -56,13 +56,10 @@ def plot_diagnosis(diagnosis: Diagnosis, path: str | PathLike[str]) -> None:
 
     Raises SppdetError where the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     height = max(8.0, 0.24 * len(diagnosis.classes) + 2)
-    figure = Figure(figsize=(10.5, height), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10.5, height)
     axes = figure.subplot_mosaic([["top", "trend"], ["top", "gains"], ["top", "sizes"]])
     _draw_top(axes["top"], diagnosis)
     _draw_trend(axes["trend"], diagnosis)
@@ -70,7 +67,7 @@ def plot_diagnosis(diagnosis: Diagnosis, path: str | PathLike[str]) -> None:
     _draw_sizes(axes["sizes"], diagnosis)
     patches = [Patch(color=colour, label=outcome) for outcome, colour in COLOURS.items()]
     figure.legend(handles=patches, loc="outside upper center", ncols=len(patches), fontsize=9, frameon=False)
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
+    save_figure(figure, path)
 
 
 def _draw_top(axes: Axes, diagnosis: Diagnosis) -> None:

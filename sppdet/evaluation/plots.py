@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sppdet.evaluation.voc import Curve, VOCResult, monotone_precision
-from sppdet.storage import write_atomically
+from sppdet.figures import new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,13 +22,9 @@ def plot_precision_recall(result: VOCResult, path: str | PathLike[str]) -> None:
 
     Titles give VOC2007's and VOC2010's AP in percent. Raises SppdetError where the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     columns = min(COLUMNS, max(1, len(result.curves)))
     rows = max(1, ceil(len(result.curves) / columns))
-    figure = Figure(figsize=(2.4 * columns + 0.6, 2.3 * rows + 0.9), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(2.4 * columns + 0.6, 2.3 * rows + 0.9)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
     for axes, (name, curve) in zip(grid, result.curves.items(), strict=False):
         _draw_curve(axes, curve)
@@ -44,7 +40,7 @@ def plot_precision_recall(result: VOCResult, path: str | PathLike[str]) -> None:
     )
     figure.supxlabel("recall", fontsize=9)
     figure.supylabel("precision", fontsize=9)
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
+    save_figure(figure, path)
 
 
 def _draw_curve(axes: Axes, curve: Curve) -> None:

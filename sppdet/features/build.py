@@ -14,14 +14,14 @@ from sppdet.heads.fully_connected import FullyConnected
 from sppdet.pooling.align import RoIAlign
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 
-KINDS = get_args(FeatureKind)
-
 
 def build_features(
     config: DetectorConfig, backbone: Backbone, precision: Precision = "fp32", layers: FullyConnected | None = None
 ) -> SPPFeatures | CropFeatures:
     """The feature source that `config.features` names, on the device of the backbone, ending in the `layers` that
     `build_fully_connected` gives. Raises InputError for layers that are not those of the configuration."""
+    if config.roi.size < 1 or config.roi.samples < 1:
+        raise ConfigError("out of range", field="roi", expected="size and samples of at least 1", got=config.roi)
     pyramid = SpatialPyramidPooling(config.levels, config.pyramid.mode)
     pooled = pyramid.out_features(backbone.channels)
     shape = (config.layers.depth, pooled if config.layers.depth else 0)
@@ -36,4 +36,6 @@ def build_features(
         return SPPFeatures(backbone, pyramid, replace(config.spp, rule="round"), precision, layers)
     if config.features == "roi_align":
         return AlignedFeatures(backbone, RoIAlign(config.roi.size, config.roi.samples), config.spp, precision, layers)
-    raise ConfigError("unknown features", field="features", expected=", ".join(KINDS), got=config.features)
+    raise ConfigError(
+        "unknown features", field="features", expected=", ".join(get_args(FeatureKind)), got=config.features
+    )

@@ -109,7 +109,8 @@ def _pretrained(config: DetectorConfig, backbone: Backbone) -> list[nn.Linear]:
     levels = config.levels
     if not set(own) <= set(levels):
         reason, expected = f"lacks what fc6 of {backbone.name} reads", f"{', '.join(map(str, own))} among them"
-        raise ConfigError(reason, field="pyramid.levels", expected=expected, got=list(levels))
+        field = "pyramid.levels" if levels == tuple(config.pyramid.levels) else "roi.size"
+        raise ConfigError(reason, field=field, expected=expected, got=list(levels))
     state, source = read_weights(backbone.name, config.backbone.weights)
     linears: list[nn.Linear] = []
     inputs = backbone.channels * sum(n * n for n in own)

@@ -14,16 +14,16 @@ class RoIAlign(nn.Module):
     row-major order, the C channels of a bin together.
     """
 
-    def __init__(self, size: int = 7, samples: int = 2) -> None:
+    def __init__(self, size: int = 6, samples: int = 2) -> None:
         super().__init__()
-        for field, value in {"roi.size": size, "roi.samples": samples}.items():
+        for field, value in {"size": size, "samples": samples}.items():
             if value < 1:
                 raise ConfigError("out of range", field=field, expected="at least 1", got=value)
-        self.levels, self.mode, self.samples = (size,), "align", samples
+        self.size, self.samples = size, samples
 
     def out_features(self, channels: int) -> int:
         """Length of the vector that maps of so many channels give."""
-        return channels * self.levels[0] ** 2
+        return channels * self.size**2
 
     def lay_out(self, maps: Tensor) -> Tensor:
         """Maps (1, C, h, w) for any number of calls without gradients."""
@@ -36,8 +36,9 @@ class RoIAlign(nn.Module):
         """
         from torchvision.ops import roi_align
 
-        n = self.levels[0]
-        found = roi_align(maps, [windows.to(maps)], n, sampling_ratio=self.samples, aligned=True)  # (N, C, n, n)
+        found = roi_align(
+            maps, [windows.to(maps)], self.size, sampling_ratio=self.samples, aligned=True
+        )  # (N, C, n, n)
         rows = found.permute(0, 2, 3, 1)
         if out is None:
             return rows.flatten(1)
@@ -45,4 +46,4 @@ class RoIAlign(nn.Module):
         return out
 
     def extra_repr(self) -> str:
-        return f"size={self.levels[0]}, samples={self.samples}"
+        return f"size={self.size}, samples={self.samples}"

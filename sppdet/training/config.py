@@ -87,7 +87,7 @@ class FinetuneConfig:
         weight_decay: L2 penalty on all that is trained.
         images: images a step.
         regions: examples an image.
-        scales: of each image one is drawn for its shorter side; none: of spp.scales.
+        scales: of each image one is drawn for its shorter side; none: of spp.scales. Crops have one size.
         dropout: share left out of each fully connected layer's features, and of pooled ones where there are no layers.
         flip: mirror half of the images.
         clip: the gradient's norm is made no larger than this.
@@ -131,7 +131,7 @@ class TrainConfig(DetectorConfig):
     """A detector and how it is trained.
 
     Args:
-        features: where a region's features come from: spp (one pass an image) or crop (R-CNN).
+        features: where a region's features come from: spp, roi_pool or roi_align (one pass an image), or crop (R-CNN).
         head: linear SVMs or softmax.
         data: the training images.
         val: image list (VOC) or annotation file (COCO) on which thresholds are chosen and a first mAP is measured.
@@ -140,7 +140,7 @@ class TrainConfig(DetectorConfig):
         calibration: how scores become probabilities, fitted on val: platt, a sigmoid, or isotonic, for a large val.
         output: the run's folder.
         device: cpu or cuda.
-        precision: of the convolutions; fine-tuning cannot do with fp16.
+        precision: of the convolutions; fp16 not with fine-tuning.
         workers: images searched at once, a thread each; 0: one, in the main thread.
         cache_gb: most gigabytes of feature maps to keep on disk for this training.
         memory: most gigabytes of memory to take; fewer examples are kept at once where they would take more.

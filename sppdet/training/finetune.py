@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from sppdet.backbones.backbone import Backbone
 from sppdet.boxes import encode_boxes
-from sppdet.errors import ConfigError, SppdetError
+from sppdet.errors import ConfigError, SppdetError, WeightsError
 from sppdet.features.crop import CropFeatures
 from sppdet.features.spp import SPPFeatures
 from sppdet.heads.linear import BoxRegressor, LinearHead
@@ -109,7 +109,7 @@ def finetune(
     weights = list(trained.parameters())
     optimiser = torch.optim.SGD(weights, lr=config.learning_rate, momentum=MOMENTUM, weight_decay=config.weight_decay)
     if not start.is_file():
-        heads.rescale(config.feature_norm / _feature_norm(source, regions, training))
+        heads.rescale(config.feature_norm / _feature_norm(source, regions, config, sampling, seed))
         save_tensors(start, trained.state_dict(), {"losses": []})
     losses = _restore(trained, optimiser, file if file.is_file() else start)
     steps = -(-len(regions) // config.images)
@@ -126,26 +126,30 @@ def finetune(
                     part = _loss(source, heads, examples, config.dropout) / (len(batch) * sampling.regions)
                     part.backward()
                     loss += float(part.detach())
-                if not math.isfinite(loss):
+                norm = float(nn.utils.clip_grad_norm_(weights, config.clip))
+                if not math.isfinite(loss) or not math.isfinite(norm):
                     raise SppdetError("the loss is not finite", field="finetune.learning_rate", got=loss)
-                nn.utils.clip_grad_norm_(weights, config.clip)
                 optimiser.step()
                 losses.append(loss)
                 bar.set_postfix(loss=f"{np.mean(losses[-50:]):.3f}")
                 bar.update()
         log.info("fine-tuning: mean loss %.4f in epoch %d", np.mean(losses[-steps:]), epoch + 1)
-        _keep(trained, optimiser, losses, file)
         plot_losses(losses, steps, file.with_suffix(".png"))
+        _keep(trained, optimiser, losses, file)
     trained.requires_grad_(False)
 
 
 def _feature_norm(
-    source: SPPFeatures | CropFeatures, regions: Sequence[TrainingRegions], training: TrainConfig
+    source: SPPFeatures | CropFeatures,
+    regions: Sequence[TrainingRegions],
+    config: FinetuneConfig,
+    sampling: SoftmaxConfig,
+    seed: int,
 ) -> float:
     """Mean L2 norm of the features of a few images' regions."""
     rows = []
-    for image in regions[:NORM_IMAGES]:
-        examples = draw(image, training.finetune, training.softmax, np.random.default_rng(training.seed))
+    for i, image in enumerate(regions[:NORM_IMAGES]):
+        examples = draw(image, config, sampling, np.random.default_rng([seed, i]))
         with torch.no_grad():
             rows.append(_features(source, examples, dropout=0.0))
     return mean_norm(torch.cat(rows))
@@ -182,6 +186,8 @@ def _keep(trained: nn.Module, optimiser: torch.optim.Optimizer, losses: list[flo
 def _restore(trained: nn.Module, optimiser: torch.optim.Optimizer, file: Path) -> list[float]:
     """Take up the work of `file`: the losses of the steps that are done."""
     tensors, header = load_tensors(file)
+    if "losses" not in header:
+        raise WeightsError("is of an older version; remove it", file=file, field="losses")
     momentum = {int(name.removeprefix(MOMENTA)): value for name, value in tensors.items() if name.startswith(MOMENTA)}
     trained.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(MOMENTA)})
     state = optimiser.state_dict()

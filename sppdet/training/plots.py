@@ -7,7 +7,7 @@ from os import PathLike
 
 import numpy as np
 
-from sppdet.storage import write_atomically
+from sppdet.figures import new_figure, save_figure
 
 
 def plot_losses(losses: Sequence[float], steps: int, path: str | PathLike[str]) -> None:
@@ -15,11 +15,7 @@ def plot_losses(losses: Sequence[float], steps: int, path: str | PathLike[str]) 
 
     Raises SppdetError where the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.5, 3.6), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.5, 3.6)
     axes = figure.subplots()
     epochs = np.arange(1, len(losses) + 1) / steps
     width = min(max(1, steps // 5), len(losses))
@@ -29,4 +25,4 @@ def plot_losses(losses: Sequence[float], steps: int, path: str | PathLike[str]) 
     axes.set(xlabel="epochs", ylabel="loss", xlim=(0, epochs[-1]), ylim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9, frameon=False)
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
+    save_figure(figure, path)

@@ -50,7 +50,7 @@ def train(config: TrainConfig) -> Detector:
 
     Raises ConfigError for values that cannot be used and where the folder holds a run of another configuration.
     """
-    _check_values(config)
+    check_values(config)
     torch.manual_seed(config.seed)
     folder = Path(config.output)
     claim(folder, config)
@@ -118,15 +118,15 @@ class Training:
         source = build_features(
             replace(config, spp=replace(config.spp, scales=scales)), backbone, config.precision, layers
         )
-        start = replace(config, head="softmax", box_regression=replace(config.box_regression, enabled=True))
-        file = self.folder / "heads-start.safetensors"
-        head, regressor = fit_heads(file, self._cache(), images, len(self.classes), start)
+        settings = replace(config, head="softmax", box_regression=replace(config.box_regression, enabled=True))
+        heads_file = self.folder / "heads-start.safetensors"
+        head, regressor = fit_heads(heads_file, self._cache(), images, len(self.classes), settings)
         assert regressor is not None  # it is enabled
         heads = Heads(head, regressor).to(backbone.device)
-        file, begin = (self.folder / f"finetuned-{part}.safetensors" for part in (name, "start"))
+        file, start = (self.folder / f"finetuned-{part}.safetensors" for part in (name, "start"))
         if not file.is_file():
             shutil.rmtree(self.folder / FEATURES, ignore_errors=True)  # of the network as it was
-        finetune(source, heads, [self.regions[i] for i in images], config, file, begin)
+        finetune(source, heads, [self.regions[i] for i in images], config, file, start)
         return heads
 
     def _cache(self, folder: Path | None = None) -> FeatureCache:
@@ -159,15 +159,24 @@ def _bound_memory(config: TrainConfig, dimension: int, classes: int) -> TrainCon
     )
 
 
-def _check_values(config: TrainConfig) -> None:
+def check_values(config: TrainConfig) -> None:
+    """Raise ConfigError for a number that cannot be used."""
     svm, finetune, softmax = config.svm, config.finetune, config.softmax
     if not 0 <= finetune.dropout < 1:
         raise ConfigError("out of range", field="finetune.dropout", expected="from 0 to below 1", got=finetune.dropout)
     if finetune.epochs and config.precision == "fp16":
         raise ConfigError("too small a range for gradients", field="precision", expected="fp32 or bf16", got="fp16")
-    for field, count in {"seed": config.seed, "finetune.epochs": finetune.epochs}.items():
-        if count < 0:
-            raise ConfigError("out of range", field=field, expected="at least 0", got=count)
+    if min(finetune.scales, default=1) < 1:
+        raise ConfigError("no usable scale", field="finetune.scales", expected="pixels", got=finetune.scales)
+    at_least_0 = {
+        "seed": config.seed,
+        "finetune.epochs": finetune.epochs,
+        "finetune.learning_rate": finetune.learning_rate,
+        "finetune.weight_decay": finetune.weight_decay,
+    }
+    for field, number in at_least_0.items():
+        if number < 0:
+            raise ConfigError("out of range", field=field, expected="at least 0", got=number)
     positive = {
         "svm.C": svm.C,
         "svm.feature_norm": svm.feature_norm,

@@ -10,6 +10,7 @@ import torch
 
 from sppdet.comparison import compare, throughput
 from sppdet.comparison.compare import compare_detectors, write_comparison
+from sppdet.comparison.report import format_table
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError, InputError
 from sppdet.evaluation.voc import evaluate_voc
@@ -67,7 +68,7 @@ def test_two_detectors_are_taken_as_they_are(detector, dataset) -> None:
     assert (found.baseline, found.others) == ("spp", ["rcnn"])
 
 
-def test_any_number_are_compared_with_the_baseline(detector, dataset, monkeypatch) -> None:
+def test_any_number_are_compared_with_the_baseline(detector, dataset, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(compare, "MAP_IMAGES", 3)
     several = {"a": detector, "b": detector.with_features("crop"), "c": detector}
     found = compare_detectors(several, dataset, images=3, regions=5, growth_regions=(3,))
@@ -75,6 +76,11 @@ def test_any_number_are_compared_with_the_baseline(detector, dataset, monkeypatc
     assert set(found.speedup) == set(found.differences) == {"a", "c"}
     assert found.differences["a"].map_voc07 == found.maps["a"].map_voc07 - found.maps["b"].map_voc07
     assert set(found.growth) == set(several)
+    assert len(write_comparison(found, tmp_path)) == 3
+    text = format_table(found)
+    for line in ("times faster than b", "conv  ", "without proposals", "total  "):
+        assert len(next(row for row in text.splitlines() if row.startswith(line)).split()) >= 4
+    assert all(any(row.startswith(f"{name} ") for row in text.splitlines()) for name in several)
 
 
 def test_two_sppnets_have_no_throughput(detector, dataset) -> None:

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from sppdet.comparison import plots
-from sppdet.comparison.plots import COLOURS, _figure, _label, plot_growth, plot_stages
+from sppdet.comparison.plots import COLOURS, _label, plot_growth, plot_stages
 from sppdet.comparison.report import Comparison
 from sppdet.errors import SppdetError
+from sppdet.figures import new_figure
 from sppdet.stopwatch import STAGES
 
 
@@ -87,7 +88,7 @@ def test_labels_have_two_significant_digits(seconds, label) -> None:
 @pytest.mark.parametrize("growth", [(0.02, 0.07), (0.3, 40.0)])
 def test_growth_has_several_ticks(growth, tmp_path, monkeypatch) -> None:
     figures = []
-    monkeypatch.setattr(plots, "_figure", lambda *size: figures.append(_figure(*size)) or figures[-1])
+    monkeypatch.setattr(plots, "new_figure", lambda *size: figures.append(new_figure(*size)) or figures[-1])
     low, high = growth
     times = {"rcnn": {100: high / 2, 2000: high}, "spp": {100: low, 2000: 1.5 * low}}
     plot_growth(replace(made_up((40.0, 0.2)), growth=times), tmp_path / "growth.png")

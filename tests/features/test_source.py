@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torchvision.ops import roi_align, roi_pool
+from torch.nn.functional import adaptive_max_pool2d
+from torchvision.ops import roi_align
 
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config import CropConfig, DetectorConfig, LayersConfig, PyramidConfig, RoIConfig, SPPConfig
@@ -97,19 +98,18 @@ def build(backbone, kind: str, size: int = 4, scales: tuple[int, ...] = (64,)):
     return build_features(DetectorConfig(features=kind, roi=RoIConfig(size), spp=SPPConfig(scales)), backbone)
 
 
-@pytest.mark.parametrize("size", [1, 2, 4, 6])
-def test_roi_pooling_is_torchvisions(backbone, size):
-    source = build(backbone, "roi_pool", size)
+@pytest.mark.parametrize("size", [1, 2, 4, 6, 7])
+def test_roi_pooling_is_the_maximum_of_windows_rounded_to_cells(backbone, size):
+    """shapenet has a cell every 8 pixels, the first centred at 3.5: x = 15.5 is at 1.5, which rounds to 2."""
+    assert (backbone.geometry.stride, backbone.geometry.centre + 0.5) == (8, 3.5)
+    source = build(backbone, "roi_pool", size, scales=(60,))
     maps = source.compute_maps(picture())[0].float()
-    height, width = maps.shape[1:]
-    centre, ratio = backbone.geometry.centre + 0.5, torch.tensor([85 / 80, 64 / 60]).repeat(2)
-    cells = ((BOXES.double() * ratio - centre) / backbone.geometry.stride).mul(1000).round().div(1000)
-    corners = torch.sign(cells) * (cells.abs() + 0.5).floor()  # both included
-    limit = torch.tensor([width - 1, height - 1]).repeat(2)
-    middle = ((corners[:, :2] + corners[:, 2:]) / 2).trunc().repeat(1, 2)
-    corners = torch.where((corners[:, :2] > corners[:, 2:]).repeat(1, 2), middle, corners).clamp(min=0).minimum(limit)
-    expected = roi_pool(maps[None], [corners.float()], size).permute(0, 2, 3, 1).flatten(1)
-    assert torch.equal(source.encode(picture()).features(BOXES), expected)
+    boxes = torch.tensor([[15.5, 7.4, 63.6, 39.4], [3.5, 3.5, 11.5, 11.5], [33.0, 23.0, 34.0, 24.0]])
+    for row, (x1, y1, x2, y2) in zip(
+        source.encode(picture()).features(boxes), [(2, 0, 9, 5), (0, 0, 2, 2), (4, 2, 5, 4)], strict=True
+    ):
+        expected = adaptive_max_pool2d(maps[:, y1:y2, x1:x2], size).permute(1, 2, 0).flatten()
+        assert torch.equal(row, expected)
 
 
 @pytest.mark.parametrize("scales", [(64,), (64, 256, 120)])
@@ -124,6 +124,12 @@ def test_aligned_features_are_torchvisions_of_boxes_in_pixels(backbone, scales):
         shifted = box * ratio - (centre + 0.5) + stride / 2  # as if cell 0 covered the first pixels
         expected = roi_align(maps[k][None].float(), [shifted[None]], 4, 1 / stride, sampling_ratio=2, aligned=True)
         torch.testing.assert_close(row, expected[0].permute(1, 2, 0).flatten(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["roi_pool", "roi_align"])
+def test_a_grid_without_bins_is_refused(backbone, kind):
+    with pytest.raises(ConfigError, match=r"roi: .*at least 1"):
+        build(backbone, kind, size=0)
 
 
 def test_what_is_no_kind_of_features_is_refused(backbone):

@@ -41,7 +41,13 @@ def test_gradients_reach_the_cells_in_reach_only():
     assert not touched[5:].any()
 
 
-@pytest.mark.parametrize(("size", "samples", "field"), [(0, 2, "roi.size"), (7, 0, "roi.samples")])
+def test_what_is_off_the_map_counts_as_nothing():
+    maps = torch.ones(1, 1, 4, 4)
+    pooled = RoIAlign(2, 1)(maps, torch.tensor([[-4.0, 0.0, 4.0, 4.0]])).view(2, 2)
+    assert pooled.tolist() == [[0, 1], [0, 1]]  # the left bins' samples are two cells off
+
+
+@pytest.mark.parametrize(("size", "samples", "field"), [(0, 2, "size"), (7, 0, "samples")])
 def test_numbers_that_cannot_be_are_refused(size, samples, field):
     with pytest.raises(ConfigError, match=field):
         RoIAlign(size, samples)

@@ -268,6 +268,8 @@ def test_a_run_from_before_a_key_goes_on_with_its_default(config):
     [
         ({"finetune": FinetuneConfig(images=0)}, "finetune.images"),
         ({"finetune": FinetuneConfig(regions=0)}, "finetune.regions"),
+        ({"finetune": FinetuneConfig(scales=(0, 480))}, "finetune.scales"),
+        ({"finetune": FinetuneConfig(learning_rate=-1.0)}, "finetune.learning_rate"),
         ({"finetune": FinetuneConfig(feature_norm=0.0)}, "finetune.feature_norm"),
         ({"finetune": FinetuneConfig(epochs=-1)}, "finetune.epochs"),
         ({"finetune": FinetuneConfig(dropout=1.0)}, "finetune.dropout"),
