@@ -235,8 +235,18 @@ CONFIGURATION = {
         ("--similar", "a list such as [disc]", "got disc"),
         code=2,
     ),
+    "size that is none": Mistake("explain pooling --size 14", ("size", "14x14", "got 14")),
+    "level of 0": Mistake("explain pooling --size 14x14 --levels 4,0", ("levels", "4,2,1", "got 4,0")),
+    "unknown form": Mistake("explain pooling --size 14x14 --form spp", ("form", "window, padded", "got spp")),
+    "window that cannot be": Mistake(
+        "explain pooling --size 14x14 --form general --padding 2", ("kernel", "half a kernel", "padding 2")
+    ),
+    "nothing to explain": Mistake("explain heads --size 14x14", ("--part", "one of pooling", "got heads"), code=2),
     "the same run twice": Mistake("compare run run --data.root shapes", ("runs", "run, run")),
     "output under a file": Mistake(train("--output shapes/shapes.json/new"), ("shapes/shapes.json", "written")),
+    "picture under a file": Mistake(
+        "explain pooling --size 14x14 --output shapes/shapes.json/a.png", ("shapes/shapes.json", "written")
+    ),
     "pictures under a file": Mistake(
         f"detect run {JPEG} --output shapes/shapes.json/new", ("shapes/shapes.json", "written")
     ),

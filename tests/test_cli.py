@@ -618,7 +618,7 @@ def test_help_and_usage(capsys):
         "benchmark",
         "proposals",
     )
-    assert all(name in out for name in (*names, "download", "convert"))
+    assert all(name in out for name in (*names, "explain", "download", "convert"))
     assert main([]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from sppdet.benchmarks.config import BenchmarkConfig
 from sppdet.benchmarks.measure import (
@@ -27,6 +27,7 @@ from sppdet.pooling.pyramid import SpatialPyramidPooling
 
 LEVELS = (6, 3, 2, 1)
 MAP = (512, 43, 57)  # channels, cells: SqueezeNet's conv5 of a VOC image whose shorter side is 688
+BATCH = (32, 256, 13, 13)  # whole maps: a classifier's conv5 of images of 224 pixels
 SHORTEST = 2  # cells; about the 20 pixels that are the least side of a proposal
 GROWTH_ROUNDS = 3
 
@@ -37,6 +38,11 @@ RATIOS: Ratios = {
     "ratio_vs_copy": ("sppdet", "copy"),
     "ratio_backward_vs_roi_pool": ("roi_pool x4 backward", "sppdet backward"),
     "ratio_forward_backward_vs_roi_pool": ("roi_pool x4 forward+backward", "sppdet forward+backward"),
+    "ratio_batch_vs_adaptive": ("AdaptiveMaxPool2d a level", "sppdet batch"),
+    "ratio_batch_forward_backward_vs_adaptive": (
+        "AdaptiveMaxPool2d a level forward+backward",
+        "sppdet batch forward+backward",
+    ),
 }
 
 
@@ -44,16 +50,18 @@ def benchmark_pooling(config: BenchmarkConfig) -> Part:
     """Time max pooling of `config.regions` random windows of one map, forward and backward.
 
     roi_pool reads the layout that it would convert to, the others channels-last maps. `bit_equal` in the result says
-    whether ours is what `adaptive_max_pool2d` gives.
+    whether ours is what `adaptive_max_pool2d` gives. A batch of whole maps is pooled beside torch's own layers.
     """
     maps = torch.randn(1, *MAP, generator=torch.Generator().manual_seed(0))
     windows = random_windows(max(config.regions, *config.growth), MAP[1], MAP[2])
     chosen = windows[: config.regions]
+    batch = channels_last(torch.randn(*BATCH, generator=torch.Generator().manual_seed(1)))
     rows = []
     for threads in thread_counts(config.threads):
         with using_threads(threads):
             timings = take_turns(forward_runs(maps, chosen), config.rounds, f"pooling, {threads} threads")
             timings |= take_turns(backward_runs(maps, chosen), config.rounds, f"backward, {threads} threads")
+            timings |= take_turns(batch_runs(batch), config.rounds, f"batch, {threads} threads")
         rows.append(Row(threads, timings, find_ratios(timings, RATIOS)))
     counts = sorted(set(config.growth))
     with using_threads(rows[-1].threads):
@@ -61,7 +69,9 @@ def benchmark_pooling(config: BenchmarkConfig) -> Part:
             "regions", counts, lambda i: forward_runs(maps, windows[: counts[i]]), min(GROWTH_ROUNDS, config.rounds)
         )
         bit_equal = torch.equal(SpatialPyramidPooling(LEVELS)(channels_last(maps), chosen), by_adaptive(maps, chosen))
-    return Part(rows, [growth], {"regions": len(chosen), "map": MAP, "levels": LEVELS, "bit_equal": bit_equal})
+    return Part(
+        rows, [growth], {"regions": len(chosen), "map": MAP, "batch": BATCH, "levels": LEVELS, "bit_equal": bit_equal}
+    )
 
 
 def random_windows(count: int, height: int, width: int, seed: int = 0) -> Tensor:
@@ -113,6 +123,29 @@ def backward_runs(maps: Tensor, windows: Tensor) -> dict[str, Run]:
     return runs
 
 
+def batch_runs(maps: Tensor) -> dict[str, Run]:
+    """Ours and `AdaptiveLevels` on a batch of whole maps (B, C, h, w): forward, and forward and backward."""
+    pool, leaf = SpatialPyramidPooling(LEVELS), maps.clone().requires_grad_()
+    gradient = torch.ones(len(maps), pool.out_features(maps.shape[1]))
+    runs: dict[str, Run] = {}
+    for name, layer in {"sppdet batch": pool, "AdaptiveMaxPool2d a level": AdaptiveLevels()}.items():
+        runs[name] = clocked(partial(layer, maps))
+        both = partial(_forward_backward, partial(_listed, layer, leaf), leaf, [gradient])
+        runs[f"{name} forward+backward"] = clocked(both)
+    return runs
+
+
+class AdaptiveLevels(nn.Module):
+    """The layer as it is composed of torch's own: (B, D), but the bins of a channel together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(nn.AdaptiveMaxPool2d(n) for n in LEVELS)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return torch.cat([level(maps).flatten(1) for level in self.levels], dim=1)
+
+
 def as_corners(windows: Tensor) -> Tensor:
     """roi_pool's form, float32 (N, 5): image, then inclusive corners."""
     return torch.cat([windows.new_zeros(len(windows), 1), windows[:, :2], windows[:, 2:] - 1], dim=1).float()
@@ -147,8 +180,8 @@ def by_adaptive(maps: Tensor, windows: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
-def _listed(pool: SpatialPyramidPooling, maps: Tensor, windows: Tensor) -> list[Tensor]:
-    return [pool(maps, windows)]
+def _listed(layer: nn.Module, *arguments: Tensor) -> list[Tensor]:
+    return [layer(*arguments)]
 
 
 def _forward_backward(forward: Callable[[], list[Tensor]], leaf: Tensor, gradients: Sequence[Tensor]) -> object:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from sppdet import __version__
-from sppdet.cli import detection, evaluation, files, speed, training
+from sppdet.cli import detection, evaluation, explanation, files, speed, training
 from sppdet.cli.output import (
     log_to_stderr,
     print_error,
@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[Callable[[ArgumentParser], None], Callable[[Namespace]
     **training.COMMANDS,
     **evaluation.COMMANDS,
     **detection.COMMANDS,
+    **explanation.COMMANDS,
     **speed.COMMANDS,
     **files.COMMANDS,
 }

@@ -123,11 +123,11 @@ def _pretrained(config: DetectorConfig, backbone: Backbone) -> list[nn.Linear]:
             shapes = f"weight (n, {inputs}), bias (n,)", f"{tuple(weight.shape)}, {tuple(bias.shape)}"
             raise WeightsError("wrong shape", file=source, field=name, expected=shapes[0], got=shapes[1])
         inputs = len(weight)
-        linears.append(_linear(weight if linears else _put_on_levels(weight, own, levels), bias))
+        linears.append(_linear(weight if linears else put_on_levels(weight, own, levels), bias))
     return linears
 
 
-def _put_on_levels(weight: Tensor, own: Sequence[int], levels: Sequence[int]) -> Tensor:
+def put_on_levels(weight: Tensor, own: Sequence[int], levels: Sequence[int]) -> Tensor:
     """fc6 (out, C * sum(n^2)) over the levels `own`, columns channel after channel within each, as one over `levels`:
     bin after bin, the channels of a bin together, zeros on the levels that are not its own."""
     channels = weight.shape[1] // sum(n * n for n in own)

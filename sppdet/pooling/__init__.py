@@ -1,1 +1,1 @@
-"""From a box to its window of conv5 cells, and from a window to a fixed-length vector."""
+"""From a box to its window of conv5 cells, from a window to a fixed-length vector, and the forms of doing so."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-PART = 16  # windows that a thread takes at a time
+PART = 16  # windows that a thread takes at a time; fewer where that would make less than 16 parts
 SHARE = 16  # channels that a thread takes at a time
 PARTS = 4  # of the windows in the backward pass, each with maps of its own
 
@@ -33,9 +33,10 @@ def max_forward(maps, image, windows, levels, parents, out):  # type: ignore[no-
     starts, order = _level_starts(levels), _level_order(parents)
     batch, height, width, channels = maps.shape
     rows = maps.reshape(batch, height, width * channels)
-    for part in prange(-(-len(windows) // PART)):
+    size = max(1, min(PART, len(windows) // PART))
+    for part in prange(-(-len(windows) // size)):
         column = np.empty(width * channels, maps.dtype)  # the maxima of a bin's rows, cell by cell
-        for r in range(part * PART, min((part + 1) * PART, len(windows))):
+        for r in range(part * size, min((part + 1) * size, len(windows))):
             x1, y1, x2, y2 = windows[r]
             for k in order:
                 n, start = levels[k], starts[k]

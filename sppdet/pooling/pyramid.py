@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from sppdet.errors import ConfigError, InputError
+from sppdet.errors import InputError
 from sppdet.pooling import kernels, operator
-
-PoolingMode = Literal["max", "average"]
+from sppdet.pooling.export import gather_level
+from sppdet.pooling.forms import PoolingForm, PoolingMode, check_maps, split_list, to_rows
 
 # Up to so many bins a side, torchvision's roi_pool on whole cells has the bins of adaptive pooling.
 ROI_POOL_BINS = 6
@@ -33,33 +33,41 @@ class LaidOutMaps:
     has_nan: bool
 
 
-class SpatialPyramidPooling(nn.Module):
+class SpatialPyramidPooling(PoolingForm):
     """Pools feature maps, whole or in windows, over grids of n x n bins for each n of `levels`.
 
     A bin i of n over w cells is floor(i w / n) to ceil((i + 1) w / n): bins may overlap, are never empty and cover
-    every cell, the same as `adaptive_max_pool2d`. The output is float (N, C * sum(n^2)): levels in the order given,
-    within a level bin after bin in row-major order, the C channels of a bin together.
+    every cell, the same as `adaptive_max_pool2d`; it holds for maps of any size. The output is float
+    (N, C * sum(n^2)): levels in the order given, within a level bin after bin in row-major order, the C channels of a
+    bin together.
 
     >>> pool = SpatialPyramidPooling((4, 2, 1))
-    >>> pool(torch.zeros(8, 256, 13, 17)).shape == (8, pool.out_features(256))
-    True
+    >>> pool.out_features(256)
+    5376
+    >>> pool(torch.zeros(8, 256, 13, 17)).shape  # a batch of one size
+    torch.Size([8, 5376])
+    >>> pool([torch.zeros(256, 13, 17), torch.zeros(256, 3, 40)]).shape  # mixed sizes
+    torch.Size([2, 5376])
+    >>> windows = torch.tensor([[0, 0, 17, 13], [2, 3, 9, 7], [16, 12, 17, 13]])
+    >>> pool(torch.zeros(1, 256, 13, 17), windows).shape  # regions of one map
+    torch.Size([3, 5376])
+
+    As the last pooling of a classifier it takes images of any size; `torch.onnx.export` keeps their height and width
+    free:
+
+    >>> from torch import nn
+    >>> convolutions = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU())
+    >>> classifier = nn.Sequential(convolutions, pool, nn.Linear(pool.out_features(8), 20))
+    >>> classifier(torch.rand(2, 3, 60, 90)).shape, classifier(torch.rand(1, 3, 17, 5)).shape
+    (torch.Size([2, 20]), torch.Size([1, 20]))
     """
 
-    def __init__(self, levels: tuple[int, ...] = (6, 3, 2, 1), mode: PoolingMode = "max") -> None:
-        super().__init__()
-        if not levels or any(not isinstance(n, int) or n < 1 for n in levels):
-            raise ConfigError("not a pyramid", field="levels", expected="positive whole numbers", got=levels)
-        if mode not in ("max", "average"):
-            raise ConfigError("unknown pooling mode", field="mode", expected="max or average", got=mode)
-        self.levels, self.mode = tuple(levels), mode
-
-    def out_features(self, channels: int) -> int:
-        """Length of the vector that maps of so many channels give."""
-        return channels * sum(n * n for n in self.levels)
+    def bins(self, cells: int, n: int) -> list[Sequence[int]]:
+        return [range(i * cells // n, -(-(i + 1) * cells // n)) for i in range(n)]
 
     def lay_out(self, maps: Tensor) -> LaidOutMaps:
         """Maps (B, C, h, w) for any number of calls without gradients."""
-        _check_maps(maps)
+        check_maps(maps)
         maps = maps.detach()
         if maps.device.type != "cpu":
             return LaidOutMaps(maps, maps.shape, maps.dtype, has_nan=False)
@@ -68,21 +76,31 @@ class SpatialPyramidPooling(nn.Module):
 
     def forward(
         self,
-        maps: Tensor | LaidOutMaps,
+        maps: Tensor | Sequence[Tensor] | LaidOutMaps,
         windows: Tensor | None = None,
         image: Tensor | None = None,
         out: Tensor | None = None,
     ) -> Tensor:
         """Pool maps (B, C, h, w): whole, giving (B, D), or in windows int64 (N, 4), giving (N, D).
 
-        windows: x1 y1 x2 y2 in cells, half-open, at least one cell, inside the map. image: int64 (N,), the map of
-        each window; all the first where not given. out: float32 (N, D) to write into, without gradients. Raises
-        InputError for a map without cells or a bad window.
+        maps: or a list of (C, h, w) of mixed sizes, pooled whole. windows: x1 y1 x2 y2 in cells, half-open, at least
+        one cell, inside the map. image: int64 (N,), the map of each window; all the first where not given. out:
+        float32 (N, D) to write into, without gradients. Raises InputError for a map without cells or a bad window.
         """
+        whole = windows is None and image is None and out is None
+        exporting = torch.onnx.is_in_onnx_export() or torch.jit.is_tracing()
+        if (exporting or not isinstance(maps, Tensor | LaidOutMaps)) and not whole:
+            raise InputError("of a list or an exported network are pooled whole", field="maps", got="windows or out")
+        if not isinstance(maps, Tensor | LaidOutMaps):
+            return torch.cat([self(one) for one in split_list(maps)])
+        if whole and isinstance(maps, Tensor) and (exporting or maps.device.type != "cpu"):
+            check_maps(maps)
+            pool = gather_level if exporting else _adaptive
+            return torch.cat([to_rows(pool(maps, n, self.mode)) for n in self.levels], dim=1)
         needs_gradient = isinstance(maps, Tensor) and maps.requires_grad and torch.is_grad_enabled()
         if isinstance(maps, Tensor) and not torch.compiler.is_compiling():
             if needs_gradient:
-                _check_maps(maps)
+                check_maps(maps)
             else:
                 maps = self.lay_out(maps)
         batch, _, height, width = maps.shape
@@ -126,9 +144,6 @@ class SpatialPyramidPooling(nn.Module):
             return out if fits else out.copy_(pooled)
         return pooled.to(maps.dtype)
 
-    def extra_repr(self) -> str:
-        return f"levels={self.levels}, mode={self.mode}"
-
 
 def _pool_on_device(maps: Tensor, windows: Tensor, image: Tensor, levels: tuple[int, ...], mode: PoolingMode) -> Tensor:
     """The same by torchvision's and torch's own operators, for devices without a kernel of ours; finite maps only."""
@@ -159,15 +174,14 @@ def _roi_pool(maps: Tensor, windows: Tensor, image: Tensor, n: int) -> Tensor:
 
 def _pool_slices(maps: Tensor, windows: Tensor, image: Tensor, n: int, mode: PoolingMode) -> Tensor:
     """(N, n, n, C) by torch's adaptive pooling of one slice after another."""
-    pool = F.adaptive_max_pool2d if mode == "max" else F.adaptive_avg_pool2d
     rows = zip(windows.tolist(), image.tolist(), strict=True)
-    parts = [pool(maps[b, :, y1:y2, x1:x2], n).permute(1, 2, 0) for (x1, y1, x2, y2), b in rows]
+    parts = [_adaptive(maps[b, :, y1:y2, x1:x2], n, mode).permute(1, 2, 0) for (x1, y1, x2, y2), b in rows]
     return torch.stack(parts) if parts else maps.new_zeros(0, n, n, maps.shape[1])
 
 
-def _check_maps(maps: Tensor) -> None:
-    if maps.ndim != 4 or maps.numel() == 0:
-        raise InputError("cannot be pooled", field="maps", expected="(B, C, h, w) with cells", got=tuple(maps.shape))
+def _adaptive(maps: Tensor, n: int, mode: PoolingMode) -> Tensor:
+    """(..., n, n) by torch's adaptive pooling of whole maps (..., h, w)."""
+    return F.adaptive_max_pool2d(maps, n) if mode == "max" else F.adaptive_avg_pool2d(maps, n)
 
 
 def _check_windows(windows: Tensor, image: Tensor, batch: int, height: int, width: int) -> None:

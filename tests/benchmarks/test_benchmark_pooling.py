@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from sppdet.benchmarks import pooling
 from sppdet.benchmarks.config import BenchmarkConfig
 from sppdet.benchmarks.pooling import (
+    AdaptiveLevels,
     as_corners,
     backward_runs,
+    batch_runs,
     benchmark_pooling,
     by_adaptive,
     channels_last,
@@ -54,17 +56,21 @@ def test_the_peers_pool_the_same(maps):
     for levels in (roi_pool_levels(maps, as_corners(windows)), roi_pool_nested(maps, as_corners(windows))):
         assert torch.cat([level.permute(0, 2, 3, 1).flatten(1) for level in levels], dim=1).equal(expected)
     assert SpatialPyramidPooling(pooling.LEVELS)(channels_last(maps), windows).equal(expected)
+    ours, torchs = SpatialPyramidPooling(pooling.LEVELS)(maps), AdaptiveLevels()(maps)
+    assert ours.shape == torchs.shape
+    assert ours.sort().values.equal(torchs.sort().values)
 
 
 def test_every_contestant_runs(maps):
     windows = random_windows(6, 9, 12)
-    runs = forward_runs(maps, windows) | backward_runs(maps, windows)
+    runs = forward_runs(maps, windows) | backward_runs(maps, windows) | batch_runs(maps.repeat(3, 1, 1, 1))
     assert {name for pair in pooling.RATIOS.values() for name in pair} == set(runs)
     assert all(run(turn) > 0 for turn in range(2) for run in runs.values())
 
 
 def test_the_part_holds_ratios_rows_and_growth(monkeypatch):
     monkeypatch.setattr(pooling, "MAP", (4, 9, 12))
+    monkeypatch.setattr(pooling, "BATCH", (3, 4, 6, 7))
     part = benchmark_pooling(CONFIG)
     assert part.as_dict()["bit_equal"] is True
     assert part.facts["regions"] == 8
@@ -75,5 +81,6 @@ def test_the_part_holds_ratios_rows_and_growth(monkeypatch):
 
 def test_another_result_than_adaptive_poolings_is_seen(monkeypatch):
     monkeypatch.setattr(pooling, "MAP", (4, 9, 12))
+    monkeypatch.setattr(pooling, "BATCH", (3, 4, 6, 7))
     monkeypatch.setattr(pooling, "by_adaptive", lambda maps, windows: by_adaptive(maps + 1e-6, windows))
     assert benchmark_pooling(CONFIG).facts["bit_equal"] is False

@@ -37,6 +37,21 @@ def test_compiles_in_one_graph(mode):
         assert torch.equal(compiled(values, WINDOWS, IMAGE), expected)
 
 
+@pytest.mark.parametrize("mode", ["max", "average"])
+@pytest.mark.parametrize("dynamic", [None, True])
+def test_whole_maps_compile_in_one_graph(mode, dynamic):
+    pool = SpatialPyramidPooling((4, 2, 1), mode)
+    torch.compiler.reset()
+    compiled = torch.compile(pool, backend="aot_eager", fullgraph=True, dynamic=dynamic)
+    for size in ((2, 3, 7, 9), (3, 3, 8, 5), (1, 3, 13, 11)):
+        values = torch.randn(size, generator=torch.Generator().manual_seed(0), requires_grad=True)
+        pooled = [layer(values) for layer in (compiled, pool)]
+        assert torch.equal(*pooled)
+        assert torch.equal(*(torch.autograd.grad(each.square().sum(), values)[0] for each in pooled))
+        half = values.detach().bfloat16()
+        assert torch.equal(compiled([half[0], half[0, :, :4]]), pool([half[0], half[0, :, :4]]))
+
+
 @pytest.mark.parametrize("channels", [5, SHARE, 2 * SHARE + 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
 def test_with_and_without_gradients_are_the_same(channels, dtype):

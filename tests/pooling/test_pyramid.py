@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torchvision.models import alexnet as alexnet_of_torchvision
 
 from sppdet.errors import ConfigError, InputError
+from sppdet.heads.fully_connected import put_on_levels
 from sppdet.pooling import pyramid
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 
@@ -103,6 +105,52 @@ def test_whole_maps_in_a_batch(size, mode):
     torch.testing.assert_close(pooled, expected, rtol=0, atol=0 if mode == "max" else 1e-6)
 
 
+@pytest.mark.parametrize("mode", ["max", "average"])
+def test_whole_maps_of_every_size_to_40_at_every_level_to_7(mode):
+    pool = SpatialPyramidPooling((1, 2, 3, 4, 5, 6, 7), mode)
+    adaptive = F.adaptive_max_pool2d if mode == "max" else F.adaptive_avg_pool2d
+    for height in range(1, 41):
+        for width in range(1, 41):
+            maps = random_maps(2, 2, height, width, seed=height)
+            expected = torch.cat([adaptive(maps, n).permute(0, 2, 3, 1).flatten(1) for n in pool.levels], 1)
+            torch.testing.assert_close(pool(maps), expected, rtol=0, atol=0 if mode == "max" else 1e-6)
+
+
+@pytest.mark.parametrize("mode", ["max", "average"])
+def test_a_list_of_mixed_sizes_with_gradients(mode):
+    maps = [random_maps(3, *size).requires_grad_() for size in ((13, 13), (4, 31), (1, 1), (13, 13))]
+    pool = SpatialPyramidPooling((4, 2, 1), mode)
+    pooled = pool(maps)
+    assert pooled.shape == (4, pool.out_features(3))
+    weights = random_maps(*pooled.shape)
+    (pooled * weights).sum().backward()
+    for one, row, weight in zip(maps, pooled, weights, strict=True):
+        assert torch.equal(row, pool(one[None])[0])
+        (expected,) = torch.autograd.grad((pool(one[None])[0] * weight).sum(), one)
+        assert_bitwise_equal(one.grad, expected)
+    assert torch.equal(pool(tuple(one.detach() for one in maps)), pooled)
+
+
+@pytest.mark.parametrize(
+    ("maps", "named"),
+    [
+        ([], "maps: .*got none"),
+        ([torch.zeros(2, 4, 4), torch.zeros(3, 4, 4)], r"maps\[1\]: .*expected \(2, h, w\)"),
+        ([torch.zeros(2, 4, 4), torch.zeros(2, 4, 0)], r"maps\[1\]: .*got \(2, 4, 0\)"),
+        ([torch.zeros(1, 2, 4, 4)], r"maps\[0\]: .*expected \(C, h, w\)"),
+    ],
+    ids=["none", "channels", "no cells", "rank"],
+)
+def test_lists_that_cannot_be_pooled(maps, named):
+    with pytest.raises(InputError, match=named):
+        SpatialPyramidPooling()(maps)
+
+
+def test_a_list_has_no_windows():
+    with pytest.raises(InputError, match="of a list or an exported network are pooled whole"):
+        SpatialPyramidPooling()([torch.zeros(2, 4, 4)], torch.tensor([[0, 0, 1, 1]]))
+
+
 def test_bins_come_level_by_level_and_cell_by_cell():
     maps = torch.stack([torch.arange(4.0).view(2, 2), 10 + torch.arange(4.0).view(2, 2)])[None]  # C = 2
     assert SpatialPyramidPooling((1, 2))(maps).tolist() == [[3, 13, 0, 10, 1, 11, 2, 12, 3, 13]]
@@ -112,6 +160,24 @@ def test_alexnets_pool5_is_the_level_of_6():
     maps = random_maps(3, 8, 13, 13)
     pooled = SpatialPyramidPooling((6,))(maps).view(3, 6, 6, 8).permute(0, 3, 1, 2)
     assert_bitwise_equal(pooled, torch.nn.MaxPool2d(3, 2)(maps))
+
+
+def test_an_alexnet_with_the_layer_in_place_of_pool5_is_the_same_network():
+    torch.manual_seed(0)
+    alexnet = alexnet_of_torchvision(num_classes=10).eval()
+    features, classifier = list(alexnet.features), list(alexnet.classifier)
+    assert isinstance(features[-1], torch.nn.MaxPool2d)
+    with torch.no_grad():
+        fc6 = torch.nn.Linear(9216, 4096)
+        fc6.weight.copy_(put_on_levels(classifier[1].weight, (6,), (6,)))
+        fc6.bias.copy_(classifier[1].bias)
+        ours = torch.nn.Sequential(*features[:-1], SpatialPyramidPooling((6,)), fc6, *classifier[2:]).eval()
+        images = random_maps(2, 3, 224, 224)
+        expected = alexnet(images)
+        assert (ours(images) - expected).abs().max() < 1e-5 * expected.abs().max()
+        fc6.weight.copy_(classifier[1].weight)  # the order of columns matters
+        assert (ours(images) - expected).abs().max() > 1e-2 * expected.abs().max()
+        assert ours(random_maps(1, 3, 260, 190)).shape == (1, 10)
 
 
 @pytest.mark.parametrize("needs_gradient", [False, True])
@@ -166,6 +232,9 @@ def test_the_operators_of_other_devices_pool_the_same(mode, dtype, device):
         assert other.dtype == dtype
         tolerance = 0 if mode == "max" else 4 * torch.finfo(dtype).eps
         torch.testing.assert_close(other, pooled, rtol=tolerance, atol=tolerance)
+        whole = SpatialPyramidPooling(levels, mode)(on_device[0]).cpu()  # by torch's own operators but on the CPU
+        expected = SpatialPyramidPooling(levels, mode)(maps)
+        torch.testing.assert_close(whole, expected, rtol=tolerance, atol=tolerance)
     nothing = pyramid._pool_on_device(on_device[0], on_device[1][:0], on_device[2][:0], (6, 3, 2, 1), mode)
     assert nothing.shape == (0, 200)
 

@@ -1,0 +1,55 @@
+"""Explain what a form of pooling does to a map of some size."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from sppdet.errors import ConfigError
+from sppdet.pooling.explanation import LevelReport, explain_level, plot_reports
+from sppdet.pooling.forms import GeneralPooling, PaddedPooling, PoolingForm, WindowPooling
+from sppdet.pooling.pyramid import SpatialPyramidPooling
+from sppdet.pooling.regions import RoIAlign, RoIPooling
+
+
+def explain_pooling(
+    size: str,
+    levels: str,
+    form: str,
+    output: str,
+    kernel: int = 3,
+    stride: int = 2,
+    padding: int = 0,
+    ceil_mode: bool = False,
+) -> dict[str, list[LevelReport]]:
+    """Draw what the form, and the exact form below it, do to a map of `size` such as 14x14 (height, width) at `levels`
+    such as 4,2,1: a picture in the file `output`, and the same as data, by the form's name.
+
+    kernel, stride, padding: of the general form. Raises ConfigError.
+    """
+    forms: dict[str, Callable[[int], PoolingForm]] = {
+        "window": lambda n: WindowPooling((n,), ceil_mode=ceil_mode),
+        "padded": lambda n: PaddedPooling((n,)),
+        "general": lambda n: GeneralPooling(n, kernel, stride, padding, ceil_mode),
+        "roi_pool": RoIPooling,
+        "roi_align": RoIAlign,
+        "exact": lambda n: SpatialPyramidPooling((n,)),
+    }
+    height, width = _read_numbers("size", size, "14x14", r"(\d+)x(\d+)")
+    wanted = _read_numbers("levels", levels, "4,2,1", r"\d+(?:,\d+)*")
+    if form not in forms:
+        raise ConfigError("no such form", field="form", expected=", ".join(forms), got=form)
+    reports = {
+        name: [explain_level(forms[name](n), (height, width), n) for n in wanted]
+        for name in dict.fromkeys((form, "exact"))
+    }
+    plot_reports(reports, output)
+    return reports
+
+
+def _read_numbers(field: str, text: str, example: str, pattern: str) -> list[int]:
+    """The numbers above 0 in a text of that pattern."""
+    numbers = [int(number) for number in re.findall(r"\d+", text)]
+    if not re.fullmatch(pattern, text) or min(numbers) < 1:
+        raise ConfigError("cannot be read", field=field, expected=f"whole numbers such as {example}", got=text)
+    return numbers

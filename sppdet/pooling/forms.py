@@ -1,0 +1,260 @@
+"""The forms of pooling that people use for a fixed number of bins, as layers beside each other.
+
+A level of n bins a side divides each axis of a map among n bins; a bin of the level is some rows times some columns.
+What sets the forms apart is which cells of the axis each bin reads, and `bins` says it. Here 14 cells for 4 bins:
+
+>>> from sppdet.pooling.pyramid import SpatialPyramidPooling
+>>> SpatialPyramidPooling((4,)).bins(14, 4)
+[range(0, 4), range(3, 7), range(7, 11), range(10, 14)]
+>>> PaddedPooling((4,)).bins(14, 4)
+[range(-1, 3), range(3, 7), range(7, 11), range(11, 15)]
+>>> WindowPooling((4,)).bins(14, 4)
+[range(0, 4), range(3, 7), range(6, 10), range(9, 13)]
+
+The last form never reads cell 13. `coverage` counts that, and `sppdet explain pooling` draws it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sppdet.errors import ConfigError, InputError
+
+PoolingMode = Literal["max", "average"]
+
+
+class PoolingForm(nn.Module, ABC):
+    """What all forms share: levels, a mode, and the vector that they give.
+
+    The vector is float (C * sum(n^2),): levels in the order given, within a level bin after bin in row-major order,
+    the C channels of a bin together.
+    """
+
+    def __init__(self, levels: tuple[int, ...] = (6, 3, 2, 1), mode: PoolingMode = "max") -> None:
+        super().__init__()
+        if not levels or any(not isinstance(n, int) or n < 1 for n in levels):
+            raise ConfigError("not a pyramid", field="levels", expected="positive whole numbers", got=levels)
+        if mode not in ("max", "average"):
+            raise ConfigError("unknown pooling mode", field="mode", expected="max or average", got=mode)
+        self.levels, self.mode = tuple(levels), mode
+
+    def out_features(self, channels: int) -> int:
+        """Length of the vector that maps of so many channels give."""
+        return channels * sum(n * n for n in self.levels)
+
+    @abstractmethod
+    def bins(self, cells: int, n: int) -> list[Sequence[int]]:
+        """The cells that each bin of level n reads along an axis of so many; what lies off the axis is padding.
+
+        As many bins as the form really gives, which need not be n.
+        """
+
+    def refusal(self, size: tuple[int, int], n: int) -> str | None:
+        """Why a map of `size` (h, w) has no level n, as a sentence; None where it has one."""
+        del size, n
+        return None
+
+    def coverage(self, size: tuple[int, int], n: int) -> Tensor:
+        """How many bins of level n read each cell of a map of `size` (h, w), int64 (h, w).
+
+        0: the cell is left out. 2 or more: it counts in as many bins.
+        """
+        rows, columns = (count_readers(self.bins(cells, n), cells) for cells in size)
+        return rows[:, None] * columns
+
+    def extra_repr(self) -> str:
+        return f"levels={self.levels}, mode={self.mode}"
+
+
+@dataclass(frozen=True)
+class Slide:
+    """How a window slides along an axis: the parameters of torch's `max_pool2d`."""
+
+    kernel: int
+    stride: int
+    padding: int = 0
+    ceil_mode: bool = False
+
+    def count(self, cells: int) -> int:
+        """floor or ceil of (cells + 2 padding - kernel) / stride, plus one; no window starts in the padding behind."""
+        if self.stride < 1:
+            return 0
+        room = cells + 2 * self.padding - self.kernel
+        count = (-(-room // self.stride) if self.ceil_mode else room // self.stride) + 1
+        if self.ceil_mode and (count - 1) * self.stride >= cells + self.padding:
+            count -= 1
+        return max(count, 0)
+
+    def refusal(self, cells: int, n: int) -> str | None:
+        """Why it does not give n bins of so many cells; None where it does."""
+        if self.stride < 1:
+            return "fewer cells than bins make the stride 0"
+        if self.padding > self.kernel // 2:
+            return f"a padding of {self.padding} is more than half the window of {self.kernel}"
+        found = self.count(cells)
+        return None if found == n else f"windows of {self.kernel} every {self.stride} give {found} bins"
+
+
+class SlidingPooling(PoolingForm):
+    """A form whose bins are a window that slides: `max_pool2d` or `avg_pool2d`, whose parameters follow from the size.
+
+    Averages are over a window's cells of the map, without the padding.
+    """
+
+    @abstractmethod
+    def slide(self, cells: int, n: int) -> Slide:
+        """The window of level n along an axis of so many cells."""
+
+    def bins(self, cells: int, n: int) -> list[Sequence[int]]:
+        slide = self.slide(cells, n)
+        starts = (i * slide.stride - slide.padding for i in range(slide.count(cells)))
+        return [range(start, start + slide.kernel) for start in starts]
+
+    def refusal(self, size: tuple[int, int], n: int) -> str | None:
+        for cells in size:
+            reason = self.slide(cells, n).refusal(cells, n)
+            if reason:
+                return f"no level {n} on {size[0]}x{size[1]} cells: along {cells}, {reason}"
+        return None
+
+    def forward(self, maps: Tensor | Sequence[Tensor]) -> Tensor:
+        """Maps (B, C, h, w), or a list of (C, h, w) of mixed sizes, to (B, D).
+
+        Raises InputError, a ValueError, that names size, level and reason where a level has another number of bins
+        than it should, and for maps without cells.
+        """
+        if not isinstance(maps, Tensor):
+            return torch.cat([self(one) for one in split_list(maps)])
+        check_maps(maps)
+        return torch.cat([to_rows(self._pool_level(maps, n)) for n in self.levels], dim=1)
+
+    def _pool_level(self, maps: Tensor, n: int) -> Tensor:
+        size = maps.shape[2], maps.shape[3]
+        reason = self.refusal(size, n)
+        if reason:
+            raise InputError(reason, field="maps")
+        rows, columns = (self.slide(cells, n) for cells in size)
+        kernel, stride = (rows.kernel, columns.kernel), (rows.stride, columns.stride)
+        padding = (rows.padding, columns.padding)
+        if self.mode == "max":
+            return F.max_pool2d(maps, kernel, stride, padding, ceil_mode=rows.ceil_mode)
+        return F.avg_pool2d(maps, kernel, stride, padding, ceil_mode=rows.ceil_mode, count_include_pad=False)
+
+
+class WindowPooling(SlidingPooling):
+    """Windows of ceil(a / n) cells every floor(a / n) of the axis's a, as in the paper's training at fixed sizes.
+
+    Equal to the exact form where a mod n is 0 or 1: at 13 cells for 6, 3, 2 and 1 bins. Where a mod n is more, the last
+    a mod n - 1 rows and columns are never read, and with `ceil_mode` there are too many bins; where it is more than
+    floor(a / n), as for every a < n, there is another number of bins in any case, and the layer refuses.
+
+    >>> pool = WindowPooling((4, 2, 1))
+    >>> pool(torch.zeros(8, 256, 13, 16)).shape == (8, pool.out_features(256))
+    True
+    >>> pool.coverage((14, 13), 4)[-2:]  # the last row of 14 is in no bin, the last of 13 columns is
+    tensor([[1, 1, 1, 2, 1, 1, 2, 1, 1, 2, 1, 1, 1],
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]])
+    >>> pool(torch.zeros(1, 256, 13, 11))
+    Traceback (most recent call last):
+    sppdet.errors.InputError: maps: no level 4 on 13x11 cells: along 11, windows of 3 every 2 give 5 bins
+    """
+
+    def __init__(
+        self, levels: tuple[int, ...] = (6, 3, 2, 1), mode: PoolingMode = "max", ceil_mode: bool = False
+    ) -> None:
+        super().__init__(levels, mode)
+        self.ceil_mode = ceil_mode
+
+    def slide(self, cells: int, n: int) -> Slide:
+        return Slide(-(-cells // n), cells // n, ceil_mode=self.ceil_mode)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, ceil_mode={self.ceil_mode}"
+
+
+class PaddedPooling(SlidingPooling):
+    """Windows of k = ceil(a / n) cells side by side over the map padded by floor((k n - a + 1) / 2), as in tutorials.
+
+    Where it works every cell is in one bin, those at the edges being smaller; never equal to the exact form but where n
+    divides a. torch refuses it wherever the padding is more than half a window: 6 bins of 1 to 5, 7, 8, 9, 13, 14, 15,
+    19 and 25 cells; 4 of 1, 2, 3, 5 and 9; 3 of 1 and 2; 2 of 1.
+
+    >>> PaddedPooling((4, 2, 1))(torch.zeros(1, 256, 13, 9))
+    Traceback (most recent call last):
+    sppdet.errors.InputError: maps: no level 4 on 13x9 cells: along 9, a padding of 2 is more than half the window of 3
+    """
+
+    def slide(self, cells: int, n: int) -> Slide:
+        kernel = -(-cells // n)
+        return Slide(kernel, kernel, (kernel * n - cells + 1) // 2)
+
+
+class GeneralPooling(SlidingPooling):
+    """One level by windows of a given kernel and stride: floor((a + 2 padding - kernel) / stride) + 1 bins of a cells.
+
+    Overlapping pooling where the kernel is longer than the stride, as AlexNet's 3 and 2; where it is shorter, cells
+    between the windows are left out. Holds at few sizes: the bins grow in number with the map, and where they are not
+    `level` a side, as the layers behind need, the layer refuses.
+
+    >>> pool5 = GeneralPooling(level=6, kernel=3, stride=2)  # AlexNet's
+    >>> maps = torch.arange(169.0).view(1, 1, 13, 13)
+    >>> torch.equal(pool5(maps), WindowPooling((6,))(maps))
+    True
+    """
+
+    def __init__(
+        self,
+        level: int,
+        kernel: int,
+        stride: int,
+        padding: int = 0,
+        ceil_mode: bool = False,
+        mode: PoolingMode = "max",
+    ) -> None:
+        super().__init__((level,), mode)
+        if kernel < 1 or stride < 1 or not 0 <= padding <= kernel // 2:
+            expected = "kernel and stride of at least 1, padding of at most half a kernel"
+            got = f"kernel {kernel}, stride {stride}, padding {padding}"
+            raise ConfigError("no such window", field="kernel", expected=expected, got=got)
+        self.window = Slide(kernel, stride, padding, ceil_mode)
+
+    def slide(self, cells: int, n: int) -> Slide:
+        del cells, n
+        return self.window
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, {self.window}"
+
+
+def count_readers(bins: Sequence[Sequence[int]], cells: int) -> Tensor:
+    """In how many of the bins each of so many cells is, int64 (cells,)."""
+    return torch.tensor([sum(cell in each for each in bins) for cell in range(cells)])
+
+
+def to_rows(level: Tensor) -> Tensor:
+    """A level (B, C, n, n) as its part of the vectors, (B, n * n * C)."""
+    return level.permute(0, 2, 3, 1).flatten(1)
+
+
+def check_maps(maps: Tensor) -> None:
+    """Raise InputError for what is not (B, C, h, w) or has no cells."""
+    if maps.ndim != 4 or maps.numel() == 0:
+        raise InputError("cannot be pooled", field="maps", expected="(B, C, h, w) with cells", got=tuple(maps.shape))
+
+
+def split_list(maps: Sequence[Tensor]) -> list[Tensor]:
+    """Maps (C, h, w) of mixed sizes as batches of one. Raises InputError for the first that does not fit."""
+    if not maps:
+        raise InputError("cannot be pooled", field="maps", expected="one or more", got="none")
+    for i, one in enumerate(maps):
+        if one.ndim != 3 or one.numel() == 0 or one.shape[0] != maps[0].shape[0]:
+            expected = f"({maps[0].shape[0] if maps[0].ndim == 3 else 'C'}, h, w) with cells"
+            raise InputError("cannot be pooled", field=f"maps[{i}]", expected=expected, got=tuple(one.shape))
+    return [one[None] for one in maps]
