@@ -11,8 +11,8 @@ from sppdet.errors import ConfigError, InputError
 from sppdet.features.crop import CropFeatures
 from sppdet.features.spp import AlignedFeatures, SPPFeatures
 from sppdet.heads.fully_connected import FullyConnected
-from sppdet.pooling.align import RoIAlign
 from sppdet.pooling.pyramid import SpatialPyramidPooling
+from sppdet.pooling.regions import RoIAlign
 
 
 def build_features(
@@ -35,7 +35,9 @@ def build_features(
     if config.features == "roi_pool":
         return SPPFeatures(backbone, pyramid, replace(config.spp, rule="round"), precision, layers)
     if config.features == "roi_align":
-        return AlignedFeatures(backbone, RoIAlign(config.roi.size, config.roi.samples), config.spp, precision, layers)
+        return AlignedFeatures(
+            backbone, RoIAlign(config.roi.size, samples=config.roi.samples), config.spp, precision, layers
+        )
     raise ConfigError(
         "unknown features", field="features", expected=", ".join(get_args(FeatureKind)), got=config.features
     )

@@ -15,8 +15,8 @@ from sppdet.features import source as features
 from sppdet.features.source import RegionFeatures, autocast, inference
 from sppdet.heads.fully_connected import FullyConnected
 from sppdet.images import resize_shorter_side, shorter_side_size
-from sppdet.pooling.align import RoIAlign
 from sppdet.pooling.pyramid import LaidOutMaps, SpatialPyramidPooling
+from sppdet.pooling.regions import RoIAlign
 from sppdet.pooling.windows import boxes_to_cells, boxes_to_windows, choose_scales
 from sppdet.stopwatch import Stopwatch
 
@@ -32,7 +32,7 @@ class SPPFeatures(RegionFeatures):
     def __init__(
         self,
         backbone: Backbone,
-        pyramid: SpatialPyramidPooling | RoIAlign,
+        pyramid: SpatialPyramidPooling,
         config: SPPConfig | None = None,
         precision: Precision = "fp32",
         layers: FullyConnected | None = None,
@@ -69,7 +69,7 @@ class SPPFeatures(RegionFeatures):
         with autocast(self.backbone, self.precision):
             maps = self.backbone(pixels).float()  # (1, C, h, w)
         windows = self.windows(boxes, index, (image.shape[1], image.shape[2]), (maps.shape[2], maps.shape[3]))
-        return self.pyramid(maps, windows)
+        return self.pool_windows(maps, windows)
 
     def windows(self, boxes: Tensor, index: int, size: tuple[int, int], map_size: tuple[int, int]) -> Tensor:
         """Windows int64 (N, 4) of boxes in an image of `size` (H, W), on its map (h, w) at the scale of this index."""
@@ -80,10 +80,18 @@ class SPPFeatures(RegionFeatures):
         height, width = shorter_side_size(*size, self.config.scales[index])
         return width / size[1], height / size[0]
 
+    def lay_out(self, maps: Tensor) -> LaidOutMaps | Tensor:
+        """A map (1, C, h, w) made ready for `pool_windows`."""
+        return self.pyramid.lay_out(maps)
+
+    def pool_windows(self, maps: Tensor | LaidOutMaps, windows: Tensor, out: Tensor | None = None) -> Tensor:
+        """Features (N, pooled) of windows (N, 4) of a map, written to `out` where that is given."""
+        return self.pyramid(maps, windows, out=out)
+
     def restore(self, maps: list[Tensor], size: tuple[int, int], clock: Stopwatch | None = None) -> EncodedMaps:
         """What `encode` gave for an image of `size` (H, W), from its maps float16 (C, h, w)."""
         device = self.backbone.device
-        laid_out = tuple(self.pyramid.lay_out(m[None].to(device).float()) for m in maps)
+        laid_out = tuple(self.lay_out(m[None].to(device).float()) for m in maps)
         return EncodedMaps(self, laid_out, size, clock or Stopwatch(device))
 
 
@@ -92,10 +100,29 @@ class AlignedFeatures(SPPFeatures):
 
     window_type = torch.float32
 
+    def __init__(
+        self,
+        backbone: Backbone,
+        align: RoIAlign,
+        config: SPPConfig | None = None,
+        precision: Precision = "fp32",
+        layers: FullyConnected | None = None,
+    ) -> None:
+        super().__init__(backbone, SpatialPyramidPooling(align.levels), config, precision, layers)
+        self.align = align
+
     def windows(self, boxes: Tensor, index: int, size: tuple[int, int], map_size: tuple[int, int]) -> Tensor:
         """The boxes in cells; a region may reach over the edge of its map."""
         del map_size
         return boxes_to_cells(boxes, self._ratios(index, size), self.backbone.geometry)
+
+    def lay_out(self, maps: Tensor) -> Tensor:
+        return maps.contiguous()
+
+    def pool_windows(self, maps: Tensor | LaidOutMaps, windows: Tensor, out: Tensor | None = None) -> Tensor:
+        assert isinstance(maps, Tensor)  # as laid out
+        pooled = self.align(maps, windows)
+        return pooled if out is None else out.copy_(pooled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,10 +163,10 @@ class EncodedMaps:
         with self.clock("pooling"), torch.inference_mode():
             scales, windows = self._place(boxes)
             if len(self.maps) == 1:
-                return self.source.pyramid(self.maps[0], windows, out=out)
+                return self.source.pool_windows(self.maps[0], windows, out)
             for index in scales.unique().tolist():
                 rows = (scales == index).nonzero().squeeze(1)
-                out[rows] = self.source.pyramid(self.maps[index], windows[rows])
+                out[rows] = self.source.pool_windows(self.maps[index], windows[rows])
             return out
 
     def _place(self, boxes: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from sppdet.figures import new_figure, save_figure
 from sppdet.pooling.forms import PoolingForm
-from sppdet.storage import write_atomically
 from sppdet.tables import align
 
 if TYPE_CHECKING:
@@ -96,14 +96,11 @@ def plot_reports(forms: Mapping[str, Sequence[LevelReport]], path: str | PathLik
 
     Raises SppdetError where the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     levels = [(name, report) for name, reports in forms.items() for report in reports]
     columns = len(levels) // len(forms)
-    figure = Figure(dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6, 6)  # its size follows from what is drawn
     panels = figure.subplots(len(forms), columns, sharex=True, sharey=True, squeeze=False).flatten()
     limits = np.array([_draw_level(axes, *level) for axes, level in zip(panels, levels, strict=True)])
     left, top = limits[:, :2].min(axis=0)
@@ -119,7 +116,7 @@ def plot_reports(forms: Mapping[str, Sequence[LevelReport]], path: str | PathLik
     if any(report.extent != (0, 0, width, height) for _, report in levels):
         handles.append(Patch(**PADDING, label="padding"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9, frameon=False)
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
+    save_figure(figure, path)
 
 
 def _shades(report: LevelReport) -> np.ndarray:
