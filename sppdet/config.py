@@ -162,15 +162,21 @@ class SelectionConfig:
 
 
 @dataclass(frozen=True)
-class DetectorConfig:
+class NetworkConfig:
+    """The network of a detector or classifier, up to its heads."""
+
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    pyramid: PyramidConfig = field(default_factory=PyramidConfig)
+    layers: LayersConfig = field(default_factory=LayersConfig)
+
+
+@dataclass(frozen=True)
+class DetectorConfig(NetworkConfig):
     """What a detector is, as stored in its file: all that turns an image into detections except the weights."""
 
     features: FeatureKind = "spp"
     head: Literal["svm", "softmax"] = "svm"
     proposals: ProposalConfig = field(default_factory=ProposalConfig)
-    backbone: BackboneConfig = field(default_factory=BackboneConfig)
-    pyramid: PyramidConfig = field(default_factory=PyramidConfig)
-    layers: LayersConfig = field(default_factory=LayersConfig)
     spp: SPPConfig = field(default_factory=SPPConfig)
     roi: RoIConfig = field(default_factory=RoIConfig)
     crop: CropConfig = field(default_factory=CropConfig)
