@@ -169,6 +169,11 @@ class NetworkConfig:
     pyramid: PyramidConfig = field(default_factory=PyramidConfig)
     layers: LayersConfig = field(default_factory=LayersConfig)
 
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Bins a side of each grid that is pooled over."""
+        return tuple(self.pyramid.levels)
+
 
 @dataclass(frozen=True)
 class DetectorConfig(NetworkConfig):
@@ -184,8 +189,7 @@ class DetectorConfig(NetworkConfig):
 
     @property
     def levels(self) -> tuple[int, ...]:
-        """Bins a side of each grid that a region is pooled over."""
-        return (self.roi.size,) if self.features in ("roi_pool", "roi_align") else tuple(self.pyramid.levels)
+        return (self.roi.size,) if self.features in ("roi_pool", "roi_align") else super().levels
 
 
 def config_from_dict(kind: type[T], values: dict[str, Any], file: str | PathLike[str] | None = None) -> T:
