@@ -8,14 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sppdet.classification.classifier import Classifier as Classifier
     from sppdet.detector import Detector as Detector
     from sppdet.images import read_image as read_image
     from sppdet.pooling.pyramid import SpatialPyramidPooling as SpatialPyramidPooling
 
 __version__ = "0.1.0"
-__all__ = ["Detector", "SpatialPyramidPooling", "read_image"]
+__all__ = ["Classifier", "Detector", "SpatialPyramidPooling", "read_image"]
 
 _HOMES = {
+    "Classifier": "sppdet.classification.classifier",
     "Detector": "sppdet.detector",
     "SpatialPyramidPooling": "sppdet.pooling.pyramid",
     "read_image": "sppdet.images",

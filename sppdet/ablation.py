@@ -29,8 +29,9 @@ from sppdet.proposals.store import propose
 from sppdet.storage import read_json, write_json
 from sppdet.structures import Dataset, Detections
 from sppdet.tables import align
+from sppdet.training.claim import claim
 from sppdet.training.config import TrainConfig
-from sppdet.training.stages import check_values, claim, train
+from sppdet.training.stages import check_values, train
 
 ROWS = ("pool5", "fc6", "ftfc6", "ftfc7", "ftfc7+bb")
 COLUMNS = ("1 scale", "5 scales", "R-CNN")

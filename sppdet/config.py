@@ -162,15 +162,26 @@ class SelectionConfig:
 
 
 @dataclass(frozen=True)
-class DetectorConfig:
+class NetworkConfig:
+    """The network of a detector or classifier, up to its heads."""
+
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    pyramid: PyramidConfig = field(default_factory=PyramidConfig)
+    layers: LayersConfig = field(default_factory=LayersConfig)
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Bins a side of each grid that is pooled over."""
+        return tuple(self.pyramid.levels)
+
+
+@dataclass(frozen=True)
+class DetectorConfig(NetworkConfig):
     """What a detector is, as stored in its file: all that turns an image into detections except the weights."""
 
     features: FeatureKind = "spp"
     head: Literal["svm", "softmax"] = "svm"
     proposals: ProposalConfig = field(default_factory=ProposalConfig)
-    backbone: BackboneConfig = field(default_factory=BackboneConfig)
-    pyramid: PyramidConfig = field(default_factory=PyramidConfig)
-    layers: LayersConfig = field(default_factory=LayersConfig)
     spp: SPPConfig = field(default_factory=SPPConfig)
     roi: RoIConfig = field(default_factory=RoIConfig)
     crop: CropConfig = field(default_factory=CropConfig)
@@ -178,8 +189,7 @@ class DetectorConfig:
 
     @property
     def levels(self) -> tuple[int, ...]:
-        """Bins a side of each grid that a region is pooled over."""
-        return (self.roi.size,) if self.features in ("roi_pool", "roi_align") else tuple(self.pyramid.levels)
+        return (self.roi.size,) if self.features in ("roi_pool", "roi_align") else super().levels
 
 
 def config_from_dict(kind: type[T], values: dict[str, Any], file: str | PathLike[str] | None = None) -> T:

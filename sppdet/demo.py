@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sppdet.backbones.zoo import build_backbone
+from sppdet.backbones.zoo import find_device
 from sppdet.commands.compare import compare
 from sppdet.commands.detect import above_threshold
 from sppdet.commands.evaluate import evaluate
@@ -21,9 +21,9 @@ from sppdet.config import (
     CropConfig,
     DataConfig,
     Device,
+    NetworkConfig,
     Precision,
     ProposalConfig,
-    PyramidConfig,
     SPPConfig,
 )
 from sppdet.data.shapes import generate_shapes
@@ -31,9 +31,8 @@ from sppdet.data.voc import read_voc
 from sppdet.detector import Detector
 from sppdet.drawing import draw_detections, write_picture
 from sppdet.images import as_image, read_image, resize_array, to_array
-from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.proposals.store import propose
-from sppdet.storage import save_tensors, write_json
+from sppdet.storage import write_json
 from sppdet.structures import Detections
 from sppdet.training.config import SVMConfig, TrainConfig
 from sppdet.training.pretrain import Pretraining, pretrain
@@ -56,20 +55,20 @@ def run_demo(
     """
     start = time.perf_counter()
     folder = Path(output)
-    backbone = build_backbone("shapenet", "random", device)  # first: it finds a device that is not there
+    find_device(device)  # before anything is made
     data = DataConfig(root=str(generate_shapes(folder / f"shapes-{seed}", seed, train=TRAIN_IMAGES, test=TEST_IMAGES)))
     weights = folder / f"shapenet-{seed}.safetensors"
-    pyramid = PyramidConfig()
+    network = NetworkConfig(BackboneConfig("shapenet", "random"))
     if not weights.is_file():
-        pooling = SpatialPyramidPooling(pyramid.levels, pyramid.mode)
-        pretrain(backbone, pooling, read_voc(data.root, "trainval"), Pretraining(), seed)
-        save_tensors(weights, backbone.state_dict())
+        state = folder / f"pretraining-{seed}.safetensors"
+        pretrain(network, read_voc(data.root, "trainval"), Pretraining(), seed, state, device).save(weights)
+        state.unlink()
     spp = TrainConfig(
         features="spp",
         data=data,
         backbone=BackboneConfig("shapenet", str(weights)),
         proposals=ProposalConfig(width=None, min_side=15, limit=PROPOSALS),
-        pyramid=pyramid,
+        pyramid=network.pyramid,
         spp=SPPConfig(scales=(288,)),
         crop=CropConfig(size=72, context=8, batch=32),
         svm=SVMConfig(C=0.01),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -26,7 +26,7 @@ from sppdet.images import as_image, read_image
 from sppdet.nms import nms
 from sppdet.proposals.store import propose_image
 from sppdet.stopwatch import Stopwatch
-from sppdet.storage import load_tensors, save_tensors
+from sppdet.storage import load_tensors, save_tensors, under
 from sppdet.structures import Detections, check_boxes
 
 if TYPE_CHECKING:
@@ -183,10 +183,10 @@ class Detector:
         try:
             config = config_from_dict(DetectorConfig, header["config"], file)
             backbone = build_backbone(config.backbone.name, "random", device)
-            backbone.load_state_dict(_under("backbone.", tensors))
+            backbone.load_state_dict(under("backbone.", tensors))
             layers = None
             if config.layers.depth:
-                layers = FullyConnected.from_tensors(_under("layers.", tensors), config.layers.depth)
+                layers = FullyConnected.from_tensors(under("layers.", tensors), config.layers.depth)
                 layers.to(backbone.device)
             head = LinearHead(header["head"], tensors["head.weight"], tensors["head.bias"])
             regressor = None
@@ -199,11 +199,6 @@ class Detector:
             return cls(config, header["classes"], backbone, *heads, precision, layers, calibration)
         except (KeyError, RuntimeError) as error:
             raise WeightsError("is not a detector", file=file, got=error) from error
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin so, without it."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 @dataclass(frozen=True, eq=False)

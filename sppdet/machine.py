@@ -5,11 +5,16 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 PACKAGES = ("torch", "torchvision", "numpy", "numba")
 LARGEST_KEPT = 2**28  # bytes; a larger array that needs new memory has it alone, and gives it back at once
+RELEASE_EVERY = 32  # items
 _HAS_GLIBC = platform.libc_ver()[0] == "glibc"
 
 
@@ -44,6 +49,15 @@ def release_freed_memory() -> None:
     """Give back what `keep_freed_memory` kept until now."""
     if _HAS_GLIBC:
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def releasing(items: Iterable[T]) -> Iterator[T]:
+    """The same items, with what is kept given back now and then: work on images of many sizes leaves gaps in it, which
+    would grow with their number."""
+    for count, item in enumerate(items, start=1):
+        yield item
+        if count % RELEASE_EVERY == 0:
+            release_freed_memory()
 
 
 def describe_machine() -> dict[str, str | int]:

@@ -100,6 +100,22 @@ def save_tensors(
     write_atomically(path, lambda temporary: save_file(contiguous, temporary, metadata))
 
 
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin so, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def read_header(path: str | PathLike[str]) -> dict[str, Any]:
+    """The header of a safetensors file; empty where the file is none of `save_tensors`."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(json.loads((file.metadata() or {})["sppdet"]))
+    except (SafetensorError, KeyError, ValueError, OSError):
+        return {}
+
+
 def load_tensors(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors (memory-mapped) and header of a file written by `save_tensors`.
 

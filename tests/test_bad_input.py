@@ -15,8 +15,18 @@ import pytest
 import torch
 
 from sppdet.backbones.zoo import build_backbone
+from sppdet.classification.classifier import new_classifier
+from sppdet.classification.config import ClassifierConfig
 from sppdet.cli.main import main
-from sppdet.config import BackboneConfig, CropConfig, DetectorConfig, ProposalConfig, SPPConfig
+from sppdet.config import (
+    BackboneConfig,
+    CropConfig,
+    DetectorConfig,
+    LayersConfig,
+    ProposalConfig,
+    PyramidConfig,
+    SPPConfig,
+)
 from sppdet.data.scenes import SHAPES
 from sppdet.data.shapes import generate_shapes
 from sppdet.detector import Detector
@@ -34,6 +44,11 @@ def template(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("template")
     generate_shapes(place / "shapes", train=5, test=1)
     save_detector(place / "run/detector.safetensors", SHAPES)
+    for name in ("disc", "ring"):
+        (place / "crops" / name).mkdir(parents=True)
+        shutil.copy(place / "shapes/JPEGImages/000001.jpg", place / "crops" / name / "0.jpg")
+    config = ClassifierConfig(BackboneConfig("shapenet", "random"), PyramidConfig((2, 1)), LayersConfig(1, 8), "warp")
+    new_classifier(config, ("disc", "ring")).save(place / "classifier/classifier.safetensors")
     return place
 
 
@@ -72,6 +87,11 @@ def train(rest: str = "") -> str:
 
 def evaluate(rest: str = "") -> str:
     return f"evaluate run --data.root shapes --workers 0 {rest}"
+
+
+def classify(rest: str = "") -> str:
+    small = "--backbone.name shapenet --backbone.weights random --view warp --sizes [40] --fit.epochs 1"
+    return f"classify train --data.train crops --output new {small} {rest}"
 
 
 def write(name: str, text: str) -> Callable[[Path], object]:
@@ -253,6 +273,64 @@ CONFIGURATION = {
 }
 
 
+CLASSIFICATION = {
+    "no images to classify": Mistake("classify train", ("data.train", "--data.train PATH")),
+    "no such folder of classes": Mistake(classify("--data.train nowhere"), ("nowhere", "folder not found")),
+    "no classes": Mistake(classify("--data.train run"), ("run", "holds no folders")),
+    "empty class": Mistake(
+        classify(), ("crops/empty", "no images in the folder"), lambda place: (place / "crops/empty").mkdir()
+    ),
+    "class that is not trained": Mistake(classify("--data.val shapes"), ("shapes/Annotations", "unknown class")),
+    "unreadable image to train on": Mistake(
+        classify(), ("crops/disc/0.jpg", "decoded"), write("crops/disc/0.jpg", "text")
+    ),
+    "no command to classify": Mistake("classify", ("train", "predict"), code=2),
+    "unknown key of a classifier": Mistake(classify("--fit.epocs 3"), ("--fit.epocs",), code=2),
+    "unknown key of a classifier in a file": Mistake(
+        classify("--config c.yaml"), ("c.yaml", "fit", "epocs"), write("c.yaml", "fit: {epocs: 3}\n")
+    ),
+    "unknown view": Mistake(classify("--view whole"), ("--view", "one of full, crop, warp", "got whole"), code=2),
+    "size that is no list": Mistake(classify("--sizes 40"), ("--sizes", "a list such as [40]"), code=2),
+    "size too small for the network": Mistake(
+        classify("--backbone.name alexnet --sizes [224,20]"), ("too small for alexnet", "20 x 20")
+    ),
+    "no epochs": Mistake(classify("--fit.epochs 0"), ("fit.epochs", "more than 0")),
+    "batch normalisation of single images": Mistake(
+        classify("--view full --blocks null"), ("view", "batch normalisation", "crop or warp")
+    ),
+    "no such classifier": Mistake("classify evaluate nothing --data crops", ("nothing", "not found")),
+    "run without a classifier": Mistake("classify evaluate run --data crops", ("run/classifier.safetensors",)),
+    "detector in place of a classifier": Mistake(
+        "classify evaluate run/detector.safetensors --data crops", ("run/detector.safetensors", "not a classifier")
+    ),
+    "class that the classifier lacks": Mistake(
+        "classify evaluate classifier --data shapes", ("shapes/Annotations", "unknown class", "one of disc")
+    ),
+    "no data to evaluate on": Mistake("classify evaluate classifier", ("data",), code=2),
+    "window larger than the image": Mistake(
+        "classify evaluate classifier --data crops --views.kind 10views --views.window 90 --views.sizes [50]",
+        ("views.window", "at most 50", "got 90"),
+    ),
+    "size of no pixels": Mistake(
+        "classify evaluate classifier --data crops --views.sizes [0]", ("views", "pixels", "sizes (0,)")
+    ),
+    "format that is not written": Mistake(
+        f"classify predict classifier {JPEG} --output out.txt", ("output", ".csv or .json", "out.txt")
+    ),
+    "no image to predict": Mistake("classify predict classifier nothing.jpg", ("nothing.jpg", "not found")),
+    "crops of no data": Mistake("classify crops --output out", ("data.root",)),
+    "crops where others are": Mistake(
+        "classify crops --data.root shapes --split test --output out",
+        ("out/test", "output", "holds something else"),
+        lambda place: (place / "out/test").mkdir(parents=True) or write("out/test/note", "text")(place),
+    ),
+    "layers of a classifier with another pyramid": Mistake(
+        train("--backbone.weights classifier/classifier.safetensors --layers.depth 1"),
+        ("classifier.safetensors", "pyramid", "levels=(2, 1)", "got (6, 3, 2, 1), max"),
+    ),
+}
+
+
 def coco(place: Path, name: str) -> None:
     """A COCO-format file of the first image."""
     annotation = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 50, 50]}
@@ -270,7 +348,11 @@ def error_of(text: str) -> str:
 
 @pytest.mark.parametrize(
     "mistake",
-    [pytest.param(mistake, id=name) for group in (DATA, WEIGHTS, CONFIGURATION) for name, mistake in group.items()],
+    [
+        pytest.param(mistake, id=name)
+        for group in (DATA, WEIGHTS, CONFIGURATION, CLASSIFICATION)
+        for name, mistake in group.items()
+    ],
 )
 def test_a_mistake_is_one_line(place, mistake, capsys):
     mistake.prepare(place)

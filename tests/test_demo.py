@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,8 @@ def small(monkeypatch) -> None:
     """A few images, one short epoch and a few regions in place of the real demonstration."""
     monkeypatch.setattr(demo, "TRAIN_IMAGES", 10)
     monkeypatch.setattr(demo, "TEST_IMAGES", 6)
-    monkeypatch.setattr(demo, "Pretraining", partial(Pretraining, epochs=1, sizes=(48,)))
+    short = replace(Pretraining().fit, epochs=1)
+    monkeypatch.setattr(demo, "Pretraining", partial(Pretraining, fit=short, sizes=(48,)))
     monkeypatch.setattr(demo, "PROPOSALS", 16)
     monkeypatch.setattr(demo, "TIMED_IMAGES", 1)
 

@@ -19,8 +19,8 @@ except SystemExit as stopped:
 
 @pytest.mark.parametrize(
     "code",
-    ["import sppdet", HELP.format(arguments=["--help"]), HELP.format(arguments=["train", "--help"])],
-    ids=["import", "help", "train help"],
+    ["import sppdet", *(HELP.format(arguments=[*of, "--help"]) for of in ([], ["train"], ["classify", "train"]))],
+    ids=["import", "help", "train help", "classify help"],
 )
 def test_nothing_heavy_is_imported(code):
     report = f"import sys; print(sorted(set({HEAVY}) & set(sys.modules)), file=sys.stderr)"

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from sppdet import machine
 from sppdet.benchmarks.memory import anonymous_memory
-from sppdet.machine import describe_machine, keep_freed_memory, processor_name, release_freed_memory
+from sppdet.machine import describe_machine, keep_freed_memory, processor_name, release_freed_memory, releasing
 
 
 def test_the_machine_is_described():
@@ -39,3 +40,13 @@ def test_freed_memory_is_kept_until_it_is_released():
     assert anonymous_memory() - before > 150_000_000
     release_freed_memory()
     assert anonymous_memory() - before < 50_000_000
+
+
+def test_memory_is_given_back_now_and_then(monkeypatch):
+    given_back = []
+    monkeypatch.setattr(machine, "release_freed_memory", lambda: given_back.append(len(seen)))
+    seen: list[int] = []
+    for item in releasing(range(70)):
+        seen.append(item)
+    assert seen == list(range(70))
+    assert given_back == [32, 64]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sppdet.backbones.backbone import Backbone
 from sppdet.errors import WeightsError
+from sppdet.storage import under
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
@@ -32,8 +33,9 @@ def load_weights(backbone: Backbone, weights: str | PathLike[str]) -> None:
     """Fill a backbone with weights.
 
     weights: a name of torchvision's weights enum for the network, or a file, .safetensors or torch.save's, that holds
-    the state dict of torchvision's whole network or of a Backbone, as `convert_caffe` writes it. Weights of the enum
-    bring the mean and std they were trained with; those of a Backbone bring its own.
+    the state dict of torchvision's whole network or of a Backbone, as `convert_caffe` writes it, or a classifier or
+    detector with such a Backbone. Weights of the enum bring the mean and std they were trained with; those of a
+    Backbone bring its own.
     Raises WeightsError for weights that are missing, damaged, cannot be downloaded or belong to another network.
     """
     _fill(backbone, *read_weights(backbone.name, weights))
@@ -78,7 +80,8 @@ def _read(path: Path) -> dict[str, Any]:
 
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            state = load_file(path)
+            return under("backbone.", state) or state  # of a classifier or detector, its network
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes lead these readers to almost any exception
         expected = "a state dict, which `sppdet convert` makes of Caffe's" if "caffe" in path.suffix else "a state dict"

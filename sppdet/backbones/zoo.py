@@ -28,7 +28,7 @@ def build_backbone(name: str, weights: str | PathLike[str], device: str = "cpu")
     Raises ConfigError for an unknown name or a device that is not there, and WeightsError for weights that cannot be
     used.
     """
-    place = _find_device(device)
+    place = find_device(device)
     if name not in BACKBONES:
         raise ConfigError("unknown backbone", field="backbone.name", expected=", ".join(BACKBONES), got=name)
     # On the meta device nothing is allocated or initialised: VGG-16's classifier alone would be half a gigabyte.
@@ -42,7 +42,8 @@ def build_backbone(name: str, weights: str | PathLike[str], device: str = "cpu")
     return backbone.eval().requires_grad_(False).to(place).to(memory_format=torch.channels_last)
 
 
-def _find_device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
+    """Raises ConfigError for one that is unknown or not there."""
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -19,7 +19,8 @@ class BenchmarkConfig:
         growth: numbers of regions to time.
         widths: image widths to time.
         quality_images: at most so many images for the quality modes of selective search.
-        detect_rounds: measurements of R-CNN mode, which takes long, and of what is compared with it; an image each.
+        detect_rounds: measurements of R-CNN mode and of a pass for each view, which take long, and of what is compared
+            with them; an image each.
         scales: shorter sides of the image, in pixels, to time whole-image passes at.
         train_images: numbers of images to train on; the largest is timed with each number of threads.
         opencv_python: a Python interpreter with opencv-contrib-python, whose selective search is timed beside ours; by

@@ -15,6 +15,7 @@ from sppdet.benchmarks.plots import plot_part
 from sppdet.benchmarks.pooling import benchmark_pooling
 from sppdet.benchmarks.proposals import benchmark_proposals
 from sppdet.benchmarks.train import benchmark_train
+from sppdet.benchmarks.views import benchmark_views
 from sppdet.config import DataConfig
 from sppdet.errors import ConfigError
 from sppdet.machine import describe_machine
@@ -26,6 +27,7 @@ PARTS: Mapping[str, Callable[[DataConfig, BenchmarkConfig], Part]] = {
     "heads": lambda _data, config: benchmark_heads(config),
     "detect": benchmark_detect,
     "train": benchmark_train,
+    "views": benchmark_views,
 }
 
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser
 
 from sppdet import __version__
-from sppdet.cli import detection, evaluation, explanation, files, speed, training
-from sppdet.cli.output import (
-    log_to_stderr,
-    print_error,
-)
-from sppdet.cli.parsing import config_first, explain, one_line
+from sppdet.cli import classification, detection, evaluation, explanation, files, speed, training
+from sppdet.cli.output import log_to_stderr, print_error
+from sppdet.cli.parsing import Commands, add_commands, config_first, explain, one_line, run_command
 from sppdet.errors import SppdetError
 from sppdet.machine import keep_freed_memory
 
-COMMANDS: dict[str, tuple[Callable[[ArgumentParser], None], Callable[[Namespace], None]]] = {
+COMMANDS: Commands = {
     **training.COMMANDS,
+    **classification.COMMANDS,
     **evaluation.COMMANDS,
     **detection.COMMANDS,
     **explanation.COMMANDS,
@@ -38,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.print_help(sys.stderr)
             return 2
         options = parser.instantiate(parser.parse_args(config_first(arguments)))
-        COMMANDS[options.subcommand][1](options[options.subcommand])
+        run_command(options, COMMANDS)
     except ArgumentError as error:
         print_error(explain(error))
         return 2
@@ -61,9 +59,5 @@ def build_parser() -> ArgumentParser:
         version=__version__,
         exit_on_error=False,
     )
-    commands = parser.add_subcommands(metavar="COMMAND", title="commands")
-    for name, (add_arguments, run) in COMMANDS.items():
-        command = ArgumentParser(description=run.__doc__, exit_on_error=False)
-        add_arguments(command)
-        commands.add_subcommand(name, command, help=(run.__doc__ or "").split("\n")[0])
+    add_commands(parser, COMMANDS)
     return parser

@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jsonargparse import ActionConfigFile, ArgumentError
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
 
 from sppdet.errors import ConfigError
+
+# By name: what adds a command's arguments, and what runs it.
+Commands = Mapping[str, tuple[Callable[[ArgumentParser], None], Callable[[Namespace], None]]]
 
 TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "NoneType": "null"}
 
 
 def config_first(arguments: Sequence[str]) -> list[str]:
-    """The arguments with --config right after the command, so that options win over the file wherever they stand."""
+    """The arguments with --config before other options, so that these win over the file wherever they stand."""
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     parser.add_argument("--config", action="append", default=[])
     found, rest = parser.parse_known_args(arguments)
-    return [*rest[:1], *(part for file in found.config for part in ("--config", file)), *rest[1:]]
+    first = next((i for i, argument in enumerate(rest) if argument.startswith("-")), len(rest))
+    return [*rest[:first], *(part for file in found.config for part in ("--config", file)), *rest[first:]]
+
+
+def add_commands(parser: ArgumentParser, commands: Commands) -> None:
+    """Let the first of a parser's arguments choose one of these commands."""
+    choice = parser.add_subcommands(metavar="COMMAND", title="commands")
+    for name, (add_arguments, run) in commands.items():
+        command = ArgumentParser(description=run.__doc__, exit_on_error=False)
+        choice.add_subcommand(name, command, help=(run.__doc__ or "").split("\n")[0])
+        add_arguments(command)  # last: jsonargparse wants a command's own commands after it
+
+
+def run_command(options: Namespace, commands: Commands) -> None:
+    """Run the command that was chosen."""
+    commands[options.subcommand][1](options[options.subcommand])
 
 
 def explain(error: Exception, prefix: str = "--") -> str:

@@ -40,7 +40,7 @@ def _compare(options: Namespace) -> None:
 
 def _benchmark_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "parts", nargs="*", type=str, help="proposals, pooling, heads, detect, train; all where none is named"
+        "parts", nargs="*", type=str, help="proposals, pooling, heads, detect, train, views; all where none is named"
     )
     add_data(parser, split="test", images=100)
     parser.add_class_arguments(BenchmarkConfig, skip={"opencv_python"})

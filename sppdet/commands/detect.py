@@ -37,7 +37,7 @@ def detect_files(
     probabilities: of being right take the place of the scores, and `threshold` is one.
     """
     detector = load_run(run, device, precision, probabilities)
-    files = _image_files(images)
+    files = image_files(images)
     names = _picture_names(files)
     entries: list[dict[str, Any]] = []
     errors: list[ImageError] = []
@@ -72,7 +72,8 @@ def _as_rows(detections: Detections, classes: Sequence[str]) -> list[dict[str, A
     return [{"class": classes[k - 1], "score": score, "box": box} for k, score, box in zip(*columns, strict=True)]
 
 
-def _image_files(paths: Sequence[str]) -> list[Path]:
+def image_files(paths: Sequence[str]) -> list[Path]:
+    """The files, and those in the folders, which have to hold images."""
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():

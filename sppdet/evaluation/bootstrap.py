@@ -48,12 +48,12 @@ class BootstrapMAP:
     @property
     def interval_voc07(self) -> tuple[float, float]:
         """Low and high end of the 95% interval of `map_voc07`; NaN where no resample holds an object."""
-        return _interval(self.resampled_voc07)
+        return interval(self.resampled_voc07)
 
     @property
     def interval_voc10(self) -> tuple[float, float]:
         """Low and high end of the 95% interval of `map_voc10`; NaN where no resample holds an object."""
-        return _interval(self.resampled_voc10)
+        return interval(self.resampled_voc10)
 
     def minus(self, other: BootstrapMAP) -> BootstrapMAP:
         """This detector's mAP less the other's, resample by resample.
@@ -187,7 +187,7 @@ def _average_precisions(ranking: _Ranking, counts: NDArray[np.int64], positives:
     return float(points @ envelope) / 11, float(gained @ envelope) / positives
 
 
-def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
+def interval(values: NDArray[np.float64]) -> tuple[float, float]:
     values = values[~np.isnan(values)]
     if not len(values):
         return float("nan"), float("nan")

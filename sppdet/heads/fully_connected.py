@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.weights import PRETRAINED, read_weights
-from sppdet.config import DetectorConfig
+from sppdet.config import NetworkConfig, PyramidConfig, config_from_dict
 from sppdet.errors import ConfigError, WeightsError
+from sppdet.storage import load_tensors, read_header, under
 
 DEPTHS = (0, 1, 2)
 RANDOM_SEED = 0
@@ -81,12 +83,13 @@ def truncate(layer: Sequence[nn.Linear], rank: int) -> Sequence[nn.Linear]:
     return [_linear((left.T @ wide).float()), _linear(left.float().contiguous(), layer[-1].bias)]
 
 
-def build_fully_connected(config: DetectorConfig, backbone: Backbone) -> FullyConnected | None:
+def build_fully_connected(config: NetworkConfig, backbone: Backbone) -> FullyConnected | None:
     """The layers that `config.layers` asks for, on the device of the backbone; None for a depth of 0.
 
-    Those of the networks in PRETRAINED come with the weights that `config.backbone` names: fc6 reads the pyramid levels
-    that are the network's own pool5 and has zeros on the others, so that the features are the pretrained network's.
-    Without weights, and for networks that have no such layers, they are random (He et al. 2015), the same every time.
+    Those of a classifier, and of the networks in PRETRAINED, come with the weights that `config.backbone` names. In the
+    latter fc6 reads the pyramid levels that are the network's own pool5 and has zeros on the others, so that the
+    features are the pretrained network's. Without weights, and for networks that have no such layers, they are random
+    (He et al. 2015), the same every time.
     Raises ConfigError for values that cannot be used and WeightsError for weights without these layers.
     """
     depth, width = config.layers.depth, config.layers.width
@@ -96,15 +99,31 @@ def build_fully_connected(config: DetectorConfig, backbone: Backbone) -> FullyCo
         raise ConfigError("out of range", field="layers.width", expected="at least 1", got=width)
     if depth == 0:
         return None
-    if backbone.name in PRETRAINED and config.backbone.weights != "random":
+    linears = _of_classifier(config)
+    if linears is None and backbone.name in PRETRAINED and config.backbone.weights != "random":
         linears = _pretrained(config, backbone)
-    else:
+    elif linears is None:
         bins = sum(n * n for n in config.levels)
         linears = _random([backbone.channels * bins, *[width] * depth])
     return FullyConnected([linear] for linear in linears).to(backbone.device)
 
 
-def _pretrained(config: DetectorConfig, backbone: Backbone) -> list[nn.Linear]:
+def _of_classifier(config: NetworkConfig) -> list[nn.Linear] | None:
+    """Where the weights are a classifier's that has as many layers, these."""
+    file, depth = Path(config.backbone.weights).expanduser(), config.layers.depth
+    header = read_header(file)
+    if header.get("kind") != "classifier" or header["config"]["layers"]["depth"] < depth:
+        return None
+    own = config_from_dict(PyramidConfig, header["config"]["pyramid"], file)
+    if (own.levels, own.mode) != (config.levels, config.pyramid.mode):
+        reason, got = "not that of the classifier whose fully connected layers are used", config.levels
+        raise ConfigError(reason, file=file, field="pyramid", expected=own, got=f"{got}, {config.pyramid.mode}")
+    tensors, _ = load_tensors(file)
+    layers = FullyConnected.from_tensors(under("head.layers.", tensors), depth)
+    return [linear for layer in layers.linears for linear in layer]
+
+
+def _pretrained(config: NetworkConfig, backbone: Backbone) -> list[nn.Linear]:
     own, names = PRETRAINED[backbone.name]
     levels = config.levels
     if not set(own) <= set(levels):

@@ -23,14 +23,11 @@ from sppdet.features.crop import CropFeatures
 from sppdet.features.source import PART_BYTES, Encoded, apply
 from sppdet.features.spp import SPPFeatures
 from sppdet.images import read_image
-from sppdet.machine import release_freed_memory
+from sppdet.machine import releasing
 from sppdet.storage import cache_folder, content_key, load_tensors, save_tensors
 from sppdet.training.sampling import TrainingRegions
 
 log = logging.getLogger("sppdet")
-
-# Images of many sizes leave gaps in the memory that is kept, which would grow with their number.
-RELEASE_EVERY = 32
 
 
 class FeatureCache:
@@ -77,14 +74,12 @@ class FeatureCache:
         bar = tqdm(missing, desc=f"features ({self._kind})", unit="image", disable=not missing)
         with ThreadPoolExecutor(1) as reader:  # the next image is read while the network is busy with this one
             reading = [reader.submit(self._read, i) for i in missing[:1]]
-            for done, i in enumerate(bar):
+            for done, i in enumerate(releasing(bar)):
                 image = reading.pop().result()
                 reading = [reader.submit(self._read, j) for j in missing[done + 1 : done + 2]]
                 self._compute(i, image)
                 if done == 0:
                     self._check_disk(self._file(i), len(missing))
-                if (done + 1) % RELEASE_EVERY == 0:
-                    release_freed_memory()
 
     def features(self, i: int, indices: Tensor | None = None) -> Tensor:
         """Features float32 (n, D) of regions `indices` of image i, or of all its regions; on the network's device."""

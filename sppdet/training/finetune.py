@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from sppdet.backbones.backbone import Backbone
+from sppdet.backbones.blocks import trained_convolutions
 from sppdet.boxes import encode_boxes
-from sppdet.errors import ConfigError, SppdetError, WeightsError
+from sppdet.errors import SppdetError, WeightsError
 from sppdet.features.crop import CropFeatures
 from sppdet.features.spp import SPPFeatures
 from sppdet.heads.linear import BoxRegressor, LinearHead
@@ -101,7 +101,7 @@ def finetune(
     config, seed = training.finetune, training.seed
     sampling = replace(training.softmax, regions=config.regions)
     parts = {
-        "convolutions": trained_convolutions(source.backbone, config.blocks),
+        "convolutions": trained_convolutions(source.backbone, config.blocks, "finetune.blocks"),
         "layers": nn.ModuleList(source.layers or []),
         "heads": heads,
     }
@@ -194,16 +194,6 @@ def _restore(trained: nn.Module, optimiser: torch.optim.Optimizer, file: Path) -
     state["state"] = {index: {"momentum_buffer": value.clone()} for index, value in momentum.items()}
     optimiser.load_state_dict(state)
     return list(header["losses"])
-
-
-def trained_convolutions(backbone: Backbone, blocks: int) -> nn.ModuleList:
-    """The convolutions in the last `blocks` of a network's layers that have any: a convolution, a Fire module or a
-    stage of residual blocks. Batch normalisation stays as it was trained."""
-    having = [m for m in backbone.layers if any(isinstance(part, nn.Conv2d) for part in m.modules())]
-    if not 0 <= blocks <= len(having):
-        raise ConfigError("out of range", field="finetune.blocks", expected=f"0 to {len(having)}", got=blocks)
-    chosen = having[len(having) - blocks :]
-    return nn.ModuleList(part for m in chosen for part in m.modules() if isinstance(part, nn.Conv2d))
 
 
 def draw(

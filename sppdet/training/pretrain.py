@@ -1,28 +1,25 @@
-"""Training a small network as a classifier of ground-truth crops, with the spatial pyramid on top (SPPnet, section 3).
+"""Training a small network as a classifier of ground-truth crops and background around them (SPPnet, section 3).
 
 It gives the convolutions of a detector for data that no pretrained network fits, such as the generated shapes.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from tqdm import trange
+from torch import Tensor
 
-from sppdet.backbones.backbone import Backbone
 from sppdet.boxes import box_iou
-from sppdet.errors import SppdetError
-from sppdet.images import normalise, read_image, resize_array, to_array
-from sppdet.pooling.pyramid import SpatialPyramidPooling
+from sppdet.classification.classifier import Classifier, new_classifier
+from sppdet.classification.config import ClassifierConfig, FitConfig
+from sppdet.classification.fit import Batch, fit
+from sppdet.config import Device, NetworkConfig
+from sppdet.images import read_image, resize_array, to_array
 from sppdet.structures import Dataset
-
-log = logging.getLogger("sppdet")
 
 
 @dataclass(frozen=True)
@@ -34,56 +31,36 @@ class Pretraining:
     background for each object.
     """
 
-    epochs: int = 44
-    batch: int = 32
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-2
     sizes: tuple[int, ...] = (64, 80, 96, 112)
     context: float = 0.2
     background: float = 0.75
+    dropout: float = 0.2
+    fit: FitConfig = field(default_factory=lambda: FitConfig(44, 32, "adamw", 3e-3, 1e-2, label_smoothing=0.05))
 
 
 def pretrain(
-    backbone: Backbone, pyramid: SpatialPyramidPooling, dataset: Dataset, settings: Pretraining, seed: int
-) -> None:
-    """Train the backbone in place to tell the classes and background apart; its classifier is thrown away.
+    config: NetworkConfig, dataset: Dataset, settings: Pretraining, seed: int, file: Path, device: Device = "cpu"
+) -> Classifier:
+    """Train a network, from the weights that `config` names, to tell the classes and background apart.
 
-    Raises SppdetError where the loss is not finite.
+    What it has learnt after every epoch is in `file`, from where an interrupted training goes on. Raises SppdetError
+    where the loss is not finite.
     """
     torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
+    parts = ClassifierConfig(config.backbone, config.pyramid, config.layers, "warp", settings.sizes)
+    classifier = new_classifier(parts, ("background", *dataset.classes), device, dropout=settings.dropout)
+    classifier.unfreeze(blocks=None)
     images = [to_array(read_image(image.path)) for image in dataset.images]
-    head = nn.Sequential(
-        nn.Dropout(0.2), nn.Linear(pyramid.out_features(backbone.channels), len(dataset.classes) + 1)
-    ).to(backbone.device)
-    backbone.requires_grad_(True).train()
-    parameters = [*backbone.parameters(), *head.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+
+    def crops(epoch: int) -> Iterator[Batch]:
+        size = settings.sizes[epoch % len(settings.sizes)]
+        return _batches(images, dataset, size, settings, np.random.default_rng([seed, epoch]))
+
     counts = [len(image.boxes) for image in dataset.images]
     crops_an_epoch = sum(count + round(count * settings.background) for count in counts)
-    steps = -(-crops_an_epoch // settings.batch)  # or a few less, where an image has no room for background
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.learning_rate, total_steps=settings.epochs * steps
-    )
-    with trange(settings.epochs, desc="pretraining", unit="epoch") as bar:
-        for epoch in bar:
-            size = settings.sizes[epoch % len(settings.sizes)]
-            right = seen = 0
-            for crops, labels in _batches(images, dataset, size, settings, rng):
-                pixels = normalise(crops.to(backbone.device), backbone.mean, backbone.std)
-                logits = head(pyramid(backbone(pixels)))  # (B, K + 1)
-                loss = F.cross_entropy(logits, labels.to(backbone.device), label_smoothing=0.05)
-                if not torch.isfinite(loss):
-                    raise SppdetError("the loss is not finite", field="pretraining", got=float(loss.detach()))
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                schedule.step()
-                right += int((logits.argmax(1).cpu() == labels).sum())
-                seen += len(labels)
-            bar.set_postfix(accuracy=f"{right / seen:.3f}")
-    log.info("pretraining: %.3f of the last epoch's crops classified rightly", right / seen)
-    backbone.requires_grad_(False).eval()
+    steps = -(-crops_an_epoch // settings.fit.batch)  # or a few less, where an image has no room for background
+    fit(classifier, crops, steps, settings.fit, seed, file)
+    return classifier
 
 
 def _batches(
@@ -100,8 +77,8 @@ def _batches(
             crops.append(_crop(image, box, size, rng))
             labels.append(0)
     order = rng.permutation(len(crops))
-    for start in range(0, len(order), settings.batch):
-        chosen = order[start : start + settings.batch].tolist()
+    for start in range(0, len(order), settings.fit.batch):
+        chosen = order[start : start + settings.fit.batch].tolist()
         stacked = torch.from_numpy(np.stack([crops[i] for i in chosen])).permute(0, 3, 1, 2)
         yield stacked, torch.tensor([labels[i] for i in chosen])
 

@@ -6,15 +6,15 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sppdet.backbones.blocks import trained_convolutions
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config import DetectorConfig
 from sppdet.data.dataset import read_dataset
@@ -28,19 +28,18 @@ from sppdet.heads.calibration import fit_calibration
 from sppdet.heads.fully_connected import build_fully_connected
 from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.proposals.store import propose
-from sppdet.storage import json_ready, read_json, write_json
+from sppdet.storage import write_json
 from sppdet.structures import Dataset
+from sppdet.training.claim import claim
 from sppdet.training.config import TrainConfig
 from sppdet.training.feature_cache import FeatureCache
-from sppdet.training.finetune import Heads, finetune, trained_convolutions
+from sppdet.training.finetune import Heads, finetune
 from sppdet.training.fitting import fit_heads
 from sppdet.training.sampling import TrainingRegions
 from sppdet.training.split import join_held_out
 
 log = logging.getLogger("sppdet")
 
-# These say how a run is carried out, not what comes of it; a resumed run may change them.
-HOW = ("workers", "cache_gb", "output")
 BASE_GB = 1.5  # what training takes beside examples: programs, the network, one image's features
 FEATURES = "features"  # the folder, in the run's own, of a fine-tuned network's features; gone at the end
 
@@ -65,7 +64,7 @@ def train(config: TrainConfig) -> Detector:
     backbone = build_backbone(config.backbone.name, config.backbone.weights, config.device)
     layers = build_fully_connected(config, backbone)
     source = build_features(config, backbone, config.precision, layers)  # before the hours that proposals may take
-    trained_convolutions(backbone, config.finetune.blocks)
+    trained_convolutions(backbone, config.finetune.blocks, "finetune.blocks")
     proposals = propose(dataset.images, config.proposals, config.workers)
     regions = [TrainingRegions.of(image, boxes) for image, boxes in zip(dataset.images, proposals, strict=True)]
     config = _bound_memory(config, source.dimension, len(dataset.classes))
@@ -205,34 +204,6 @@ def choose_thresholds(result: VOCResult) -> Tensor:
                 chosen[k] = float(curve.scores[int(f1.argmax())])
     found = chosen[~chosen.isnan()]
     return chosen.nan_to_num(float(found.median()) if len(found) else 0.0)
-
-
-def claim(folder: Path, config: TrainConfig) -> None:
-    """Write the configuration into a new run's folder, or check that it is the one its heads were fitted with."""
-    file = folder / "config.json"
-    wanted = json_ready(asdict(config))
-    if not any(folder.glob("*.safetensors")):  # nothing here depends on a configuration yet
-        write_json(file, wanted)
-        return
-    defaults = _flatten(json_ready(asdict(TrainConfig())))  # of keys that are younger than the run
-    begun, now = defaults | _flatten(read_json(file)), _flatten(wanted)
-    different = [key for key in now if key not in HOW and begun.get(key) != now[key]]
-    if different:
-        raise ConfigError(
-            "holds a run of another configuration; choose another folder or remove it",
-            file=folder,
-            field="output",
-            expected=", ".join(f"{key}={begun.get(key)}" for key in different),
-            got=", ".join(f"{key}={now[key]}" for key in different),
-        )
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"svm": {"C": 1}} as {"svm.C": 1}."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _evaluate_held_out(detector: Detector, dataset: Dataset, cache: FeatureCache, held_out: list[int]) -> VOCResult:

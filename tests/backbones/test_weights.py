@@ -55,6 +55,17 @@ def test_saved_backbone_comes_back(name, suffix, tmp_path):
     assert_same_state(build_backbone(name, str(path)), backbone)
 
 
+@pytest.mark.parametrize("other", ["head.last.weight", "head.layers.0.0.weight", "layers.0.0.weight", "thresholds"])
+def test_a_classifier_or_detector_brings_its_network(tmp_path, other):
+    backbone = build_backbone("shapenet", "random")
+    for tensor in backbone.state_dict().values():
+        tensor.copy_(torch.rand(tensor.shape).mul(9))
+    state = {f"backbone.{name}": value for name, value in backbone.state_dict().items()}
+    save_tensors(tmp_path / "whole.safetensors", {**state, other: torch.zeros(3)})
+    assert_same_state(build_backbone("shapenet", tmp_path / "whole.safetensors"), backbone)
+    assert "the weights of zf5" in str(error_of("zf5", tmp_path / "whole.safetensors"))
+
+
 def test_file_without_batch_counters(tmp_path):
     state = get_model("resnet18", weights=None).state_dict()
     torch.save({k: v for k, v in state.items() if "num_batches" not in k}, tmp_path / "old.pth")

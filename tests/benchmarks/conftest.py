@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sppdet.benchmarks import bound, detect, heads, scenes, train
+from sppdet.benchmarks import bound, detect, heads, scenes, train, views
 from sppdet.comparison import throughput
 from sppdet.config import LayersConfig
 from sppdet.data.shapes import generate_shapes
@@ -59,7 +59,7 @@ def shapes(tmp_path) -> Path:
 @pytest.fixture
 def small_networks(monkeypatch) -> None:
     """Every part on the smallest network and little data."""
-    for part in (bound, detect, heads, train):
+    for part in (bound, detect, heads, train, views):
         monkeypatch.setattr(part, "BACKBONE", "shapenet")
     monkeypatch.setattr(scenes, "LayersConfig", partial(LayersConfig, width=32))
     monkeypatch.setattr(heads, "SVM_SHAPE", (60, 30))
@@ -69,6 +69,7 @@ def small_networks(monkeypatch) -> None:
     monkeypatch.setattr(bound, "RANKS", (8,))
     monkeypatch.setattr(bound, "CROPS", 4)
     monkeypatch.setattr(train, "SCALE", 100)
+    monkeypatch.setattr(views, "SIZE", 64)
     monkeypatch.setattr(train, "BARE_PASSES", 2)
     monkeypatch.setattr(throughput, "BATCHES", {"cpu": (2,)})
     monkeypatch.setattr(throughput, "CROPS", 2)

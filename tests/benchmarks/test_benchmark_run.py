@@ -34,7 +34,7 @@ def arguments(tmp_path, shapes, fake_python) -> list[str]:
 def test_all_parts_as_json(arguments, tmp_path, capsys):
     assert main(["benchmark", *arguments, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert list(result) == ["proposals", "pooling", "heads", "detect", "train", "machine"]
+    assert list(result) == ["proposals", "pooling", "heads", "detect", "train", "views", "machine"]
     assert list(result["proposals"])[:2] == ["ratio_vs_opencv_fast", "ratio_vs_opencv_quality"]
     assert result["proposals"]["ratio_vs_opencv_fast"] > 0
     assert result["proposals"]["images"] == 2
@@ -54,9 +54,10 @@ def test_all_parts_as_json(arguments, tmp_path, capsys):
     assert all(result["detect"][name] > 0 for name in names)
     assert list(result["detect"]["growth"]) == ["regions", "pixels"]
     assert result["train"]["ratio_fill_vs_bare_network"] > 0
+    assert result["views"]["ratio_96_passes_vs_96_views"] > 0
     assert {"processor", "cores", "torch", "numba", "opencv"} <= set(result["machine"])
     assert json.loads((tmp_path / "out/benchmark.json").read_text()) == result
-    for name in ("proposals", "pooling", "heads", "detect", "train"):
+    for name in ("proposals", "pooling", "heads", "detect", "train", "views"):
         with Image.open(tmp_path / f"out/{name}.png") as picture:
             assert picture.width > 400
 
@@ -74,7 +75,8 @@ def test_one_part_as_a_table_ratios_first(arguments, tmp_path, capsys):
 def test_an_unknown_part_is_an_error_before_anything_is_measured(arguments, tmp_path, capsys):
     assert main(["benchmark", "pooling", "poling", *arguments]) == 1
     assert (
-        "parts: no such part (expected proposals, pooling, heads, detect, train, got poling)" in capsys.readouterr().err
+        "parts: no such part (expected proposals, pooling, heads, detect, train, views, got poling)"
+        in capsys.readouterr().err
     )
     assert not (tmp_path / "out").exists()
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from sppdet.backbones.blocks import trained_convolutions
 from sppdet.backbones.zoo import build_backbone
 from sppdet.boxes import decode_boxes
 from sppdet.config import BackboneConfig, CropConfig, DetectorConfig, LayersConfig, ProposalConfig, SPPConfig
 from sppdet.data.scenes import SHAPES
 from sppdet.data.shapes import generate_shapes
 from sppdet.data.voc import read_voc
-from sppdet.errors import ConfigError, SppdetError, WeightsError
+from sppdet.errors import SppdetError, WeightsError
 from sppdet.features.build import build_features
 from sppdet.heads.fully_connected import build_fully_connected
 from sppdet.heads.linear import BoxRegressor, LinearHead
@@ -23,7 +24,7 @@ from sppdet.proposals.store import propose
 from sppdet.storage import save_tensors
 from sppdet.training import finetune as module
 from sppdet.training.config import FinetuneConfig, SoftmaxConfig, TrainConfig
-from sppdet.training.finetune import Heads, draw, finetune, trained_convolutions
+from sppdet.training.finetune import Heads, draw, finetune
 from sppdet.training.sampling import TrainingRegions
 
 K = len(SHAPES)
@@ -157,18 +158,6 @@ def test_rescaled_heads_give_the_same(config):
     head, regressor = heads.split()
     torch.testing.assert_close(head.scores(features), before[0].softmax(1)[:, 1:])
     torch.testing.assert_close(regressor.offsets(features), before[1])
-
-
-@pytest.mark.parametrize(("name", "count"), [("squeezenet1_0", 9), ("alexnet", 5), ("resnet18", 4), ("shapenet", 5)])
-def test_blocks_are_counted_from_the_end(name, count):
-    backbone = build_backbone(name, "random")
-    convolutions = [layer for layer in backbone.modules() if isinstance(layer, torch.nn.Conv2d)]
-    assert list(trained_convolutions(backbone, count)) == convolutions
-    assert list(trained_convolutions(backbone, 0)) == []
-    last = list(trained_convolutions(backbone, 1))
-    assert last == convolutions[-len(last) :]
-    with pytest.raises(ConfigError, match=rf"finetune\.blocks.*0 to {count}"):
-        trained_convolutions(backbone, count + 1)
 
 
 @pytest.mark.parametrize(("features", "depth", "blocks"), [("spp", 0, 2), ("spp", 1, 0), ("spp", 1, 1), ("crop", 0, 1)])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,16 @@ from PIL import Image
 
 from sppdet.backbones.zoo import build_backbone
 from sppdet.boxes import box_iou
+from sppdet.config import BackboneConfig, NetworkConfig, PyramidConfig
 from sppdet.errors import SppdetError
-from sppdet.pooling.pyramid import SpatialPyramidPooling
+from sppdet.storage import save_tensors
 from sppdet.structures import Annotations, Dataset
 from sppdet.training import pretrain as module
 from sppdet.training.pretrain import Pretraining, pretrain
 
-SETTINGS = Pretraining(epochs=6, batch=16, sizes=(32, 40))
-PYRAMID = SpatialPyramidPooling((2, 1), "max")
+SETTINGS = Pretraining(sizes=(32, 40))
+SETTINGS = replace(SETTINGS, fit=replace(SETTINGS.fit, epochs=6, batch=16))
+NETWORK = NetworkConfig(BackboneConfig("shapenet", "random"), PyramidConfig((2, 1)))
 
 
 @pytest.fixture
@@ -42,34 +45,56 @@ def dataset(tmp_path) -> Dataset:
     return Dataset("colours", ("red", "blue"), tuple(images))
 
 
-def test_a_network_learns_to_tell_crops_apart(dataset, caplog):
-    backbone = build_backbone("shapenet", "random")
-    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+def test_a_network_learns_to_tell_crops_apart(dataset, tmp_path, caplog):
+    before = build_backbone("shapenet", "random").state_dict()
     with caplog.at_level(logging.INFO, "sppdet"):
-        pretrain(backbone, PYRAMID, dataset, SETTINGS, seed=0)
-    (accuracy,) = re.findall(r"pretraining: ([\d.]+) of", caplog.text)
+        classifier = pretrain(NETWORK, dataset, SETTINGS, 0, tmp_path / "state.safetensors")
+    assert classifier.classes == ("background", "red", "blue")
+    (accuracy,) = re.findall(r"training: ([\d.]+) of", caplog.text)
     assert float(accuracy) > 0.8  # of three about equal classes, one of them background
-    assert any(not torch.equal(before[name], value) for name, value in backbone.state_dict().items())
-    assert not backbone.training
-    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+    for name, value in classifier.backbone.state_dict().items():
+        assert torch.equal(before[name], value) == (name in ("mean", "std")), name
+    assert not any(module.training for module in classifier.modules())
+    assert not any(parameter.requires_grad for parameter in classifier.parameters())
 
 
-def test_the_same_seed_gives_the_same_network(dataset):
-    def weights(seed: int) -> torch.Tensor:
-        backbone = build_backbone("shapenet", "random")
-        pretrain(backbone, PYRAMID, dataset.subset([0, 1]), Pretraining(epochs=1, batch=8, sizes=(32,)), seed)
-        return torch.cat([value.flatten().float() for value in backbone.state_dict().values()])
+def test_the_same_seed_gives_the_same_network(dataset, tmp_path):
+    def weights(seed: int, name: str) -> torch.Tensor:
+        settings = Pretraining((32,), fit=replace(SETTINGS.fit, epochs=1))
+        classifier = pretrain(NETWORK, dataset.subset([0, 1]), settings, seed, tmp_path / f"{name}.safetensors")
+        return torch.cat([value.flatten().float() for value in classifier.state_dict().values()])
 
-    first = weights(0)
-    assert torch.equal(first, weights(0))
-    assert not torch.equal(first, weights(1))
+    first = weights(0, "first")
+    assert torch.equal(first, weights(0, "same"))
+    assert not torch.equal(first, weights(1, "other"))
 
 
-def test_a_loss_that_is_not_finite_is_an_error(dataset):
+def test_an_interrupted_pretraining_goes_on(dataset, tmp_path, monkeypatch):
+    whole = pretrain(NETWORK, dataset, SETTINGS, 0, tmp_path / "whole.safetensors")
+    batches, calls = module._batches, []
+
+    def interrupt(*arguments):
+        calls.append(arguments)
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+        return batches(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_batches", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(NETWORK, dataset, SETTINGS, 0, tmp_path / "cut.safetensors")
+    again = pretrain(NETWORK, dataset, SETTINGS, 0, tmp_path / "cut.safetensors")
+    for value, expected in zip(again.state_dict().values(), whole.state_dict().values(), strict=True):
+        assert torch.equal(value, expected)
+
+
+def test_a_loss_that_is_not_finite_is_an_error(dataset, tmp_path):
     backbone = build_backbone("shapenet", "random")
     backbone.layers[0].weight.fill_(float("nan"))
+    save_tensors(tmp_path / "nan.safetensors", backbone.state_dict())
+    network = replace(NETWORK, backbone=BackboneConfig("shapenet", str(tmp_path / "nan.safetensors")))
     with pytest.raises(SppdetError, match="the loss is not finite"):
-        pretrain(backbone, PYRAMID, dataset, SETTINGS, seed=0)
+        pretrain(network, dataset, SETTINGS, 0, tmp_path / "state.safetensors")
 
 
 def test_an_epoch_shows_every_object_once_and_background_beside_it(dataset):
@@ -111,4 +136,4 @@ def test_any_box_gives_a_crop(box):
 def test_images_are_read_from_their_files(dataset, tmp_path):
     Path(dataset.images[0].path).write_bytes(b"not an image")
     with pytest.raises(SppdetError, match=re.escape(str(tmp_path / "0.png"))):
-        pretrain(build_backbone("shapenet", "random"), PYRAMID, dataset, SETTINGS, seed=0)
+        pretrain(NETWORK, dataset, SETTINGS, 0, tmp_path / "state.safetensors")

@@ -1,0 +1,93 @@
+"""The epochs of a training: which image is seen at which size, as pixels or as what a frozen network makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sppdet.classification.classifier import Classifier
+from sppdet.classification.config import TrainClassifierConfig
+from sppdet.classification.fit import Batch
+from sppdet.classification.inputs import shape_image
+from sppdet.data.image_folder import ImageFolder
+from sppdet.images import read_image
+from sppdet.machine import release_freed_memory
+
+
+def size_of_epoch(sizes: Sequence[int], epoch: int, order: Literal["alternate", "random"], seed: int) -> int:
+    """The size that images have in an epoch (section 3.1): the next of `sizes`, or a random one between their ends."""
+    if order == "alternate":
+        return sizes[epoch % len(sizes)]
+    return int(np.random.default_rng([seed, epoch, 1]).integers(min(sizes), max(sizes) + 1))
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How the image of this index is seen once: at a size, mirrored or not, and the place of a crop, from 0 to 1."""
+
+    index: int
+    size: int
+    mirrored: bool
+    place: float
+
+
+class Epochs:
+    """The images of a training, in random order, with all that is random drawn from the seed and the epoch."""
+
+    def __init__(self, images: ImageFolder, config: TrainClassifierConfig) -> None:
+        self.images, self.config = images, config
+        self.steps = -(-len(images.files) // config.fit.batch)
+        self._pooled: dict[Sight, Tensor] = {}
+
+    def size(self, epoch: int) -> int:
+        return size_of_epoch(self.config.sizes, epoch, self.config.size_order, self.config.seed)
+
+    def plan(self, epoch: int) -> list[list[Sight]]:
+        """The epoch's batches."""
+        rng = np.random.default_rng([self.config.seed, epoch])
+        count, size, batch = len(self.images.files), self.size(epoch), self.config.fit.batch
+        mirrored = rng.random(count) < 0.5 * self.config.flip
+        places = rng.random(count) if self.config.view == "crop" else np.full(count, 0.5)
+        rows = zip(rng.permutation(count).tolist(), mirrored.tolist(), places.tolist(), strict=True)
+        sights = [Sight(i, size, flip, place) for i, flip, place in rows]
+        return [sights[start : start + batch] for start in range(0, count, batch)]
+
+    def read(self, sight: Sight) -> Tensor:
+        """Pixels uint8 (3, h, w). Raises ImageError naming a file that cannot be decoded."""
+        image = read_image(self.images.files[sight.index])
+        pixels = shape_image(image, sight.size, self.config.view, sight.place)
+        return pixels.flip(2) if sight.mirrored else pixels
+
+    def labels(self, batch: list[Sight]) -> Tensor:
+        return self.images.labels[[sight.index for sight in batch]]
+
+    def pixels(self, epoch: int) -> Iterator[Batch]:
+        """Lists of images, the next read while the network is busy with the last."""
+        with ThreadPoolExecutor(self.config.workers) as readers:
+            before: tuple[list[Future[Tensor]], Tensor] | None = None
+            for batch in [*self.plan(epoch), []]:
+                coming = [readers.submit(self.read, sight) for sight in batch], self.labels(batch)
+                if before:
+                    yield [image.result() for image in before[0]], before[1]
+                before = coming
+
+    def pooled(self, epoch: int, classifier: Classifier) -> Iterator[Batch]:
+        """What a classifier whose network is not trained pools of the images, float32 (B, D), each computed once."""
+        for batch in self.plan(epoch):
+            missing = [sight for sight in batch if sight not in self._pooled]
+            for sight in missing:
+                self._pooled[sight] = classifier.pool([self.read(sight)])[0].half()
+            if missing:
+                release_freed_memory()  # images of many sizes leave gaps in it
+            yield torch.stack([self._pooled[sight] for sight in batch]).float(), self.labels(batch)
+
+    def pooled_bytes(self, length: int) -> int:
+        """Memory that `pooled` takes in all for features of this length."""
+        sizes = {self.size(epoch) for epoch in range(self.config.fit.epochs)}
+        return 2 * length * len(self.images.files) * len(sizes) * (1 + self.config.flip)

@@ -1,0 +1,163 @@
+"""The classifier: any image -> convolutions -> spatial pyramid pooling -> fully connected layers; save, load."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from os import PathLike
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sppdet.backbones.backbone import Backbone
+from sppdet.backbones.blocks import trained_convolutions
+from sppdet.backbones.zoo import build_backbone
+from sppdet.classification.config import ClassifierConfig
+from sppdet.config import Precision, config_from_dict
+from sppdet.errors import InputError, WeightsError
+from sppdet.features.source import autocast
+from sppdet.heads.fully_connected import FullyConnected, build_fully_connected
+from sppdet.images import normalise
+from sppdet.pooling.pyramid import SpatialPyramidPooling
+from sppdet.storage import load_tensors, save_tensors, under
+
+CLASSIFIER_FILE = "classifier.safetensors"
+
+
+class Head(nn.Module):
+    """From pooled features to class scores: fully connected layers with a ReLU each, where there are any, and a last
+    one, whose input is multiplied by the number `scale`."""
+
+    scale: Tensor
+
+    def __init__(self, layers: FullyConnected | None, pooled: int, classes: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.layers = layers
+        self.last = nn.Linear(layers.dimension if layers else pooled, classes)
+        self.dropout = dropout
+        self.register_buffer("scale", torch.ones(()))
+
+    def features(self, pooled: Tensor) -> Tensor:
+        """Pooled features (B, D) to those that the last layer sees, but for the scale."""
+        for layer in self.layers or ():
+            pooled = F.dropout(layer(pooled).relu(), self.dropout, self.training)
+        return pooled if self.layers else F.dropout(pooled, self.dropout, self.training)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Pooled features (B, D) to class scores (B, K)."""
+        scores: Tensor = self.last(self.features(pooled) * self.scale)
+        return scores
+
+
+class Classifier(nn.Module):
+    """Tells the class of images of any size.
+
+    classes: names of labels 0..K-1. layers: as `build_fully_connected` gives them for config. The last layer is random.
+    Weights are frozen but while they are trained.
+    """
+
+    def __init__(
+        self,
+        config: ClassifierConfig,
+        classes: Sequence[str],
+        backbone: Backbone,
+        layers: FullyConnected | None = None,
+        precision: Precision = "fp32",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.config, self.classes, self.precision = config, tuple(classes), precision
+        self.backbone = backbone
+        self.pyramid = SpatialPyramidPooling(config.levels, config.pyramid.mode)
+        self.pooled = self.pyramid.out_features(backbone.channels)
+        self.head = Head(layers, self.pooled, len(self.classes), dropout).to(backbone.device)
+        self.requires_grad_(False).eval()
+
+    def forward(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+        """Images uint8 (B, 3, H, W), or a list of (3, H, W) of any sizes, to class scores (B, K); their softmax are
+        probabilities."""
+        scores: Tensor = self.head(self.pool(images))
+        return scores
+
+    def pool(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+        """The same to pooled features (B, D): images of different sizes go through the network one by one."""
+        if not isinstance(images, Tensor) and len({image.shape for image in images}) == 1:
+            images = torch.stack(list(images))
+        several = isinstance(images, Tensor)
+        pooled: Tensor = self.pyramid(self.maps(images) if several else [self.maps(image[None])[0] for image in images])
+        return pooled
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Images uint8 (B, 3, H, W) to feature maps (B, C, h, w). Raises InputError for a size too small for the
+        network."""
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+            got = f"{images.dtype} {tuple(images.shape)}"
+            raise InputError("wrong type or shape", field="images", expected="uint8 (B, 3, H, W)", got=got)
+        backbone = self.backbone
+        pixels = normalise(images.to(backbone.device), backbone.mean, backbone.std)
+        try:
+            with autocast(backbone, self.precision):
+                maps: Tensor = backbone(pixels)
+        except RuntimeError as error:
+            if not re.search("Calculated (padded input|output) size", str(error)):  # torch's words for no cells left
+                raise
+            size = " x ".join(map(str, images.shape[2:]))
+            raise InputError(f"too small for {backbone.name}", field="images", got=f"{size} pixels") from error
+        return maps.float()
+
+    def unfreeze(self, blocks: int | None) -> None:
+        """Let the head be trained, and with it the convolutions of the network's last `blocks`; None: the whole
+        network, batch normalisation with it. Raises ConfigError where it has fewer."""
+        trained = self.backbone if blocks is None else trained_convolutions(self.backbone, blocks)
+        self.requires_grad_(False)
+        self.head.requires_grad_(True)
+        trained.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> Classifier:
+        """As torch's, but batch normalisation learns where the whole network does, and only there."""
+        super().train(mode)
+        self.backbone.train(mode and all(weight.requires_grad for weight in self.backbone.parameters()))
+        return self
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write weights, classes and configuration into one safetensors file."""
+        whole = asdict(self.config)
+        config = {field.name: whole[field.name] for field in fields(ClassifierConfig)}  # of a training's
+        save_tensors(path, self.state_dict(), {"kind": "classifier", "config": config, "classes": self.classes})
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], device: str = "cpu", precision: Precision = "fp32") -> Classifier:
+        """Read a classifier from its file or the run folder that holds it.
+
+        Raises WeightsError where there is none or it is damaged, and ConfigError where its configuration is unknown or
+        the device is not there.
+        """
+        file = Path(path) / CLASSIFIER_FILE if Path(path).is_dir() else Path(path)
+        tensors, header = load_tensors(file)
+        if header.get("kind") != "classifier":
+            raise WeightsError("is not a classifier", file=file, expected=f"a run folder or {CLASSIFIER_FILE}")
+        try:
+            config = config_from_dict(ClassifierConfig, header["config"], file)
+            backbone = build_backbone(config.backbone.name, "random", device)
+            depth = config.layers.depth
+            layers = FullyConnected.from_tensors(under("head.layers.", tensors), depth) if depth else None
+            classifier = cls(config, header["classes"], backbone, layers, precision)
+            classifier.load_state_dict(tensors)
+        except (KeyError, RuntimeError) as error:
+            raise WeightsError("is not a classifier", file=file, got=error) from error
+        return classifier
+
+
+def new_classifier(
+    config: ClassifierConfig,
+    classes: Sequence[str],
+    device: str = "cpu",
+    precision: Precision = "fp32",
+    dropout: float = 0.0,
+) -> Classifier:
+    """A classifier to be trained, with the weights that `config` names and a last layer from torch's generator."""
+    backbone = build_backbone(config.backbone.name, config.backbone.weights, device)
+    return Classifier(config, classes, backbone, build_fully_connected(config, backbone), precision, dropout)

@@ -1,0 +1,111 @@
+"""Gradient descent on batches of any inputs with labels, epoch after epoch, resumed where it was interrupted."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
+from tqdm import tqdm
+
+from sppdet.classification.config import FitConfig
+from sppdet.errors import ConfigError, SppdetError
+from sppdet.storage import load_tensors, save_tensors, under
+
+log = logging.getLogger("sppdet")
+
+# What a model takes, such as pixels uint8 (B, 3, H, W), with labels int64 (B,).
+Batch = tuple[Tensor | list[Tensor], Tensor]
+MOMENTUM = 0.9
+
+
+def fit(
+    model: nn.Module,
+    batches: Callable[[int], Iterable[Batch]],
+    steps: int,
+    config: FitConfig,
+    seed: int,
+    file: Path,
+) -> list[dict[str, float]]:
+    """Train those of a model's weights that require gradients to give the labels' classes the highest scores (B, K).
+
+    batches: those of an epoch, at most `steps`, the same whenever they are asked for. After every epoch the model and
+    the optimiser's memory are written to `file`, from where an interrupted training goes on. The weights are frozen at
+    the end. Returns the mean `loss` and `accuracy` of each epoch, on its batches. Raises SppdetError where the loss is
+    not finite.
+    """
+    check_fit(config)
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    optimiser: Optimizer
+    if config.optimiser == "sgd":
+        optimiser = SGD(weights, config.learning_rate, MOMENTUM, weight_decay=config.weight_decay)
+    else:
+        optimiser = AdamW(weights, config.learning_rate, weight_decay=config.weight_decay)
+    schedule = OneCycleLR(optimiser, config.learning_rate, total_steps=config.epochs * steps)
+    epochs = _restore(model, optimiser, schedule, file) if file.is_file() else []
+    model.train()
+    with tqdm(total=config.epochs * steps, initial=len(epochs) * steps, desc="training", unit="step") as bar:
+        for epoch in range(len(epochs), config.epochs):
+            torch.manual_seed(seed + epoch)  # of dropout
+            seen = right = loss_sum = 0.0
+            for inputs, labels in batches(epoch):
+                scores = model(inputs)
+                labels = labels.to(scores.device)
+                loss = F.cross_entropy(scores, labels, label_smoothing=config.label_smoothing)
+                value = float(loss.detach())
+                if not math.isfinite(value):
+                    raise SppdetError("the loss is not finite", field="fit.learning_rate", got=value)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                schedule.step()
+                seen += len(labels)
+                right += float((scores.argmax(1) == labels).sum())
+                loss_sum += len(labels) * value
+                shown = {"epoch": epoch + 1, "loss": f"{loss_sum / seen:.3f}", "accuracy": f"{right / seen:.3f}"}
+                bar.set_postfix(shown, refresh=False)
+                bar.update()
+            epochs.append({"loss": loss_sum / seen, "accuracy": right / seen})
+            _keep(model, optimiser, schedule, epochs, file)
+    log.info("training: %.3f of the last epoch's images classified rightly", epochs[-1]["accuracy"])
+    model.requires_grad_(False).eval()
+    return epochs
+
+
+def check_fit(config: FitConfig) -> None:
+    """Raise ConfigError for values that cannot be used."""
+    for field in ("epochs", "batch", "learning_rate"):
+        if getattr(config, field) <= 0:
+            raise ConfigError("out of range", field=f"fit.{field}", expected="more than 0", got=getattr(config, field))
+    if not 0 <= config.label_smoothing < 1:
+        expected, got = "from 0 to below 1", config.label_smoothing
+        raise ConfigError("out of range", field="fit.label_smoothing", expected=expected, got=got)
+
+
+def _keep(
+    model: nn.Module, optimiser: Optimizer, schedule: OneCycleLR, epochs: list[dict[str, float]], file: Path
+) -> None:
+    """Write the state after an epoch; `optimiser.INDEX.NAME` are the momenta of each weight."""
+    state = optimiser.state_dict()
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"optimiser.{i}.{name}": value for i, of in state["state"].items() for name, value in of.items()}
+    save_tensors(file, tensors, {"epochs": epochs, "steps": schedule.last_epoch, "group": state["param_groups"][0]})
+
+
+def _restore(model: nn.Module, optimiser: Optimizer, schedule: OneCycleLR, file: Path) -> list[dict[str, float]]:
+    """Take up the work of `file`; what is known of the epochs that are done."""
+    tensors, header = load_tensors(file)
+    model.load_state_dict(under("model.", tensors))
+    memory: dict[int, dict[str, Tensor]] = {}
+    for name, value in under("optimiser.", tensors).items():
+        index, key = name.split(".")
+        memory.setdefault(int(index), {})[key] = value.clone()  # out of the file it is mapped from
+    optimiser.load_state_dict({"state": memory, "param_groups": [header["group"]]})
+    schedule.last_epoch = header["steps"]
+    return list(header["epochs"])

@@ -1,0 +1,100 @@
+"""Training a classifier on a folder of images, frozen or fine-tuned, at one size or several (section 3)."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sppdet.classification.batches import Epochs
+from sppdet.classification.classifier import CLASSIFIER_FILE, Classifier, new_classifier
+from sppdet.classification.config import TrainClassifierConfig
+from sppdet.classification.evaluation import measure_hits, summarise
+from sppdet.classification.fit import check_fit, fit
+from sppdet.data.image_folder import read_image_folder
+from sppdet.errors import ConfigError, DataError
+from sppdet.heads.softmax import mean_norm
+from sppdet.storage import write_json
+from sppdet.training.claim import claim
+
+log = logging.getLogger("sppdet")
+
+STATE_FILE = "training.safetensors"  # of a training that goes on; gone at the end
+NORM_IMAGES = 64  # from which the features' mean norm is taken
+
+
+def train_classifier(config: TrainClassifierConfig) -> Classifier:
+    """Train the classifier that `config` describes into `config.output`, going on where an earlier run stopped.
+
+    Raises ConfigError for values that cannot be used and where the folder holds a run of another configuration,
+    DataError for folders that are not as they should be, and ImageError for an image that cannot be decoded.
+    """
+    _check_values(config)
+    folder = Path(config.output)
+    claim(folder, config)
+    if (folder / CLASSIFIER_FILE).is_file():
+        log.info("%s is trained already; to train again, remove it or give another --output", folder)
+        return Classifier.load(folder, config.device, config.precision)
+    images = read_image_folder(config.data.train)
+    if len(images.classes) < 2:
+        raise DataError("too few classes", file=config.data.train, expected="2 folders or more", got=images.classes[0])
+    val = read_image_folder(config.data.val, images.classes) if config.data.val else None
+    torch.manual_seed(config.seed)
+    classifier = new_classifier(config, images.classes, config.device, config.precision, config.dropout)
+    epochs = Epochs(images, config)
+    classifier.unfreeze(config.blocks)
+    _check_network(classifier, config)
+    _scale_features(classifier, epochs)
+    log.info("%d images, %d classes", len(images.files), len(images.classes))
+    training = (epochs.steps, config.fit, config.seed, folder / STATE_FILE)
+    fits = epochs.pooled_bytes(classifier.pooled) <= config.memory * 1e9
+    if config.blocks == 0 and config.view != "crop" and fits:
+        course = fit(classifier.head, partial(epochs.pooled, classifier=classifier), *training)
+    else:
+        course = fit(classifier, epochs.pixels, *training)
+    write_json(folder / "training.json", [{"size": epochs.size(i), **numbers} for i, numbers in enumerate(course)])
+    if val:
+        result = summarise(measure_hits(classifier, val), val)
+        write_json(folder / "val.json", result)
+        log.info("accuracy on %s: %.3f", config.data.val, result["top1"]["mean"])
+    classifier.save(folder / CLASSIFIER_FILE)
+    (folder / STATE_FILE).unlink()
+    return classifier
+
+
+def _scale_features(classifier: Classifier, epochs: Epochs) -> None:
+    """Give what the last layer sees the mean norm that is asked for."""
+    sights = [sight for batch in epochs.plan(0) for sight in batch][:NORM_IMAGES]
+    with torch.no_grad():
+        features = [classifier.head.features(classifier.pool([epochs.read(sight)])) for sight in sights]
+    classifier.head.scale.fill_(epochs.config.feature_norm / mean_norm(torch.cat(features)))
+
+
+def _check_network(classifier: Classifier, config: TrainClassifierConfig) -> None:
+    norms = [module for module in classifier.modules() if isinstance(module, nn.BatchNorm2d)]
+    if config.view == "full" and any(norm.weight.requires_grad for norm in norms):
+        reason = "batch normalisation cannot be trained on images one by one"
+        raise ConfigError(reason, field="view", expected="crop or warp, or a number of blocks", got="full")
+    smallest = min(config.sizes)
+    with torch.no_grad():
+        classifier.pool(torch.zeros(1, 3, smallest, smallest, dtype=torch.uint8))  # raises where it is too small
+
+
+def _check_values(config: TrainClassifierConfig) -> None:
+    check_fit(config.fit)
+    if not config.sizes or min(config.sizes) < 1:
+        raise ConfigError("no usable size", field="sizes", expected="pixels", got=list(config.sizes))
+    if not config.data.train:
+        raise ConfigError("no data given", field="data.train", expected="a folder: --data.train PATH")
+    if not 0 <= config.dropout < 1:
+        raise ConfigError("out of range", field="dropout", expected="from 0 to below 1", got=config.dropout)
+    if config.precision == "fp16":
+        raise ConfigError("too small a range for gradients", field="precision", expected="fp32 or bf16", got="fp16")
+    for field, value in {"workers": config.workers, "feature_norm": config.feature_norm}.items():
+        if value <= 0:
+            raise ConfigError("out of range", field=field, expected="more than 0", got=value)
+    if config.seed < 0:
+        raise ConfigError("out of range", field="seed", expected="at least 0", got=config.seed)

@@ -1,0 +1,44 @@
+"""A run's folder belongs to one configuration."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sppdet.errors import ConfigError
+from sppdet.storage import json_ready, read_json, write_json
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+# These say how a run is carried out, not what comes of it; a resumed run may change them.
+HOW = ("workers", "cache_gb", "output")
+
+
+def claim(folder: Path, config: DataclassInstance) -> None:
+    """Write the configuration into a new run's folder, or check that it is the one its heads were fitted with."""
+    file = folder / "config.json"
+    wanted = json_ready(asdict(config))
+    if not any(folder.glob("*.safetensors")):  # nothing here depends on a configuration yet
+        write_json(file, wanted)
+        return
+    defaults = _flatten(json_ready(asdict(type(config)())))  # of keys that are younger than the run
+    begun, now = defaults | _flatten(read_json(file)), _flatten(wanted)
+    different = [key for key in now if key not in HOW and begun.get(key) != now[key]]
+    if different:
+        raise ConfigError(
+            "holds a run of another configuration; choose another folder or remove it",
+            file=folder,
+            field="output",
+            expected=", ".join(f"{key}={begun.get(key)}" for key in different),
+            got=", ".join(f"{key}={now[key]}" for key in different),
+        )
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"svm": {"C": 1}} as {"svm.C": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

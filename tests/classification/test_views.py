@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from noise import random_image
+
+from sppdet.classification.config import ViewsConfig
+from sppdet.classification.inputs import shape_image
+from sppdet.classification.views import predict, prepare_views, score_views, view_boxes
+from sppdet.errors import ConfigError
+from sppdet.images import resize_shorter_side
+
+SMALL = ViewsConfig("10views", sizes=(40,), window=24)
+
+
+@pytest.fixture
+def passes(classifier, monkeypatch) -> list[tuple[int, ...]]:
+    """The shapes of what goes through the network."""
+    shapes: list[tuple[int, ...]] = []
+    forward = classifier.backbone.forward
+    monkeypatch.setattr(
+        classifier.backbone, "forward", lambda images: (shapes.append(tuple(images.shape)), forward(images))[1]
+    )
+    return shapes
+
+
+def test_boxes_are_corners_centre_and_middles():
+    corners, middles = [(0, 0), (6, 0), (3, 1), (0, 2), (6, 2)], [(3, 0), (0, 1), (6, 1), (3, 2)]
+    assert {tuple(box[:2]) for box in view_boxes(12, 16, 10, middles=False).tolist()} == set(corners)
+    boxes = view_boxes(12, 16, 10, middles=True)
+    assert {tuple(box[:2]) for box in boxes.tolist()} == {*corners, *middles}
+    assert (boxes[:, 2:] - boxes[:, :2] == 10).all()
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 60), st.booleans())
+def test_boxes_lie_in_the_image_and_are_distinct(height, width, side, middles):
+    if side > min(height, width):
+        with pytest.raises(ConfigError, match=r"views\.window: larger than the image"):
+            view_boxes(height, width, side, middles)
+        return
+    boxes = view_boxes(height, width, side, middles)
+    assert boxes.min() >= 0
+    assert (boxes[:, 2] <= width).all()
+    assert (boxes[:, 3] <= height).all()
+    assert len(boxes.unique(dim=0)) == len(boxes) <= (9 if middles else 5)
+    assert (boxes[:, :2].amax(dim=0) == torch.tensor([width - side, height - side])).all()
+
+
+def test_the_papers_96_views_are_windows_of_12_maps(classifier, passes):
+    # With a window of 32 pixels, a seventh of the paper's.
+    views, image = ViewsConfig("96views", window=32), random_image(90, 130)
+    assert score_views(classifier, image, views).shape == (96, 3)
+    sizes = [(32, 46), (37, 53), (43, 62), (51, 74), (64, 92), (80, 116)]  # 224, 256, 300, 360, 448, 560 of 7
+    assert passes == [(2, 3, *size) for size in sizes]
+    counts = [len(boxes) for _, boxes in prepare_views(image, views, classifier.config) if boxes is not None]
+    assert counts == [3, 9, 9, 9, 9, 9]
+    assert score_views(classifier, image, replace(views, full_image=True)).shape == (96 + 12, 3)
+
+
+def test_10_views_are_windows_of_2_maps(classifier, passes):
+    assert score_views(classifier, random_image(90, 130), ViewsConfig("10views")).shape == (10, 3)
+    assert passes == [(2, 3, 37, 53)]  # 256 / 224 of the size it was trained at
+
+
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(24, 70), st.integers(24, 70), st.booleans())
+def test_each_view_is_pooled_from_the_cells_whose_centres_it_shows(classifier, height, width, middles):
+    image = random_image(height, width)
+    views = ViewsConfig("96views" if middles else "10views", sizes=(28,), window=24)
+    scores = score_views(classifier, image, views)
+    shown = resize_shorter_side(image, 28)
+    expected = []
+    stride, centre = classifier.backbone.geometry.stride, classifier.backbone.geometry.centre + 0.5
+    for mirrored in (shown, shown.flip(2)):
+        maps = classifier.maps(mirrored[None])[0]
+        for x1, y1, x2, y2 in view_boxes(shown.shape[1], shown.shape[2], 24, middles).tolist():
+            columns = [j for j in range(maps.shape[2]) if x1 < stride * j + centre < x2]
+            rows = [j for j in range(maps.shape[1]) if y1 < stride * j + centre < y2]
+            cells = maps[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            pooled = [F.adaptive_max_pool2d(cells, n).permute(1, 2, 0).flatten() for n in (3, 1)]
+            expected.append(classifier.head(torch.cat(pooled)[None])[0].softmax(0))
+    torch.testing.assert_close(scores, torch.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["full", "crop", "warp"])
+def test_a_single_view_is_what_the_classifier_gives(classifier, kind):
+    image = random_image(50, 70)
+    shown = shape_image(image, 45, kind)
+    (scores,) = score_views(classifier, image, ViewsConfig(kind, sizes=(45,)))
+    torch.testing.assert_close(scores, classifier([shown])[0].softmax(0))
+    both = score_views(classifier, image, ViewsConfig(kind, sizes=(45, 33), flip=True))
+    assert both.shape == (4, 3)
+    torch.testing.assert_close(both[0], scores)
+    torch.testing.assert_close(both[1], classifier([shown.flip(2)])[0].softmax(0))
+
+
+def test_by_default_it_looks_as_it_was_trained(classifier):
+    image = random_image(50, 70)
+    torch.testing.assert_close(predict(classifier, image), classifier([shape_image(image, 32, "full")])[0].softmax(0))
+
+
+def test_the_whole_image_stands_beside_its_windows(classifier):
+    image = random_image(50, 70)
+    with_whole = score_views(classifier, image, replace(SMALL, full_image=True))
+    assert with_whole.shape == (12, 3)
+    torch.testing.assert_close(with_whole[[0, 1, 2, 3, 4, 6, 7, 8, 9, 10]], score_views(classifier, image, SMALL))
+    whole = score_views(classifier, image, ViewsConfig("full", sizes=(40,), flip=True))
+    torch.testing.assert_close(with_whole[[5, 11]], whole)
+
+
+def test_probabilities_are_the_mean_of_the_views(classifier):
+    image = random_image(50, 70)
+    found = predict(classifier, image, SMALL)
+    torch.testing.assert_close(found, score_views(classifier, image, SMALL).mean(dim=0))
+    assert float(found.sum()) == pytest.approx(1)
+
+
+def test_a_window_larger_than_the_image_is_an_error(classifier):
+    with pytest.raises(ConfigError, match=r"views\.window: larger than the image .expected at most 40.*got 41"):
+        predict(classifier, random_image(50, 70), replace(SMALL, window=41))
