@@ -86,8 +86,8 @@ class Classifier(nn.Module):
         """The same to pooled features (B, D): images of different sizes go through the network one by one."""
         if not isinstance(images, Tensor) and len({image.shape for image in images}) == 1:
             images = torch.stack(list(images))
-        several = isinstance(images, Tensor)
-        pooled: Tensor = self.pyramid(self.maps(images) if several else [self.maps(image[None])[0] for image in images])
+        maps = self.maps(images) if isinstance(images, Tensor) else [self.maps(image[None])[0] for image in images]
+        pooled: Tensor = self.pyramid(maps)
         return pooled
 
     def maps(self, images: Tensor) -> Tensor:
