@@ -28,6 +28,7 @@ from sppdet.features.spp import SPPFeatures
 from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.heads.softmax import mean_norm
 from sppdet.images import read_image
+from sppdet.machine import releasing
 from sppdet.storage import load_tensors, save_tensors
 from sppdet.training.config import FinetuneConfig, SoftmaxConfig, TrainConfig
 from sppdet.training.plots import plot_losses
@@ -117,7 +118,7 @@ def finetune(
         torch.manual_seed(seed + epoch)  # of dropout
         bar = tqdm(total=steps, desc=f"fine-tuning, epoch {epoch + 1} of {config.epochs}", unit="step")
         with bar, ThreadPoolExecutor(1) as reader:
-            for step, batch in enumerate(_batches(regions, config, sampling, [seed, epoch], reader)):
+            for step, batch in enumerate(releasing(_batches(regions, config, sampling, [seed, epoch], reader))):
                 for group in optimiser.param_groups:
                     group["lr"] = config.learning_rate * _schedule((epoch * steps + step + 1) / (config.epochs * steps))
                 optimiser.zero_grad()
