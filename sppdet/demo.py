@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sppdet.backbones.zoo import find_device
+from sppdet.classification.pretrain import Pretraining, pretrain
 from sppdet.commands.compare import compare
 from sppdet.commands.detect import above_threshold
 from sppdet.commands.evaluate import evaluate
@@ -35,7 +36,6 @@ from sppdet.proposals.store import propose
 from sppdet.storage import write_json
 from sppdet.structures import Detections
 from sppdet.training.config import SVMConfig, TrainConfig
-from sppdet.training.pretrain import Pretraining, pretrain
 from sppdet.training.stages import train
 
 TRAIN_IMAGES, TEST_IMAGES = 200, 100

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from sppdet import demo
+from sppdet.classification.pretrain import Pretraining
 from sppdet.demo import format_demo, run_demo
 from sppdet.structures import Detections
-from sppdet.training.pretrain import Pretraining
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from PIL import Image
 
 from sppdet.backbones.zoo import build_backbone
 from sppdet.boxes import box_iou
+from sppdet.classification import pretrain as module
+from sppdet.classification.pretrain import Pretraining, pretrain
 from sppdet.config import BackboneConfig, NetworkConfig, PyramidConfig
 from sppdet.errors import SppdetError
 from sppdet.storage import save_tensors
 from sppdet.structures import Annotations, Dataset
-from sppdet.training import pretrain as module
-from sppdet.training.pretrain import Pretraining, pretrain
 
 SETTINGS = Pretraining(sizes=(32, 40))
 SETTINGS = replace(SETTINGS, fit=replace(SETTINGS.fit, epochs=6, batch=16))
