@@ -35,5 +35,5 @@ def mean_with_interval(values: NDArray[np.float64], resamples: int = RESAMPLES, 
     if resamples:
         drawn = draw_images(len(values), resamples, seed)
         means = np.array([counts @ values for counts in drawn]) / len(values)
-        found |= {"interval": interval(means), "level": LEVEL, "resamples": resamples}
+        found |= {"interval": interval(means, found["mean"]), "level": LEVEL, "resamples": resamples}
     return found

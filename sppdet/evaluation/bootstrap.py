@@ -1,14 +1,15 @@
-"""How far chance may have shifted a mAP: percentile intervals from resampled images.
+"""How far chance may have shifted a mAP: intervals from resampled images.
 
 A resample draws as many images as there are, with replacement; an image drawn twice counts as two that hold the same.
 What matches what inside an image stays as it is, so detections are matched once, and a resample only weights them by
-how often their image was drawn. The interval spans the middle 95% of the resamples (Efron and Tibshirani, An
-Introduction to the Bootstrap, 1993, chapter 13); for a difference, both detectors get the same resamples. It tells of
-the choice of test images only, not of training: other seeds of training shift a mAP as well.
+how often their image was drawn. For a difference, both detectors get the same resamples. The interval tells of the
+choice of test images only, not of training: other seeds of training shift a mAP as well.
 
-Copies of an image raise AP a little, as a correct detection that counts twice lifts the best precision, so the interval
-of one mAP lies somewhat high: for 38.4% on 500 test images of VOC2007 the resamples had a mean of 39.3% and a standard
-deviation of 2.0. Differences of two such detectors were shifted by 0.3, at deviations of 1.0 to 1.3.
+Few images raise AP, as a class of few objects profits from luck more than it suffers, and detectors differ in how much:
+two detectors with 39.9% and 36.3% on 500 test images of VOC2007 came on random halves of these to 40.9% and 38.4%, and
+on resamples, where a third of the images are missing, to 40.4% and 37.9%. So intervals are bias-corrected percentiles
+(Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 14.3, without acceleration): where most resamples
+lie above the mAP, the interval is shifted below it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,12 +50,12 @@ class BootstrapMAP:
     @property
     def interval_voc07(self) -> tuple[float, float]:
         """Low and high end of the 95% interval of `map_voc07`; NaN where no resample holds an object."""
-        return interval(self.resampled_voc07)
+        return interval(self.resampled_voc07, self.map_voc07)
 
     @property
     def interval_voc10(self) -> tuple[float, float]:
         """Low and high end of the 95% interval of `map_voc10`; NaN where no resample holds an object."""
-        return interval(self.resampled_voc10)
+        return interval(self.resampled_voc10, self.map_voc10)
 
     def minus(self, other: BootstrapMAP) -> BootstrapMAP:
         """This detector's mAP less the other's, resample by resample.
@@ -187,9 +189,14 @@ def _average_precisions(ranking: _Ranking, counts: NDArray[np.int64], positives:
     return float(points @ envelope) / 11, float(gained @ envelope) / positives
 
 
-def interval(values: NDArray[np.float64]) -> tuple[float, float]:
+def interval(values: NDArray[np.float64], estimate: float) -> tuple[float, float]:
+    """The bias-corrected 95% interval of a number with such values float64 (R,) on R resamples; NaN where all are."""
     values = values[~np.isnan(values)]
     if not len(values):
         return float("nan"), float("nan")
-    low, high = np.percentile(values, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    normal = NormalDist()
+    below = ((values < estimate).mean() + (values <= estimate).mean()) / 2
+    bias = normal.inv_cdf(float(np.clip(below, 0.5 / len(values), 1 - 0.5 / len(values))))
+    shares = [normal.cdf(2 * bias + normal.inv_cdf(share)) for share in (0.5 - LEVEL / 2, 0.5 + LEVEL / 2)]
+    low, high = np.quantile(values, shares)
     return float(low), float(high)

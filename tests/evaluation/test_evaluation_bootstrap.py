@@ -6,11 +6,12 @@ from math import isnan, nan
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
-from scipy.stats import binom
+from scipy.stats import binom, norm
 
 from sppdet.errors import InputError
-from sppdet.evaluation.bootstrap import BootstrapMAP, bootstrap_map, draw_images
+from sppdet.evaluation.bootstrap import BootstrapMAP, bootstrap_map, draw_images, interval
 from sppdet.evaluation.voc import evaluate_voc
 from sppdet.structures import Annotations, Detections
 
@@ -113,7 +114,10 @@ def test_difference_is_paired() -> None:
     one, other = (bootstrap_map(found, images, ["thing"], resamples=4000) for found in (ours, theirs))
     difference = one.minus(other)
     assert difference.map_voc10 == pytest.approx(0.01, abs=1e-15)
-    assert difference.interval_voc10 == pytest.approx(binom.ppf([0.025, 0.975], 100, 0.01) / 100, abs=1e-12)
+    drawn = binom(100, 0.01)
+    bias = norm.ppf(drawn.cdf(0) + drawn.pmf(1) / 2)  # of resamples below one draw, with half of those at one
+    expected = drawn.ppf(norm.cdf(2 * bias + norm.ppf([0.025, 0.975]))) / 100
+    assert difference.interval_voc10 == pytest.approx(expected, abs=1e-12)
     low, high = one.interval_voc10
     assert high - low > 0.15
 
@@ -225,3 +229,30 @@ def test_only_the_same_draws_can_be_compared(change) -> None:
 def test_wrong_input_is_named(detections, options, message) -> None:
     with pytest.raises(InputError, match=message):
         bootstrap_map(detections, [annotate([UNIT], [1])], ["thing"], **options)
+
+
+def test_an_interval_without_bias_is_the_middle_of_the_resamples():
+    values = np.arange(1001.0)
+    assert interval(values, 500.0) == pytest.approx((25, 975))
+
+
+def test_an_interval_is_shifted_by_as_much_as_resamples_lie_on_one_side():
+    values = np.random.default_rng(0).normal(size=4000)
+    estimate = -0.5  # most resamples lie above: an estimate of which this is the bias
+    assert interval(values, estimate) == pytest.approx((2 * estimate - 1.96, 2 * estimate + 1.96), abs=0.2)
+    low, high = interval(-values, -estimate)
+    assert (-high, -low) == pytest.approx(interval(values, estimate))
+
+
+def test_the_interval_of_a_skewed_number_is_near_scipys():
+    sample = np.random.default_rng(3).normal(size=30)
+    values = np.array([np.exp(np.random.default_rng([3, i]).choice(sample, 30).mean() * 3) for i in range(2000)])
+    ours = interval(values, float(np.exp(3 * sample.mean())))
+    theirs = scipy.stats.bootstrap(
+        (sample,), lambda x, axis: np.exp(3 * x.mean(axis=axis)), n_resamples=2000, method="BCa", random_state=0
+    ).confidence_interval
+    assert ours == pytest.approx(theirs, rel=0.2)
+
+
+def test_resamples_all_on_one_side_still_give_an_interval():
+    assert interval(np.array([2.0, 3.0, 4.0]), 1.0) == pytest.approx((2, 2))
