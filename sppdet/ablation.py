@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from sppdet.claim import claim
 from sppdet.data.dataset import read_dataset
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError
@@ -29,7 +30,6 @@ from sppdet.proposals.store import propose
 from sppdet.storage import read_json, write_json
 from sppdet.structures import Dataset, Detections
 from sppdet.tables import align
-from sppdet.training.claim import claim
 from sppdet.training.config import TrainConfig
 from sppdet.training.stages import check_values, train
 

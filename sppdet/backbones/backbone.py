@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sppdet.backbones.geometry import geometry_of
+from sppdet.config import Precision
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -33,6 +34,11 @@ class Backbone(nn.Module):
     def device(self) -> torch.device:
         """Where the network is."""
         return self.mean.device
+
+    def autocast(self, precision: Precision) -> torch.autocast:
+        """Convolutions in half precision where asked for, as a context."""
+        dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+        return torch.autocast(self.device.type, dtype, enabled=precision != "fp32")
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images, float32 (B, 3, H, W), to conv5 maps (B, C, h, w)."""

@@ -27,8 +27,7 @@ from sppdet.benchmarks.pooling import random_windows
 from sppdet.boxes import decode_boxes
 from sppdet.config import BackboneConfig, DetectorConfig
 from sppdet.detector import SVM_SCORE, Detector
-from sppdet.heads.linear import BoxRegressor, LinearHead
-from sppdet.heads.softmax import mean_norm
+from sppdet.heads.linear import BoxRegressor, LinearHead, mean_norm
 from sppdet.heads.svm import SVMProblem, objectives, solve_svms
 from sppdet.nms import nms
 

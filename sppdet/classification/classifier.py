@@ -18,7 +18,6 @@ from sppdet.backbones.zoo import build_backbone
 from sppdet.classification.config import ClassifierConfig
 from sppdet.config import Precision, config_from_dict
 from sppdet.errors import InputError, WeightsError
-from sppdet.features.source import autocast
 from sppdet.heads.fully_connected import FullyConnected, build_fully_connected
 from sppdet.images import normalise
 from sppdet.pooling.pyramid import SpatialPyramidPooling
@@ -42,9 +41,9 @@ class Head(nn.Module):
 
     def features(self, pooled: Tensor) -> Tensor:
         """Pooled features (B, D) to those that the last layer sees, but for the scale."""
-        for layer in self.layers or ():
-            pooled = F.dropout(layer(pooled).relu(), self.dropout, self.training)
-        return pooled if self.layers else F.dropout(pooled, self.dropout, self.training)
+        dropout = self.dropout if self.training else 0.0
+        features: Tensor = F.dropout(pooled, dropout) if self.layers is None else self.layers(pooled, dropout)
+        return features
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Pooled features (B, D) to class scores (B, K)."""
@@ -99,7 +98,7 @@ class Classifier(nn.Module):
         backbone = self.backbone
         pixels = normalise(images.to(backbone.device), backbone.mean, backbone.std)
         try:
-            with autocast(backbone, self.precision):
+            with backbone.autocast(self.precision):
                 maps: Tensor = backbone(pixels)
         except RuntimeError as error:
             if not re.search("Calculated (padded input|output) size", str(error)):  # torch's words for no cells left

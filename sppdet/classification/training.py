@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from sppdet.claim import claim, claim_data
 from sppdet.classification.batches import Epochs
 from sppdet.classification.classifier import CLASSIFIER_FILE, Classifier, new_classifier
 from sppdet.classification.config import TrainClassifierConfig
@@ -16,9 +17,8 @@ from sppdet.classification.evaluation import measure_hits, summarise
 from sppdet.classification.fit import check_fit, fit
 from sppdet.data.image_folder import read_image_folder
 from sppdet.errors import ConfigError, DataError
-from sppdet.heads.softmax import mean_norm
-from sppdet.storage import write_json
-from sppdet.training.claim import claim
+from sppdet.heads.linear import mean_norm
+from sppdet.storage import content_key, tensors_key, write_json
 
 log = logging.getLogger("sppdet")
 
@@ -44,6 +44,8 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     val = read_image_folder(config.data.val, images.classes) if config.data.val else None
     torch.manual_seed(config.seed)
     classifier = new_classifier(config, images.classes, config.device, config.precision, config.dropout)
+    weights = tensors_key([images.labels, *classifier.state_dict().values()])
+    claim_data(folder, content_key([(str(file), file.stat().st_size) for file in images.files], weights))
     epochs = Epochs(images, config)
     classifier.unfreeze(config.blocks)
     _check_network(classifier, config)

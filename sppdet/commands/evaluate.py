@@ -104,12 +104,12 @@ def measure(
 def write_evaluation(
     folder: Path, found: Sequence[Detections], dataset: Dataset, split: str, result: VOCResult, numbers: dict[str, Any]
 ) -> None:
-    """Write all files of an evaluation."""
-    write_json(folder / "evaluation.json", numbers)
+    """Write all files of an evaluation, last that which says that the others are of one detector."""
     write_json(folder / "curves.json", result.as_dict(curves=True)["per_class"])
     plot_precision_recall(result, folder / "precision_recall.png")
     write_coco_results(folder / "detections.json", found, dataset)
     write_voc_results(folder / "comp4", found, dataset, split)
+    write_json(folder / "evaluation.json", numbers)
 
 
 def _detections_of(

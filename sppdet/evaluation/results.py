@@ -56,17 +56,20 @@ def write_voc_results(
 ) -> None:
     """Write comp4_det_<split>_<class>.txt for every class, lines "id score x1 y1 x2 y2" with 1-based inclusive corners.
 
-    Numbers are written in full: reading gives back the same float32 (coordinates under 2^-29 pixels round to 0).
+    Numbers are written in full: reading gives back the same float32 (coordinates under 2^-29 pixels round to 0). A
+    warning takes the place of the files where the name of a class cannot be part of theirs, as with a slash in it.
     """
     check_detections(detections, dataset.images, dataset.classes)
+    unusable = [name for name in dataset.classes if Path(name).name != name]
+    if unusable:
+        logger.warning("%s: not written, as class %r cannot be part of a file name", folder, unusable[0])
+        return
     lines: dict[int, list[str]] = {label: [] for label in range(1, len(dataset.classes) + 1)}
     for row in _rows_of(detections):
         x1, y1, x2, y2 = row.box
         numbers = " ".join(repr(value) for value in (row.score, x1 + 1, y1 + 1, x2, y2))
         lines[row.label].append(f"{dataset.images[row.position].id} {numbers}\n")
     for name, part in zip(dataset.classes, lines.values(), strict=True):
-        if Path(name).name != name:
-            raise DataError("a class of this name cannot be part of a file name", file=folder, got=name)
         write_text(Path(folder) / f"comp4_det_{split}_{name}.txt", "".join(part))
 
 

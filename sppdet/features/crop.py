@@ -13,7 +13,7 @@ from sppdet.backbones.backbone import Backbone
 from sppdet.config import CropConfig, Precision
 from sppdet.errors import ConfigError
 from sppdet.features import source as features
-from sppdet.features.source import RegionFeatures, autocast, inference
+from sppdet.features.source import RegionFeatures, inference
 from sppdet.features.warp import warp_crops
 from sppdet.heads.fully_connected import FullyConnected
 from sppdet.images import to_array
@@ -49,7 +49,7 @@ class CropFeatures(RegionFeatures):
             return self.new_rows(0)
         array = to_array(image)
         parts = [warp_crops(array, part, self.config, self.backbone) for part in boxes.split(self.config.batch)]
-        with autocast(self.backbone, self.precision):
+        with self.backbone.autocast(self.precision):
             maps = [self.backbone(crops) for crops in parts]
         return torch.cat([self.pyramid(m.float()) for m in maps])
 

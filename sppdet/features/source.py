@@ -103,14 +103,8 @@ class RegionFeatures(ABC):
         return joined
 
 
-def autocast(backbone: Backbone, precision: Precision) -> torch.autocast:
-    """Convolutions in half precision where asked for."""
-    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
-    return torch.autocast(backbone.device.type, dtype, enabled=precision != "fp32")
-
-
 @contextmanager
 def inference(backbone: Backbone, precision: Precision) -> Iterator[None]:
     """Convolutions without gradients, in half precision where asked for."""
-    with torch.inference_mode(), autocast(backbone, precision):
+    with torch.inference_mode(), backbone.autocast(precision):
         yield

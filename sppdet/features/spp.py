@@ -12,7 +12,7 @@ from sppdet.backbones.backbone import Backbone
 from sppdet.config import Precision, SPPConfig
 from sppdet.errors import ConfigError
 from sppdet.features import source as features
-from sppdet.features.source import RegionFeatures, autocast, inference
+from sppdet.features.source import RegionFeatures, inference
 from sppdet.heads.fully_connected import FullyConnected
 from sppdet.images import resize_shorter_side, shorter_side_size
 from sppdet.pooling.pyramid import LaidOutMaps, SpatialPyramidPooling
@@ -66,7 +66,7 @@ class SPPFeatures(RegionFeatures):
     def pool(self, image: Tensor, boxes: Tensor, scale: float) -> Tensor:
         index = int(scale * len(self.config.scales))
         pixels = self.normalise(resize_shorter_side(image, self.config.scales[index])[None])
-        with autocast(self.backbone, self.precision):
+        with self.backbone.autocast(self.precision):
             maps = self.backbone(pixels).float()  # (1, C, h, w)
         windows = self.windows(boxes, index, (image.shape[1], image.shape[2]), (maps.shape[2], maps.shape[3]))
         return self.pool_windows(maps, windows)

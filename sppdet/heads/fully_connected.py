@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sppdet.backbones.backbone import Backbone
@@ -55,11 +56,11 @@ class FullyConnected(nn.Sequential):
         """What each layer is made of."""
         return [[linear for linear in layer.children() if isinstance(linear, nn.Linear)] for layer in self]
 
-    @torch.inference_mode()
-    def forward(self, features: Tensor) -> Tensor:
-        """Pooled features float32 (n, inputs) to (n, dimension)."""
+    def forward(self, features: Tensor, dropout: float = 0.0) -> Tensor:
+        """Pooled features float32 (n, inputs) to (n, dimension); in training with this share of each layer's left
+        out."""
         for layer in self:
-            features = layer(features).relu_()
+            features = F.dropout(layer(features).relu_(), dropout, training=dropout > 0)
         return features
 
     def truncated(self, ranks: Sequence[int]) -> FullyConnected:

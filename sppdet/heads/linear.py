@@ -12,6 +12,7 @@ from sppdet.errors import InputError
 from sppdet.structures import check_tensor
 
 HeadKind = Literal["svm", "softmax"]
+ROWS = 2048  # of which the norms are computed at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,3 +67,11 @@ class BoxRegressor:
 def _check_dimension(features: Tensor, dimension: int) -> None:
     if features.ndim != 2 or features.shape[1] != dimension:
         raise InputError("wrong length", field="features", expected=f"(N, {dimension})", got=tuple(features.shape))
+
+
+def mean_norm(features: Tensor) -> float:
+    """Mean L2 norm of the rows of features (n, D), computed in chunks."""
+    if len(features) == 0:
+        return 1.0
+    total = sum(float(rows.float().norm(dim=1).sum()) for rows in features.split(ROWS))
+    return max(total / len(features), 1e-12)

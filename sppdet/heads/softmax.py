@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sppdet.errors import SppdetError
-from sppdet.heads.linear import LinearHead
+from sppdet.heads.linear import LinearHead, mean_norm
 
 CHUNK = 2048
 
@@ -47,11 +47,3 @@ def fit_softmax(
 
     optimiser.step(loss)
     return LinearHead("softmax", weight.detach() * scale, bias.detach())
-
-
-def mean_norm(features: Tensor) -> float:
-    """Mean L2 norm of the rows of features (n, D), computed in chunks."""
-    if len(features) == 0:
-        return 1.0
-    total = sum(float(rows.float().norm(dim=1).sum()) for rows in features.split(CHUNK))
-    return max(total / len(features), 1e-12)

@@ -6,7 +6,6 @@ keep the features of every region.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.errors import ConfigError, ImageError, SppdetError
@@ -24,7 +23,7 @@ from sppdet.features.source import PART_BYTES, Encoded, apply
 from sppdet.features.spp import SPPFeatures
 from sppdet.images import read_image
 from sppdet.machine import releasing
-from sppdet.storage import cache_folder, content_key, load_tensors, save_tensors
+from sppdet.storage import cache_folder, content_key, load_tensors, save_tensors, tensors_key
 from sppdet.training.sampling import TrainingRegions
 
 log = logging.getLogger("sppdet")
@@ -50,10 +49,10 @@ class FeatureCache:
         shape: object = source.config.scales if isinstance(source, SPPFeatures) else asdict(source.config)
         pyramid = (source.pyramid.levels, source.pyramid.mode) if isinstance(source, CropFeatures) else None
         machine = (source.backbone.device.type, source.precision)
-        network = (source.backbone.name, _digest(source.backbone))
+        network = (source.backbone.name, tensors_key(source.backbone.state_dict().values()))
         self._parts: tuple[object, ...] = (network, self._kind, shape, pyramid, machine)
         if isinstance(source, CropFeatures) and source.layers is not None:  # maps come before the layers
-            self._parts += (_digest(source.layers),)
+            self._parts += (tensors_key(source.layers.state_dict().values()),)
         self._files: dict[int, Path] = {}
 
     @property
@@ -151,14 +150,6 @@ class FeatureCache:
                 expected=f"at least {needed:.1f} GB",
                 got=f"a limit of {self.limit_gb:g} GB and {free:.1f} GB free in {self.folder}",
             )
-
-
-def _digest(network: nn.Module) -> str:
-    """A hash of the weights of a network."""
-    digest = hashlib.sha256()
-    for tensor in network.state_dict().values():
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,8 +25,7 @@ from sppdet.boxes import encode_boxes
 from sppdet.errors import SppdetError, WeightsError
 from sppdet.features.crop import CropFeatures
 from sppdet.features.spp import SPPFeatures
-from sppdet.heads.linear import BoxRegressor, LinearHead
-from sppdet.heads.softmax import mean_norm
+from sppdet.heads.linear import BoxRegressor, LinearHead, mean_norm
 from sppdet.images import read_image
 from sppdet.machine import releasing
 from sppdet.storage import load_tensors, save_tensors
@@ -215,11 +214,7 @@ def draw(
 
 def _features(source: SPPFeatures | CropFeatures, examples: Examples, dropout: float) -> Tensor:
     features = source.pool(examples.pixels, examples.boxes, examples.scale)  # (n, pooled)
-    if source.layers is None:
-        return F.dropout(features, dropout)
-    for layer in source.layers:
-        features = F.dropout(layer(features).relu(), dropout)
-    return features
+    return F.dropout(features, dropout) if source.layers is None else source.layers(features, dropout)
 
 
 def _loss(source: SPPFeatures | CropFeatures, heads: Heads, examples: Examples, dropout: float) -> Tensor:

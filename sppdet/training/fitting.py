@@ -13,8 +13,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.heads.box_regression import fit_box_regression
-from sppdet.heads.linear import BoxRegressor, LinearHead
-from sppdet.heads.softmax import fit_softmax, mean_norm
+from sppdet.heads.linear import BoxRegressor, LinearHead, mean_norm
+from sppdet.heads.softmax import fit_softmax
 from sppdet.storage import load_tensors, save_tensors
 from sppdet.training.config import TrainConfig
 from sppdet.training.feature_cache import FeatureCache

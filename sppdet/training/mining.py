@@ -17,8 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.errors import ConfigError, DataError
-from sppdet.heads.linear import LinearHead
-from sppdet.heads.softmax import mean_norm
+from sppdet.heads.linear import LinearHead, mean_norm
 from sppdet.heads.svm import SVMProblem, SVMSolution, solve_svms
 from sppdet.storage import load_tensors, save_tensors
 from sppdet.training.config import SVMConfig

@@ -3,6 +3,7 @@ held-out part, heads on everything. Each stage leaves what it made, so that an i
 
 from __future__ import annotations
 
+import itertools
 import logging
 import shutil
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from tqdm import tqdm
 
 from sppdet.backbones.blocks import trained_convolutions
 from sppdet.backbones.zoo import build_backbone
+from sppdet.claim import claim, claim_data
 from sppdet.config import DetectorConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.detector import DETECTOR_FILE, Detector
@@ -28,9 +30,8 @@ from sppdet.heads.calibration import fit_calibration
 from sppdet.heads.fully_connected import build_fully_connected
 from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.proposals.store import propose
-from sppdet.storage import write_json
+from sppdet.storage import content_key, tensors_key, write_json
 from sppdet.structures import Dataset
-from sppdet.training.claim import claim
 from sppdet.training.config import TrainConfig
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.finetune import Heads, finetune
@@ -67,6 +68,7 @@ def train(config: TrainConfig) -> Detector:
     trained_convolutions(backbone, config.finetune.blocks, "finetune.blocks")
     proposals = propose(dataset.images, config.proposals, config.workers)
     regions = [TrainingRegions.of(image, boxes) for image, boxes in zip(dataset.images, proposals, strict=True)]
+    claim_data(folder, _data_key(source, regions, fitted, held_out))
     config = _bound_memory(config, source.dimension, len(dataset.classes))
     training = Training(config, folder, dataset.classes, source, regions)
 
@@ -204,6 +206,17 @@ def choose_thresholds(result: VOCResult) -> Tensor:
                 chosen[k] = float(curve.scores[int(f1.argmax())])
     found = chosen[~chosen.isnan()]
     return chosen.nan_to_num(float(found.median()) if len(found) else 0.0)
+
+
+def _data_key(
+    source: SPPFeatures | CropFeatures, regions: Sequence[TrainingRegions], fitted: list[int], held_out: list[int]
+) -> str:
+    """A key of the weights, the images, their objects and proposals, and which are for what."""
+    networks = [source.backbone, *([source.layers] if source.layers else [])]
+    weights = [weight for network in networks for weight in network.state_dict().values()]
+    annotated = [(of.boxes, of.annotations.labels, of.annotations.difficult) for of in regions]
+    ids = [of.annotations.id for of in regions]
+    return content_key(ids, fitted, held_out, tensors_key([*weights, *itertools.chain(*annotated)]))
 
 
 def _evaluate_held_out(detector: Detector, dataset: Dataset, cache: FeatureCache, held_out: list[int]) -> VOCResult:

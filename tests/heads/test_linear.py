@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sppdet.errors import InputError
-from sppdet.heads.linear import BoxRegressor, LinearHead
+from sppdet.heads.linear import BoxRegressor, LinearHead, mean_norm
 
 WEIGHT = torch.tensor([[1.0, 0, 0], [0, 2, 0], [0, 0, -1]])
 BIAS = torch.tensor([0.5, 0.0, -0.5])
@@ -49,3 +49,10 @@ def test_heads_check_their_arrays(weight, bias):
         LinearHead("svm", weight, bias)
     with pytest.raises(InputError):
         BoxRegressor(weight, bias)
+
+
+def test_mean_norm():
+    assert mean_norm(torch.tensor([[3.0, 4], [0, 1]]).half()) == pytest.approx(3)
+    assert mean_norm(torch.zeros(0, 4)) == 1
+    features = torch.randn(5000, 7, generator=torch.Generator().manual_seed(0))  # several chunks
+    assert mean_norm(features) == pytest.approx(float(features.double().norm(dim=1).mean()), rel=1e-4)

@@ -7,7 +7,8 @@ from sklearn.linear_model import LogisticRegression
 
 from sppdet.errors import SppdetError
 from sppdet.heads import softmax
-from sppdet.heads.softmax import fit_softmax, mean_norm
+from sppdet.heads.linear import mean_norm
+from sppdet.heads.softmax import fit_softmax
 
 
 def examples(n: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
@@ -32,13 +33,6 @@ def test_chunks_change_nothing(monkeypatch):
     whole = fit_softmax(features, labels, 3, 1e-1)
     monkeypatch.setattr(softmax, "CHUNK", 64)
     torch.testing.assert_close(fit_softmax(features, labels, 3, 1e-1).weight, whole.weight, rtol=1e-3, atol=1e-4)
-
-
-def test_mean_norm():
-    assert mean_norm(torch.tensor([[3.0, 4], [0, 1]]).half()) == pytest.approx(3)
-    assert mean_norm(torch.zeros(0, 4)) == 1
-    features, _ = examples(5000)  # several chunks
-    assert mean_norm(features) == pytest.approx(float(features.double().norm(dim=1).mean()), rel=1e-4)
 
 
 def test_a_loss_that_is_not_finite_is_an_error():

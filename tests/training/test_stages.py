@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -239,28 +241,21 @@ def test_probabilities_are_fitted_on_what_was_found_in_val(config, shapes, metho
 # What a run's folder is bound to
 
 
-def test_the_keys_that_differ_are_named(config):
-    folder = Path(config.output)
-    stages.claim(folder, config)
-    save_tensors(folder / "heads-train.safetensors", {"weight": torch.zeros(1)})
-    stages.claim(folder, replace(config, workers=7, cache_gb=1, output="elsewhere"))
-    with pytest.raises(ConfigError) as caught:
-        stages.claim(folder, replace(config, seed=3, svm=replace(config.svm, C=1.0)))
-    assert caught.value.expected == "svm.C=0.01, seed=0"
-    assert caught.value.got == "svm.C=1.0, seed=3"
-
-
-def test_a_run_from_before_a_key_goes_on_with_its_default(config):
-    folder = Path(config.output)
-    stages.claim(folder, config)
-    save_tensors(folder / "heads-train.safetensors", {"weight": torch.zeros(1)})
-    written = json.loads((folder / "config.json").read_text())
-    del written["calibration"], written["finetune"]["clip"]
-    (folder / "config.json").write_text(json.dumps(written))
-    stages.claim(folder, config)
-    with pytest.raises(ConfigError) as caught:
-        stages.claim(folder, replace(config, finetune=FinetuneConfig(clip=3.0)))
-    assert (caught.value.expected, caught.value.got) == ("finetune.clip=10.0", "finetune.clip=3.0")
+def test_a_run_does_not_go_on_with_other_annotations(config, shapes, tmp_path):
+    """Mined negatives are positions among regions: of other objects they would be other regions."""
+    shutil.copytree(shapes, tmp_path / "data")
+    config = replace(config, data=replace(config.data, root=str(tmp_path / "data"), images=6))
+    train(config)
+    (Path(config.output) / "detector.safetensors").unlink()
+    train(config)  # the same
+    (Path(config.output) / "detector.safetensors").unlink()
+    file = sorted((tmp_path / "data").glob("**/Annotations/*.xml"))[0]
+    file.write_text(re.sub(r"<difficult>0", "<difficult>1", file.read_text(), count=1))
+    before = sorted((path, path.stat().st_mtime_ns) for path in Path(config.output).iterdir())
+    with pytest.raises(ConfigError, match="other images, annotations, proposals or weights") as caught:
+        train(config)
+    assert str(caught.value.file) == config.output
+    assert sorted((path, path.stat().st_mtime_ns) for path in Path(config.output).iterdir()) == before
 
 
 @pytest.mark.parametrize(

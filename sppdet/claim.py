@@ -1,4 +1,4 @@
-"""A run's folder belongs to one configuration."""
+"""A run's folder belongs to one configuration, and to one set of data."""
 
 from __future__ import annotations
 
@@ -34,6 +34,15 @@ def claim(folder: Path, config: DataclassInstance) -> None:
             expected=", ".join(f"{key}={begun.get(key)}" for key in different),
             got=", ".join(f"{key}={now[key]}" for key in different),
         )
+
+
+def claim_data(folder: Path, key: str) -> None:
+    """Write down the key of all that a run is made from, or check that its heads were fitted to the same."""
+    file = folder / "data.json"
+    if any(folder.glob("*.safetensors")) and file.is_file() and read_json(file) != key:
+        reason = "was begun with other images, annotations, proposals or weights; choose another folder or remove it"
+        raise ConfigError(reason, file=folder, field="output")
+    write_json(file, key)
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
