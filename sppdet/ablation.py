@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -69,14 +70,18 @@ class Cell:
         return tuple(run.map_voc07 for run in self.runs)
 
     @property
+    def std(self) -> float | None:
+        """Standard deviation of these; None for one seed."""
+        return statistics.stdev(self.maps) if len(self.maps) > 1 else None
+
+    @property
     def paper(self) -> float | None:
         """The paper's figure, a fraction; None where it has none."""
         return PAPER[self.row][COLUMNS.index(self.column)] / 100 if self.row in PAPER else None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        spread = max(self.maps) - min(self.maps)
-        values = {"spread": spread, "maps": self.maps, "seconds": self.seconds}
+        values = {"std": self.std, "maps": self.maps, "seconds": self.seconds}
         return {"row": self.row, "column": self.column, "paper": self.paper, **self.mean.as_dict(), **values}
 
 
@@ -190,8 +195,8 @@ def _detect(detector: Detector, test: Dataset, workers: int) -> dict[str, list[D
 
 
 def format_ablation(cells: Sequence[Cell]) -> str:
-    """The table as plain text: ours in percent, with the spread over seeds, and the paper's in brackets; below it the
-    differences."""
+    """The table as plain text: ours in percent, with the standard deviation over seeds, and the paper's in brackets;
+    below it the differences."""
     columns = list(dict.fromkeys(cell.column for cell in cells))
     rows = [["VOC07 mAP, % (paper)", *columns]]
     for row, group in itertools.groupby(cells, key=lambda cell: cell.row):
@@ -207,7 +212,7 @@ def format_ablation(cells: Sequence[Cell]) -> str:
 
 
 def _format(cell: Cell) -> str:
-    spread = f" ±{50 * (max(cell.maps) - min(cell.maps)):.1f}" if len(cell.maps) > 1 else ""
+    spread = "" if cell.std is None else f" ±{100 * cell.std:.1f}"
     paper = "" if cell.paper is None else f" ({100 * cell.paper:.1f})"
     return f"{100 * cell.mean.map_voc07:.1f}{spread}{paper}"
 

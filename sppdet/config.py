@@ -153,7 +153,7 @@ class SelectionConfig:
     Args:
         score: scores must be greater; null: -1.5 for SVMs, 0.01 for softmax.
         nms_iou: a box is suppressed when its IoU with a better one of its class is greater.
-        per_class: at most so many detections a class and image.
+        per_class: at most so many detections a class and image; 0: all.
     """
 
     score: float | None = None

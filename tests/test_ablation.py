@@ -118,11 +118,11 @@ def test_the_paper_and_the_differences_stand_beside():
     ]
     head, first, second, _, title, across, down, *_ = format_ablation(cells).splitlines()
     assert head.split() == ["VOC07", "mAP,", "%", "(paper)", "1", "scale", "R-CNN"]
-    assert first.split() == ["pool5", "41.0", "±1.0", "(43.0)", "50.0", "(44.2)"]
+    assert first.split() == ["pool5", "41.0", "±1.4", "(43.0)", "50.0", "(44.2)"]
     assert second.split() == ["ftpool5", "45.0", "52.0"]
     assert title.startswith("differences")
     assert across.split("  ")[0] == "pool5, R-CNN, to pool5, 1 scale"
     assert across.endswith(" +9.0 (+9.0 to +9.0)")
     assert down.split("  ")[0] == "ftpool5, 1 scale, to pool5, 1 scale"
     assert down.endswith(" +4.0 (+4.0 to +4.0)")
-    assert cells[0].as_dict()["spread"] == pytest.approx(0.02)
+    assert cells[0].as_dict()["std"] == pytest.approx(0.02 / 2**0.5)

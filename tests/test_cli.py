@@ -127,6 +127,23 @@ def test_an_interrupted_run_goes_on_from_its_heads(place, run, monkeypatch):
     assert (run / "detector.safetensors").read_bytes() == (place / "spp/detector.safetensors").read_bytes()
 
 
+def test_ctrl_c_keeps_what_was_detected(place, tmp_path, monkeypatch, capsys):
+    def detect_then_stop(*arguments):
+        if done:
+            raise KeyboardInterrupt
+        done.append(1)
+        return detect(*arguments)
+
+    done: list[int] = []
+    detect = Detector.detect
+    monkeypatch.setattr(Detector, "detect", detect_then_stop)
+    photos = str(place / "shapes/JPEGImages")
+    assert main(["detect", str(place / "spp"), photos, "--output", str(tmp_path / "found")]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "sppdet: interrupted"
+    (entry,) = json.loads((tmp_path / "found/detections.json").read_text())
+    assert Path(entry["picture"]).is_file()
+
+
 def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(place, tmp_path, monkeypatch, capsys):
     fitted = []
 
@@ -142,6 +159,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(place, tmp_path, monk
     assert capsys.readouterr().err.splitlines()[-1] == "sppdet: interrupted; the same command goes on from here"
     assert sorted(file.name for file in (tmp_path / "run").iterdir()) == [
         "config.json",
+        "data.json",
         "heads-train.safetensors",
         "mined.safetensors",
         "val.json",

@@ -77,7 +77,7 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor | Sequence[Tensor]) -> Tensor:
         """Images uint8 (B, 3, H, W), or a list of (3, H, W) of any sizes, to class scores (B, K); their softmax are
-        probabilities."""
+        probabilities. The network sees them at the size that they have; `views.predict` resizes them as in training."""
         scores: Tensor = self.head(self.pool(images))
         return scores
 

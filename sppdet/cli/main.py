@@ -23,6 +23,7 @@ COMMANDS: Commands = {
     **speed.COMMANDS,
     **files.COMMANDS,
 }
+RESUMED = ("demo", "train", "ablate", "classify train", "proposals", "download")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,12 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log_to_stderr()
     keep_freed_memory()
     arguments = sys.argv[1:] if arguments is None else arguments
+    command = ""
     try:
         parser = build_parser()
         if not arguments:
             parser.print_help(sys.stderr)
             return 2
         options = parser.instantiate(parser.parse_args(config_first(arguments)))
+        command = " ".join(filter(None, (options.subcommand, options[options.subcommand].get("subcommand"))))
         run_command(options, COMMANDS)
     except ArgumentError as error:
         print_error(explain(error))
@@ -44,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(one_line(error))
         return 1
     except KeyboardInterrupt:
-        print("sppdet: interrupted; the same command goes on from here", file=sys.stderr)
+        goes_on = "; the same command goes on from here" if command in RESUMED else ""
+        print(f"sppdet: interrupted{goes_on}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 1

@@ -16,6 +16,7 @@ def _compare_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", type=str, help="one run, which meets its other mode, or several")
     add_data(parser, split="test", images=10)
     parser.add_argument("--regions", type=int, default=2000, help="regions an image")
+    parser.add_argument("--baseline", type=str, help="name of the run that others are compared with; R-CNN by default")
     parser.add_argument("--growth", type=list[int], default=[100, 300, 1000, 2000], help="numbers of regions to time")
     parser.add_argument("--output", type=str, help="folder of results; runs/compare-RUNS where not given")
     add_machine(parser, workers=False)
@@ -30,7 +31,8 @@ def _compare(options: Namespace) -> None:
     growth = tuple(options.growth)
     names = "-".join(Path(run).resolve().name for run in options.runs)
     data, output = data_of(options), options.output or f"runs/compare-{names}"
-    result = compare(options.runs, data, options.regions, growth, output, options.device, options.precision)
+    machine = (options.device, options.precision)
+    result = compare(options.runs, data, options.regions, growth, output, *machine, options.baseline)
     if options.json:
         print_json(result.as_dict())
     else:

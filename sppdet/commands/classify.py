@@ -40,10 +40,11 @@ def classify_files(
     if top < 1:
         raise ConfigError("out of range", field="top", expected="1 or more", got=top)
     classifier = Classifier.load(run, device, precision)
+    files = image_files(images)
     entries: list[dict[str, Any]] = []
     errors: list[ImageError] = []
-    with tqdm(image_files(images), desc="classify", unit="image") as bar:
-        for file in releasing(bar):
+    try:
+        for file in releasing(tqdm(files, desc="classify", unit="image")):
             try:
                 image = read_image(file)
             except ImageError as error:
@@ -53,10 +54,11 @@ def classify_files(
             pairs = list(zip(best.indices.tolist(), best.values.tolist(), strict=True))[:top]
             found = [{"class": classifier.classes[k], "probability": value} for k, value in pairs]
             entries.append({"image": str(file), "classes": found})
-    if output and output.endswith(".json"):
-        write_json(output, entries)
-    elif output:
-        write_text(output, as_csv(entries))
+    finally:  # after Ctrl-C as well
+        if output and output.endswith(".json"):
+            write_json(output, entries)
+        elif output:
+            write_text(output, as_csv(entries))
     return entries, errors
 
 

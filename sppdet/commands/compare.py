@@ -21,12 +21,16 @@ def compare(
     output: str = "runs/compare",
     device: Device = "cpu",
     precision: Precision = "fp32",
+    baseline: str | None = None,
 ) -> Comparison:
-    """Compare one run with its counterpart in the other mode, or several, and write what comes of it to `output`."""
+    """Compare one run with its counterpart in the other mode, or several, and write what comes of it to `output`.
+
+    baseline: the name (of its folder) of the run that the others are compared with; by default the first in R-CNN mode.
+    """
     detectors = {Path(run).resolve().name: load_run(run, device, precision) for run in runs}
     if len(detectors) < len(runs):
         raise ConfigError("two runs of one name", field="runs", expected="names of their own", got=", ".join(runs))
     dataset = read_dataset(data, next(iter(detectors.values())).classes)
-    result = compare_detectors(detectors, dataset, len(dataset), regions, growth)
+    result = compare_detectors(detectors, dataset, regions, growth, baseline)
     write_comparison(result, output)
     return result

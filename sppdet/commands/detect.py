@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -41,30 +40,32 @@ def detect_files(
     names = _picture_names(files)
     entries: list[dict[str, Any]] = []
     errors: list[ImageError] = []
-    for file, name in zip(tqdm(files, desc="detect", unit="image"), names, strict=True):
-        try:
-            image = read_image(file)
-        except ImageError as error:
-            errors.append(error)
-            continue
-        shown = detector.detect(image)
-        if threshold is None:  # those of the classes are scores, though they be drawn as probabilities
-            shown = above_threshold(shown, detector.thresholds)
-        if probabilities:
-            shown = detector.probabilities(shown)
-        if threshold is not None:
-            shown = above_threshold(shown, detector.thresholds, threshold)
-        picture = Path(output) / name
-        write_picture(picture, draw_detections(image, shown, detector.classes))
-        entries.append({"image": str(file), "picture": str(picture), "detections": _as_rows(shown, detector.classes)})
-    write_json(Path(output) / "detections.json", entries)
+    try:
+        for file, name in zip(tqdm(files, desc="detect", unit="image"), names, strict=True):
+            try:
+                image = read_image(file)
+            except ImageError as error:
+                errors.append(error)
+                continue
+            shown = detector.detect(image)
+            if threshold is None:  # those of the classes are scores, though they be drawn as probabilities
+                shown = above_threshold(shown, detector.thresholds)
+            if probabilities:
+                shown = detector.probabilities(shown)
+            if threshold is not None:
+                shown = shown[shown.scores >= threshold]
+            picture = Path(output) / name
+            write_picture(picture, draw_detections(image, shown, detector.classes))
+            rows = _as_rows(shown, detector.classes)
+            entries.append({"image": str(file), "picture": str(picture), "detections": rows})
+    finally:  # after Ctrl-C as well
+        write_json(Path(output) / "detections.json", entries)
     return entries, errors
 
 
-def above_threshold(detections: Detections, thresholds: Tensor, threshold: float | None = None) -> Detections:
-    """The detections scoring at least their class's threshold (K,), or one for all."""
-    limits = thresholds[detections.labels - 1] if threshold is None else torch.full_like(detections.scores, threshold)
-    return detections[detections.scores >= limits]
+def above_threshold(detections: Detections, thresholds: Tensor) -> Detections:
+    """The detections scoring at least their class's threshold (K,)."""
+    return detections[detections.scores >= thresholds[detections.labels - 1]]
 
 
 def _as_rows(detections: Detections, classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -19,7 +19,6 @@ from sppdet.errors import ConfigError, DataError, InputError
 from sppdet.evaluation.bootstrap import bootstrap_map
 from sppdet.images import read_image
 from sppdet.machine import processor_name
-from sppdet.proposals.store import propose
 from sppdet.stopwatch import STAGES
 from sppdet.storage import write_json
 from sppdet.structures import Dataset
@@ -30,39 +29,35 @@ GROWTH = (100, 300, 1000, 2000)
 def compare_detectors(
     detectors: Mapping[str, Detector],
     dataset: Dataset,
-    images: int = 10,
     regions: int = 2000,
     growth_regions: Sequence[int] = GROWTH,
     baseline: str | None = None,
-    seed: int = 0,
 ) -> Comparison:
-    """Compare detectors, by name, on the first `images` of `dataset` with `regions` boxes each.
+    """Compare detectors, by name, on the images of `dataset` with `regions` boxes each.
 
     One detector is compared with itself in the other mode: the same network and heads, named "<name>-crop" or
     "<name>-spp", without an mAP. R-CNN mode runs at its best batch. baseline: a name; by default the detector in R-CNN
     mode. Proposals are made as the first detector's configuration says. The mAP is that of the timed detections, from
     MAP_IMAGES images on. Raises InputError or DataError where there is nothing to compare.
     """
-    given = {name: with_best_batch(detector) for name, detector in _checked(detectors, dataset, images).items()}
+    given = {name: with_best_batch(detector) for name, detector in _checked(detectors, dataset).items()}
     shown = given if len(given) > 1 else _with_counterpart(given)
     baseline = baseline or next((name for name, d in shown.items() if d.config.features == "crop"), next(iter(shown)))
     if baseline not in shown:
         raise ConfigError("unknown detector", field="baseline", expected=" or ".join(shown), got=baseline)
-    chosen = dataset.subset(range(min(images, len(dataset))))
     search = next(iter(shown.values())).config.proposals
-    proposals = propose(chosen.images, search, workers=0) if search.file else None
-    timings = time_detectors(shown, chosen.images, search, regions, seed=seed, given=proposals)
+    timings = time_detectors(shown, dataset.images, search, regions)
     growth: dict[str, dict[int, float]] = {}
     if growth_regions:
-        image = read_image(chosen.images[0].path)
-        found = find_regions(image, max(growth_regions), search, seed, proposals[0] if proposals else None)
+        image = read_image(dataset.images[0].path)
+        found = find_regions(image, max(growth_regions), search)
         growth = measure_growth(shown, image, found.boxes, growth_regions)
-    evaluated = given if len(chosen) >= MAP_IMAGES else ()
+    evaluated = given if len(dataset) >= MAP_IMAGES else ()
     cropping = [name for name, d in shown.items() if d.config.features == "crop"]
     throughput = measure_throughput(cropping[0], shown[cropping[0]]) if cropping else None
     medians = timings.medians()
     return Comparison(
-        images=len(chosen),
+        images=len(dataset),
         regions=regions,
         topped_up=timings.topped_up,
         shared=timings.shared,
@@ -74,7 +69,7 @@ def compare_detectors(
         totals={name: {key: rows[key] for key in SUMS} for name, rows in medians.items()},
         growth=growth,
         throughput=throughput,
-        maps={name: bootstrap_map(timings.detections[name], chosen.images, chosen.classes) for name in evaluated},
+        maps={name: bootstrap_map(timings.detections[name], dataset.images, dataset.classes) for name in evaluated},
     )
 
 
@@ -89,12 +84,12 @@ def write_comparison(comparison: Comparison, folder: str | PathLike[str]) -> lis
     return paths
 
 
-def _checked(detectors: Mapping[str, Detector], dataset: Dataset, images: int) -> Mapping[str, Detector]:
+def _checked(detectors: Mapping[str, Detector], dataset: Dataset) -> Mapping[str, Detector]:
     """The detectors, once it is sure that hours of measuring would not end in an error."""
     if not detectors:
         raise InputError("nothing to compare", field="detectors", expected="at least 1", got=0)
-    if images < 1 or not len(dataset):
-        raise DataError("no images to compare on", field="images", expected="1 or more", got=min(images, len(dataset)))
+    if not len(dataset):
+        raise DataError("no images to compare on", field="images", expected="1 or more", got=0)
     for name, detector in detectors.items():
         if tuple(detector.classes) != tuple(dataset.classes):
             raise DataError(

@@ -26,10 +26,10 @@ LONG = 5.0  # seconds; `measure_growth` does not repeat what takes longer, whose
 class Timings:
     """What `time_detectors` measured.
 
-    seconds: for each detector's name and each of STAGES and SUMS, the seconds of each image. The seconds of proposals
-    are NaN, and so is the total, where the proposals were given. detections: by name, those of each image.
-    topped_up: random boxes added, all images together, where selective search found fewer than `regions`. shared: by
-    name, the share of the regions whose cells are another's too, and were pooled with it; only where maps are pooled.
+    seconds: for each detector's name and each of STAGES and SUMS, the seconds of each image. detections: by name, those
+    of each image. topped_up: random boxes added, all images together, where selective search found fewer than
+    `regions`. shared: by name, the share of the regions whose cells are another's too, and were pooled with it; only
+    where maps are pooled.
     """
 
     seconds: Mapping[str, Mapping[str, Sequence[float]]]
@@ -56,7 +56,7 @@ class Timings:
 class Regions:
     """Exactly as many boxes float32 (N, 4) of an image as were asked for, best first.
 
-    seconds: the search took; NaN where proposals were given. added: random boxes among them, at the end.
+    seconds: the search took. added: random boxes among them, at the end.
     """
 
     boxes: Tensor
@@ -71,14 +71,13 @@ def time_detectors(
     regions: int = 2000,
     warmup: int = 1,
     seed: int = 0,
-    given: Sequence[Tensor] | None = None,
 ) -> Timings:
     """Time every detector on exactly the same `regions` boxes of each image.
 
-    Proposals are searched once an image, and their time counts for every detector; `given` ones are not timed. The
-    detectors take turns image by image, each first in its turn, so that a drift of the machine's speed meets them all.
-    Before, the first image is processed `warmup` times unmeasured, which compiles kernels and fills caches. Files are
-    read outside the measurement. Raises InputError without images or regions.
+    Proposals are searched once an image, and their time counts for every detector. The detectors take turns image by
+    image, each first in its turn, so that a drift of the machine's speed meets them all. Before, the first image is
+    processed `warmup` times unmeasured, which compiles kernels and fills caches. Files are read outside the
+    measurement. Raises InputError without images or regions.
     """
     from tqdm import tqdm
 
@@ -92,7 +91,7 @@ def time_detectors(
     for turn in tqdm(range(-warmup, len(images)), desc="compare", unit="image"):
         i = max(turn, 0)
         image = read_image(images[i].path)
-        found = find_regions(image, regions, config, seed + i, None if given is None else given[i])
+        found = find_regions(image, regions, config, seed + i)
         for name in names[i % len(names) :] + names[: i % len(names)]:
             clock, result = _time_image(detectors[name], image, found.boxes)
             if turn >= 0:
@@ -130,23 +129,17 @@ def measure_growth(
     return growth
 
 
-def find_regions(
-    image: Tensor, count: int, config: ProposalConfig, seed: int = 0, given: Tensor | None = None
-) -> Regions:
-    """`count` regions of image uint8 (3, H, W): selective search's or the `given`, random boxes where they are too
-    few, so that every image weighs the same in a comparison. Raises InputError where count is not positive."""
+def find_regions(image: Tensor, count: int, config: ProposalConfig, seed: int = 0) -> Regions:
+    """`count` regions of image uint8 (3, H, W): selective search's, and random boxes where they are too few, so that
+    every image weighs the same in a comparison. Raises InputError where count is not positive."""
     if count < 1:
         raise InputError("too few regions", field="regions", expected="1 or more", got=count)
-    if given is None:
-        clock = Stopwatch()
-        with clock("proposals"):
-            found = propose_image(image, replace(config, limit=count))
-        seconds = clock.seconds["proposals"]
-    else:
-        found, seconds = given[:count], float("nan")
+    clock = Stopwatch()
+    with clock("proposals"):
+        found = propose_image(image, replace(config, limit=count))
     added = count - len(found)
     extra = random_boxes((image.shape[1], image.shape[2]), added, seed)
-    return Regions(torch.cat([found, extra]), seconds, added)
+    return Regions(torch.cat([found, extra]), clock.seconds["proposals"], added)
 
 
 def random_boxes(size: tuple[int, int], count: int, seed: int = 0) -> Tensor:

@@ -143,7 +143,8 @@ class TrainConfig(DetectorConfig):
         precision: of the convolutions; fp16 not with fine-tuning.
         workers: images searched at once, a thread each; 0: one, in the main thread.
         cache_gb: most gigabytes of feature maps to keep on disk for this training.
-        memory: most gigabytes of memory to take; fewer examples are kept at once where they would take more.
+        memory: most gigabytes of memory to take while heads are fitted; fewer examples are kept at once where they
+            would take more. Fine-tuning takes what its images need.
         seed: of every random choice.
     """
 

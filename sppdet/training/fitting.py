@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.heads.box_regression import fit_box_regression
-from sppdet.heads.linear import BoxRegressor, LinearHead, mean_norm
+from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.heads.softmax import fit_softmax
 from sppdet.storage import load_tensors, save_tensors
 from sppdet.training.config import TrainConfig
@@ -102,7 +102,7 @@ def _fit_box_regressor(cache: FeatureCache, images: list[int], classes: int, con
             rows[k - 1].append(features[label == k])
             targets[k - 1].append(offsets[label == k])
             used[k - 1] += len(targets[k - 1][-1])
-    norms = [mean_norm(part) for parts in rows for part in parts]
-    scale = config.svm.feature_norm / (sum(norms) / len(norms)) if norms else 1.0
+    norms = torch.cat([torch.zeros(0), *(part.float().norm(dim=1) for parts in rows for part in parts)])
+    scale = config.svm.feature_norm / float(norms.mean()) if len(norms) else 1.0
     ridge = (settings.ridge * used / available.clamp(min=1)).tolist()
     return fit_box_regression(rows, targets, cache.dimension, ridge, scale)

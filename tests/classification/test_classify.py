@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 
 from sppdet.classification.classifier import Classifier
-from sppdet.cli.main import build_parser, main
+from sppdet.cli.main import main
 from sppdet.config import BackboneConfig, LayersConfig, NetworkConfig
 from sppdet.data.scenes import SHAPES
 from sppdet.data.shapes import generate_shapes
@@ -54,22 +51,6 @@ def run_text(capsys, *arguments: object) -> str:
 
 def run_json(capsys, *arguments: object):
     return json.loads(run_text(capsys, *arguments, "--json"))
-
-
-def test_the_script_of_the_experiment_gives_commands_that_there_are(tmp_path):
-    (tmp_path / "sppdet").write_text('#!/bin/sh\nfor part; do printf "%s\\n" "$part" >>"$LOG"; done\necho >>"$LOG"\n')
-    (tmp_path / "sppdet").chmod(0o755)
-    script = Path(__file__).parents[2] / "scripts/classify_voc.sh"
-    assert len(script.read_text().splitlines()) <= 30
-    places = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "LOG": str(tmp_path / "log")}
-    (tmp_path / "out").mkdir()
-    subprocess.run(["sh", script, "data", "w.pth", str(tmp_path / "out")], env={**os.environ, **places}, check=True)
-    commands = [text.splitlines() for text in (tmp_path / "log").read_text().split("\n\n") if text.strip()]
-    assert Counter(command[1] for command in commands) == {"crops": 2, "train": 12, "evaluate": 15}
-    parser = build_parser()
-    parsed = [parser.parse_args(command).classify for command in commands]
-    assert {tuple(options.train.sizes) for options in parsed if options.subcommand == "train"} == {(224,), (224, 160)}
-    assert all(options.evaluate.json for options in parsed if options.subcommand == "evaluate")
 
 
 def test_crops_keep_their_split(place):

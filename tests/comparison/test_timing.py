@@ -88,16 +88,6 @@ def test_the_search_counts_once_and_for_both(images) -> None:
         assert total == seconds["a"]["proposals"][i] + seconds["a"]["without_proposals"][i]
 
 
-def test_given_proposals_have_no_time(images) -> None:
-    boxes = [random_boxes((40, 60), 8, seed=i) for i in range(4)]
-    calls: list = []
-    timings = time_detectors({"a": ScriptedDetector("a", [1.0] * 9, calls)}, images, SEARCH, regions=6, given=boxes)
-    assert torch.equal(calls[-1][2], boxes[-1][:6])
-    assert timings.topped_up == 0
-    assert np.isnan(timings.medians()["a"]["total"])
-    assert timings.medians()["a"]["without_proposals"] == 2
-
-
 def test_no_images_is_an_error() -> None:
     with pytest.raises(InputError, match="nothing to compare"):
         time_detectors({"a": ScriptedDetector("a", [], [])}, [], SEARCH)
