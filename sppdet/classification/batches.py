@@ -28,7 +28,7 @@ def size_of_epoch(sizes: Sequence[int], epoch: int, order: Literal["alternate", 
 
 
 @dataclass(frozen=True)
-class Sight:
+class Sample:
     """How the image of this index is seen once: at a size, mirrored or not, and the place of a crop, from 0 to 1."""
 
     index: int
@@ -43,36 +43,36 @@ class Epochs:
     def __init__(self, images: ImageFolder, config: TrainClassifierConfig) -> None:
         self.images, self.config = images, config
         self.steps = -(-len(images.files) // config.fit.batch)
-        self._pooled: dict[Sight, Tensor] = {}
+        self._pooled: dict[Sample, Tensor] = {}
 
     def size(self, epoch: int) -> int:
         return size_of_epoch(self.config.sizes, epoch, self.config.size_order, self.config.seed)
 
-    def plan(self, epoch: int) -> list[list[Sight]]:
+    def plan(self, epoch: int) -> list[list[Sample]]:
         """The epoch's batches."""
         rng = np.random.default_rng([self.config.seed, epoch])
         count, size, batch = len(self.images.files), self.size(epoch), self.config.fit.batch
         mirrored = rng.random(count) < 0.5 * self.config.flip
         places = rng.random(count) if self.config.view == "crop" else np.full(count, 0.5)
         rows = zip(rng.permutation(count).tolist(), mirrored.tolist(), places.tolist(), strict=True)
-        sights = [Sight(i, size, flip, place) for i, flip, place in rows]
-        return [sights[start : start + batch] for start in range(0, count, batch)]
+        samples = [Sample(i, size, flip, place) for i, flip, place in rows]
+        return [samples[start : start + batch] for start in range(0, count, batch)]
 
-    def read(self, sight: Sight) -> Tensor:
+    def read(self, sample: Sample) -> Tensor:
         """Pixels uint8 (3, h, w). Raises ImageError naming a file that cannot be decoded."""
-        image = read_image(self.images.files[sight.index])
-        pixels = shape_image(image, sight.size, self.config.view, sight.place)
-        return pixels.flip(2) if sight.mirrored else pixels
+        image = read_image(self.images.files[sample.index])
+        pixels = shape_image(image, sample.size, self.config.view, sample.place)
+        return pixels.flip(2) if sample.mirrored else pixels
 
-    def labels(self, batch: list[Sight]) -> Tensor:
-        return self.images.labels[[sight.index for sight in batch]]
+    def labels(self, batch: list[Sample]) -> Tensor:
+        return self.images.labels[[sample.index for sample in batch]]
 
     def pixels(self, epoch: int) -> Iterator[Batch]:
         """Lists of images, the next read while the network is busy with the last."""
         with ThreadPoolExecutor(self.config.workers) as readers:
             before: tuple[list[Future[Tensor]], Tensor] | None = None
             for batch in [*self.plan(epoch), []]:
-                coming = [readers.submit(self.read, sight) for sight in batch], self.labels(batch)
+                coming = [readers.submit(self.read, sample) for sample in batch], self.labels(batch)
                 if before:
                     yield [image.result() for image in before[0]], before[1]
                 before = coming
@@ -80,12 +80,12 @@ class Epochs:
     def pooled(self, epoch: int, classifier: Classifier) -> Iterator[Batch]:
         """What a classifier whose network is not trained pools of the images, float32 (B, D), each computed once."""
         for batch in self.plan(epoch):
-            missing = [sight for sight in batch if sight not in self._pooled]
-            for sight in missing:
-                self._pooled[sight] = classifier.pool([self.read(sight)])[0].half()
+            missing = [sample for sample in batch if sample not in self._pooled]
+            for sample in missing:
+                self._pooled[sample] = classifier.pool([self.read(sample)])[0].half()
             if missing:
                 release_freed_memory()  # images of many sizes leave gaps in it
-            yield torch.stack([self._pooled[sight] for sight in batch]).float(), self.labels(batch)
+            yield torch.stack([self._pooled[sample] for sample in batch]).float(), self.labels(batch)
 
     def pooled_bytes(self, length: int) -> int:
         """Memory that `pooled` takes in all for features of this length."""

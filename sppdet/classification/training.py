@@ -69,9 +69,9 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
 
 def _scale_features(classifier: Classifier, epochs: Epochs) -> None:
     """Give what the last layer sees the mean norm that is asked for."""
-    sights = [sight for batch in epochs.plan(0) for sight in batch][:NORM_IMAGES]
+    samples = [sample for batch in epochs.plan(0) for sample in batch][:NORM_IMAGES]
     with torch.no_grad():
-        features = [classifier.head.features(classifier.pool([epochs.read(sight)])) for sight in sights]
+        features = [classifier.head.features(classifier.pool([epochs.read(sample)])) for sample in samples]
     classifier.head.scale.fill_(epochs.config.feature_norm / mean_norm(torch.cat(features)))
 
 

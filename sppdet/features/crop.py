@@ -76,7 +76,7 @@ class EncodedCrops:
             for start in range(0, len(part), batch):
                 crops = part[start : start + batch]
                 self._pool(crops, memory[start : start + len(crops)])
-            found = source.pass_on(memory[: len(part)], self.clock)
+            found = source.apply_layers(memory[: len(part)], self.clock)
             # Half precision even when not cached, so that cold and warm runs agree.
             yield found if source.layers is None else found.half().float()
 

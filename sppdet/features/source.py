@@ -86,7 +86,7 @@ class RegionFeatures(ABC):
         """Memory for so many pooled features."""
         return torch.empty(count, self.pooled, device=self.backbone.device)
 
-    def pass_on(self, pooled: Tensor, clock: Stopwatch) -> Tensor:
+    def apply_layers(self, pooled: Tensor, clock: Stopwatch) -> Tensor:
         """Pooled features (n, pooled) through the fully connected layers: (n, dimension)."""
         if self.layers is None:
             return pooled

@@ -145,7 +145,7 @@ class EncodedMaps:
         rows = max(1, features.PART_BYTES // (4 * self.source.pooled))
         memory = self.source.new_rows(min(rows, len(boxes)))
         for part in boxes.split(rows):
-            yield self.source.pass_on(self._pool(part, memory[: len(part)]), self.clock)
+            yield self.source.apply_layers(self._pool(part, memory[: len(part)]), self.clock)
 
     def distinct(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes that fall on the same cells at the same scale share their features."""

@@ -37,7 +37,8 @@ def boxes_to_windows(
         inside the box or less than 1.5 / 16 of a stride outside. At stride 16 it is their formula applied to the edges
         of the box, where they have the middles of its border pixels, half a pixel further in. That makes no difference
         to boxes of whole pixels at scale 1; at others a window may differ by a cell.
-    round: Fast R-CNN's, round(u) to round(u), both included, halves away from zero.
+    round: Fast R-CNN's, round(u) to round(u), both included, halves away from zero. Its authors round the box's edge
+        over the stride itself, as though cell 0 had its centre at pixel 0; where it has not, windows differ by a cell.
     Here u is the distance of a box's edge from the centre of cell 0, in strides. Raises ConfigError for another rule.
     """
     edges = _edges(boxes, scale, geometry)

@@ -34,9 +34,9 @@ def test_an_epoch_shows_every_image_once_in_an_order_of_its_own(epochs):
         batches = epochs.plan(epoch)
         assert [len(batch) for batch in batches] == [5, 5, 5, 3]
         assert len(batches) == epochs.steps
-        order = [sight.index for batch in batches for sight in batch]
+        order = [sample.index for batch in batches for sample in batch]
         assert sorted(order) == list(range(18))
-        assert {sight.size for batch in batches for sight in batch} == {(32, 40, 32)[epoch]}
+        assert {sample.size for batch in batches for sample in batch} == {(32, 40, 32)[epoch]}
         assert batches == epochs.plan(epoch)
         orders.append(tuple(order))
     assert len(set(orders)) == 3
@@ -56,12 +56,12 @@ def test_pixels_are_those_of_the_plan(epochs, colours, config, view):
     seen = list(epochs.pixels(1))
     assert len(seen) == 4
     for (pixels, labels), batch in zip(seen, epochs.plan(1), strict=True):
-        assert labels.tolist() == [sight.index // 6 for sight in batch]
-        for image, sight in zip(pixels, batch, strict=True):
-            file = colours / epochs.images.classes[sight.index // 6] / f"{sight.index % 6}.png"
-            expected = shape_image(read_image(file), 40, view, sight.place)
-            assert torch.equal(image, expected.flip(2) if sight.mirrored else expected)
-    places = {sight.place for batch in epochs.plan(1) for sight in batch}
+        assert labels.tolist() == [sample.index // 6 for sample in batch]
+        for image, sample in zip(pixels, batch, strict=True):
+            file = colours / epochs.images.classes[sample.index // 6] / f"{sample.index % 6}.png"
+            expected = shape_image(read_image(file), 40, view, sample.place)
+            assert torch.equal(image, expected.flip(2) if sample.mirrored else expected)
+    places = {sample.place for batch in epochs.plan(1) for sample in batch}
     assert (len(places) == 18) == (view == "crop")
 
 
@@ -83,10 +83,10 @@ def test_what_a_frozen_network_pools_is_computed_once(epochs, config, monkeypatc
     monkeypatch.setattr(classifier.backbone, "forward", count)
     for epoch in range(20):
         for (rows, labels), batch in zip(epochs.pooled(epoch, classifier), epochs.plan(epoch), strict=True):
-            assert labels.tolist() == [sight.index // 6 for sight in batch]
+            assert labels.tolist() == [sample.index // 6 for sample in batch]
             assert rows.dtype == torch.float32
             if epoch < 2:
-                expected = classifier.pool([epochs.read(sight) for sight in batch])
+                expected = classifier.pool([epochs.read(sample) for sample in batch])
                 torch.testing.assert_close(rows, expected, rtol=1e-3, atol=1e-3)
         if epoch == 1:
             passes.clear()

@@ -64,7 +64,7 @@ def test_the_features_have_the_norm_that_is_asked_for(config, colours):
     config = replace(config, feature_norm=3.5, flip=False)
     classifier = train_classifier(config)
     epochs = Epochs(read_image_folder(colours), config)
-    shown = [epochs.read(sight) for batch in epochs.plan(0) for sight in batch]
+    shown = [epochs.read(sample) for batch in epochs.plan(0) for sample in batch]
     norms = (classifier.head.features(classifier.pool(shown)) * classifier.head.scale).norm(dim=1)
     assert float(norms.mean()) == pytest.approx(3.5, rel=1e-3)
 
