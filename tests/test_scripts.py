@@ -35,7 +35,7 @@ def commands_of(tmp_path, monkeypatch):
 
 
 def test_classification(commands_of):
-    parsed = [options.classify for options in commands_of("classify_voc.sh")]
+    parsed = [options.classify for options in commands_of("classify_voc.sh", "--precision", "bf16")]
     assert Counter(options.subcommand for options in parsed) == {"crops": 2, "train": 12, "evaluate": 15}
     assert {tuple(options.train.sizes) for options in parsed if options.subcommand == "train"} == {(224,), (224, 160)}
     assert all(options.evaluate.json for options in parsed if options.subcommand == "evaluate")

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.classification.classifier import Classifier
 from sppdet.classification.config import ViewsConfig
-from sppdet.classification.views import predict
+from sppdet.classification.views import pool_views
 from sppdet.config import Device, Precision
 from sppdet.data.image_folder import ImageFolder, read_image_folder
+from sppdet.errors import DataError
 from sppdet.evaluation.accuracy import hits, mean_with_interval
 from sppdet.evaluation.bootstrap import RESAMPLES
 from sppdet.images import read_image
 from sppdet.machine import releasing
+from sppdet.storage import tensors_key
 
 TOPS = (1, 5)
 
@@ -39,34 +42,52 @@ def evaluate_classifiers(
     """Accuracy on a folder of images: of one classifier, or the mean over those of a recipe's seeds.
 
     Returns what `summarise` gives, and `runs`, each one's top-1 accuracy; with others to compare with, the same of them
-    as `against`, and the paired `difference`.
+    as `against`, and the paired `difference`. Raises DataError unless all know the same classes.
     """
-    result, found = _evaluate(runs, folder, views, resamples, device, precision)
+    classifiers = [Classifier.load(run, device, precision) for run in (*runs, *against)]
+    classes = classifiers[0].classes
+    for run, classifier in zip((*runs, *against), classifiers, strict=True):
+        if classifier.classes != classes:
+            expected, got = ", ".join(classes), ", ".join(classifier.classes)
+            raise DataError("knows other classes than the first run", file=run, expected=expected, got=got)
+    images = read_image_folder(folder, classes)
+    each = measure_hits(classifiers, images, views)
+
+    def mean(names: Sequence[str], several: Sequence[Hits]) -> tuple[dict[str, Any], Hits]:
+        hits = {key: np.mean([one[key] for one in several], axis=0) for key in several[0]}
+        single = {name: float(one["top1"].mean()) for name, one in zip(names, several, strict=True)}
+        return summarise(hits, images, resamples) | {"runs": single, "views": asdict(views)}, hits
+
+    result, found = mean(runs, each[: len(runs)])
     if against:
-        result["against"], others = _evaluate(against, folder, views, resamples, device, precision)
-        common = [key for key in found if key in others]
-        result["difference"] = {key: mean_with_interval(found[key] - others[key], resamples) for key in common}
+        result["against"], others = mean(against, each[len(runs) :])
+        result["difference"] = {key: mean_with_interval(found[key] - others[key], resamples) for key in found}
     return result
 
 
-def _evaluate(
-    runs: Sequence[str], folder: str, views: ViewsConfig, resamples: int, device: Device, precision: Precision
-) -> tuple[dict[str, Any], Hits]:
-    each = []
-    for run in runs:
-        classifier = Classifier.load(run, device, precision)
-        images = read_image_folder(folder, classifier.classes)
-        each.append(measure_hits(classifier, images, views))
-    mean = {key: np.mean([found[key] for found in each], axis=0) for key in each[0]}
-    single = {run: float(found["top1"].mean()) for run, found in zip(runs, each, strict=True)}
-    return summarise(mean, images, resamples) | {"runs": single, "views": asdict(views)}, mean
-
-
-def measure_hits(classifier: Classifier, images: ImageFolder, views: ViewsConfig | None = None) -> Hits:
-    """For each image whether its class is the most probable and, of more than 5, among the five most probable."""
+def measure_hits(
+    classifiers: Sequence[Classifier], images: ImageFolder, views: ViewsConfig | None = None
+) -> list[Hits]:
+    """For each classifier and image whether its class is the most probable and, of more than 5, among the five most
+    probable. An image passes once through a network that several classifiers share, such as seeds with frozen ones."""
+    pooling = [_pooling_key(classifier) for classifier in classifiers]
+    found: list[list[Tensor]] = [[] for _ in classifiers]
     with tqdm(images.files, desc="classify", unit="image") as bar:
-        probabilities = torch.stack([predict(classifier, read_image(file), views) for file in releasing(bar)]).cpu()
-    return {f"top{n}": hits(probabilities, images.labels, n) for n in TOPS if n == 1 or n < len(images.classes)}
+        for file in releasing(bar):
+            image, pooled = read_image(file), {}
+            for key, classifier, rows in zip(pooling, classifiers, found, strict=True):
+                if key not in pooled:
+                    pooled[key] = pool_views(classifier, image, views)
+                rows.append(classifier.head(pooled[key]).softmax(dim=1).mean(dim=0).cpu())
+    tops = [n for n in TOPS if n == 1 or n < len(images.classes)]
+    return [{f"top{n}": hits(torch.stack(rows), images.labels, n) for n in tops} for rows in found]
+
+
+def _pooling_key(classifier: Classifier) -> Hashable:
+    """The same for classifiers whose pooled features are."""
+    config = classifier.config
+    seen = (config.view, config.sizes[0], config.levels, config.pyramid.mode, classifier.precision)
+    return tensors_key(classifier.backbone.state_dict().values()), seen
 
 
 def summarise(found: Hits, images: ImageFolder, resamples: int = RESAMPLES) -> dict[str, Any]:

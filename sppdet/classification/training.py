@@ -59,7 +59,7 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
         course = fit(classifier, epochs.pixels, *training)
     write_json(folder / "training.json", [{"size": epochs.size(i), **numbers} for i, numbers in enumerate(course)])
     if val:
-        result = summarise(measure_hits(classifier, val), val)
+        result = summarise(measure_hits([classifier], val)[0], val)
         write_json(folder / "val.json", result)
         log.info("accuracy on %s: %.3f", config.data.val, result["top1"]["mean"])
     classifier.save(folder / CLASSIFIER_FILE)

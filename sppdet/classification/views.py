@@ -44,6 +44,20 @@ def score_views(
 
     Raises ConfigError for a window larger than the image at one of the sizes.
     """
+    clock = clock or Stopwatch(classifier.backbone.device)
+    pooled = pool_views(classifier, image, views, clock)
+    with clock("heads"):
+        return classifier.head(pooled).softmax(dim=1)
+
+
+@torch.inference_mode()
+def pool_views(
+    classifier: Classifier,
+    image: Tensor | np.ndarray | PILImage,
+    views: ViewsConfig | None = None,
+    clock: Stopwatch | None = None,
+) -> Tensor:
+    """Pooled features (V, D) of each view: what the classifier's head makes scores of."""
     views, clock = views or ViewsConfig(), clock or Stopwatch(classifier.backbone.device)
     with clock("prepare"):
         prepared = prepare_views(as_image(image), views, classifier.config)
@@ -59,8 +73,7 @@ def score_views(
                 windows = torch.cat([cells, windows]) if views.full_image else cells
             of_map = torch.arange(len(pixels)).repeat_interleave(len(windows))
             pooled.append(classifier.pyramid(maps, windows.repeat(len(pixels), 1), of_map))
-    with clock("heads"):
-        return classifier.head(torch.cat(pooled)).softmax(dim=1)
+    return torch.cat(pooled)
 
 
 def prepare_views(image: Tensor, views: ViewsConfig, config: ClassifierConfig) -> list[tuple[Tensor, Tensor | None]]:

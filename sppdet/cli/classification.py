@@ -59,7 +59,7 @@ def _print_accuracy(result: dict[str, Any]) -> None:
     if len(result["runs"]) > 1:
         print(f"{'top1 of each':16} {' '.join(percent(value) for value in result['runs'].values())}")
     if "against" in result:
-        for key in result["difference"]:
+        for key in tops:
             print(f"{key + ', others':16} {_with_interval(result['against'][key])}")
             print(f"{key + ', more':16} {_with_interval(result['difference'][key])}   (percentage points)")
 

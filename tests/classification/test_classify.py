@@ -111,6 +111,32 @@ def test_seeds_are_averaged_and_compared_in_pairs(place, capsys):
     assert same["difference"]["top1"]["interval"] == [0, 0]
 
 
+def test_classifiers_of_one_network_share_its_passes(place, capsys, monkeypatch):
+    data = ("--data", place / "crops/test", "--resamples", "0")
+    alone = [run_json(capsys, "classify", "evaluate", place / seed, *data)["top1"]["mean"] for seed in "01"]
+    passes = []
+    maps = Classifier.maps
+    monkeypatch.setattr(Classifier, "maps", lambda self, images: passes.append(1) or maps(self, images))
+    both = run_json(capsys, "classify", "evaluate", place / "0", place / "1", *data)
+    assert list(both["runs"].values()) == alone
+    assert len(passes) == both["images"]
+    passes.clear()
+    other = run_text(capsys, *train(place, place / "other", "--blocks", "1", "--fit.epochs", "1"))
+    assert other.startswith("classifier")
+    passes.clear()
+    run_json(capsys, "classify", "evaluate", place / "0", place / "other", *data)
+    assert len(passes) == 2 * both["images"]
+
+
+def test_classifiers_of_other_classes_are_not_compared(place, capsys, tmp_path):
+    shutil.copytree(place / "crops/trainval", tmp_path / "crops")
+    (tmp_path / "crops" / SHAPES[0]).rename(tmp_path / "crops/wheel")
+    run_text(capsys, *train(place, tmp_path / "run", "--data.train", str(tmp_path / "crops"), "--data.val", "null"))
+    arguments = ["classify", "evaluate", place / "0", "--against", tmp_path / "run", "--data", place / "crops/test"]
+    assert main([str(argument) for argument in arguments]) == 1
+    assert "knows other classes than the first run" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["full", "crop", "10views", "96views"])
 def test_images_are_seen_as_asked_for(place, capsys, kind):
     views = ("--views.kind", kind, "--resamples", "0")
