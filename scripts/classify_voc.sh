@@ -19,8 +19,7 @@ for view in warp full; do
     done
 done
 evaluate() { # the recipe, that which it is compared with, the test size, options
-    recipe=$1 other=$2 size=$3
-    shift 3
+    recipe=$1 other=$2 size=$3 && shift 3
     sppdet classify evaluate "$out/$recipe"-[012] --against "$out/$other"-[012] --data "$out/crops/test" \
         --views.sizes "[$size]" "$@" --json >"$out/$recipe-against-$other-at-$size.json"
 }

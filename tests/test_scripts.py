@@ -34,6 +34,11 @@ def commands_of(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.parametrize("script", sorted((ROOT / "scripts").iterdir()), ids=lambda path: path.name)
+def test_scripts_are_short(script):
+    assert len(script.read_text().splitlines()) <= 30
+
+
 def test_classification(commands_of):
     parsed = [options.classify for options in commands_of("classify_voc.sh", "--precision", "bf16")]
     assert Counter(options.subcommand for options in parsed) == {"crops": 2, "train": 12, "evaluate": 15}
