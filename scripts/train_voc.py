@@ -5,7 +5,7 @@ import logging
 
 from sppdet.commands.evaluate import evaluate
 from sppdet.config import BackboneConfig, DataConfig
-from sppdet.training.config import TrainConfig
+from sppdet.training.config import BoxRegressionConfig, SVMConfig, TrainConfig
 from sppdet.training.stages import train
 
 if __name__ == "__main__":
@@ -19,6 +19,7 @@ if __name__ == "__main__":
 
     data = DataConfig(root=options.root, year="2007")
     backbone = BackboneConfig("squeezenet1_0", options.weights)
-    train(TrainConfig(features=options.features, data=data, backbone=backbone, output=options.output))
+    heads = {"svm": SVMConfig(C=0.003), "box_regression": BoxRegressionConfig(ridge=1000)}  # as in configs/
+    train(TrainConfig(features=options.features, data=data, backbone=backbone, output=options.output, **heads))
     result, folder = evaluate(options.output, None, DataConfig(root=options.root, year="2007", split="test"))
     print(f"mAP (VOC07) {result['map_voc07']:.4f} on {result['images']} images; details in {folder}")
