@@ -26,7 +26,7 @@ from sppdet.images import as_image, read_image
 from sppdet.nms import nms
 from sppdet.proposals.store import propose_image
 from sppdet.stopwatch import Stopwatch
-from sppdet.storage import load_tensors, save_tensors, under
+from sppdet.storage import file_of, load_tensors, save_tensors, under
 from sppdet.structures import Detections, check_boxes
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Detector:
         Raises WeightsError where there is none or it is damaged, and ConfigError where its configuration is unknown or
         the device is not there.
         """
-        file = Path(path) / DETECTOR_FILE if Path(path).is_dir() else Path(path)
+        file = file_of(path, DETECTOR_FILE)
         tensors, header = load_tensors(file)
         try:
             config = config_from_dict(DetectorConfig, header["config"], file)

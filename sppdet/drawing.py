@@ -50,7 +50,7 @@ def write_picture(path: str | PathLike[str], picture: np.ndarray) -> None:
     """Write uint8 (H, W, 3) RGB to an image file, atomically."""
     from PIL import Image
 
-    write_atomically(Path(path), lambda temporary: Image.fromarray(picture).save(temporary))
+    write_atomically(Path(path), lambda temporary: Image.fromarray(picture).save(temporary, quality=92, subsampling=0))
 
 
 def _place(box: Corners, size: tuple[int, int], canvas: tuple[int, int], taken: Sequence[Corners]) -> Corners:

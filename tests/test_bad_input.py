@@ -257,6 +257,13 @@ CONFIGURATION = {
     ),
     "size that is none": Mistake("explain pooling --size 14", ("size", "14x14", "got 14")),
     "level of 0": Mistake("explain pooling --size 14x14 --levels 4,0", ("levels", "4,2,1", "got 4,0")),
+    "kernel of another form": Mistake(
+        "explain pooling --size 14x14 --form window --kernel 9", ("kernel", "general form only", "form window")
+    ),
+    "ceil_mode of another form": Mistake(
+        "explain pooling --size 14x14 --form padded --ceil_mode", ("ceil_mode", "form padded")
+    ),
+    "picture of another kind": Mistake("explain pooling --size 14x14 --output a.jpg", ("output", ".png", "a.jpg")),
     "unknown form": Mistake("explain pooling --size 14x14 --form spp", ("form", "window, padded", "got spp")),
     "window that cannot be": Mistake(
         "explain pooling --size 14x14 --form general --padding 2", ("kernel", "half a kernel", "padding 2")
@@ -299,7 +306,9 @@ CLASSIFICATION = {
         classify("--view full --blocks null"), ("view", "batch normalisation", "crop or warp")
     ),
     "no such classifier": Mistake("classify evaluate nothing --data crops", ("nothing", "not found")),
-    "run without a classifier": Mistake("classify evaluate run --data crops", ("run/classifier.safetensors",)),
+    "run without a classifier": Mistake(
+        "classify evaluate run --data crops", ("run/classifier.safetensors", "got a folder with detector.safetensors")
+    ),
     "detector in place of a classifier": Mistake(
         "classify evaluate run/detector.safetensors --data crops", ("run/detector.safetensors", "not a classifier")
     ),

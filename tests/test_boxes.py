@@ -15,7 +15,7 @@ from sppdet.nms import nms
 
 GRID = 12
 # Time on a busy machine says nothing about the code.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite

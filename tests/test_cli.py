@@ -314,10 +314,10 @@ def test_diagnose_reads_what_evaluate_left(place, evaluated, tmp_path, capsys):
 
 def test_diagnose_prints_tables(place, evaluated, capsys):
     arguments = ("diagnose", evaluated, "--data.root", place / "shapes")
-    top, gains, sizes = run_text(capsys, *arguments).split("\n\n")
+    top, gains, sizes, notes = run_text(capsys, *arguments).split("\n\n")
     for table in (top, gains, sizes):
         assert [line.split()[0] for line in table.split("\n")[1:8]] == [*SHAPES, "mean"]
-    assert sizes.endswith(f"written to {evaluated / 'test'}\n")
+    assert notes.endswith(f"written to {evaluated / 'test'}\n")
     numbers = json.loads((evaluated / "test/diagnosis.json").read_text())
     assert gains.split("\n")[7].split()[1] == f"{100 * numbers['mean']['ap']['as_is']:.1f}"
     similar = run_json(capsys, *arguments, "--similar", f"[[{','.join(SHAPES)}]]")

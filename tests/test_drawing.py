@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sppdet import drawing
@@ -100,7 +100,6 @@ def test_no_score_is_a_negative_zero(monkeypatch):
     assert texts == ["disc 0.00"]
 
 
-@settings(deadline=None)
 @given(
     st.tuples(*[st.floats(-1e4, 1e4)] * 4),
     st.floats(allow_nan=True, allow_infinity=True, width=32),

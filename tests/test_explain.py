@@ -75,7 +75,7 @@ def test_refusals_are_printed(explain):
     assert "padded: no level 6 on 11x9 cells: along 9, a padding of 2 is more than half the window of 2\n" in out
     assert "no level 3" not in out
     out, picture = explain("--size", "11x3", "--levels", "4", "--form", "window")
-    assert ["window", "4x4", "5x0", "33", "0"] in [line.split() for line in out.splitlines()]
+    assert ["window", "4x4", "5x0", "33", "0", "refused"] in [line.split() for line in out.splitlines()]
     assert "window: no level 4 on 11x3 cells: along 11, windows of 3 every 2 give 5 bins" in out
     assert left_out(picture).any()
 

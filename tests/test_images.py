@@ -20,7 +20,7 @@ from sppdet.images import (
 )
 
 # Time on a busy machine says nothing about the code.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 def picture(height: int = 20, width: int = 30) -> np.ndarray:

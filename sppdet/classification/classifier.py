@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from os import PathLike
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +19,13 @@ from sppdet.classification.config import ClassifierConfig
 from sppdet.config import Precision, config_from_dict
 from sppdet.errors import InputError, WeightsError
 from sppdet.heads.fully_connected import FullyConnected, build_fully_connected
-from sppdet.images import normalise
+from sppdet.images import as_image, normalise
 from sppdet.pooling.pyramid import SpatialPyramidPooling
-from sppdet.storage import load_tensors, save_tensors, under
+from sppdet.storage import file_of, load_tensors, save_tensors, under
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image as PILImage
 
 CLASSIFIER_FILE = "classifier.safetensors"
 
@@ -75,17 +79,23 @@ class Classifier(nn.Module):
         self.head = Head(layers, self.pooled, len(self.classes), dropout).to(backbone.device)
         self.requires_grad_(False).eval()
 
-    def forward(self, images: Tensor | Sequence[Tensor]) -> Tensor:
-        """Images uint8 (B, 3, H, W), or a list of (3, H, W) of any sizes, to class scores (B, K); their softmax are
-        probabilities. The network sees them at the size that they have; `views.predict` resizes them as in training."""
+    def forward(self, images: Tensor | Sequence[Tensor | np.ndarray | PILImage]) -> Tensor:
+        """Images uint8 (B, 3, H, W), or a list of any sizes (what `as_image` takes), to class scores (B, K); their
+        softmax are probabilities. The network sees them at the size that they have; `views.predict` resizes them as
+        in training."""
         scores: Tensor = self.head(self.pool(images))
         return scores
 
-    def pool(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+    def pool(self, images: Tensor | Sequence[Tensor | np.ndarray | PILImage]) -> Tensor:
         """The same to pooled features (B, D): images of different sizes go through the network one by one."""
-        if not isinstance(images, Tensor) and len({image.shape for image in images}) == 1:
-            images = torch.stack(list(images))
-        maps = self.maps(images) if isinstance(images, Tensor) else [self.maps(image[None])[0] for image in images]
+        if len(images) == 0:
+            raise InputError("none given", field="images", expected="one or more", got=0)
+        if not isinstance(images, Tensor):
+            several = [as_image(image) for image in images]
+            alike = len({image.shape for image in several}) == 1
+            maps = self.maps(torch.stack(several)) if alike else [self.maps(image[None])[0] for image in several]
+        else:
+            maps = self.maps(images)
         pooled: Tensor = self.pyramid(maps)
         return pooled
 
@@ -134,7 +144,7 @@ class Classifier(nn.Module):
         Raises WeightsError where there is none or it is damaged, and ConfigError where its configuration is unknown or
         the device is not there.
         """
-        file = Path(path) / CLASSIFIER_FILE if Path(path).is_dir() else Path(path)
+        file = file_of(path, CLASSIFIER_FILE)
         tensors, header = load_tensors(file)
         if header.get("kind") != "classifier":
             raise WeightsError("is not a classifier", file=file, expected=f"a run folder or {CLASSIFIER_FILE}")

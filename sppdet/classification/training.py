@@ -58,12 +58,12 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     else:
         course = fit(classifier, epochs.pixels, *training)
     write_json(folder / "training.json", [{"size": epochs.size(i), **numbers} for i, numbers in enumerate(course)])
+    classifier.save(folder / CLASSIFIER_FILE)
+    (folder / STATE_FILE).unlink()
     if val:
         result = summarise(measure_hits([classifier], val)[0], val)
         write_json(folder / "val.json", result)
         log.info("accuracy on %s: %.3f", config.data.val, result["top1"]["mean"])
-    classifier.save(folder / CLASSIFIER_FILE)
-    (folder / STATE_FILE).unlink()
     return classifier
 
 

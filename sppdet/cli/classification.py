@@ -74,7 +74,7 @@ def _with_interval(found: dict[str, Any]) -> str:
 
 def _predict_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", type=str, help="run folder or classifier file")
-    parser.add_argument("images", nargs="+", type=str, help="image files or folders")
+    parser.add_argument("images", nargs="+", type=str, help="image files, or folders (not those inside)")
     parser.add_argument("--output", type=str, help="a .csv or .json file")
     parser.add_argument("--top", type=int, default=1, help="so many classes an image, the most probable first")
     parser.add_class_arguments(ViewsConfig, "views")

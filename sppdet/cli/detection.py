@@ -12,7 +12,7 @@ from sppdet.config import ProposalConfig
 
 def _detect_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", type=str, help="run folder or detector file")
-    parser.add_argument("images", nargs="+", type=str, help="image files or folders")
+    parser.add_argument("images", nargs="+", type=str, help="image files, or folders (not those inside)")
     parser.add_argument("--output", type=str, default="runs/detect", help="folder of the pictures and detections.json")
     parser.add_argument("--threshold", type=float, help="draw what scores at least this; by default each class's own")
     add_probabilities(parser)

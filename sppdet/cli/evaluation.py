@@ -26,7 +26,7 @@ def _evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--against", type=str, help="another run, or other detections: how much better than these?")
     parser.add_argument("--resamples", type=int, default=1000, help="of the images, for 95% intervals; 0: none")
     add_probabilities(parser)
-    parser.add_argument("--output", type=str, help="folder of results; RUN/SPLIT where not given")
+    parser.add_argument("--output", type=str, help="folder of results; RUN/SPLIT or RUN/SPLIT-IMAGES if not given")
     add_json(parser)
 
 
@@ -79,7 +79,7 @@ def _diagnose_arguments(parser: ArgumentParser) -> None:
         type=list[list[str]] | None,
         help="sets of similar classes, such as [[cat,dog],[bus,car]]; the paper's where all classes are VOC's",
     )
-    parser.add_argument("--output", type=str, help="folder of results; RUN/SPLIT where not given")
+    parser.add_argument("--output", type=str, help="folder of results; RUN/SPLIT or RUN/SPLIT-IMAGES if not given")
     add_json(parser)
 
 

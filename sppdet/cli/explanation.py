@@ -17,9 +17,9 @@ def _explain_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--form", type=str, default="window", help="window, padded, general, roi_pool, roi_align or exact"
     )
-    parser.add_argument("--kernel", type=int, default=3, help="cells of a window of the general form")
-    parser.add_argument("--stride", type=int, default=2, help="cells from a window to the next, general form")
-    parser.add_argument("--padding", type=int, default=0, help="cells around the map, general form")
+    parser.add_argument("--kernel", type=int, help="cells of a window of the general form; 3 where not given")
+    parser.add_argument("--stride", type=int, help="cells from a window to the next, general form; 2 where not given")
+    parser.add_argument("--padding", type=int, help="cells around the map, general form; 0 where not given")
     parser.add_argument("--ceil_mode", action="store_true", help="windows may end off the map: window, general")
     parser.add_argument("--output", type=str, default="runs/pooling.png", help="file of the picture")
     add_json(parser)

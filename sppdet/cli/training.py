@@ -51,7 +51,8 @@ def _ablate_arguments(parser: ArgumentParser) -> None:
     _train_arguments(parser)
     rows = "pool5, fc6 or fc7, ft in front where fine-tuned, +bb behind with box regression; the paper's if not given"
     parser.add_argument("--rows", type=list[str] | None, help=rows)
-    parser.add_argument("--columns", type=list[str] | None, help="1 scale, 5 scales, R-CNN; all where not given")
+    columns = "1 scale, 5 scales (the paper's, 480 to 1200), R-CNN; all where not given"
+    parser.add_argument("--columns", type=list[str] | None, help=columns)
     parser.add_argument("--seeds", type=list[int], default=[0], help="one training of every cell for each")
     parser.add_argument("--split", type=str, default="test", help="image list that the detectors are evaluated on")
     add_json(parser)

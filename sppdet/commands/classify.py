@@ -55,9 +55,9 @@ def classify_files(
             found = [{"class": classifier.classes[k], "probability": value} for k, value in pairs]
             entries.append({"image": str(file), "classes": found})
     finally:  # after Ctrl-C as well
-        if output and output.endswith(".json"):
+        if entries and output and output.endswith(".json"):
             write_json(output, entries)
-        elif output:
+        elif entries and output:
             write_text(output, as_csv(entries))
     return entries, errors
 

@@ -59,7 +59,8 @@ def detect_files(
             rows = _as_rows(shown, detector.classes)
             entries.append({"image": str(file), "picture": str(picture), "detections": rows})
     finally:  # after Ctrl-C as well
-        write_json(Path(output) / "detections.json", entries)
+        if entries:
+            write_json(Path(output) / "detections.json", entries)
     return entries, errors
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sppdet.commands.evaluate import is_evaluation_of
-from sppdet.commands.runs import load_run, run_folder
+from sppdet.commands.runs import evaluation_folder, load_run
 from sppdet.config import DataConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.detector import DETECTOR_FILE
@@ -15,7 +15,7 @@ from sppdet.evaluation.diagnosis import Diagnosis
 from sppdet.evaluation.diagnosis import diagnose as diagnose_detections
 from sppdet.evaluation.diagnosis_report import plot_diagnosis
 from sppdet.evaluation.results import read_results
-from sppdet.storage import write_json
+from sppdet.storage import file_of, write_json
 
 
 def diagnose(
@@ -32,7 +32,7 @@ def diagnose(
     """
     if (run is None) == (detections is None):
         raise ConfigError("give a run or --detections, one of them", field="run")
-    evaluated = run_folder(run) / data.split if run else None
+    evaluated = evaluation_folder(run, data) if run else None
     dataset = read_dataset(data, load_run(run, "cpu", "fp32").classes if run else None)
     if detections is None:
         assert run is not None
@@ -40,7 +40,7 @@ def diagnose(
         detections = str(evaluated / "detections.json")
         if not Path(detections).exists():
             raise DataError("file not found", file=detections, expected=f"sppdet evaluate {run} to have written it")
-        detector = run_folder(run) / DETECTOR_FILE if Path(run).is_dir() else Path(run)
+        detector = file_of(run, DETECTOR_FILE)
         if not is_evaluation_of(evaluated / "evaluation.json", detector, dataset):
             expected = f"sppdet evaluate {run} again, on these images"
             raise DataError("not of these images, or not of this detector", file=detections, expected=expected)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sppdet.commands.runs import detect_dataset, load_run, run_folder
+from sppdet.commands.runs import detect_dataset, evaluation_folder, load_run
 from sppdet.config import DataConfig, Device, Precision
 from sppdet.data.dataset import read_dataset
 from sppdet.detector import DETECTOR_FILE
@@ -64,7 +64,7 @@ def evaluate(
     detector = load_run(run, device, precision, probabilities) if run else None
     dataset = read_dataset(data, detector.classes if detector else None)
     truncated = detector.truncated(svd) if detector and svd is not None else None
-    other = _detections_of(against, dataset, data.split, proposals, device, precision, workers) if against else None
+    other = _detections_of(against, dataset, data, proposals, device, precision, workers) if against else None
     if run and detector:
         found = detect_dataset(run, detector, dataset, workers, proposals)
         found = [detector.probabilities(one) for one in found] if probabilities else found
@@ -82,7 +82,7 @@ def evaluate(
         numbers["svd"] = {"ranks": svd, **maps, "change_voc07": cut.map_voc07 - result.map_voc07}
     if proposals:
         numbers["proposals"] = proposals
-    folder = Path(output) if output else run_folder(run) / data.split if run else None
+    folder = Path(output) if output else evaluation_folder(run, data) if run else None
     if folder:
         write_evaluation(folder, found, dataset, data.split, result, numbers)
     return numbers, folder
@@ -115,16 +115,16 @@ def write_evaluation(
 def _detections_of(
     path: str,
     dataset: Dataset,
-    split: str,
+    data: DataConfig,
     proposals: str | None,
     device: Device,
     precision: Precision,
     workers: int,
 ) -> list[Detections]:
     """What a file or folder of detections holds, or what a run finds, which is read where it was saved."""
-    if not (Path(path) / DETECTOR_FILE).is_file() and Path(path).suffix != ".safetensors":
+    if not any(Path(path).glob("*.safetensors")) and Path(path).suffix != ".safetensors":
         return read_results(path, dataset)
-    saved = Path(path) / split / "detections.json"
+    saved = evaluation_folder(path, data) / "detections.json"
     if proposals is None and is_evaluation_of(saved.with_name("evaluation.json"), Path(path) / DETECTOR_FILE, dataset):
         logger.info("%s: taken as what %s detects", saved, path)
         return read_results(saved, dataset)

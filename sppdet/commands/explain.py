@@ -17,20 +17,28 @@ def explain_pooling(
     levels: str,
     form: str,
     output: str,
-    kernel: int = 3,
-    stride: int = 2,
-    padding: int = 0,
+    kernel: int | None = None,
+    stride: int | None = None,
+    padding: int | None = None,
     ceil_mode: bool = False,
 ) -> dict[str, list[LevelReport]]:
     """Draw what the form, and the exact form below it, do to a map of `size` such as 14x14 (height, width) at `levels`
     such as 4,2,1: a picture in the file `output`, and the same as data, by the form's name.
 
-    kernel, stride, padding: of the general form. Raises ConfigError.
+    kernel, stride, padding: of the general form, by default 3, 2 and 0. Raises ConfigError.
     """
+    for field, value in {"kernel": kernel, "stride": stride, "padding": padding}.items():
+        if value is not None and form != "general":
+            raise ConfigError("is of the general form only", field=field, got=f"form {form}")
+    if ceil_mode and form not in ("window", "general"):
+        raise ConfigError("is of the window and general forms only", field="ceil_mode", got=f"form {form}")
+    if not output.endswith(".png"):
+        raise ConfigError("unknown format", field="output", expected="a .png file", got=output)
+    window = (3 if kernel is None else kernel, 2 if stride is None else stride, padding or 0)
     forms: dict[str, Callable[[int], PoolingForm]] = {
         "window": lambda n: WindowPooling((n,), ceil_mode=ceil_mode),
         "padded": lambda n: PaddedPooling((n,)),
-        "general": lambda n: GeneralPooling(n, kernel, stride, padding, ceil_mode),
+        "general": lambda n: GeneralPooling(n, *window, ceil_mode),
         "roi_pool": RoIPooling,
         "roi_align": RoIAlign,
         "exact": lambda n: SpatialPyramidPooling((n,)),
@@ -51,5 +59,5 @@ def _read_numbers(field: str, text: str, example: str, pattern: str) -> list[int
     """The numbers above 0 in a text of that pattern."""
     numbers = [int(number) for number in re.findall(r"\d+", text)]
     if not re.fullmatch(pattern, text) or min(numbers) < 1:
-        raise ConfigError("cannot be read", field=field, expected=f"whole numbers such as {example}", got=text)
+        raise ConfigError("cannot be read", field=field, expected=f"whole numbers above 0, such as {example}", got=text)
     return numbers

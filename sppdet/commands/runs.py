@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from sppdet.config import Device, Precision
+from sppdet.config import DataConfig, Device, Precision
 from sppdet.detector import DETECTOR_FILE, Detector
 from sppdet.errors import DataError, WeightsError
 from sppdet.proposals.store import propose
@@ -39,6 +39,7 @@ def check_classes(run: str, detector: Detector, dataset: Dataset) -> None:
         raise DataError("the detector's classes are not the data's", file=run, expected=names[0], got=names[1])
 
 
-def run_folder(run: str) -> Path:
-    """The folder that a run's results go to."""
-    return Path(run) if Path(run).is_dir() else Path(run).parent
+def evaluation_folder(run: str, data: DataConfig) -> Path:
+    """The folder that a run's evaluation goes to: RUN/SPLIT, RUN/SPLIT-20 on the first 20 images."""
+    folder = Path(run) if Path(run).is_dir() else Path(run).parent
+    return folder / (data.split if data.images is None else f"{data.split}-{data.images}")

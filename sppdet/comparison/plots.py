@@ -31,7 +31,8 @@ def plot_stages(comparison: Comparison, path: str | PathLike[str]) -> None:
 
 
 def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
-    """Write a PNG: seconds without proposals against the number of regions, both axes logarithmic.
+    """Write a PNG: seconds without proposals against the number of regions, both axes logarithmic; with numbers where
+    there are two detectors.
 
     Raises SppdetError where the file cannot be written.
     """
@@ -43,7 +44,7 @@ def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
     for name, colour, side in zip(_names(comparison), cycle(COLOURS), cycle((1, -1)), strict=False):
         values = [comparison.growth[name][count] for count in counts]
         axes.plot(counts, values, marker="o", color=colour, label=name)
-        for count, value in zip(counts, values, strict=True):
+        for count, value in list(zip(counts, values, strict=True)) if len(comparison.growth) < 3 else []:
             offset, upright = (0, 6 * side), "bottom" if side > 0 else "top"
             text = axes.annotate(_label(value), (count, value), offset, textcoords="offset points")
             text.set(fontsize=8, horizontalalignment="center", verticalalignment=upright)
@@ -56,6 +57,8 @@ def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.tick_params(axis="y", labelsize=8)
     axes.margins(x=0.08, y=0.15)
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, high / 3), high)
     axes.set(xlabel="regions", ylabel="seconds an image, without proposals")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -23,6 +23,10 @@ GAINS = {
     "other+background": "without_other_and_background",
 }
 
+NOTES = """corrected: as though boxes that are badly placed were placed rightly.
+AP_N: AP as though all classes and sizes had equally many objects; ±: its standard error.
+XS, S, M, L, XL: the smallest tenth of a class's objects, the next 2, 4 and 2 tenths, the largest tenth."""
+
 
 def format_diagnosis(diagnosis: Diagnosis) -> str:
     """Three tables, a row for each class and one for the mean: what the top detections are, what AP would gain, AP_N.
@@ -47,6 +51,7 @@ def format_diagnosis(diagnosis: Diagnosis) -> str:
             align([["top detections, %", "objects", *OUTCOMES], *tops]),
             align([["AP, and without errors", "AP", *GAINS], *gains]),
             align([["AP_N by size", "all", *SIZES], *sizes]),
+            NOTES,
         ]
     )
 

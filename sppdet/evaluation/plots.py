@@ -14,7 +14,7 @@ from sppdet.figures import new_figure, save_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLUMNS = 5
+COLUMNS = 5  # at most
 
 
 def plot_precision_recall(result: VOCResult, path: str | PathLike[str]) -> None:
@@ -22,8 +22,8 @@ def plot_precision_recall(result: VOCResult, path: str | PathLike[str]) -> None:
 
     Titles give VOC2007's and VOC2010's AP in percent. Raises SppdetError where the file cannot be written.
     """
-    columns = min(COLUMNS, max(1, len(result.curves)))
-    rows = max(1, ceil(len(result.curves) / columns))
+    rows = max(1, ceil(len(result.curves) / COLUMNS))
+    columns = max(1, ceil(len(result.curves) / rows))
     figure = new_figure(2.4 * columns + 0.6, 2.3 * rows + 0.9)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
     for axes, (name, curve) in zip(grid, result.curves.items(), strict=False):

@@ -31,6 +31,7 @@ LANE = 0.9  # cells from one row of bars to the next
 PADDING: Mapping[str, Any] = {"facecolor": "white", "edgecolor": "0.7", "hatch": "////"}
 PANEL, LEAST_PANEL = 3.6, 3.0  # inches of the longer side of a map, and of the width that its title needs
 LINE = 40  # letters that fit in that
+LEGEND = 1.1  # inches of one of its entries
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +82,12 @@ def explain_level(form: PoolingForm, size: tuple[int, int], n: int) -> LevelRepo
 
 def format_reports(forms: Mapping[str, Sequence[LevelReport]]) -> str:
     """A row for each form and level, then why levels are refused."""
-    rows = [["form", "bins wanted", "got", "cells left out", "shared by bins"]]
+    rows = [["form", "bins wanted", "got", "cells left out", "shared by bins", ""]]
     for name, reports in forms.items():
         for report in reports:
             wanted, got = f"{report.level}x{report.level}", f"{len(report.rows)}x{len(report.columns)}"
-            rows.append([name, wanted, got, str(report.left_out), str(report.shared)])
+            verdict = "refused" if report.refusal else ""
+            rows.append([name, wanted, got, str(report.left_out), str(report.shared), verdict])
     refused = [f"{name}: {each.refusal}" for name, reports in forms.items() for each in reports if each.refusal]
     return "\n".join([align(rows), *refused])
 
@@ -115,7 +117,8 @@ def plot_reports(forms: Mapping[str, Sequence[LevelReport]], path: str | PathLik
     handles = [Patch(color=colour, label=label) for k, (_, colour, label) in enumerate(SHADES) if k in shown]
     if any(report.extent != (0, 0, width, height) for _, report in levels):
         handles.append(Patch(**PADDING, label="padding"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9, frameon=False)
+    abreast = min(len(handles), int(across * columns / LEGEND))
+    figure.legend(handles=handles, loc="outside lower center", ncols=abreast, fontsize=9, frameon=False)
     save_figure(figure, path)
 
 

@@ -39,7 +39,7 @@ class PoolingForm(nn.Module, ABC):
 
     def __init__(self, levels: tuple[int, ...] = (6, 3, 2, 1), mode: PoolingMode = "max") -> None:
         super().__init__()
-        if not levels or any(not isinstance(n, int) or n < 1 for n in levels):
+        if not isinstance(levels, Sequence) or not levels or any(not isinstance(n, int) or n < 1 for n in levels):
             raise ConfigError("not a pyramid", field="levels", expected="positive whole numbers", got=levels)
         if mode not in ("max", "average"):
             raise ConfigError("unknown pooling mode", field="mode", expected="max or average", got=mode)

@@ -84,7 +84,7 @@ class SpatialPyramidPooling(PoolingForm):
         """Pool maps (B, C, h, w): whole, giving (B, D), or in windows int64 (N, 4), giving (N, D).
 
         maps: or a list of (C, h, w) of mixed sizes, pooled whole. windows: x1 y1 x2 y2 in cells, half-open, at least
-        one cell, inside the map. image: int64 (N,), the map of each window; all the first where not given. out:
+        one cell, inside the map. image: int64 (N,), the map of each window; needed where there are several maps. out:
         float32 (N, D) to write into, without gradients. Raises InputError for a map without cells or a bad window.
         """
         whole = windows is None and image is None and out is None
@@ -108,6 +108,8 @@ class SpatialPyramidPooling(PoolingForm):
             windows = torch.tensor([[0, 0, width, height]]).expand(batch, 4)
             image = torch.arange(batch)
         elif image is None:
+            if batch > 1:
+                raise InputError("not given", field="image", expected="the map of each window", got=f"{batch} maps")
             image = torch.zeros(len(windows), dtype=torch.int64)
         windows, image = windows.cpu().contiguous(), image.cpu()
         if not torch.compiler.is_compiling():

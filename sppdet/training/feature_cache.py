@@ -70,7 +70,12 @@ class FeatureCache:
         Raises ConfigError where it would take more disk than the limit or than there is.
         """
         missing = [i for i in (range(len(self.regions)) if images is None else images) if not self._file(i).is_file()]
-        bar = tqdm(missing, desc=f"features ({self._kind})", unit="image", disable=not missing)
+        bar = tqdm(
+            missing,
+            desc="features of crops" if self._kind == "crop" else "feature maps",
+            unit="image",
+            disable=not missing,
+        )
         with ThreadPoolExecutor(1) as reader:  # the next image is read while the network is busy with this one
             reading = [reader.submit(self._read, i) for i in missing[:1]]
             for done, i in enumerate(releasing(bar)):

@@ -53,6 +53,10 @@ def train(config: TrainConfig) -> Detector:
     check_values(config)
     torch.manual_seed(config.seed)
     folder = Path(config.output)
+    backbone = build_backbone(config.backbone.name, config.backbone.weights, config.device)
+    layers = build_fully_connected(config, backbone)
+    source = build_features(config, backbone, config.precision, layers)  # before the hours that proposals may take
+    trained_convolutions(backbone, config.finetune.blocks, "finetune.blocks")
     claim(folder, config)
     if (folder / DETECTOR_FILE).is_file():
         log.info("%s is trained already; to train again, remove it or give another --output", folder)
@@ -62,10 +66,6 @@ def train(config: TrainConfig) -> Detector:
     log.info(
         "%d images, %d classes; %d held out to choose thresholds", len(dataset), len(dataset.classes), len(held_out)
     )
-    backbone = build_backbone(config.backbone.name, config.backbone.weights, config.device)
-    layers = build_fully_connected(config, backbone)
-    source = build_features(config, backbone, config.precision, layers)  # before the hours that proposals may take
-    trained_convolutions(backbone, config.finetune.blocks, "finetune.blocks")
     proposals = propose(dataset.images, config.proposals, config.workers)
     regions = [TrainingRegions.of(image, boxes) for image, boxes in zip(dataset.images, proposals, strict=True)]
     claim_data(folder, _data_key(source, regions, fitted, held_out))

@@ -83,7 +83,7 @@ def layers(draw: st.DrawFn) -> nn.Module:
     return nn.Conv2d(1, 1, kernel, stride, padding, dilation=draw(st.integers(1, 2)), bias=False)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(layers(), min_size=1, max_size=3))
 def test_any_stack_of_layers(stack):
     network = nn.Sequential(*stack, nn.Sequential(nn.ReLU(), nn.Dropout(), nn.Identity())).eval()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sppdet.benchmarks import pooling
@@ -32,7 +32,6 @@ def maps() -> torch.Tensor:
     return torch.randn(1, 4, 9, 12, generator=torch.Generator().manual_seed(0))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 50), st.integers(1, 40), st.integers(1, 40), st.integers(0, 5))
 def test_windows_lie_in_the_map_and_are_the_same_each_time(count, height, width, seed):
     windows = random_windows(count, height, width, seed)

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sppdet.benchmarks.measure import (
@@ -80,7 +80,6 @@ def test_a_ratio_is_the_median_of_the_rounds_own_ratios():
     assert math.isnan(ratios["unknown"])
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(1, 5000), min_size=2, max_size=6, unique=True),
     st.floats(-1e-3, 1e-3),

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from noise import random_image
+from PIL import Image
 from torch import nn
 
 from sppdet.classification.classifier import Classifier, new_classifier
@@ -129,3 +130,13 @@ def test_half_precision_is_of_the_convolutions_only(classifier, tmp_path):
     assert rounded.dtype == torch.float32
     assert not torch.equal(exact, rounded)
     torch.testing.assert_close(exact, rounded, rtol=0.1, atol=0.1)
+
+
+def test_images_of_any_kind_are_taken(classifier):
+    images = [random_image(50, 40), random_image(30, 44)]
+    arrays = [image.permute(1, 2, 0).numpy() for image in images]
+    expected = classifier(images)
+    assert torch.equal(classifier(arrays), expected)
+    assert torch.equal(classifier([Image.fromarray(array) for array in arrays]), expected)
+    with pytest.raises(InputError, match="images: none given"):
+        classifier([])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from noise import random_image
 
@@ -12,17 +12,15 @@ from sppdet.images import resize_shorter_side
 SIDES = st.integers(1, 90)
 
 
-@settings(deadline=None)
 @given(SIDES, SIDES, st.integers(1, 40))
 def test_full_keeps_the_aspect_up_to_four_to_one(height, width, size):
     shown = shape_image(random_image(height, width), size, "full")
     assert min(shown.shape[1:]) == size
     wanted = min(max(height, width) / min(height, width), 4) * size
-    assert abs(max(shown.shape[1:]) - wanted) <= 0.5
+    assert abs(max(shown.shape[1:]) - wanted) <= 0.5 + 1e-9
     assert height == width or (shown.shape[1] > shown.shape[2]) <= (height > width)
 
 
-@settings(deadline=None)
 @given(SIDES, SIDES, st.integers(1, 40), st.floats(0, 1), st.sampled_from(["crop", "warp"]))
 def test_crops_and_warped_images_are_square(height, width, size, place, view):
     assert shape_image(random_image(height, width), size, view, place).shape == (3, size, size)

@@ -67,7 +67,7 @@ def test_10_views_are_windows_of_2_maps(classifier, passes):
     assert passes == [(2, 3, 37, 53)]  # 256 / 224 of the size it was trained at
 
 
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(24, 70), st.integers(24, 70), st.booleans())
 def test_each_view_is_pooled_from_the_cells_whose_centres_it_shows(classifier, height, width, middles):
     image = random_image(height, width)
@@ -123,3 +123,9 @@ def test_probabilities_are_the_mean_of_the_views(classifier):
 def test_a_window_larger_than_the_image_is_an_error(classifier):
     with pytest.raises(ConfigError, match=r"views\.window: larger than the image .expected at most 40.*got 41"):
         predict(classifier, random_image(50, 70), replace(SMALL, window=41))
+
+
+@pytest.mark.parametrize("views", [ViewsConfig("11views"), ViewsConfig("full", window=30), ViewsConfig(window=30)])
+def test_views_that_there_are_not_are_refused(classifier, views):
+    with pytest.raises(ConfigError, match=r"views\.(kind|window)"):
+        predict(classifier, random_image(50, 70), views)

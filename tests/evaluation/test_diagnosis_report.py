@@ -35,7 +35,8 @@ def columns_of(table: str) -> dict[str, dict[str, str]]:
 
 def test_tables() -> None:
     """A similar error, two right, another's, the first again: precisions 1/2, 2/3."""
-    top, gains, sizes = (columns_of(table) for table in format_diagnosis(diagnosis_of(5, 0, 1, 6, 0)).split("\n\n"))
+    *tables, _notes = format_diagnosis(diagnosis_of(5, 0, 1, 6, 0)).split("\n\n")
+    top, gains, sizes = map(columns_of, tables)
     assert [list(table) for table in (top, gains, sizes)] == [[*CLASSES, "mean"]] * 3
     shares = {"correct": "40.0", "localisation": "20.0", "similar": "20.0", "other": "20.0", "background": "0.0"}
     assert top["cat"] == {"objects": "5", **shares}
@@ -59,7 +60,7 @@ def test_tables() -> None:
 
 
 def test_tables_of_nothing() -> None:
-    tables = format_diagnosis(diagnose([], [], [])).split("\n\n")
+    *tables, _notes = format_diagnosis(diagnose([], [], [])).split("\n\n")
     assert [line.split()[0] for table in tables for line in table.split("\n")[1:]] == ["mean"] * 3
 
 

@@ -230,10 +230,10 @@ image = st.tuples(
     st.lists(st.tuples(boxes, st.integers(1, 3), st.sampled_from([-1.0, 0.25, 0.5, 2.0])), max_size=6),
 )
 scenes = st.lists(image, max_size=5)
-QUICK = settings(max_examples=2000, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
+QUICK = settings(max_examples=2000, database=None, derandomize=True, phases=[Phase.generate])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(scenes)
 def test_equals_the_devkit(scene) -> None:
     ours = evaluate_ours(scene)

@@ -153,7 +153,7 @@ def test_14_cells_into_4_bins():
     assert SpatialPyramidPooling((4,))(maps).max() == 1
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.integers(1, 24),
     st.integers(1, 24),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sppdet.pooling.kernels import nest_levels
 
 # Time on a busy machine says nothing about the code.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize(

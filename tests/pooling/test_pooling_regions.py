@@ -81,7 +81,7 @@ def inner_boxes(draw) -> Tensor:
     return torch.tensor([[x[0], y[0], x[1] + 0.1, y[1] + 0.1]], dtype=torch.float64).clamp(max=9)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(inner_boxes(), st.sampled_from(LEVELS), st.integers(1, 4))
 def test_roi_align_reads_its_points(box, n, samples):
     maps = random_maps(1, 3, 9, 11).double()

@@ -74,7 +74,7 @@ def test_windows_equal_adaptive_max_pooling_bit_for_bit(levels, needs_gradient):
     assert_bitwise_equal(pooled.detach(), expected)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.integers(1, 20), st.integers(1, 20), st.sampled_from(PYRAMIDS), st.integers(0, 999), st.booleans(), st.booleans()
 )
@@ -86,7 +86,7 @@ def test_any_size_of_map_and_window(height, width, levels, seed, ties, needs_gra
     assert_bitwise_equal(pooled.detach(), expected)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 20), st.integers(1, 20), st.sampled_from(PYRAMIDS), st.integers(0, 999))
 def test_averages_of_any_size(height, width, levels, seed):
     maps = random_maps(2, 3, height, width, seed=seed)
@@ -377,3 +377,8 @@ def test_the_docstrings_example_runs():
     results = doctest.testmod(pyramid)
     assert results.attempted > 0
     assert results.failed == 0
+
+
+def test_windows_of_several_maps_say_of_which():
+    with pytest.raises(InputError, match=r"image: not given .*2 maps"):
+        SpatialPyramidPooling((2,))(torch.rand(2, 3, 5, 7), torch.tensor([[0, 0, 2, 2]]))

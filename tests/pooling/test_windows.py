@@ -16,7 +16,7 @@ ZF5 = Geometry(stride=16, centre=20.0, receptive_field=139)  # cells centred at 
 C4 = Geometry(stride=16, centre=0.0, receptive_field=299)
 RULES = ("paper", "code", "round")
 # Time on a busy machine says nothing about the code.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
 
 geometries = st.builds(
     Geometry, st.sampled_from([1, 4, 8, 16]), st.sampled_from([-3.5, 0.0, 3.5, 7.5, 15.0, 20.0]), st.just(99)

@@ -78,7 +78,7 @@ some_boxes = st.lists(st.tuples(corner, corner, corner, corner), max_size=5).map
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(first=some_boxes, second=some_boxes, suffix=st.sampled_from([".npz", ".json"]))
 def test_written_boxes_are_read_back_exactly(first, second, suffix):
     with tempfile.TemporaryDirectory() as folder:

@@ -54,7 +54,7 @@ def derivatives_by_scharr(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return right, down
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(label_maps)
 def test_sizes_boxes_and_neighbours(labels):
     labels, count = consecutive(labels)
@@ -114,7 +114,7 @@ def test_derivatives_are_those_of_a_gaussian_of_sigma_one():
     assert turned > 2 * difference
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(label_maps, st.integers(1, 3), st.integers(0, 2**32 - 1))
 def test_histograms_sum_to_one(labels, channels, seed):
     labels, count = consecutive(labels)

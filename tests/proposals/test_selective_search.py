@@ -172,7 +172,7 @@ def test_scales_each_axis_by_its_real_ratio():
     assert torch.allclose(boxes[:, 0::2] * (100 / 333), (boxes[:, 0::2] * (100 / 333)).round(), atol=1e-4)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     height=st.integers(30, 90),
     width=st.integers(30, 90),
