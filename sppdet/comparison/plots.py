@@ -13,7 +13,8 @@ from sppdet.stopwatch import STAGES
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#7f1d2e", "#1f4e79", "#1e6b3a", "#7a5195", "#b35806", "#008080")  # the baseline first; none a stage's
+# The baseline first; none a stage's.
+COLOURS = ("#7f1d2e", "#1f4e79", "#1e6b3a", "#7a5195", "#b35806", "#008080", "#c51b8a", "#5c4033")
 STAGE_COLOURS = ("#bbbbbb", "#e8a33d", "#c44e52", "#55a868", "#4c72b0", "#8172b3")
 
 
