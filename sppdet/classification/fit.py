@@ -14,9 +14,9 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
 
+from sppdet.checkpoint import load_checkpoint, save_checkpoint
 from sppdet.classification.config import FitConfig
 from sppdet.errors import ConfigError, SppdetError
-from sppdet.storage import load_tensors, save_tensors, under
 
 log = logging.getLogger("sppdet")
 
@@ -48,7 +48,10 @@ def fit(
     else:
         optimiser = AdamW(weights, config.learning_rate, weight_decay=config.weight_decay)
     schedule = OneCycleLR(optimiser, config.learning_rate, total_steps=config.epochs * steps)
-    epochs = _restore(model, optimiser, schedule, file) if file.is_file() else []
+    epochs: list[dict[str, float]] = []
+    if file.is_file():
+        progress = load_checkpoint(file, model, optimiser)
+        epochs, schedule.last_epoch = progress["epochs"], progress["steps"]
     model.train()
     with tqdm(total=config.epochs * steps, initial=len(epochs) * steps, desc="training", unit="step") as bar:
         for epoch in range(len(epochs), config.epochs):
@@ -72,7 +75,7 @@ def fit(
                 bar.set_postfix(shown, refresh=False)
                 bar.update()
             epochs.append({"loss": loss_sum / seen, "accuracy": right / seen})
-            _keep(model, optimiser, schedule, epochs, file)
+            save_checkpoint(file, model, optimiser, {"epochs": epochs, "steps": schedule.last_epoch})
     log.info("training: %.3f of the last epoch's images classified rightly", epochs[-1]["accuracy"])
     model.requires_grad_(False).eval()
     return epochs
@@ -86,26 +89,3 @@ def check_fit(config: FitConfig) -> None:
     if not 0 <= config.label_smoothing < 1:
         expected, got = "from 0 to below 1", config.label_smoothing
         raise ConfigError("out of range", field="fit.label_smoothing", expected=expected, got=got)
-
-
-def _keep(
-    model: nn.Module, optimiser: Optimizer, schedule: OneCycleLR, epochs: list[dict[str, float]], file: Path
-) -> None:
-    """Write the state after an epoch; `optimiser.INDEX.NAME` are the momenta of each weight."""
-    state = optimiser.state_dict()
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    tensors |= {f"optimiser.{i}.{name}": value for i, of in state["state"].items() for name, value in of.items()}
-    save_tensors(file, tensors, {"epochs": epochs, "steps": schedule.last_epoch, "group": state["param_groups"][0]})
-
-
-def _restore(model: nn.Module, optimiser: Optimizer, schedule: OneCycleLR, file: Path) -> list[dict[str, float]]:
-    """Take up the work of `file`; what is known of the epochs that are done."""
-    tensors, header = load_tensors(file)
-    model.load_state_dict(under("model.", tensors))
-    memory: dict[int, dict[str, Tensor]] = {}
-    for name, value in under("optimiser.", tensors).items():
-        index, key = name.split(".")
-        memory.setdefault(int(index), {})[key] = value.clone()  # out of the file it is mapped from
-    optimiser.load_state_dict({"state": memory, "param_groups": [header["group"]]})
-    schedule.last_epoch = header["steps"]
-    return list(header["epochs"])

@@ -22,13 +22,13 @@ from tqdm import tqdm
 
 from sppdet.backbones.blocks import trained_convolutions
 from sppdet.boxes import encode_boxes
-from sppdet.errors import SppdetError, WeightsError
+from sppdet.checkpoint import load_checkpoint, save_checkpoint
+from sppdet.errors import SppdetError
 from sppdet.features.crop import CropFeatures
 from sppdet.features.spp import SPPFeatures
 from sppdet.heads.linear import BoxRegressor, LinearHead, mean_norm
 from sppdet.images import read_image
 from sppdet.machine import releasing
-from sppdet.storage import load_tensors, save_tensors
 from sppdet.training.config import FinetuneConfig, SoftmaxConfig, TrainConfig
 from sppdet.training.plots import plot_losses
 from sppdet.training.sampling import TrainingRegions, softmax_examples
@@ -38,7 +38,6 @@ log = logging.getLogger("sppdet")
 # Offsets are divided by these before their loss, so that all four count about as much as a class (Fast R-CNN's code).
 OFFSET_SCALES = (0.1, 0.1, 0.2, 0.2)
 MOMENTUM = 0.9
-MOMENTA = "momentum."  # begins the names of what the optimiser remembers
 NORM_IMAGES = 16  # from whose regions the features' mean norm is taken
 WARM_UP = 0.05  # share of the steps over which the learning rate rises
 
@@ -110,8 +109,8 @@ def finetune(
     optimiser = torch.optim.SGD(weights, lr=config.learning_rate, momentum=MOMENTUM, weight_decay=config.weight_decay)
     if not start.is_file():
         heads.rescale(config.feature_norm / _feature_norm(source, regions, config, sampling, seed))
-        save_tensors(start, trained.state_dict(), {"losses": []})
-    losses = _restore(trained, optimiser, file if file.is_file() else start)
+        save_checkpoint(start, trained, optimiser, {"losses": []})
+    losses = load_checkpoint(file if file.is_file() else start, trained, optimiser)["losses"]
     steps = -(-len(regions) // config.images)
     for epoch in range(len(losses) // steps, config.epochs):
         torch.manual_seed(seed + epoch)  # of dropout
@@ -135,7 +134,7 @@ def finetune(
                 bar.update()
         log.info("fine-tuning: mean loss %.4f in epoch %d", np.mean(losses[-steps:]), epoch + 1)
         plot_losses(losses, steps, file.with_suffix(".png"))
-        _keep(trained, optimiser, losses, file)
+        save_checkpoint(file, trained, optimiser, {"losses": losses})
     trained.requires_grad_(False)
 
 
@@ -174,26 +173,6 @@ def _batches(
         batch = reading.result()
         reading = reader.submit(read, start + config.images)
         yield batch
-
-
-def _keep(trained: nn.Module, optimiser: torch.optim.Optimizer, losses: list[float], file: Path) -> None:
-    tensors = dict(trained.state_dict())
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors[f"{MOMENTA}{index}"] = state["momentum_buffer"]
-    save_tensors(file, tensors, {"losses": losses})
-
-
-def _restore(trained: nn.Module, optimiser: torch.optim.Optimizer, file: Path) -> list[float]:
-    """Take up the work of `file`: the losses of the steps that are done."""
-    tensors, header = load_tensors(file)
-    if "losses" not in header:
-        raise WeightsError("is of an older version; remove it", file=file, field="losses")
-    momentum = {int(name.removeprefix(MOMENTA)): value for name, value in tensors.items() if name.startswith(MOMENTA)}
-    trained.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(MOMENTA)})
-    state = optimiser.state_dict()
-    state["state"] = {index: {"momentum_buffer": value.clone()} for index, value in momentum.items()}
-    optimiser.load_state_dict(state)
-    return list(header["losses"])
 
 
 def draw(
