@@ -37,7 +37,8 @@ def claim(folder: Path, config: DataclassInstance) -> None:
 
 
 def claim_data(folder: Path, key: str) -> None:
-    """Write down the key of all that a run is made from, or check that its heads were fitted to the same."""
+    """Write down the key of all that a run is made from, or check that its heads were fitted to the same; a run that
+    has none is taken to be."""
     file = folder / "data.json"
     if any(folder.glob("*.safetensors")) and file.is_file() and read_json(file) != key:
         reason = "was begun with other images, annotations, proposals or weights; choose another folder or remove it"

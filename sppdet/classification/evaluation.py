@@ -86,7 +86,14 @@ def measure_hits(
 def _pooling_key(classifier: Classifier) -> Hashable:
     """The same for classifiers whose pooled features are."""
     config = classifier.config
-    seen = (config.view, config.sizes[0], config.levels, config.pyramid.mode, classifier.precision)
+    seen = (
+        classifier.backbone.name,
+        config.view,
+        config.sizes[0],
+        config.levels,
+        config.pyramid.mode,
+        classifier.precision,
+    )
     return tensors_key(classifier.backbone.state_dict().values()), seen
 
 

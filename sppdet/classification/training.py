@@ -15,7 +15,7 @@ from sppdet.classification.classifier import CLASSIFIER_FILE, Classifier, new_cl
 from sppdet.classification.config import TrainClassifierConfig
 from sppdet.classification.evaluation import measure_hits, summarise
 from sppdet.classification.fit import check_fit, fit
-from sppdet.data.image_folder import read_image_folder
+from sppdet.data.image_folder import ImageFolder, read_image_folder
 from sppdet.errors import ConfigError, DataError
 from sppdet.heads.linear import mean_norm
 from sppdet.storage import content_key, tensors_key, write_json
@@ -37,7 +37,10 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     claim(folder, config)
     if (folder / CLASSIFIER_FILE).is_file():
         log.info("%s is trained already; to train again, remove it or give another --output", folder)
-        return Classifier.load(folder, config.device, config.precision)
+        classifier = Classifier.load(folder, config.device, config.precision)
+        if config.data.val and not (folder / "val.json").is_file():
+            _evaluate(classifier, read_image_folder(config.data.val, classifier.classes), config)
+        return classifier
     images = read_image_folder(config.data.train)
     if len(images.classes) < 2:
         raise DataError("too few classes", file=config.data.train, expected="2 folders or more", got=images.classes[0])
@@ -61,10 +64,15 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     classifier.save(folder / CLASSIFIER_FILE)
     (folder / STATE_FILE).unlink()
     if val:
-        result = summarise(measure_hits([classifier], val)[0], val)
-        write_json(folder / "val.json", result)
-        log.info("accuracy on %s: %.3f", config.data.val, result["top1"]["mean"])
+        _evaluate(classifier, val, config)
     return classifier
+
+
+def _evaluate(classifier: Classifier, val: ImageFolder, config: TrainClassifierConfig) -> None:
+    """Measure the accuracy on the images held out."""
+    result = summarise(measure_hits([classifier], val)[0], val)
+    write_json(Path(config.output) / "val.json", result)
+    log.info("accuracy on %s: %.3f", config.data.val, result["top1"]["mean"])
 
 
 def _scale_features(classifier: Classifier, epochs: Epochs) -> None:

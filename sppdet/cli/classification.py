@@ -90,7 +90,7 @@ def _predict(options: Namespace) -> None:
     entries, errors = classify_files(options.run, options.images, *given)
     if options.json:
         print_json(entries)
-    elif options.output:
+    elif options.output and entries:
         print(f"{len(entries)} images in {options.output}")
     else:
         for entry in entries:

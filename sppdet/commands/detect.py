@@ -59,7 +59,7 @@ def detect_files(
             rows = _as_rows(shown, detector.classes)
             entries.append({"image": str(file), "picture": str(picture), "detections": rows})
     finally:  # after Ctrl-C as well
-        if entries:
+        if entries or not errors:
             write_json(Path(output) / "detections.json", entries)
     return entries, errors
 

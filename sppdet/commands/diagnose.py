@@ -39,7 +39,11 @@ def diagnose(
         assert evaluated is not None
         detections = str(evaluated / "detections.json")
         if not Path(detections).exists():
-            raise DataError("file not found", file=detections, expected=f"sppdet evaluate {run} to have written it")
+            raise DataError(
+                "file not found",
+                file=detections,
+                expected=f"sppdet evaluate {run}, on as many images, to have written it",
+            )
         detector = file_of(run, DETECTOR_FILE)
         if not is_evaluation_of(evaluated / "evaluation.json", detector, dataset):
             expected = f"sppdet evaluate {run} again, on these images"

@@ -19,7 +19,7 @@ from sppdet.evaluation.plots import plot_precision_recall
 from sppdet.evaluation.reliability import measure_reliability
 from sppdet.evaluation.results import read_results, write_coco_results, write_voc_results
 from sppdet.evaluation.voc import VOCResult, evaluate_voc
-from sppdet.storage import read_json, write_json
+from sppdet.storage import file_of, read_json, write_json
 from sppdet.structures import Dataset, Detections
 
 logger = logging.getLogger("sppdet")
@@ -124,8 +124,8 @@ def _detections_of(
     """What a file or folder of detections holds, or what a run finds, which is read where it was saved."""
     if not any(Path(path).glob("*.safetensors")) and Path(path).suffix != ".safetensors":
         return read_results(path, dataset)
-    saved = evaluation_folder(path, data) / "detections.json"
-    if proposals is None and is_evaluation_of(saved.with_name("evaluation.json"), Path(path) / DETECTOR_FILE, dataset):
+    saved, detector = evaluation_folder(path, data) / "detections.json", file_of(path, DETECTOR_FILE)
+    if proposals is None and is_evaluation_of(saved.with_name("evaluation.json"), detector, dataset):
         logger.info("%s: taken as what %s detects", saved, path)
         return read_results(saved, dataset)
     return detect_dataset(path, load_run(path, device, precision), dataset, workers, proposals)

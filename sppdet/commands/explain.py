@@ -11,6 +11,8 @@ from sppdet.pooling.forms import GeneralPooling, PaddedPooling, PoolingForm, Win
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.pooling.regions import RoIAlign, RoIPooling
 
+FORMS = ("window", "padded", "general", "roi_pool", "roi_align", "exact")
+
 
 def explain_pooling(
     size: str,
@@ -27,6 +29,8 @@ def explain_pooling(
 
     kernel, stride, padding: of the general form, by default 3, 2 and 0. Raises ConfigError.
     """
+    if form not in FORMS:
+        raise ConfigError("no such form", field="form", expected=", ".join(FORMS), got=form)
     for field, value in {"kernel": kernel, "stride": stride, "padding": padding}.items():
         if value is not None and form != "general":
             raise ConfigError("is of the general form only", field=field, got=f"form {form}")
@@ -45,8 +49,6 @@ def explain_pooling(
     }
     height, width = _read_numbers("size", size, "14x14", r"(\d+)x(\d+)")
     wanted = _read_numbers("levels", levels, "4,2,1", r"\d+(?:,\d+)*")
-    if form not in forms:
-        raise ConfigError("no such form", field="form", expected=", ".join(forms), got=form)
     reports = {
         name: [explain_level(forms[name](n), (height, width), n) for n in wanted]
         for name in dict.fromkeys((form, "exact"))

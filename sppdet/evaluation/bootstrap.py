@@ -190,13 +190,17 @@ def _average_precisions(ranking: _Ranking, counts: NDArray[np.int64], positives:
 
 
 def interval(values: NDArray[np.float64], estimate: float) -> tuple[float, float]:
-    """The bias-corrected 95% interval of a number with such values float64 (R,) on R resamples; NaN where all are."""
+    """The bias-corrected 95% interval of a number with such values float64 (R,) on R resamples; NaN where all are.
+
+    It is made to hold the number itself, which a correction of more than two standard deviations would leave out.
+    """
     values = values[~np.isnan(values)]
     if not len(values):
         return float("nan"), float("nan")
     normal = NormalDist()
-    below = ((values < estimate).mean() + (values <= estimate).mean()) / 2
+    equal = np.isclose(values, estimate, rtol=1e-12, atol=0)
+    below = (((values < estimate) & ~equal).mean() + ((values < estimate) | equal).mean()) / 2
     bias = normal.inv_cdf(float(np.clip(below, 0.5 / len(values), 1 - 0.5 / len(values))))
     shares = [normal.cdf(2 * bias + normal.inv_cdf(share)) for share in (0.5 - LEVEL / 2, 0.5 + LEVEL / 2)]
     low, high = np.quantile(values, shares)
-    return float(low), float(high)
+    return min(float(low), estimate), max(float(high), estimate)

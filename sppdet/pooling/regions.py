@@ -50,9 +50,11 @@ class RegionForm(PoolingForm):
         return rows[:, None] * count_readers(self.bins(size[1], n, x), size[1])
 
     def forward(self, maps: Tensor, boxes: Tensor, image: Tensor | None = None) -> Tensor:
-        """image: int64 (N,), the map of each box; all the first where not given. Raises InputError."""
+        """image: int64 (N,), the map of each box, where there are several. Raises InputError."""
         check_maps(maps)
         if image is None:
+            if len(maps) > 1:
+                raise InputError("not given", field="image", expected="the map of each box", got=f"{len(maps)} maps")
             image = torch.zeros(len(boxes), device=boxes.device)
         if boxes.ndim != 2 or boxes.shape[1] != 4 or image.shape != (len(boxes),):
             got = f"{tuple(boxes.shape)}, {tuple(image.shape)}"

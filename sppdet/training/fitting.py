@@ -103,6 +103,6 @@ def _fit_box_regressor(cache: FeatureCache, images: list[int], classes: int, con
             targets[k - 1].append(offsets[label == k])
             used[k - 1] += len(targets[k - 1][-1])
     norms = torch.cat([torch.zeros(0), *(part.float().norm(dim=1) for parts in rows for part in parts)])
-    scale = config.svm.feature_norm / float(norms.mean()) if len(norms) else 1.0
+    scale = config.svm.feature_norm / max(float(norms.mean()), 1e-12) if len(norms) else 1.0
     ridge = (settings.ridge * used / available.clamp(min=1)).tolist()
     return fit_box_regression(rows, targets, cache.dimension, ridge, scale)

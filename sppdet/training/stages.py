@@ -53,14 +53,15 @@ def train(config: TrainConfig) -> Detector:
     check_values(config)
     torch.manual_seed(config.seed)
     folder = Path(config.output)
+    if (folder / DETECTOR_FILE).is_file():
+        claim(folder, config)
+        log.info("%s is trained already; to train again, remove it or give another --output", folder)
+        return Detector.load(folder, config.device, config.precision)
     backbone = build_backbone(config.backbone.name, config.backbone.weights, config.device)
     layers = build_fully_connected(config, backbone)
     source = build_features(config, backbone, config.precision, layers)  # before the hours that proposals may take
     trained_convolutions(backbone, config.finetune.blocks, "finetune.blocks")
     claim(folder, config)
-    if (folder / DETECTOR_FILE).is_file():
-        log.info("%s is trained already; to train again, remove it or give another --output", folder)
-        return Detector.load(folder, config.device, config.precision)
     dataset = read_dataset(config.data)
     dataset, fitted, held_out = join_held_out(dataset, config)
     log.info(
