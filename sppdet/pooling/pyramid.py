@@ -93,11 +93,12 @@ class SpatialPyramidPooling(PoolingForm):
             raise InputError("of a list or an exported network are pooled whole", field="maps", got="windows or out")
         if not isinstance(maps, Tensor | LaidOutMaps):
             return torch.cat([self(one) for one in split_list(maps)])
-        if whole and isinstance(maps, Tensor) and (exporting or maps.device.type != "cpu"):
+        needs_gradient = isinstance(maps, Tensor) and maps.requires_grad and torch.is_grad_enabled()
+        by_torch = exporting or (needs_gradient and self.mode == "max")  # its gradient of whole maps is the quicker one
+        if whole and isinstance(maps, Tensor) and (by_torch or maps.device.type != "cpu"):
             check_maps(maps)
             pool = gather_level if exporting else _adaptive
             return torch.cat([to_rows(pool(maps, n, self.mode)) for n in self.levels], dim=1)
-        needs_gradient = isinstance(maps, Tensor) and maps.requires_grad and torch.is_grad_enabled()
         if isinstance(maps, Tensor) and not torch.compiler.is_compiling():
             if needs_gradient:
                 check_maps(maps)

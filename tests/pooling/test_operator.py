@@ -87,7 +87,7 @@ def test_nan_wins_as_in_torch():
         for x1, y1, x2, y2 in WINDOWS[:1].tolist()
         for n in (2, 1)
     ]
-    found = pool(values, WINDOWS[:1])
+    found = pool(values, WINDOWS[:1], IMAGE[:1])
     assert found.isnan().any()
     assert torch.equal(found.nan_to_num(-7), torch.cat(expected, 1).nan_to_num(-7))
 
