@@ -32,7 +32,8 @@ from sppdet.storage import read_json, write_json
 from sppdet.structures import Dataset, Detections
 from sppdet.tables import align
 from sppdet.training.config import TrainConfig
-from sppdet.training.stages import check_values, train
+from sppdet.training.limits import check_values
+from sppdet.training.stages import train
 
 ROWS = ("pool5", "fc6", "ftfc6", "ftfc7", "ftfc7+bb")
 COLUMNS = ("1 scale", "5 scales", "R-CNN")

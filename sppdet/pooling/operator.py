@@ -65,10 +65,13 @@ def _(gradient: Tensor, *others: Any) -> Tensor:
 def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     maps, windows, image, ctx.levels, ctx.mode = inputs
     ctx.shape = list(maps.shape)
+    ctx.set_materialize_grads(False)  # else the maxima's cells get a gradient of zeros, as large as what was pooled
     ctx.save_for_backward(output[1], windows, image)
 
 
-def _backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, gradient: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+    if gradient is None:
+        return (None,) * 5
     spread = pool_windows_backward(gradient, *ctx.saved_tensors, ctx.levels, ctx.mode, ctx.shape)
     return spread, None, None, None, None
 

@@ -74,7 +74,7 @@ class Heads(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Features (n, D) to logits (n, K + 1) and offsets (n, K, 4)."""
-        found = torch.addmm(self.bias, features * self.scale, self.weight.T)
+        found = F.linear(features, self.weight * self.scale, self.bias)  # the weight is the smaller of the two
         return found[:, : self.outputs], found[:, self.outputs :].unflatten(1, (-1, 4))
 
     def split(self) -> tuple[LinearHead, BoxRegressor]:

@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.backbones.blocks import trained_convolutions
@@ -21,7 +19,7 @@ from sppdet.claim import claim, claim_data
 from sppdet.config import DetectorConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.detector import DETECTOR_FILE, Detector
-from sppdet.errors import ConfigError
+from sppdet.evaluation.thresholds import choose_thresholds
 from sppdet.evaluation.voc import VOCResult, evaluate_voc
 from sppdet.features.build import build_features
 from sppdet.features.crop import CropFeatures
@@ -36,12 +34,12 @@ from sppdet.training.config import TrainConfig
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.finetune import Heads, finetune
 from sppdet.training.fitting import fit_heads
+from sppdet.training.limits import bound_memory, check_values
 from sppdet.training.sampling import TrainingRegions
 from sppdet.training.split import join_held_out
 
 log = logging.getLogger("sppdet")
 
-BASE_GB = 1.5  # what training takes beside examples: programs, the network, one image's features
 FEATURES = "features"  # the folder, in the run's own, of a fine-tuned network's features; gone at the end
 
 
@@ -70,7 +68,7 @@ def train(config: TrainConfig) -> Detector:
     proposals = propose(dataset.images, config.proposals, config.workers)
     regions = [TrainingRegions.of(image, boxes) for image, boxes in zip(dataset.images, proposals, strict=True)]
     claim_data(folder, _data_key(source, regions, fitted, held_out))
-    config = _bound_memory(config, source.dimension, len(dataset.classes))
+    config = bound_memory(config, source.dimension, len(dataset.classes))
     training = Training(config, folder, dataset.classes, source, regions)
 
     training_part = sorted(set(fitted) - set(held_out))
@@ -140,73 +138,6 @@ class Training:
         return Detector(
             config, self.classes, source.backbone, head, boxes, precision=source.precision, layers=source.layers
         )
-
-
-def _bound_memory(config: TrainConfig, dimension: int, classes: int) -> TrainConfig:
-    """The same, keeping no more examples at once than `config.memory` allows.
-
-    An example takes 2 bytes a feature, and while SVMs are fitted five numbers a class. Box regression keeps examples
-    of every class, and two copies of one class's in single precision.
-    """
-    free = (config.memory - BASE_GB) * 1e9
-    examples = int(free / (2 * dimension + 5 * 4 * classes))
-    of_a_class = int(free / (2 * dimension * (classes + 4)))
-    if of_a_class < 1:
-        raise ConfigError("too little", field="memory", expected=f"more than {BASE_GB:g} GB", got=config.memory)
-    boxes = config.box_regression
-    return replace(
-        config,
-        svm=replace(config.svm, max_examples=min(config.svm.max_examples, examples)),
-        box_regression=replace(boxes, per_class=min(boxes.per_class, of_a_class)),
-    )
-
-
-def check_values(config: TrainConfig) -> None:
-    """Raise ConfigError for a number that cannot be used."""
-    svm, finetune, softmax = config.svm, config.finetune, config.softmax
-    if not 0 <= finetune.dropout < 1:
-        raise ConfigError("out of range", field="finetune.dropout", expected="from 0 to below 1", got=finetune.dropout)
-    if finetune.epochs and config.precision == "fp16":
-        raise ConfigError("too small a range for gradients", field="precision", expected="fp32 or bf16", got="fp16")
-    if min(finetune.scales, default=1) < 1:
-        raise ConfigError("no usable scale", field="finetune.scales", expected="pixels", got=finetune.scales)
-    at_least_0 = {
-        "seed": config.seed,
-        "finetune.epochs": finetune.epochs,
-        "finetune.learning_rate": finetune.learning_rate,
-        "finetune.weight_decay": finetune.weight_decay,
-    }
-    for field, number in at_least_0.items():
-        if number < 0:
-            raise ConfigError("out of range", field=field, expected="at least 0", got=number)
-    positive = {
-        "svm.C": svm.C,
-        "svm.feature_norm": svm.feature_norm,
-        "svm.max_examples": svm.max_examples,
-        "softmax.regions": softmax.regions,
-        "box_regression.ridge": config.box_regression.ridge,
-        "finetune.images": finetune.images,
-        "finetune.regions": finetune.regions,
-        "finetune.feature_norm": finetune.feature_norm,
-        "finetune.clip": finetune.clip,
-    }
-    for field, value in positive.items():
-        if value <= 0:
-            raise ConfigError("out of range", field=field, expected="more than 0", got=value)
-
-
-def choose_thresholds(result: VOCResult) -> Tensor:
-    """For each class the score float32 (K,) with the best F1 on these curves; the median of the others where a class
-    has no object or was never found."""
-    chosen = torch.full((len(result.curves),), torch.nan)
-    for k, curve in enumerate(result.curves.values()):
-        if curve.positives and len(curve.scores):
-            total = curve.precision + curve.recall
-            f1 = 2 * curve.precision * curve.recall / np.maximum(total, 1e-12)
-            if f1.max() > 0:
-                chosen[k] = float(curve.scores[int(f1.argmax())])
-    found = chosen[~chosen.isnan()]
-    return chosen.nan_to_num(float(found.median()) if len(found) else 0.0)
 
 
 def _data_key(

@@ -7,18 +7,15 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from sppdet.backbones.zoo import build_backbone
-from sppdet.commands.detect import above_threshold
 from sppdet.config import BackboneConfig, DataConfig, LayersConfig
 from sppdet.data.voc import read_voc
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError
-from sppdet.evaluation.voc import Curve, VOCResult, evaluate_voc
+from sppdet.evaluation.voc import evaluate_voc
 from sppdet.heads.calibration import fit_calibration
 from sppdet.images import read_image
 from sppdet.proposals.store import propose
@@ -26,7 +23,7 @@ from sppdet.storage import save_tensors
 from sppdet.structures import Dataset, Detections
 from sppdet.training import fitting, stages
 from sppdet.training.config import BoxRegressionConfig, FinetuneConfig, SoftmaxConfig, SVMConfig, TrainConfig
-from sppdet.training.stages import choose_thresholds, train
+from sppdet.training.stages import train
 
 
 @pytest.fixture(scope="module")
@@ -182,39 +179,7 @@ def test_the_held_out_images_shape_the_first_heads_not_at_all(config, own_data, 
 HEADS = ("heads-train.safetensors", "heads-all.safetensors")
 
 
-# Drawing thresholds
-
-
-def curve(scores: list[float], right: list[bool], positives: int) -> Curve:
-    found: NDArray[np.int64] = np.cumsum(np.array(right, dtype=np.int64), dtype=np.int64)
-    return Curve(found, np.array(scores, dtype=np.float32), positives)
-
-
-def test_thresholds_are_where_f1_is_best():
-    curves = {
-        # F1 after each: 2/3 (1 of 2), 1/2, 4/5 (2 of 3 right), 2/3
-        "third": curve([3, 2, 1, -1], [True, False, True, False], 2),
-        "first": curve([0.5, 0.25], [True, False], 1),
-        "nothing right": curve([9, 8], [False, False], 3),
-        "nothing found": curve([], [], 3),
-        "no object": curve([7], [False], 0),
-        "all": curve([4, -2], [True, True], 2),
-    }
-    median = 0.5  # of 1, 0.5 and -2
-    expected = torch.tensor([1, 0.5, median, median, median, -2])
-    assert torch.equal(choose_thresholds(VOCResult(curves, 0.5)), expected)
-
-
-def test_thresholds_are_0_where_nothing_was_ever_right():
-    assert choose_thresholds(VOCResult({"a": curve([1], [False], 1), "b": curve([], [], 0)}, 0.5)).tolist() == [0, 0]
-
-
-def test_the_detections_that_make_f1_best_are_drawn():
-    scores = [3.0, 2.0, 1.0, -1.0]
-    thresholds = choose_thresholds(VOCResult({"a": curve(scores, [True, False, True, False], 2)}, 0.5))
-    boxes = torch.tensor([[0.0, 0, 1, 1]]).repeat(4, 1)
-    shown = above_threshold(Detections(boxes, torch.ones(4, dtype=torch.int64), torch.tensor(scores)), thresholds)
-    assert shown.scores.tolist() == [3, 2, 1]
+# Calibration
 
 
 @pytest.mark.parametrize("method", ["platt", "isotonic"])
@@ -316,18 +281,6 @@ def test_stages_are_logged(config, caplog):
     )
     places = [text.index(step) for step in steps]
     assert places == sorted(places)
-
-
-def test_memory_bounds_the_examples(config):
-    bounded = stages._bound_memory(replace(config, memory=2.5), dimension=25_600, classes=20)
-    of_svm = bounded.svm.max_examples * (2 * 25_600 + 400)
-    of_boxes = bounded.box_regression.per_class * 24 * 2 * 25_600
-    assert 0.99e9 < of_svm <= 1e9
-    assert 0.99e9 < of_boxes <= 1e9
-    unbounded = stages._bound_memory(replace(config, memory=100), dimension=100, classes=2)
-    assert (unbounded.svm, unbounded.box_regression) == (config.svm, config.box_regression)
-    with pytest.raises(ConfigError, match="memory: too little"):
-        stages._bound_memory(replace(config, memory=1.5), dimension=25_600, classes=20)
 
 
 # Fine-tuning
