@@ -27,6 +27,7 @@ from sppdet.evaluation.bootstrap import BootstrapMAP, bootstrap_map
 from sppdet.evaluation.results import read_results, write_coco_results
 from sppdet.features.source import apply
 from sppdet.images import read_image
+from sppdet.machine import releasing
 from sppdet.proposals.store import propose
 from sppdet.storage import read_json, write_json
 from sppdet.structures import Dataset, Detections
@@ -186,7 +187,7 @@ def _detect(detector: Detector, test: Dataset, workers: int) -> dict[str, list[D
     proposals = propose(test.images, detector.config.proposals, workers)
     found: dict[str, list[Detections]] = {"": [], "+bb": []}
     pairs = zip(test.images, proposals, strict=True)
-    for image, boxes in tqdm(pairs, desc="detect", unit="image", total=len(proposals)):
+    for image, boxes in releasing(tqdm(pairs, desc="detect", unit="image", total=len(proposals))):
         encoded = detector.encode(read_image(image.path))
         with torch.inference_mode():
             outputs = apply(encoded.regions, boxes, detector.apply_heads)

@@ -23,6 +23,7 @@ from sppdet.heads.calibration import Calibration
 from sppdet.heads.fully_connected import FullyConnected
 from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.images import as_image, read_image
+from sppdet.machine import releasing
 from sppdet.nms import nms
 from sppdet.proposals.store import propose_image
 from sppdet.stopwatch import Stopwatch
@@ -98,7 +99,7 @@ class Detector:
         """Everything found in each image file, given its proposals, with a progress bar."""
         pairs = zip(files, proposals, strict=True)
         bar = tqdm(pairs, desc="detect", unit="image", total=len(files))
-        return [self.detect(read_image(file), boxes) for file, boxes in bar]
+        return [self.detect(read_image(file), boxes) for file, boxes in releasing(bar)]
 
     def encode(self, image: Tensor | np.ndarray | PILImage, clock: Stopwatch | None = None) -> EncodedImage:
         """Do once what is done once an image; then ask for `.features`, `.score` or `.detect` of any boxes."""

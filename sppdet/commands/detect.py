@@ -15,6 +15,7 @@ from sppdet.config import Device, Precision
 from sppdet.drawing import draw_detections, write_picture
 from sppdet.errors import DataError, ImageError
 from sppdet.images import IMAGE_SUFFIXES, read_image
+from sppdet.machine import releasing
 from sppdet.storage import write_json
 from sppdet.structures import Detections
 
@@ -41,7 +42,7 @@ def detect_files(
     entries: list[dict[str, Any]] = []
     errors: list[ImageError] = []
     try:
-        for file, name in zip(tqdm(files, desc="detect", unit="image"), names, strict=True):
+        for file, name in zip(releasing(tqdm(files, desc="detect", unit="image")), names, strict=True):
             try:
                 image = read_image(file)
             except ImageError as error:
