@@ -8,6 +8,7 @@ own, so that the same command goes on where it was stopped; what several cells c
 from __future__ import annotations
 
 import itertools
+import logging
 import re
 import statistics
 import time
@@ -24,6 +25,7 @@ from sppdet.data.dataset import read_dataset
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError
 from sppdet.evaluation.bootstrap import BootstrapMAP, bootstrap_map
+from sppdet.evaluation.diagnosis import VOC_CLASSES
 from sppdet.evaluation.results import read_results, write_coco_results
 from sppdet.features.source import apply
 from sppdet.images import read_image
@@ -35,6 +37,8 @@ from sppdet.tables import align
 from sppdet.training.config import TrainConfig
 from sppdet.training.limits import check_values
 from sppdet.training.stages import train
+
+log = logging.getLogger("sppdet")
 
 ROWS = ("pool5", "fc6", "ftfc6", "ftfc7", "ftfc7+bb")
 COLUMNS = ("1 scale", "5 scales", "R-CNN")
@@ -54,12 +58,14 @@ PAPER: Mapping[str, tuple[float, float, float]] = {
 @dataclass(frozen=True)
 class Cell:
     """A row and a column: what came of each seed, on the same test images, and the seconds of its training and
-    detection, less what was there already; rows that differ in box regression only share both."""
+    detection, less what was there already; rows that differ in box regression only share both. paper: the paper's mAP,
+    a fraction; None where it has none, and for data of other classes than VOC's."""
 
     row: str
     column: str
     runs: tuple[BootstrapMAP, ...]
     seconds: tuple[float, ...]
+    paper: float | None = None
 
     @property
     def mean(self) -> BootstrapMAP:
@@ -75,11 +81,6 @@ class Cell:
     def std(self) -> float | None:
         """Standard deviation of these; None for one seed."""
         return statistics.stdev(self.maps) if len(self.maps) > 1 else None
-
-    @property
-    def paper(self) -> float | None:
-        """The paper's figure, a fraction; None where it has none."""
-        return PAPER[self.row][COLUMNS.index(self.column)] / 100 if self.row in PAPER else None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -108,10 +109,11 @@ def ablate(
     for settings in trainings.values():
         check_values(settings)
     cells: list[Cell] = []
-    for (row, column), settings in trainings.items():
+    for number, ((row, column), settings) in enumerate(trainings.items(), start=1):
+        log.info("cell %d of %d: %s, %s", number, len(trainings), row, column)
         done = [_run(replace(settings, seed=seed), row, column, seed, test, split) for seed in seeds]
         runs, seconds = zip(*done, strict=True)
-        cells.append(Cell(row, column, runs, seconds))
+        cells.append(Cell(row, column, runs, seconds, _of_paper(row, column, classes)))
         write_json(Path(config.output) / "ablation.json", ablation_as_dict(cells))
     return cells
 
@@ -161,6 +163,10 @@ def configure(config: TrainConfig, row: str, column: str) -> TrainConfig:
     )
 
 
+def _of_paper(row: str, column: str, classes: Sequence[str]) -> float | None:
+    return PAPER[row][COLUMNS.index(column)] / 100 if row in PAPER and set(classes) == VOC_CLASSES else None
+
+
 def _run(
     config: TrainConfig, row: str, column: str, seed: int, test: Dataset, split: str
 ) -> tuple[BootstrapMAP, float]:
@@ -198,9 +204,10 @@ def _detect(detector: Detector, test: Dataset, workers: int) -> dict[str, list[D
 
 def format_ablation(cells: Sequence[Cell]) -> str:
     """The table as plain text: ours in percent, with the standard deviation over seeds, and the paper's in brackets;
-    below it the differences."""
+    below it the differences, and what the figures mean."""
     columns = list(dict.fromkeys(cell.column for cell in cells))
-    rows = [["VOC07 mAP, % (paper)", *columns]]
+    beside = " (paper, VOC2007)" if any(cell.paper for cell in cells) else ""
+    rows = [[f"VOC07 mAP, %{beside}", *columns]]
     for row, group in itertools.groupby(cells, key=lambda cell: cell.row):
         rows.append([row, *map(_format, group)])
     table = align(rows)
@@ -208,9 +215,12 @@ def format_ablation(cells: Sequence[Cell]) -> str:
         [f"{one['row']}, {one['column']}, to {one['to_row']}, {one['to_column']}", _format_difference(one)]
         for one in differences(cells)
     ]
-    return (
-        "\n\n".join([table, align([["differences, means of the seeds", "points (95%)"], *lines])]) if lines else table
-    )
+    parts = [table]
+    if lines:
+        parts.append(align([["differences, means of the seeds", "points (95%)"], *lines]))
+    if any(len(cell.runs) > 1 for cell in cells):
+        parts.append("±: standard deviation over the seeds; 95%: of the choice of test images, not of the seed")
+    return "\n\n".join(parts)
 
 
 def _format(cell: Cell) -> str:

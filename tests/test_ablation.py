@@ -15,6 +15,7 @@ from sppdet.config import BackboneConfig, CropConfig, DataConfig, LayersConfig, 
 from sppdet.data.shapes import generate_shapes
 from sppdet.errors import ConfigError
 from sppdet.evaluation.bootstrap import BootstrapMAP
+from sppdet.evaluation.diagnosis import VOC_CLASSES
 from sppdet.training.config import FinetuneConfig, TrainConfig
 
 
@@ -91,6 +92,7 @@ def test_rows_that_differ_in_box_regression_share_a_training(config, monkeypatch
     assert [(cell.row, len(cell.maps)) for cell in cells] == [("ftpool5", 2), ("ftpool5+bb", 2)]
     assert len({folder for folder, _ in trained}) == 2  # a folder a seed
     assert {seed for _, seed in trained} == {0, 1}
+    assert "paper" not in format_ablation(cells)  # of other classes
     written = json.loads((Path(config.output) / "ablation.json").read_text())
     assert [cell["maps"] for cell in written["cells"]] == [list(cell.maps) for cell in cells]
     (difference,) = written["differences"]
@@ -110,14 +112,15 @@ def test_rows_that_differ_in_box_regression_share_a_training(config, monkeypatch
 def test_the_paper_and_the_differences_stand_beside():
     def cell(row: str, column: str, *maps: float) -> Cell:
         runs = [BootstrapMAP(m, 0.0, m + np.array([-0.1, 0.0, 0.2]), np.zeros(3), (1, 2), 0) for m in maps]
-        return Cell(row, column, tuple(runs), (1.0,) * len(runs))
+        return Cell(row, column, tuple(runs), (1.0,) * len(runs), ablation._of_paper(row, column, sorted(VOC_CLASSES)))
 
     cells = [
         *(cell("pool5", "1 scale", 0.40, 0.42), cell("pool5", "R-CNN", 0.5)),
         *(cell("ftpool5", "1 scale", 0.45), cell("ftpool5", "R-CNN", 0.52)),
     ]
-    head, first, second, _, title, across, down, *_ = format_ablation(cells).splitlines()
-    assert head.split() == ["VOC07", "mAP,", "%", "(paper)", "1", "scale", "R-CNN"]
+    head, first, second, _, title, across, down, *_, meaning = format_ablation(cells).splitlines()
+    assert head.split() == ["VOC07", "mAP,", "%", "(paper,", "VOC2007)", "1", "scale", "R-CNN"]
+    assert meaning.startswith("±: standard deviation over the seeds")
     assert first.split() == ["pool5", "41.0", "±1.4", "(43.0)", "50.0", "(44.2)"]
     assert second.split() == ["ftpool5", "45.0", "52.0"]
     assert title.startswith("differences")

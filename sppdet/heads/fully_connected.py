@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,8 @@ from sppdet.backbones.weights import PRETRAINED, read_weights
 from sppdet.config import NetworkConfig, PyramidConfig, config_from_dict
 from sppdet.errors import ConfigError, WeightsError
 from sppdet.storage import load_tensors, read_header, under
+
+log = logging.getLogger("sppdet")
 
 DEPTHS = (0, 1, 2)
 RANDOM_SEED = 0
@@ -104,6 +107,7 @@ def build_fully_connected(config: NetworkConfig, backbone: Backbone) -> FullyCon
     if linears is None and backbone.name in PRETRAINED and config.backbone.weights != "random":
         linears = _pretrained(config, backbone)
     elif linears is None:
+        log.info("%s brings no fully connected layers: new ones of %d, random until trained", backbone.name, width)
         bins = sum(n * n for n in config.levels)
         linears = _random([backbone.channels * bins, *[width] * depth])
     return FullyConnected([linear] for linear in linears).to(backbone.device)

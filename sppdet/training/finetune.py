@@ -95,7 +95,7 @@ def finetune(
 
     After every epoch all that changed is written to `file`, from where an interrupted run goes on, and the loss of each
     step is drawn beside it. The file `start` holds what it begins with: as given where there is none yet. Raises
-    ConfigError for a number of blocks that the network does not have, SppdetError where the loss is not finite.
+    ConfigError for a number of blocks that the network does not have, SppdetError where it diverges.
     """
     config, seed = training.finetune, training.seed
     sampling = replace(training.softmax, regions=config.regions)
@@ -127,10 +127,15 @@ def finetune(
                     loss += float(part.detach())
                 norm = float(nn.utils.clip_grad_norm_(weights, config.clip))
                 if not math.isfinite(loss) or not math.isfinite(norm):
-                    raise SppdetError("the loss is not finite", field="finetune.learning_rate", got=loss)
+                    raise SppdetError(
+                        "the training has diverged",
+                        field="finetune.learning_rate",
+                        expected="a lower one",
+                        got=config.learning_rate,
+                    )
                 optimiser.step()
                 losses.append(loss)
-                bar.set_postfix(loss=f"{np.mean(losses[-50:]):.3f}")
+                bar.set_postfix(loss=f"{np.mean(losses[epoch * steps :][-50:]):.3f}")
                 bar.update()
         log.info("fine-tuning: mean loss %.4f in epoch %d", np.mean(losses[-steps:]), epoch + 1)
         plot_losses(losses, steps, file.with_suffix(".png"))

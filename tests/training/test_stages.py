@@ -233,6 +233,7 @@ def test_a_run_does_not_go_on_with_other_annotations(config, shapes, tmp_path):
         ({"finetune": FinetuneConfig(feature_norm=0.0)}, "finetune.feature_norm"),
         ({"finetune": FinetuneConfig(epochs=-1)}, "finetune.epochs"),
         ({"finetune": FinetuneConfig(dropout=1.0)}, "finetune.dropout"),
+        ({"finetune": FinetuneConfig(epochs=1)}, "finetune.blocks"),
         ({"finetune": FinetuneConfig(blocks=6)}, "finetune.blocks"),
         ({"softmax": SoftmaxConfig(regions=0)}, "softmax.regions"),
     ],
