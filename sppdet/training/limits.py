@@ -15,9 +15,6 @@ def check_values(config: TrainConfig) -> None:
     svm, finetune, softmax = config.svm, config.finetune, config.softmax
     if not 0 <= finetune.dropout < 1:
         raise ConfigError("out of range", field="finetune.dropout", expected="from 0 to below 1", got=finetune.dropout)
-    if finetune.epochs and not finetune.blocks and not config.layers.depth:
-        expected = "at least 1, or a layers.depth of 1 or 2"
-        raise ConfigError("leaves nothing to fine-tune", field="finetune.blocks", expected=expected, got=0)
     if finetune.epochs and config.precision == "fp16":
         raise ConfigError("too small a range for gradients", field="precision", expected="fp32 or bf16", got="fp16")
     if min(finetune.scales, default=1) < 1:
@@ -45,6 +42,9 @@ def check_values(config: TrainConfig) -> None:
     for field, value in positive.items():
         if value <= 0:
             raise ConfigError("out of range", field=field, expected="more than 0", got=value)
+    if finetune.epochs and not finetune.blocks and not config.layers.depth:
+        expected = "at least 1, or a layers.depth of 1 or 2"
+        raise ConfigError("leaves nothing to fine-tune", field="finetune.blocks", expected=expected, got=0)
 
 
 def bound_memory(config: TrainConfig, dimension: int, classes: int) -> TrainConfig:
