@@ -4,7 +4,7 @@ import argparse
 
 from sppdet.commands.compare import compare
 from sppdet.comparison.report import format_table
-from sppdet.config import DataConfig
+from sppdet.config.data import DataConfig
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

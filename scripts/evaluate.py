@@ -2,11 +2,11 @@
 
 import argparse
 
-from sppdet.config import DataConfig
+from sppdet.config.data import DataConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.detector import Detector
 from sppdet.evaluation.voc import evaluate_voc
-from sppdet.proposals.store import propose
+from sppdet.proposals.cache import propose
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
@@ -21,5 +21,5 @@ if __name__ == "__main__":
     detections = detector.detect_files([image.path for image in dataset.images], proposals)
     result = evaluate_voc(detections, dataset.images, dataset.classes)
     for name in dataset.classes:
-        print(f"{name:16} {result.ap07[name]:.4f} {result.ap10[name]:.4f}")
-    print(f"{'mAP':16} {result.map_voc07:.4f} {result.map_voc10:.4f}")
+        print(f"{name:16} {result.ap_voc07[name]:.4f} {result.ap_area[name]:.4f}")
+    print(f"{'mAP':16} {result.map_voc07:.4f} {result.map_area:.4f}")

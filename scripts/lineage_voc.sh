@@ -10,7 +10,7 @@ shift $(($# < 3 ? $# : 3))
 runs=
 for features in spp roi_pool roi_align crop; do
     for head in svm softmax; do
-        sppdet train --config configs/sppnet_voc07.yaml --data.root "$root" --data.images 200 \
+        sppdet train --config configs/sppnet_voc07.yaml --data.root "$root" --data.max_images 200 \
             --backbone.weights "$weights" --proposals.limit 400 --features $features --head $head \
             --output "$out/$features-$head" "$@"
         runs="$runs $out/$features-$head"

@@ -4,9 +4,10 @@ import argparse
 import logging
 
 from sppdet.commands.evaluate import evaluate
-from sppdet.config import BackboneConfig, DataConfig
-from sppdet.training.config import BoxRegressionConfig, SVMConfig, TrainConfig
-from sppdet.training.stages import train
+from sppdet.config.data import DataConfig
+from sppdet.config.network import BackboneConfig
+from sppdet.config.training import BoxRegressionConfig, SVMConfig, TrainConfig
+from sppdet.training.train import train
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

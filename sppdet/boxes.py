@@ -5,7 +5,9 @@ Boxes are float32 (N, 4), x1 y1 x2 y2, pixels, 0-based and half-open.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numba import njit
 from torch import Tensor
 
 # exp() of a regressed log size is bounded so that one wild prediction cannot overflow (as in torchvision).
@@ -37,16 +39,62 @@ def encode_boxes(boxes: Tensor, targets: Tensor) -> Tensor:
 
     Both must have positive width and height.
     """
-    size, centre = boxes[:, 2:] - boxes[:, :2], (boxes[:, :2] + boxes[:, 2:]) / 2
-    target_size, target_centre = targets[:, 2:] - targets[:, :2], (targets[:, :2] + targets[:, 2:]) / 2
-    return torch.cat([(target_centre - centre) / size, torch.log(target_size / size)], dim=1)
+    size, center = boxes[:, 2:] - boxes[:, :2], (boxes[:, :2] + boxes[:, 2:]) / 2
+    target_size, target_center = targets[:, 2:] - targets[:, :2], (targets[:, :2] + targets[:, 2:]) / 2
+    return torch.cat([(target_center - center) / size, torch.log(target_size / size)], dim=1)
 
 
 def decode_boxes(boxes: Tensor, offsets: Tensor) -> Tensor:
     """Boxes (N, 4) or (N, K, 4) moved by offsets of the same leading shape, the inverse of `encode_boxes`."""
     if offsets.ndim == 3:
         boxes = boxes[:, None, :]
-    size, centre = boxes[..., 2:] - boxes[..., :2], (boxes[..., :2] + boxes[..., 2:]) / 2
-    new_centre = centre + offsets[..., :2] * size
+    size, center = boxes[..., 2:] - boxes[..., :2], (boxes[..., :2] + boxes[..., 2:]) / 2
+    new_center = center + offsets[..., :2] * size
     new_half = torch.exp(offsets[..., 2:].clamp(max=MAX_LOG_RATIO)) * size / 2
-    return torch.cat([new_centre - new_half, new_centre + new_half], dim=-1)
+    return torch.cat([new_center - new_half, new_center + new_half], dim=-1)
+
+
+def nms(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float, limit: int | None = None) -> Tensor:
+    """Indices int64 of the boxes that remain, best score first, on the device of the boxes.
+
+    A box float32 (M, 4) is suppressed when its IoU with a better remaining one of its label int64 (M,), 0 or more, is
+    greater than `threshold`; of equal scores (M,) the first is better. At most `limit` of a label remain. Boxes without
+    area are dropped: their IoU is not defined.
+    """
+    order = scores.argsort(descending=True, stable=True).cpu().numpy()
+    kept = _suppress(
+        boxes.float().cpu().numpy(), labels.cpu().numpy(), order, np.float32(threshold), limit or len(order)
+    )
+    return torch.from_numpy(kept).to(boxes.device)
+
+
+@njit(nogil=True, cache=True)
+def _suppress(boxes, labels, order, threshold, limit):  # type: ignore[no-untyped-def]
+    kept = np.empty(len(order), dtype=np.int64)
+    # The kept boxes of each label as a linked list through their places in `kept`.
+    last = np.full(labels.max() + 1 if len(labels) else 1, -1)
+    before = np.empty(len(order), dtype=np.int64)
+    counts = np.zeros(len(last), dtype=np.int64)
+    count = 0
+    for index in order:
+        label = labels[index]
+        x1, y1, x2, y2 = boxes[index]
+        area = (x2 - x1) * (y2 - y1)
+        if counts[label] >= limit or not area > 0:
+            continue
+        place = last[label]
+        while place >= 0:
+            other = boxes[kept[place]]
+            width = max(min(x2, other[2]) - max(x1, other[0]), np.float32(0))
+            height = max(min(y2, other[3]) - max(y1, other[1]), np.float32(0))
+            shared = width * height
+            union = area + (other[2] - other[0]) * (other[3] - other[1]) - shared
+            if shared / union > threshold:
+                break
+            place = before[place]
+        if place < 0:
+            kept[count], before[count] = index, last[label]
+            last[label] = count
+            counts[label] += 1
+            count += 1
+    return kept[:count].copy()

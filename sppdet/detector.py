@@ -13,21 +13,23 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.backbones.backbone import Backbone
+from sppdet.backbones.fully_connected import FullyConnected
 from sppdet.backbones.zoo import build_backbone
 from sppdet.boxes import clip_boxes, decode_boxes
-from sppdet.config import DetectorConfig, FeatureKind, Precision, SelectionConfig, config_from_dict
+from sppdet.config.detector import DetectorConfig, FeatureKind
+from sppdet.config.network import Precision
+from sppdet.config.record import config_from_dict
 from sppdet.errors import ConfigError, InputError, WeightsError
 from sppdet.features.build import build_features
-from sppdet.features.source import Encoded, apply
+from sppdet.features.extractor import ImageFeatures, apply
+from sppdet.files.atomic import find_file, load_tensors, save_tensors, with_prefix
 from sppdet.heads.calibration import Calibration
-from sppdet.heads.fully_connected import FullyConnected
 from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.images import as_image, read_image
-from sppdet.machine import releasing
-from sppdet.nms import nms
-from sppdet.proposals.store import propose_image
-from sppdet.stopwatch import Stopwatch
-from sppdet.storage import file_of, load_tensors, save_tensors, under
+from sppdet.postprocess import select
+from sppdet.proposals.cache import propose_image
+from sppdet.runtime.memory import trim_memory
+from sppdet.runtime.stopwatch import Stopwatch
 from sppdet.structures import Detections, check_boxes
 
 if TYPE_CHECKING:
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
 DETECTOR_FILE = "detector.safetensors"
-SVM_SCORE, SOFTMAX_SCORE = -1.5, 0.01  # the lowest scores kept (R-CNN's code; ours)
 
 
 class Detector:
@@ -99,7 +100,7 @@ class Detector:
         """Everything found in each image file, given its proposals, with a progress bar."""
         pairs = zip(files, proposals, strict=True)
         bar = tqdm(pairs, desc="detect", unit="image", total=len(files))
-        return [self.detect(read_image(file), boxes) for file, boxes in releasing(bar)]
+        return [self.detect(read_image(file), boxes) for file, boxes in trim_memory(bar)]
 
     def encode(self, image: Tensor | np.ndarray | PILImage, clock: Stopwatch | None = None) -> EncodedImage:
         """Do once what is done once an image; then ask for `.features`, `.score` or `.detect` of any boxes."""
@@ -147,7 +148,7 @@ class Detector:
         little less mAP (Fast R-CNN, section 3.1). Raises ConfigError unless there is a rank for every layer."""
         if self.layers is None:
             wanted = ", ".join(map(str, ranks))
-            reason = "the detector has no fully connected layers to truncate (layers.depth is 0)"
+            reason = "the detector has no fully connected layers to truncate (fc.depth is 0)"
             raise ConfigError(reason, field="svd", got=f"[{wanted}]")
         return self._with(self.config, self.layers.truncated(ranks))
 
@@ -179,15 +180,15 @@ class Detector:
         Raises WeightsError where there is none or it is damaged, and ConfigError where its configuration is unknown or
         the device is not there.
         """
-        file = file_of(path, DETECTOR_FILE)
+        file = find_file(path, DETECTOR_FILE)
         tensors, header = load_tensors(file)
         try:
             config = config_from_dict(DetectorConfig, header["config"], file)
             backbone = build_backbone(config.backbone.name, "random", device)
-            backbone.load_state_dict(under("backbone.", tensors))
+            backbone.load_state_dict(with_prefix("backbone.", tensors))
             layers = None
-            if config.layers.depth:
-                layers = FullyConnected.from_tensors(under("layers.", tensors), config.layers.depth)
+            if config.fc.depth:
+                layers = FullyConnected.from_tensors(with_prefix("layers.", tensors), config.fc.depth)
                 layers.to(backbone.device)
             head = LinearHead(header["head"], tensors["head.weight"], tensors["head.bias"])
             regressor = None
@@ -207,7 +208,7 @@ class EncodedImage:
     """An image of `size` (H, W) that has been through what is done once. Boxes are in its original pixels."""
 
     detector: Detector
-    regions: Encoded
+    regions: ImageFeatures
     size: tuple[int, int]
     clock: Stopwatch
 
@@ -230,12 +231,3 @@ class EncodedImage:
 
         outputs = apply(self.regions, boxes, heads)
         return self.detector.detections(outputs, boxes, self.size, self.clock)
-
-
-def select(boxes: Tensor, scores: Tensor, config: SelectionConfig, kind: str = "svm") -> Detections:
-    """Detections of boxes (N, K, 4) and scores (N, K): above the lowest score, after NMS, the best of each class."""
-    lowest = config.score if config.score is not None else (SVM_SCORE if kind == "svm" else SOFTMAX_SCORE)
-    region, label = (scores > lowest).nonzero(as_tuple=True)
-    boxes, scores = boxes[region, label], scores[region, label]
-    kept = nms(boxes, scores, label, config.nms_iou, config.per_class)
-    return Detections(boxes[kept].cpu().clone(), label[kept].cpu() + 1, scores[kept].cpu().clone())

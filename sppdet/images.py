@@ -88,7 +88,7 @@ def resize_shorter_side(image: Tensor, side: int) -> Tensor:
     return torch.from_numpy(resize_array(to_array(image), *size)).permute(2, 0, 1)
 
 
-def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """uint8 (B, 3, H, W) to float32 (x / 255 - mean) / std, channels-last; mean, std: (3,), on the same device."""
     scale = 1 / (255 * std)
     shift = -mean / std
@@ -108,8 +108,8 @@ def _from_pil(image: PILImage) -> Tensor:
 
     image = ImageOps.exif_transpose(image)
     if image.mode in ("I;16", "I;16B", "I;16L", "I"):
-        grey = np.asarray(image).astype(np.float32) / 257
-        array = np.repeat(np.clip(grey, 0, 255).round().astype(np.uint8)[:, :, None], 3, axis=2)
+        gray = np.asarray(image).astype(np.float32) / 257
+        array = np.repeat(np.clip(gray, 0, 255).round().astype(np.uint8)[:, :, None], 3, axis=2)
     else:
         if "transparency" in image.info:
             image = image.convert("RGBA")  # Pillow warns of a transparent palette that becomes RGB in one step

@@ -6,6 +6,7 @@ Boxes are float32 (N, 4) as x1 y1 x2 y2, in pixels of the original image, 0-base
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -116,3 +117,26 @@ class Detections:
     def as_dict(self) -> dict[str, Tensor]:
         """torchvision's form: dict(boxes, labels, scores)."""
         return {"boxes": self.boxes, "labels": self.labels, "scores": self.scores}
+
+
+def check_detections(detections: Sequence[Detections], images: Sequence[Annotations], classes: Sequence[str]) -> None:
+    """Raise InputError unless there is one Detections per image, labels lie in 1..K and no score is NaN."""
+    check_images(len(detections), images, classes)
+    for image, found in zip(images, detections, strict=True):
+        _check_labels(found.labels, f"detections of image {image.id}", len(classes))
+        if torch.isnan(found.scores).any():
+            raise InputError("not a number", field=f"scores of image {image.id}")
+
+
+def check_images(count: int, images: Sequence[Annotations], classes: Sequence[str]) -> None:
+    """Raise InputError unless there are `count` images and their labels lie in 1..K."""
+    if count != len(images):
+        raise InputError("not one entry per image", expected=f"{len(images)} entries", got=count)
+    for image in images:
+        _check_labels(image.labels, f"annotations of image {image.id}", len(classes))
+
+
+def _check_labels(labels: Tensor, field: str, classes: int) -> None:
+    wrong = labels[(labels < 1) | (labels > classes)]
+    if len(wrong):
+        raise InputError("label of no class", field=field, expected=f"1..{classes}", got=int(wrong[0]))

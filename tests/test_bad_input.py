@@ -16,21 +16,15 @@ import torch
 
 from sppdet.backbones.zoo import build_backbone
 from sppdet.classification.classifier import new_classifier
-from sppdet.classification.config import ClassifierConfig
 from sppdet.cli.main import main
-from sppdet.config import (
-    BackboneConfig,
-    CropConfig,
-    DetectorConfig,
-    LayersConfig,
-    ProposalConfig,
-    PyramidConfig,
-    SPPConfig,
-)
-from sppdet.data.scenes import SHAPES
-from sppdet.data.shapes import generate_shapes
+from sppdet.config.classification import ClassifierConfig
+from sppdet.config.data import ProposalConfig
+from sppdet.config.detector import CropConfig, DetectorConfig, SPPConfig
+from sppdet.config.network import BackboneConfig, FCConfig, PyramidConfig
 from sppdet.detector import Detector
 from sppdet.heads.linear import LinearHead
+from sppdet.shapes.dataset import generate_shapes
+from sppdet.shapes.scene import SHAPES
 
 TINY = (
     *("--backbone.name", "shapenet", "--backbone.weights", "random", "--proposals.limit", "5"),
@@ -47,7 +41,7 @@ def template(tmp_path_factory) -> Path:
     for name in ("disc", "ring"):
         (place / "crops" / name).mkdir(parents=True)
         shutil.copy(place / "shapes/JPEGImages/000001.jpg", place / "crops" / name / "0.jpg")
-    config = ClassifierConfig(BackboneConfig("shapenet", "random"), PyramidConfig((2, 1)), LayersConfig(1, 8), "warp")
+    config = ClassifierConfig(BackboneConfig("shapenet", "random"), PyramidConfig((2, 1)), FCConfig(1, 8), "warp")
     new_classifier(config, ("disc", "ring")).save(place / "classifier/classifier.safetensors")
     return place
 
@@ -215,7 +209,7 @@ CONFIGURATION = {
         train("--config c.yaml"), ("c.yaml: spp.scales", "[480]"), write("c.yaml", "spp: {scales: 480}\n")
     ),
     "neither a number nor null": Mistake(
-        train("--data.images x"), ("--data.images", "a whole number or null", "got x"), code=2
+        train("--data.max_images x"), ("--data.max_images", "a whole number or null", "got x"), code=2
     ),
     "option of another command": Mistake(evaluate("--proposals.limit 50"), ("--proposals.limit", "50"), code=2),
     "group that is an option": Mistake(train("--data shapes"), ("--data", "--data.NAME"), code=2),
@@ -241,12 +235,12 @@ CONFIGURATION = {
     "C of 0": Mistake(train("--svm.C 0"), ("svm.C", "more than 0")),
     "unknown backbone": Mistake(train("--backbone.name vgg17"), ("backbone.name", "vgg16", "vgg17")),
     "workers below 0": Mistake(train("--workers -1"), ("workers", "-1")),
-    "no images": Mistake(train("--data.images 0"), ("data.images", "1 or more")),
+    "no images": Mistake(train("--data.max_images 0"), ("data.max_images", "1 or more")),
     "run and detections": Mistake(evaluate("--detections x"), ("run", "--detections")),
     "svd of detections": Mistake("evaluate --detections d.json --data.root shapes --svd [8]", ("svd", "needs a run")),
     "svd of no layers": Mistake(evaluate("--svd [8]"), ("svd", "no fully connected layers", "[8]")),
     "svd that is no list": Mistake(evaluate("--svd 8"), ("--svd", "a list such as [8]"), code=2),
-    "layers deeper than fc7": Mistake(train("--layers.depth 3"), ("layers.depth", "0, 1, 2", "got 3")),
+    "layers deeper than fc7": Mistake(train("--fc.depth 3"), ("fc.depth", "0, 1, 2", "got 3")),
     "resamples below 0": Mistake(evaluate("--resamples -1"), ("resamples", "0 or more", "got -1")),
     "neither of them": Mistake("evaluate --data.root shapes", ("run", "--detections")),
     "nothing to diagnose": Mistake("diagnose --data.root shapes", ("run", "--detections")),
@@ -302,8 +296,8 @@ CLASSIFICATION = {
         classify("--backbone.name alexnet --sizes [224,20]"), ("too small for alexnet", "20 x 20")
     ),
     "no epochs": Mistake(classify("--fit.epochs 0"), ("fit.epochs", "more than 0")),
-    "batch normalisation of single images": Mistake(
-        classify("--view full --blocks null"), ("view", "batch normalisation", "crop or warp")
+    "batch normalization of single images": Mistake(
+        classify("--view full --blocks null"), ("view", "batch normalization", "crop or warp")
     ),
     "no such classifier": Mistake("classify evaluate nothing --data crops", ("nothing", "not found")),
     "run without a classifier": Mistake(
@@ -334,7 +328,7 @@ CLASSIFICATION = {
         lambda place: (place / "out/test").mkdir(parents=True) or write("out/test/note", "text")(place),
     ),
     "layers of a classifier with another pyramid": Mistake(
-        train("--backbone.weights classifier/classifier.safetensors --layers.depth 1"),
+        train("--backbone.weights classifier/classifier.safetensors --fc.depth 1"),
         ("classifier.safetensors", "pyramid", "levels=(2, 1)", "got (6, 3, 2, 1), max"),
     ),
 }

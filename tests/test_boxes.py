@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sppdet.boxes import MAX_LOG_RATIO, box_area, box_iou, clip_boxes, decode_boxes, encode_boxes
-from sppdet.nms import nms
+from sppdet.boxes import MAX_LOG_RATIO, box_area, box_iou, clip_boxes, decode_boxes, encode_boxes, nms
 
 GRID = 12
 # Time on a busy machine says nothing about the code.

@@ -17,13 +17,14 @@ from sppdet import __version__
 from sppdet.backbones.zoo import build_backbone
 from sppdet.cli.main import main
 from sppdet.comparison import report
-from sppdet.data.scenes import SHAPES
-from sppdet.data.shapes import generate_shapes
+from sppdet.data.proposal_files import write_proposals
 from sppdet.data.voc import read_voc
 from sppdet.detector import Detector
-from sppdet.proposals.external import write_proposals
-from sppdet.storage import save_tensors
-from sppdet.training import fitting, stages
+from sppdet.files.atomic import save_tensors
+from sppdet.shapes.dataset import generate_shapes
+from sppdet.shapes.scene import SHAPES
+from sppdet.training import fit_heads as fitting
+from sppdet.training import train as stages
 
 TINY = (
     *("--backbone.name", "shapenet", "--proposals.limit", "30", "--proposals.width", "null", "--spp.scales", "[120]"),
@@ -183,12 +184,12 @@ def test_how_a_run_is_carried_out_may_change(place, run):
 def test_a_first_attempt_that_failed_does_not_bind_its_folder(place, tmp_path):
     wrong = [*train_arguments(place, tmp_path / "run"), "--data.root", "nowhere"]
     assert main(wrong) == 1
-    assert main([*train_arguments(place, tmp_path / "run"), "--data.images", "6"]) == 0
+    assert main([*train_arguments(place, tmp_path / "run"), "--data.max_images", "6"]) == 0
 
 
 def test_evaluate_prints_and_writes_the_numbers(place, run, capsys):
     numbers = run_json(capsys, "evaluate", run, "--data.root", place / "shapes", "--split", "test", "--workers", 0)
-    assert set(numbers) == {"map_voc07", "map_voc10", "interval", "coco", "per_class", "images"}
+    assert set(numbers) == {"map_voc07", "map_area", "interval", "coco", "per_class", "images"}
     assert numbers["images"] == 6
     assert set(numbers["coco"]) == COCO_NAMES
     assert set(numbers["per_class"]) == set(SHAPES)
@@ -223,7 +224,7 @@ def test_the_interval_stands_beside_the_map(place, run, capsys):
     detections = ("evaluate", "--detections", run / "test/comp4", "--data.root", place / "shapes", "--resamples", 0)
     assert run_json(capsys, *detections) == {key: value for key, value in numbers.items() if key != "interval"}
     (line,) = [line for line in run_text(capsys, *detections).split("\n") if line.startswith("mAP")]
-    assert line.split()[1:3] == [f"{100 * numbers[name]:.2f}%" for name in ("map_voc07", "map_voc10")]
+    assert line.split()[1:3] == [f"{100 * numbers[name]:.2f}%" for name in ("map_voc07", "map_area")]
 
 
 @pytest.fixture
@@ -239,9 +240,9 @@ def test_two_runs_are_compared_on_the_same_resamples(place, run, other, monkeypa
     theirs = run_json(capsys, "evaluate", other, *data)
     assert numbers["against"] == {"name": str(other)} | {
         key: pytest.approx(theirs[key], abs=1e-12) if key != "interval" else theirs[key]
-        for key in ("map_voc07", "map_voc10", "interval")
+        for key in ("map_voc07", "map_area", "interval")
     }
-    for key in ("map_voc07", "map_voc10"):
+    for key in ("map_voc07", "map_area"):
         assert numbers["difference"][key] == pytest.approx(numbers[key] - theirs[key], abs=1e-12)
         assert numbers["difference"][key] != 0
         low, high = numbers["difference"]["interval"][key]
@@ -256,7 +257,7 @@ def test_two_runs_are_compared_on_the_same_resamples(place, run, other, monkeypa
     assert f"{100 * change:+.2f} ({100 * low:+.1f} to {100 * high:+.1f})" in lines["difference"]
     assert f"{100 * theirs['map_voc07']:.2f}% (" in lines["mAP, the other"]
     itself = run_json(capsys, *again, run)["difference"]
-    assert (itself["map_voc07"], itself["interval"]["map_voc07"], itself["interval"]["map_voc10"]) == (
+    assert (itself["map_voc07"], itself["interval"]["map_voc07"], itself["interval"]["map_area"]) == (
         0,
         [0, 0],
         [0, 0],
@@ -295,10 +296,10 @@ def test_diagnose_reads_what_evaluate_left(place, evaluated, tmp_path, capsys):
     data = ("--data.root", place / "shapes", "--split", "test")
     numbers = run_json(capsys, "diagnose", evaluated, *data)
     evaluation = json.loads((evaluated / "test/evaluation.json").read_text())
-    assert numbers["mean"]["ap"]["as_is"] == pytest.approx(evaluation["map_voc10"], abs=1e-12)
+    assert numbers["mean"]["ap"]["as_is"] == pytest.approx(evaluation["map_area"], abs=1e-12)
     assert set(numbers["per_class"]) == set(SHAPES)
     for name, row in numbers["per_class"].items():
-        assert row["ap"]["as_is"] == evaluation["per_class"][name]["ap_voc10"]
+        assert row["ap"]["as_is"] == evaluation["per_class"][name]["ap_area"]
         assert sum(row["top"].values()) <= row["positives"] == evaluation["per_class"][name]["positives"]
         assert row["top"]["similar"] == 0  # none of these classes is VOC's
     assert sum(row["top"]["other"] for row in numbers["per_class"].values()) > 0
@@ -326,11 +327,11 @@ def test_diagnose_prints_tables(place, evaluated, capsys):
 
 
 def test_what_truncation_costs_is_printed(place, tmp_path, capsys):
-    run, layers = tmp_path / "deep", ("--layers.depth", "2", "--layers.width", "64", "--pyramid.levels", "[2,1]")
+    run, layers = tmp_path / "deep", ("--fc.depth", "2", "--fc.width", "64", "--pyramid.levels", "[2,1]")
     assert main([*train_arguments(place, run), *layers]) == 0
     arguments = ("evaluate", run, "--data.root", place / "shapes", "--workers", 0, "--svd", "[2,2]")
     numbers = run_json(capsys, *arguments)
-    assert set(numbers["svd"]) == {"ranks", "map_voc07", "map_voc10", "change_voc07"}
+    assert set(numbers["svd"]) == {"ranks", "map_voc07", "map_area", "change_voc07"}
     assert numbers["svd"]["ranks"] == [2, 2]
     assert numbers["map_voc07"] > 0.02
     assert numbers["svd"]["map_voc07"] != numbers["map_voc07"]
@@ -436,7 +437,7 @@ def test_combine_two_runs(place, tmp_path, capsys):
     for run in runs:
         one = tmp_path / run.name
         alone = run_json(capsys, "evaluate", run, *data, "--output", one, "--probabilities")
-        for key in ("map_voc07", "map_voc10"):
+        for key in ("map_voc07", "map_area"):
             assert numbers["single"][str(run)][key] == pytest.approx(alone[key])
         singles.append({(e["image_id"], e["score"]) for e in json.loads((one / "detections.json").read_text())})
     union = {(e["image_id"], e["score"]) for e in json.loads((tmp_path / "both/detections.json").read_text())}

@@ -16,9 +16,9 @@ import pytest
 from sppdet.backbones.weights import PRETRAINED
 from sppdet.backbones.zoo import build_backbone
 from sppdet.cli.main import build_parser
-from sppdet.config import LayersConfig
+from sppdet.config.network import FCConfig
+from sppdet.config.training import TrainConfig
 from sppdet.features.build import build_features
-from sppdet.training.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -80,9 +80,9 @@ def test_a_configuration_for_voc_builds_its_network(path):
     config = parse("--config", str(path))
     backbone = build_backbone(config.backbone.name, "random")
     needed = PRETRAINED.get(config.backbone.name)
-    if needed and config.layers.depth:
+    if needed and config.fc.depth:
         assert tuple(config.pyramid.levels) == needed[0] or needed[0][0] in config.pyramid.levels
-    assert build_features(replace(config, layers=LayersConfig()), backbone).pooled > 0
+    assert build_features(replace(config, fc=FCConfig()), backbone).pooled > 0
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)

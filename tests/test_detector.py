@@ -8,27 +8,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sppdet.backbones.fully_connected import build_fully_connected
 from sppdet.backbones.zoo import build_backbone
 from sppdet.boxes import box_iou, decode_boxes
-from sppdet.config import (
-    BackboneConfig,
-    CropConfig,
-    DetectorConfig,
-    LayersConfig,
-    ProposalConfig,
-    PyramidConfig,
-    SelectionConfig,
-    SPPConfig,
-)
-from sppdet.detector import DETECTOR_FILE, SOFTMAX_SCORE, SVM_SCORE, Detector, select
+from sppdet.config.data import ProposalConfig
+from sppdet.config.detector import CropConfig, DetectorConfig, SelectionConfig, SPPConfig
+from sppdet.config.network import BackboneConfig, FCConfig, PyramidConfig
+from sppdet.detector import DETECTOR_FILE, Detector
 from sppdet.errors import ConfigError, InputError, WeightsError
-from sppdet.features.crop import CropFeatures
+from sppdet.features.crop import CropExtractor
+from sppdet.files.atomic import load_tensors, save_tensors
 from sppdet.heads.calibration import Calibration
-from sppdet.heads.fully_connected import build_fully_connected
 from sppdet.heads.linear import BoxRegressor, HeadKind, LinearHead
-from sppdet.proposals.store import propose_image
-from sppdet.stopwatch import STAGES, Stopwatch
-from sppdet.storage import load_tensors, save_tensors
+from sppdet.postprocess import SOFTMAX_SCORE, SVM_SCORE, select
+from sppdet.proposals.cache import propose_image
+from sppdet.runtime.stopwatch import STAGES, Stopwatch
 from sppdet.structures import Detections
 
 CONFIG = DetectorConfig(
@@ -37,7 +31,7 @@ CONFIG = DetectorConfig(
     pyramid=PyramidConfig((2, 1)),
     spp=SPPConfig((64,)),
     crop=CropConfig(size=67, context=5),
-    selection=SelectionConfig(score=-1.0),
+    selection=SelectionConfig(min_score=-1.0),
 )
 CLASSES = ("circle", "square", "star")
 
@@ -194,7 +188,7 @@ def test_no_proposals_no_detections(features, regress):
 
 
 def test_boxes_stay_on_the_image():
-    found = make_detector(config=replace(CONFIG, selection=SelectionConfig(score=-1e9, nms_iou=1.0))).detect(
+    found = make_detector(config=replace(CONFIG, selection=SelectionConfig(min_score=-1e9, nms_iou=1.0))).detect(
         picture(), random_boxes() + torch.tensor([-30.0, -30, 60, 60])
     )
     assert len(found) == 120
@@ -205,7 +199,7 @@ def test_boxes_stay_on_the_image():
 def test_with_features_keeps_network_and_heads():
     detector = make_detector()
     crop = detector.with_features("crop")
-    assert isinstance(crop.regions, CropFeatures)
+    assert isinstance(crop.regions, CropExtractor)
     assert crop.config == replace(detector.config, features="crop")
     assert crop.backbone is detector.backbone
     assert torch.equal(crop.head.weight, detector.head.weight)
@@ -220,7 +214,7 @@ def test_with_features_keeps_network_and_heads():
 def make_deep_detector() -> Detector:
     """On random layers of 40 and 40."""
     plain = make_detector()
-    config = replace(CONFIG, layers=LayersConfig(2, 40))
+    config = replace(CONFIG, fc=FCConfig(2, 40))
     layers = build_fully_connected(config, plain.backbone)
     head = LinearHead("svm", torch.randn(3, 40, generator=torch.Generator().manual_seed(0)), torch.zeros(3))
     return Detector(config, CLASSES, plain.backbone, head, layers=layers)
@@ -284,7 +278,7 @@ def test_a_file_that_is_no_detector_is_named(tmp_path, damage):
             tensors, _ = load_tensors(file)
             rewrite(file, {name: t.clone() for name, t in tensors.items() if name != "head.weight"})
         case "layerless":
-            rewrite(file, config=asdict(replace(CONFIG, layers=LayersConfig(1))))
+            rewrite(file, config=asdict(replace(CONFIG, fc=FCConfig(1))))
         case "network":
             other = replace(CONFIG, backbone=BackboneConfig("squeezenet1_1", "random"))
             rewrite(file, config=asdict(other))
@@ -326,7 +320,7 @@ def test_scores_must_be_above_the_lowest(kind, lowest):
     scores = torch.tensor([[lowest], [lowest + 1e-3], [lowest - 1e-3], [torch.nan]])
     boxes = alike(SQUARES[[0, 2, 3, 3]], 1)
     assert select(boxes, scores, SelectionConfig(), kind).boxes.tolist() == [SQUARES[2].tolist()]
-    assert len(select(boxes, scores, SelectionConfig(score=-9.0), kind)) == 3
+    assert len(select(boxes, scores, SelectionConfig(min_score=-9.0), kind)) == 3
 
 
 def test_only_the_best_of_each_class_stay():
@@ -335,18 +329,18 @@ def test_only_the_best_of_each_class_stay():
     boxes = alike(torch.cat([corners, corners, corners + 10, corners + 10], dim=1), 3)  # none overlap
     scores = torch.rand(200, 3, generator=generator)
     scores[50:, 1] = -9
-    found = select(boxes, scores, SelectionConfig(per_class=100))
+    found = select(boxes, scores, SelectionConfig(max_per_class=100))
     assert torch.bincount(found.labels).tolist() == [0, 100, 50, 100]
     assert (found.scores.diff() <= 0).all()
     for k in (0, 2):
         torch.testing.assert_close(
             found.scores[found.labels == k + 1], scores[:, k].sort(descending=True).values[:100], rtol=0, atol=0
         )
-    assert len(select(boxes, scores, SelectionConfig(per_class=1))) == 3
+    assert len(select(boxes, scores, SelectionConfig(max_per_class=1))) == 3
 
 
 def test_what_overlaps_a_better_one_of_its_class_goes():
-    found = make_detector(config=replace(CONFIG, selection=SelectionConfig(score=-9.0))).detect(
+    found = make_detector(config=replace(CONFIG, selection=SelectionConfig(min_score=-9.0))).detect(
         picture(), random_boxes(200)
     )
     for k in (1, 2, 3):

@@ -11,7 +11,7 @@ from torch import Tensor
 from sppdet.errors import ImageError, InputError
 from sppdet.images import (
     as_image,
-    normalise,
+    normalize,
     read_image,
     resize_array,
     resize_shorter_side,
@@ -53,34 +53,34 @@ def test_exif_orientation_is_honoured(tmp_path, orientation):
     assert torch.equal(read_image(tmp_path / "turned.png"), as_tensor(picture()))
 
 
-def test_16_bit_grey_is_scaled(tmp_path):
-    grey = np.array([[0, 257, 65535], [128, 129, 32896]], np.uint16)
-    Image.fromarray(grey).save(tmp_path / "deep.png")
+def test_16_bit_gray_is_scaled(tmp_path):
+    gray = np.array([[0, 257, 65535], [128, 129, 32896]], np.uint16)
+    Image.fromarray(gray).save(tmp_path / "deep.png")
     image = read_image(tmp_path / "deep.png")
     assert image[0].tolist() == [[0, 1, 255], [0, 1, 128]]
     assert torch.equal(image, image[:1].expand(3, -1, -1))
 
 
-def test_16_bit_colour_is_scaled(tmp_path):
+def test_16_bit_color_is_scaled(tmp_path):
     import cv2
 
-    colour = picture().astype(np.uint16) * 257
-    cv2.imwrite(str(tmp_path / "deep.png"), colour[:, :, ::-1])
+    color = picture().astype(np.uint16) * 257
+    cv2.imwrite(str(tmp_path / "deep.png"), color[:, :, ::-1])
     assert torch.equal(read_image(tmp_path / "deep.png"), as_tensor(picture()))
 
 
-def test_grey_becomes_three_equal_channels(tmp_path):
-    Image.fromarray(picture()[:, :, 0]).save(tmp_path / "grey.png")
+def test_gray_becomes_three_equal_channels(tmp_path):
+    Image.fromarray(picture()[:, :, 0]).save(tmp_path / "gray.png")
     expected = torch.tensor(picture()[:, :, 0]).expand(3, -1, -1)
-    assert torch.equal(read_image(tmp_path / "grey.png"), expected)
+    assert torch.equal(read_image(tmp_path / "gray.png"), expected)
 
 
 @pytest.mark.parametrize("transparency", [None, 1, bytes([0, 255, 128])])
-def test_palette_colours_are_looked_up(tmp_path, transparency):
+def test_palette_colors_are_looked_up(tmp_path, transparency):
     indices = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
     palette = [[10, 20, 30], [200, 0, 7], [5, 6, 250]]
     image = Image.fromarray(indices, "L")
-    image.putpalette([channel for colour in palette for channel in colour])
+    image.putpalette([channel for color in palette for channel in color])
     options = {} if transparency is None else {"transparency": transparency}
     image.save(tmp_path / "palette.png", **options)
     assert torch.equal(read_image(tmp_path / "palette.png"), as_tensor(np.array(palette, np.uint8)[indices]))
@@ -175,10 +175,10 @@ def test_arrays_and_back():
     assert to_array(as_tensor(picture())).flags.c_contiguous
 
 
-def test_normalise_is_its_formula():
+def test_normalize_is_its_formula():
     images = torch.stack([as_tensor(picture()), as_tensor(picture()[::-1].copy())])
     mean, std = torch.tensor([0.1, 0.5, 0.9]), torch.tensor([0.2, 1.0, 0.05])
-    out = normalise(images, mean, std)
+    out = normalize(images, mean, std)
     expected = (images.double() / 255 - mean.double().view(3, 1, 1)) / std.double().view(3, 1, 1)
     torch.testing.assert_close(out.double(), expected, rtol=1e-5, atol=1e-5)
     assert out.dtype == torch.float32
@@ -198,11 +198,11 @@ def test_shorter_side_becomes_the_side(height, width, side):
 
 def test_resizing_keeps_a_constant_and_the_middle_of_a_ramp():
     for side in (7, 20, 51):
-        grey = resize_shorter_side(torch.full((3, 20, 30), 93, dtype=torch.uint8), side)
-        assert grey.shape == (3, side, round(side * 1.5))
-        assert (grey == 93).all()
+        gray = resize_shorter_side(torch.full((3, 20, 30), 93, dtype=torch.uint8), side)
+        assert gray.shape == (3, side, round(side * 1.5))
+        assert (gray == 93).all()
     ramp = np.repeat(np.arange(0, 240, 8, dtype=np.uint8)[None, :, None], 10, axis=0).repeat(3, axis=2)  # 30 wide
     halved = resize_array(ramp, 5, 15)
     assert halved[0, :, 0].tolist() == list(range(4, 240, 16))  # the mean of each pair: area averaging
     doubled = resize_array(ramp, 20, 60)
-    assert doubled[0, 1:-1, 0].tolist() == [2 + 4 * i for i in range(58)]  # bilinear, pixel centres aligned
+    assert doubled[0, 1:-1, 0].tolist() == [2 + 4 * i for i in range(58)]  # bilinear, pixel centers aligned

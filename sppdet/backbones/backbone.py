@@ -6,16 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from sppdet.backbones.geometry import geometry_of
-from sppdet.config import Precision
+from sppdet.config.network import Precision
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Backbone(nn.Module):
-    """A network from normalised images to their conv5 maps.
+    """A network from normalized images to their conv5 maps.
 
     channels: C of the map. geometry: where its cells lie in the image. mean, std: float32 (3,), for
-    `sppdet.images.normalise`: ImageNet's, unless the weights were trained with others.
+    `sppdet.images.normalize`: ImageNet's, unless the weights were trained with others.
     """
 
     mean: Tensor
@@ -41,5 +41,5 @@ class Backbone(nn.Module):
         return torch.autocast(self.device.type, dtype, enabled=precision != "fp32")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images, float32 (B, 3, H, W), to conv5 maps (B, C, h, w)."""
+        """Normalized images, float32 (B, 3, H, W), to conv5 maps (B, C, h, w)."""
         return self.layers(images)

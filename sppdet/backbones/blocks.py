@@ -8,9 +8,9 @@ from sppdet.backbones.backbone import Backbone
 from sppdet.errors import ConfigError
 
 
-def trained_convolutions(backbone: Backbone, blocks: int, field: str = "blocks") -> nn.ModuleList:
+def last_conv_blocks(backbone: Backbone, blocks: int, field: str = "blocks") -> nn.ModuleList:
     """The convolutions in the last `blocks` of a network's layers that have any: a convolution, a Fire module or a
-    stage of residual blocks. Batch normalisation stays as it was trained. `field`: of the error for too many."""
+    stage of residual blocks. Batch normalization stays as it was trained. `field`: of the error for too many."""
     having = [m for m in backbone.layers if any(isinstance(part, nn.Conv2d) for part in m.modules())]
     if not 0 <= blocks <= len(having):
         raise ConfigError("out of range", field=field, expected=f"0 to {len(having)}", got=blocks)

@@ -1,7 +1,7 @@
 """Weights of the papers' own networks, which were trained with Caffe, as weight files for `load_weights`.
 
 The networks stay what they were: the channels of conv1 are turned from Caffe's BGR to RGB, and the mean is kept with
-the weights, so that `sppdet.images.normalise` hands the network what Caffe's had, pixels of 0 to 255 less the mean.
+the weights, so that `sppdet.images.normalize` hands the network what Caffe's had, pixels of 0 to 255 less the mean.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.caffemodel import OPTIONS, CaffeLayer, read_binaryproto, read_caffemodel
-from sppdet.backbones.normalisation import AcrossChannelsNorm, WithinChannelNorm
+from sppdet.backbones.lrn import AcrossChannelsNorm, WithinChannelNorm
 from sppdet.backbones.weights import PRETRAINED
 from sppdet.backbones.zoo import build_backbone
 from sppdet.errors import ConfigError, WeightsError
-from sppdet.storage import save_tensors
+from sppdet.files.atomic import save_tensors
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def convert_caffe(
 
     Returns Caffe's names of the layers converted. Raises ConfigError for a backbone that has no original in Caffe, an
     output or a mean that cannot be used, and WeightsError for files that cannot be read, lack a layer, or hold
-    another network: its layers in another order, or of other sizes, strides, padding, groups or normalisation.
+    another network: its layers in another order, or of other sizes, strides, padding, groups or normalization.
     """
     if name not in ORIGINALS:
         expected = ", ".join(sorted(ORIGINALS))
@@ -155,7 +155,7 @@ def _check_network(layers: Mapping[str, CaffeLayer], backbone: Backbone, source:
 
 
 def _describe(module: nn.Module) -> tuple[str, dict[str, float]] | None:
-    """A layer as `CaffeLayer` has it, kind and options; None for one that neither slides nor normalises."""
+    """A layer as `CaffeLayer` has it, kind and options; None for one that neither slides nor normalizes."""
     match module:
         case nn.Conv2d():
             return "Convolution", {**_sliding(module), "group": module.groups}
@@ -179,7 +179,7 @@ def _read_mean(mean: str | PathLike[str] | Sequence[float]) -> Tensor:
     if isinstance(mean, (str, PathLike)):
         image = read_binaryproto(mean)
         if image.shape[-3:-2] != (3,) or image.size != math.prod(image.shape[-3:]):
-            raise WeightsError("is no mean of colour images", file=mean, expected="(1, 3, H, W)", got=image.shape)
+            raise WeightsError("is no mean of color images", file=mean, expected="(1, 3, H, W)", got=image.shape)
         pixel = image.reshape(3, -1).mean(axis=1, dtype=np.float64).tolist()
     else:
         pixel = list(mean)

@@ -69,7 +69,7 @@ class CaffeLayer:
 
     kind: LayerParameter's type ("Convolution", "Pooling", "LRN", "InnerProduct", ...). blobs: its weights and biases,
     float32 or float64, read-only, in the shapes that stand in the file. options: those in OPTIONS of a layer that
-    slides or normalises, empty where the file does not give them; `pool` and `norm_region` are Caffe's enums.
+    slides or normalizes, empty where the file does not give them; `pool` and `norm_region` are Caffe's enums.
     """
 
     name: str

@@ -8,7 +8,7 @@ from functools import reduce
 
 from torch import nn
 
-from sppdet.backbones.normalisation import WithinChannelNorm
+from sppdet.backbones.lrn import WithinChannelNorm
 from sppdet.errors import InputError
 
 Window = nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d
@@ -20,17 +20,17 @@ Pointwise = nn.ReLU | nn.BatchNorm2d | nn.LocalResponseNorm | nn.Dropout | nn.Id
 class Geometry:
     """The cells of a feature map along one axis, in pixels of the network's input; the two axes are alike.
 
-    stride: pixels between neighbouring cells. centre: 0-based pixel index of the middle of cell 0's receptive field.
+    stride: pixels between neighboring cells. center: 0-based pixel index of the middle of cell 0's receptive field.
     receptive_field: pixels that a cell sees. In continuous coordinates, where pixel i covers [i, i + 1), cell j is
-    centred at stride * j + centre + 0.5.
+    centerd at stride * j + center + 0.5.
     """
 
     stride: int
-    centre: float
+    center: float
     receptive_field: int
 
 
-PIXELS = Geometry(stride=1, centre=0.0, receptive_field=1)
+PIXELS = Geometry(stride=1, center=0.0, receptive_field=1)
 
 
 def geometry_of(network: nn.Module) -> Geometry:
@@ -52,7 +52,7 @@ def _follow(before: Geometry, module: nn.Module) -> Geometry:
         case nn.Conv2d() | nn.MaxPool2d() | nn.AvgPool2d():
             return _slide(before, module)
         case WithinChannelNorm():
-            return _slide(before, module.neighbours)
+            return _slide(before, module.neighbors)
         case Fire():
             squeezed = _follow(before, module.squeeze)
             return _join(module, _follow(squeezed, module.expand1x1), _follow(squeezed, module.expand3x3))
@@ -75,7 +75,7 @@ def _slide(before: Geometry, layer: Window) -> Geometry:
     reach = dilation * (kernel - 1)  # from the window's first input cell to its last
     return Geometry(
         stride=before.stride * stride,
-        centre=before.centre + before.stride * (reach / 2 - padding),
+        center=before.center + before.stride * (reach / 2 - padding),
         receptive_field=before.receptive_field + before.stride * reach,
     )
 
@@ -92,6 +92,6 @@ def _side(layer: Window, name: str) -> int:
 
 def _join(module: nn.Module, *branches: Geometry) -> Geometry:
     """Parallel branches that are added or concatenated: their cells must coincide; the widest view counts."""
-    if len({(branch.stride, branch.centre) for branch in branches}) > 1:
+    if len({(branch.stride, branch.center) for branch in branches}) > 1:
         raise InputError("branches do not line up", field=type(module).__name__, got=branches)
     return max(branches, key=lambda branch: branch.receptive_field)

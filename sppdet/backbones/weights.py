@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sppdet.backbones.backbone import Backbone
 from sppdet.errors import WeightsError
-from sppdet.storage import under
+from sppdet.files.atomic import with_prefix
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
@@ -81,7 +81,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
-            return under("backbone.", state) or state  # of a classifier or detector, its network
+            return with_prefix("backbone.", state) or state  # of a classifier or detector, its network
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes lead these readers to almost any exception
         expected = "a state dict, which `sppdet convert` makes of Caffe's" if "caffe" in path.suffix else "a state dict"

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from sppdet.backbones.backbone import Backbone
-from sppdet.backbones.normalisation import AcrossChannelsNorm, WithinChannelNorm
+from sppdet.backbones.lrn import AcrossChannelsNorm, WithinChannelNorm
 from sppdet.backbones.weights import load_weights
 from sppdet.errors import ConfigError
+from sppdet.runtime.machine import find_device
 
 BACKBONES = (
     *("alexnet", "caffenet", "zf5", "squeezenet1_0", "squeezenet1_1", "vgg16", "vgg16_caffe"),
@@ -31,26 +32,15 @@ def build_backbone(name: str, weights: str | PathLike[str], device: str = "cpu")
     place = find_device(device)
     if name not in BACKBONES:
         raise ConfigError("unknown backbone", field="backbone.name", expected=", ".join(BACKBONES), got=name)
-    # On the meta device nothing is allocated or initialised: VGG-16's classifier alone would be half a gigabyte.
+    # On the meta device nothing is allocated or initialized: VGG-16's classifier alone would be half a gigabyte.
     with torch.device("meta"):
         layers = _layers(name)
         channels = layers.eval()(torch.empty(1, 3, 224, 224)).shape[1]
     backbone = Backbone(name, layers.to_empty(device="cpu"), channels)
-    _initialise(backbone, torch.Generator().manual_seed(RANDOM_SEED))
+    _initialize(backbone, torch.Generator().manual_seed(RANDOM_SEED))
     if weights != "random":
         load_weights(backbone, weights)
     return backbone.eval().requires_grad_(False).to(place).to(memory_format=torch.channels_last)
-
-
-def find_device(name: str) -> torch.device:
-    """Raises ConfigError for one that is unknown or not there."""
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError("unknown device", field="device", expected="cpu or cuda", got=name) from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("torch finds no usable CUDA device on this machine", field="device", expected="cpu", got=name)
-    return device
 
 
 def _layers(name: str) -> nn.Sequential:
@@ -77,7 +67,7 @@ def _layers(name: str) -> nn.Sequential:
 
 
 def _caffenet() -> nn.Sequential:
-    """CaffeNet, the AlexNet of R-CNN (its section 2.3): normalised after pooling, not before it. 227 pixels become 13
+    """CaffeNet, the AlexNet of R-CNN (its section 2.3): normalized after pooling, not before it. 227 pixels become 13
     cells. Two of the original's halves meet in conv3 only."""
     return nn.Sequential(
         nn.Conv2d(3, 96, 11, stride=4),
@@ -99,7 +89,7 @@ def _caffenet() -> nn.Sequential:
 
 def _zf5() -> nn.Sequential:
     """The paper's ZF-5 (table 1): 224 pixels become 13 cells and 180 become 10, so its pooling rounds up. The paper
-    says nothing of normalisation; this is that of the authors' code (model-defs/Zeiler_conv5.prototxt)."""
+    says nothing of normalization; this is that of the authors' code (model-defs/Zeiler_conv5.prototxt)."""
     return nn.Sequential(
         nn.Conv2d(3, 96, 7, stride=2, padding=1),
         nn.ReLU(inplace=True),
@@ -136,8 +126,8 @@ def _block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> tuple
     return convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
 
 
-def _initialise(backbone: Backbone, generator: torch.Generator) -> None:
-    """He initialisation (He et al. 2015) of the convolutions; batch normalisation starts as the identity."""
+def _initialize(backbone: Backbone, generator: torch.Generator) -> None:
+    """He initialisation (He et al. 2015) of the convolutions; batch normalization starts as the identity."""
     for layer in backbone.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from sppdet.classification.classifier import Classifier
-from sppdet.classification.config import TrainClassifierConfig
-from sppdet.classification.fit import Batch
-from sppdet.classification.inputs import shape_image
+from sppdet.classification.transforms import resize_to_view
+from sppdet.config.classification import TrainClassifierConfig
 from sppdet.data.image_folder import ImageFolder
 from sppdet.images import read_image
-from sppdet.machine import release_freed_memory
+from sppdet.runtime.memory import release_freed_memory
+from sppdet.training.gradient_descent import Batch
 
 
 def size_of_epoch(sizes: Sequence[int], epoch: int, order: Literal["alternate", "random"], seed: int) -> int:
@@ -42,7 +42,7 @@ class Epochs:
 
     def __init__(self, images: ImageFolder, config: TrainClassifierConfig) -> None:
         self.images, self.config = images, config
-        self.steps = -(-len(images.files) // config.fit.batch)
+        self.steps = -(-len(images.files) // config.fit.batch_size)
         self._pooled: dict[Sample, Tensor] = {}
 
     def size(self, epoch: int) -> int:
@@ -51,7 +51,7 @@ class Epochs:
     def plan(self, epoch: int) -> list[list[Sample]]:
         """The epoch's batches."""
         rng = np.random.default_rng([self.config.seed, epoch])
-        count, size, batch = len(self.images.files), self.size(epoch), self.config.fit.batch
+        count, size, batch = len(self.images.files), self.size(epoch), self.config.fit.batch_size
         mirrored = rng.random(count) < 0.5 * self.config.flip
         places = rng.random(count) if self.config.view == "crop" else np.full(count, 0.5)
         rows = zip(rng.permutation(count).tolist(), mirrored.tolist(), places.tolist(), strict=True)
@@ -61,7 +61,7 @@ class Epochs:
     def read(self, sample: Sample) -> Tensor:
         """Pixels uint8 (3, h, w). Raises ImageError naming a file that cannot be decoded."""
         image = read_image(self.images.files[sample.index])
-        pixels = shape_image(image, sample.size, self.config.view, sample.place)
+        pixels = resize_to_view(image, sample.size, self.config.view, sample.place)
         return pixels.flip(2) if sample.mirrored else pixels
 
     def labels(self, batch: list[Sample]) -> Tensor:

@@ -13,15 +13,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sppdet.backbones.backbone import Backbone
-from sppdet.backbones.blocks import trained_convolutions
+from sppdet.backbones.blocks import last_conv_blocks
+from sppdet.backbones.fully_connected import FullyConnected, build_fully_connected
 from sppdet.backbones.zoo import build_backbone
-from sppdet.classification.config import ClassifierConfig
-from sppdet.config import Precision, config_from_dict
+from sppdet.config.classification import ClassifierConfig
+from sppdet.config.network import Precision
+from sppdet.config.record import config_from_dict
 from sppdet.errors import InputError, WeightsError
-from sppdet.heads.fully_connected import FullyConnected, build_fully_connected
-from sppdet.images import as_image, normalise
+from sppdet.files.atomic import find_file, load_tensors, save_tensors, with_prefix
+from sppdet.images import as_image, normalize
 from sppdet.pooling.pyramid import SpatialPyramidPooling
-from sppdet.storage import file_of, load_tensors, save_tensors, under
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,7 +107,7 @@ class Classifier(nn.Module):
             got = f"{images.dtype} {tuple(images.shape)}"
             raise InputError("wrong type or shape", field="images", expected="uint8 (B, 3, H, W)", got=got)
         backbone = self.backbone
-        pixels = normalise(images.to(backbone.device), backbone.mean, backbone.std)
+        pixels = normalize(images.to(backbone.device), backbone.mean, backbone.std)
         try:
             with backbone.autocast(self.precision):
                 maps: Tensor = backbone(pixels)
@@ -119,14 +120,14 @@ class Classifier(nn.Module):
 
     def unfreeze(self, blocks: int | None) -> None:
         """Let the head be trained, and with it the convolutions of the network's last `blocks`; None: the whole
-        network, batch normalisation with it. Raises ConfigError where it has fewer."""
-        trained = self.backbone if blocks is None else trained_convolutions(self.backbone, blocks)
+        network, batch normalization with it. Raises ConfigError where it has fewer."""
+        trained = self.backbone if blocks is None else last_conv_blocks(self.backbone, blocks)
         self.requires_grad_(False)
         self.head.requires_grad_(True)
         trained.requires_grad_(True)
 
     def train(self, mode: bool = True) -> Classifier:
-        """As torch's, but batch normalisation learns where the whole network does, and only there."""
+        """As torch's, but batch normalization learns where the whole network does, and only there."""
         super().train(mode)
         self.backbone.train(mode and all(weight.requires_grad for weight in self.backbone.parameters()))
         return self
@@ -144,15 +145,15 @@ class Classifier(nn.Module):
         Raises WeightsError where there is none or it is damaged, and ConfigError where its configuration is unknown or
         the device is not there.
         """
-        file = file_of(path, CLASSIFIER_FILE)
+        file = find_file(path, CLASSIFIER_FILE)
         tensors, header = load_tensors(file)
         if header.get("kind") != "classifier":
             raise WeightsError("is not a classifier", file=file, expected=f"a run folder or {CLASSIFIER_FILE}")
         try:
             config = config_from_dict(ClassifierConfig, header["config"], file)
             backbone = build_backbone(config.backbone.name, "random", device)
-            depth = config.layers.depth
-            layers = FullyConnected.from_tensors(under("head.layers.", tensors), depth) if depth else None
+            depth = config.fc.depth
+            layers = FullyConnected.from_tensors(with_prefix("head.layers.", tensors), depth) if depth else None
             classifier = cls(config, header["classes"], backbone, layers, precision)
             classifier.load_state_dict(tensors)
         except (KeyError, RuntimeError) as error:

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from sppdet.classification.accuracy import mean_with_interval, topk_correct
 from sppdet.classification.classifier import Classifier
-from sppdet.classification.config import ViewsConfig
 from sppdet.classification.views import pool_views
-from sppdet.config import Device, Precision
+from sppdet.config.classification import ViewsConfig
+from sppdet.config.network import Device, Precision
 from sppdet.data.image_folder import ImageFolder, read_image_folder
 from sppdet.errors import DataError
-from sppdet.evaluation.accuracy import hits, mean_with_interval
 from sppdet.evaluation.bootstrap import RESAMPLES
+from sppdet.files.atomic import hash_tensors
 from sppdet.images import read_image
-from sppdet.machine import releasing
-from sppdet.storage import tensors_key
+from sppdet.runtime.memory import trim_memory
 
 TOPS = (1, 5)
 
@@ -41,7 +41,7 @@ def evaluate_classifiers(
 ) -> dict[str, Any]:
     """Accuracy on a folder of images: of one classifier, or the mean over those of a recipe's seeds.
 
-    Returns what `summarise` gives, and `runs`, each one's top-1 accuracy; with others to compare with, the same of them
+    Returns what `summarize` gives, and `runs`, each one's top-1 accuracy; with others to compare with, the same of them
     as `against`, and the paired `difference`. Raises DataError unless all know the same classes.
     """
     classifiers = [Classifier.load(run, device, precision) for run in (*runs, *against)]
@@ -51,12 +51,12 @@ def evaluate_classifiers(
             expected, got = ", ".join(classes), ", ".join(classifier.classes)
             raise DataError("knows other classes than the first run", file=run, expected=expected, got=got)
     images = read_image_folder(folder, classes)
-    each = measure_hits(classifiers, images, views)
+    each = measure_topk_correct(classifiers, images, views)
 
     def mean(names: Sequence[str], several: Sequence[Hits]) -> tuple[dict[str, Any], Hits]:
-        hits = {key: np.mean([one[key] for one in several], axis=0) for key in several[0]}
+        topk_correct = {key: np.mean([one[key] for one in several], axis=0) for key in several[0]}
         single = {name: float(one["top1"].mean()) for name, one in zip(names, several, strict=True)}
-        return summarise(hits, images, resamples) | {"runs": single, "views": asdict(views)}, hits
+        return summarize(topk_correct, images, resamples) | {"runs": single, "views": asdict(views)}, topk_correct
 
     result, found = mean(runs, each[: len(runs)])
     if against:
@@ -65,7 +65,7 @@ def evaluate_classifiers(
     return result
 
 
-def measure_hits(
+def measure_topk_correct(
     classifiers: Sequence[Classifier], images: ImageFolder, views: ViewsConfig | None = None
 ) -> list[Hits]:
     """For each classifier and image whether its class is the most probable and, of more than 5, among the five most
@@ -73,14 +73,14 @@ def measure_hits(
     pooling = [_pooling_key(classifier) for classifier in classifiers]
     found: list[list[Tensor]] = [[] for _ in classifiers]
     with tqdm(images.files, desc="classify", unit="image") as bar:
-        for file in releasing(bar):
+        for file in trim_memory(bar):
             image, pooled = read_image(file), {}
             for key, classifier, rows in zip(pooling, classifiers, found, strict=True):
                 if key not in pooled:
                     pooled[key] = pool_views(classifier, image, views)
                 rows.append(classifier.head(pooled[key]).softmax(dim=1).mean(dim=0).cpu())
     tops = [n for n in TOPS if n == 1 or n < len(images.classes)]
-    return [{f"top{n}": hits(torch.stack(rows), images.labels, n) for n in tops} for rows in found]
+    return [{f"top{n}": topk_correct(torch.stack(rows), images.labels, n) for n in tops} for rows in found]
 
 
 def _pooling_key(classifier: Classifier) -> Hashable:
@@ -94,10 +94,10 @@ def _pooling_key(classifier: Classifier) -> Hashable:
         config.pyramid.mode,
         classifier.precision,
     )
-    return tensors_key(classifier.backbone.state_dict().values()), seen
+    return hash_tensors(classifier.backbone.state_dict().values()), seen
 
 
-def summarise(found: Hits, images: ImageFolder, resamples: int = RESAMPLES) -> dict[str, Any]:
+def summarize(found: Hits, images: ImageFolder, resamples: int = RESAMPLES) -> dict[str, Any]:
     """The mean of each kind of hit with its interval, `per_class` the share of `top1`, and the number of `images`."""
     labels = images.labels.numpy()
     per_class = {

@@ -9,18 +9,18 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from sppdet.claim import claim, claim_data
 from sppdet.classification.batches import Epochs
 from sppdet.classification.classifier import CLASSIFIER_FILE, Classifier, new_classifier
-from sppdet.classification.config import TrainClassifierConfig
-from sppdet.classification.evaluation import measure_hits, summarise
-from sppdet.classification.fit import check_fit, fit
+from sppdet.classification.evaluation import measure_topk_correct, summarize
+from sppdet.config.classification import TrainClassifierConfig
 from sppdet.data.image_folder import ImageFolder, read_image_folder
 from sppdet.errors import ConfigError, DataError
+from sppdet.files.atomic import content_key, hash_tensors, write_json
+from sppdet.files.run_folder import check_config, check_data
 from sppdet.heads.linear import mean_norm
-from sppdet.storage import content_key, tensors_key, write_json
+from sppdet.training.gradient_descent import check_fit, fit
 
-log = logging.getLogger("sppdet")
+logger = logging.getLogger(__name__)
 
 STATE_FILE = "training.safetensors"  # of a training that goes on; gone at the end
 NORM_IMAGES = 64  # from which the features' mean norm is taken
@@ -34,9 +34,9 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     """
     _check_values(config)
     folder = Path(config.output)
-    claim(folder, config)
+    check_config(folder, config)
     if (folder / CLASSIFIER_FILE).is_file():
-        log.info("%s is trained already; to train again, remove it or give another --output", folder)
+        logger.info("%s is trained already; to train again, remove it or give another --output", folder)
         classifier = Classifier.load(folder, config.device, config.precision)
         if config.data.val and not (folder / "val.json").is_file():
             _evaluate(classifier, read_image_folder(config.data.val, classifier.classes), config)
@@ -47,15 +47,15 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     val = read_image_folder(config.data.val, images.classes) if config.data.val else None
     torch.manual_seed(config.seed)
     classifier = new_classifier(config, images.classes, config.device, config.precision, config.dropout)
-    weights = tensors_key([images.labels, *classifier.state_dict().values()])
-    claim_data(folder, content_key([(str(file), file.stat().st_size) for file in images.files], weights))
+    weights = hash_tensors([images.labels, *classifier.state_dict().values()])
+    check_data(folder, content_key([(str(file), file.stat().st_size) for file in images.files], weights))
     epochs = Epochs(images, config)
     classifier.unfreeze(config.blocks)
     _check_network(classifier, config)
     _scale_features(classifier, epochs)
-    log.info("%d images, %d classes", len(images.files), len(images.classes))
+    logger.info("%d images, %d classes", len(images.files), len(images.classes))
     training = (epochs.steps, config.fit, config.seed, folder / STATE_FILE)
-    fits = epochs.pooled_bytes(classifier.pooled) <= config.memory * 1e9
+    fits = epochs.pooled_bytes(classifier.pooled) <= config.memory_gb * 1e9
     if config.blocks == 0 and config.view != "crop" and fits:
         course = fit(classifier.head, partial(epochs.pooled, classifier=classifier), *training)
     else:
@@ -70,9 +70,9 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
 
 def _evaluate(classifier: Classifier, val: ImageFolder, config: TrainClassifierConfig) -> None:
     """Measure the accuracy on the images held out."""
-    result = summarise(measure_hits([classifier], val)[0], val)
+    result = summarize(measure_topk_correct([classifier], val)[0], val)
     write_json(Path(config.output) / "val.json", result)
-    log.info("accuracy on %s: %.3f", config.data.val, result["top1"]["mean"])
+    logger.info("accuracy on %s: %.3f", config.data.val, result["top1"]["mean"])
 
 
 def _scale_features(classifier: Classifier, epochs: Epochs) -> None:
@@ -86,7 +86,7 @@ def _scale_features(classifier: Classifier, epochs: Epochs) -> None:
 def _check_network(classifier: Classifier, config: TrainClassifierConfig) -> None:
     norms = [module for module in classifier.modules() if isinstance(module, nn.BatchNorm2d)]
     if config.view == "full" and any(norm.weight.requires_grad for norm in norms):
-        reason = "batch normalisation cannot be trained on images one by one"
+        reason = "batch normalization cannot be trained on images one by one"
         raise ConfigError(reason, field="view", expected="crop or warp, or a number of blocks", got="full")
     smallest = min(config.sizes)
     with torch.no_grad():

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from sppdet.classification.classifier import Classifier
-from sppdet.classification.config import ClassifierConfig, ViewsConfig
-from sppdet.classification.inputs import shape_image
+from sppdet.classification.transforms import resize_to_view
+from sppdet.config.classification import ClassifierConfig, ViewsConfig
 from sppdet.errors import ConfigError
 from sppdet.images import as_image
 from sppdet.pooling.windows import boxes_to_windows
-from sppdet.stopwatch import Stopwatch
+from sppdet.runtime.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,17 +95,17 @@ def prepare_views(image: Tensor, views: ViewsConfig, config: ClassifierConfig) -
     for size in sizes:
         boxes = None
         if kind == "10views" or kind == "96views":
-            shown = shape_image(image, size, "full")
+            shown = resize_to_view(image, size, "full")
             boxes = view_boxes(shown.shape[1], shown.shape[2], window, middles=kind == "96views")
         else:
-            shown = shape_image(image, size, kind)
+            shown = resize_to_view(image, size, kind)
         mirrored = views.flip or boxes is not None
         prepared.append((torch.stack([shown, shown.flip(2)]) if mirrored else shown[None], boxes))
     return prepared
 
 
 def view_boxes(height: int, width: int, side: int, middles: bool) -> Tensor:
-    """Squares float32 (n, 4) of `side` pixels in the corners and the centre of an image, and in the middles of its
+    """Squares float32 (n, 4) of `side` pixels in the corners and the center of an image, and in the middles of its
     sides; those that coincide once: 9 are 3 where the shorter side is as long as theirs."""
     right, bottom = width - side, height - side
     if min(right, bottom) < 0:

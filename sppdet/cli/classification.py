@@ -8,10 +8,10 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from sppdet.classification.config import TrainClassifierConfig, ViewsConfig
 from sppdet.cli.options import add_data, add_json, add_machine, data_of
 from sppdet.cli.output import percent, print_error, print_json
 from sppdet.cli.parsing import ConfigFile, add_commands, one_line, run_command
+from sppdet.config.classification import TrainClassifierConfig, ViewsConfig
 
 
 def _train_arguments(parser: ArgumentParser) -> None:
@@ -110,7 +110,7 @@ def _crops_arguments(parser: ArgumentParser) -> None:
 
 def _crops(options: Namespace) -> None:
     """Make images to classify of a detection data set: its objects, difficult ones left out."""
-    from sppdet.data.crops import write_crops
+    from sppdet.classification.crops import write_crops
     from sppdet.data.dataset import read_dataset
 
     folder = Path(options.output) / options.split

@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 from sppdet.cli.options import add_data, add_json, add_machine, add_probabilities, data_of
 from sppdet.cli.output import percent, print_error, print_json
 from sppdet.cli.parsing import one_line
-from sppdet.config import ProposalConfig
+from sppdet.config.data import ProposalConfig
 
 
 def _detect_arguments(parser: ArgumentParser) -> None:

@@ -58,7 +58,7 @@ def _evaluate(options: Namespace) -> None:
     if "svd" in result:
         found = result["svd"]
         print(
-            f"{'mAP, SVD':16} {percent(found['map_voc07'])} {percent(found['map_voc10'])}   (ranks {found['ranks']};"
+            f"{'mAP, SVD':16} {percent(found['map_voc07'])} {percent(found['map_area'])}   (ranks {found['ranks']};"
             f" VOC07 {100 * found['change_voc07']:+.2f})"
         )
     print(f"{'COCO AP':16} {percent(result['coco']['AP'])}   {result['images']} images")

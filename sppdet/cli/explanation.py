@@ -28,7 +28,7 @@ def _explain_arguments(parser: ArgumentParser) -> None:
 def _explain(options: Namespace) -> None:
     """Explain a form of pooling: which cells of a map its bins read, leave out and share; a table and a picture."""
     from sppdet.commands.explain import explain_pooling
-    from sppdet.pooling.explanation import format_reports
+    from sppdet.pooling.coverage import format_reports
 
     window = (options.kernel, options.stride, options.padding, options.ceil_mode)
     reports = explain_pooling(options.size, options.levels, options.form, options.output, *window)

@@ -12,7 +12,7 @@ from sppdet.cli import classification, detection, evaluation, explanation, files
 from sppdet.cli.output import log_to_stderr, print_error
 from sppdet.cli.parsing import Commands, add_commands, config_first, explain, one_line, run_command
 from sppdet.errors import SppdetError
-from sppdet.machine import keep_freed_memory
+from sppdet.runtime.memory import keep_freed_memory
 
 COMMANDS: Commands = {
     **training.COMMANDS,

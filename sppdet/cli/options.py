@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from jsonargparse import ArgumentParser, Namespace
 
-from sppdet.config import DataConfig, Device, Precision
+from sppdet.config.data import DataConfig
+from sppdet.config.network import Device, Precision
 
 
 def add_data(parser: ArgumentParser, split: str, images: int | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 def print_precision(result: dict[str, Any]) -> None:
     for name, numbers in result["per_class"].items():
-        print(f"{name:16} {percent(numbers['ap_voc07'])} {percent(numbers['ap_voc10'])}")
+        print(f"{name:16} {percent(numbers['ap_voc07'])} {percent(numbers['ap_area'])}")
     resamples = result["interval"]["resamples"] if "interval" in result else 0
     interval = f"; 95% of {resamples} resamples" if resamples else ""
     print(f"{'mAP':16} {format_maps(result)}   (VOC07 11 points, VOC10+ area{interval})")
@@ -30,7 +30,7 @@ def percent(value: float | None) -> str:
 def format_maps(numbers: dict[str, Any], sign: str = "") -> str:
     """Both mAPs in percent, or with sign "+" their differences in points, with the intervals where there are any."""
     texts = []
-    for key in ("map_voc07", "map_voc10"):
+    for key in ("map_voc07", "map_area"):
         text = f"{100 * numbers[key]:+6.2f} " if sign else percent(numbers[key])
         if "interval" in numbers and numbers[key] == numbers[key]:
             low, high = (f"{100 * end:{sign}.1f}" for end in numbers["interval"][key])
@@ -40,7 +40,7 @@ def format_maps(numbers: dict[str, Any], sign: str = "") -> str:
 
 
 def print_json(result: Any) -> None:
-    from sppdet.storage import json_ready
+    from sppdet.files.atomic import json_ready
 
     print(json.dumps(json_ready(result), indent=1, allow_nan=False))
 

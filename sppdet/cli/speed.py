@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
+from benchmark.config import BenchmarkConfig
 from jsonargparse import ArgumentParser, Namespace
 
-from sppdet.benchmarks.config import BenchmarkConfig
 from sppdet.cli.options import add_data, add_json, add_machine, data_of
 from sppdet.cli.output import print_json
 
@@ -52,7 +52,7 @@ def _benchmark_arguments(parser: ArgumentParser) -> None:
 
 def _benchmark(options: Namespace) -> None:
     """Benchmark each part of sppdet beside its peers in one run: ratios, seconds, growth."""
-    from sppdet.benchmarks.run import format_benchmark, run_benchmark
+    from benchmark.run import format_benchmark, run_benchmark
 
     config = BenchmarkConfig(**{field.name: options[field.name] for field in fields(BenchmarkConfig)})
     result = run_benchmark(options.parts, data_of(options), config)

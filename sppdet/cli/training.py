@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 from sppdet.cli.options import add_json, add_machine
 from sppdet.cli.output import print_json
 from sppdet.cli.parsing import ConfigFile
-from sppdet.training.config import TrainConfig
+from sppdet.config.training import TrainConfig
 
 
 def _demo_arguments(parser: ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def _demo_arguments(parser: ArgumentParser) -> None:
 
 def _demo(options: Namespace) -> None:
     """Generate a data set, train SPPnet and R-CNN on it, evaluate and compare them, without a network, in minutes."""
-    from sppdet.demo import format_demo, run_demo
+    from sppdet.commands.demo import format_demo, run_demo
 
     result = run_demo(options.output, options.seed, options.device, options.precision, options.workers)
     if options.json:
@@ -40,7 +40,7 @@ def _train(options: Namespace) -> None:
 
     Parameters come from --config; dotted overrides such as --features crop --svm.C 0.01 win wherever they stand.
     """
-    from sppdet.training.stages import train
+    from sppdet.training.train import train
 
     config = TrainConfig(**{field.name: options[field.name] for field in fields(TrainConfig)})
     detector = train(config)
@@ -63,7 +63,7 @@ def _ablate(options: Namespace) -> None:
 
     It takes what `train` takes; every cell is a run of its own in --output, and the same command goes on.
     """
-    from sppdet.ablation import COLUMNS, ROWS, ablate, ablation_as_dict, format_ablation
+    from sppdet.commands.ablate import COLUMNS, ROWS, ablate, ablation_as_dict, format_ablation
 
     config = TrainConfig(**{field.name: options[field.name] for field in fields(TrainConfig)})
     cells = ablate(config, options.rows or ROWS, options.columns or COLUMNS, options.seeds, options.split)

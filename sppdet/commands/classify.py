@@ -11,14 +11,14 @@ from typing import Any
 from tqdm import tqdm
 
 from sppdet.classification.classifier import Classifier
-from sppdet.classification.config import ViewsConfig
 from sppdet.classification.views import predict
 from sppdet.commands.detect import image_files
-from sppdet.config import Device, Precision
+from sppdet.config.classification import ViewsConfig
+from sppdet.config.network import Device, Precision
 from sppdet.errors import ConfigError, ImageError
+from sppdet.files.atomic import write_json, write_text
 from sppdet.images import read_image
-from sppdet.machine import releasing
-from sppdet.storage import write_json, write_text
+from sppdet.runtime.memory import trim_memory
 
 
 def classify_files(
@@ -44,7 +44,7 @@ def classify_files(
     entries: list[dict[str, Any]] = []
     errors: list[ImageError] = []
     try:
-        for file in releasing(tqdm(files, desc="classify", unit="image")):
+        for file in trim_memory(tqdm(files, desc="classify", unit="image")):
             try:
                 image = read_image(file)
             except ImageError as error:

@@ -8,14 +8,16 @@ from typing import Any
 
 import torch
 
-from sppdet.combination import combine_detections
 from sppdet.commands.evaluate import measure, write_evaluation
 from sppdet.commands.runs import check_classes, detect_dataset, load_run
-from sppdet.config import DataConfig, Device, Precision, SelectionConfig
+from sppdet.config.data import DataConfig
+from sppdet.config.detector import SelectionConfig
+from sppdet.config.network import Device, Precision
 from sppdet.data.dataset import read_dataset
+from sppdet.data.detection_files import read_results
 from sppdet.errors import ConfigError, DataError
 from sppdet.evaluation.bootstrap import RESAMPLES, bootstrap_map
-from sppdet.evaluation.results import read_results
+from sppdet.postprocess import combine_detections
 from sppdet.structures import Detections
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from sppdet.commands.runs import load_run
 from sppdet.comparison.compare import GROWTH, compare_detectors, write_comparison
 from sppdet.comparison.report import Comparison
-from sppdet.config import DataConfig, Device, Precision
+from sppdet.config.data import DataConfig
+from sppdet.config.network import Device, Precision
 from sppdet.data.dataset import read_dataset
 from sppdet.errors import ConfigError
 

@@ -11,12 +11,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.commands.runs import load_run
-from sppdet.config import Device, Precision
-from sppdet.drawing import draw_detections, write_picture
+from sppdet.config.network import Device, Precision
+from sppdet.drawing.detections import draw_detections, write_picture
 from sppdet.errors import DataError, ImageError
+from sppdet.files.atomic import write_json
 from sppdet.images import IMAGE_SUFFIXES, read_image
-from sppdet.machine import releasing
-from sppdet.storage import write_json
+from sppdet.runtime.memory import trim_memory
 from sppdet.structures import Detections
 
 
@@ -42,7 +42,7 @@ def detect_files(
     entries: list[dict[str, Any]] = []
     errors: list[ImageError] = []
     try:
-        for file, name in zip(releasing(tqdm(files, desc="detect", unit="image")), names, strict=True):
+        for file, name in zip(trim_memory(tqdm(files, desc="detect", unit="image")), names, strict=True):
             try:
                 image = read_image(file)
             except ImageError as error:

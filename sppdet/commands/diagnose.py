@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sppdet.commands.evaluate import is_evaluation_of
-from sppdet.commands.runs import evaluation_folder, load_run
-from sppdet.config import DataConfig
+from sppdet.commands.runs import load_run
+from sppdet.config.data import DataConfig
 from sppdet.data.dataset import read_dataset
+from sppdet.data.detection_files import read_results
 from sppdet.detector import DETECTOR_FILE
 from sppdet.errors import ConfigError, DataError
 from sppdet.evaluation.diagnosis import Diagnosis
 from sppdet.evaluation.diagnosis import diagnose as diagnose_detections
 from sppdet.evaluation.diagnosis_report import plot_diagnosis
-from sppdet.evaluation.results import read_results
-from sppdet.storage import file_of, write_json
+from sppdet.files.atomic import find_file, write_json
+from sppdet.files.run_folder import evaluation_folder
 
 
 def diagnose(
@@ -44,7 +45,7 @@ def diagnose(
                 file=detections,
                 expected=f"sppdet evaluate {run}, on as many images, to have written it",
             )
-        detector = file_of(run, DETECTOR_FILE)
+        detector = find_file(run, DETECTOR_FILE)
         if not is_evaluation_of(evaluated / "evaluation.json", detector, dataset):
             expected = f"sppdet evaluate {run} again, on these images"
             raise DataError("not of these images, or not of this detector", file=detections, expected=expected)

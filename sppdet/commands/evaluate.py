@@ -8,21 +8,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sppdet.commands.runs import detect_dataset, evaluation_folder, load_run
-from sppdet.config import DataConfig, Device, Precision
+from sppdet.commands.runs import detect_dataset, load_run
+from sppdet.config.data import DataConfig
+from sppdet.config.network import Device, Precision
 from sppdet.data.dataset import read_dataset
+from sppdet.data.detection_files import read_results, write_coco_results, write_voc_results
 from sppdet.detector import DETECTOR_FILE
 from sppdet.errors import ConfigError
 from sppdet.evaluation.bootstrap import RESAMPLES, BootstrapMAP, bootstrap_map
 from sppdet.evaluation.coco import evaluate_coco
 from sppdet.evaluation.plots import plot_precision_recall
 from sppdet.evaluation.reliability import measure_reliability
-from sppdet.evaluation.results import read_results, write_coco_results, write_voc_results
 from sppdet.evaluation.voc import VOCResult, evaluate_voc
-from sppdet.storage import file_of, read_json, write_json
+from sppdet.files.atomic import find_file, read_json, write_json
+from sppdet.files.run_folder import evaluation_folder
 from sppdet.structures import Dataset, Detections
 
-logger = logging.getLogger("sppdet")
+logger = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -50,7 +52,7 @@ def evaluate(
     resamples: of the images, for the `interval` beside mAPs and their difference (see `bootstrap_map`); 0: none.
     probabilities: let the run's scores be its calibration's, which adds `reliability`: how far they can be believed.
 
-    Returns the numbers (`map_voc07`, `map_voc10`, `coco`, `per_class`, `images`; fractions) and the folder they were
+    Returns the numbers (`map_voc07`, `map_area`, `coco`, `per_class`, `images`; fractions) and the folder they were
     written to, if any: evaluation.json, curves.json, precision_recall.png, detections.json (COCO) and comp4/ (VOC).
     """
     if (run is None) == (detections is None):
@@ -78,7 +80,7 @@ def evaluate(
         numbers["difference"] = resampled.minus(theirs).as_dict()
     if run and truncated:
         cut = evaluate_voc(detect_dataset(run, truncated, dataset, workers, proposals), dataset.images, dataset.classes)
-        maps = {"map_voc07": cut.map_voc07, "map_voc10": cut.map_voc10}
+        maps = {"map_voc07": cut.map_voc07, "map_area": cut.map_area}
         numbers["svd"] = {"ranks": svd, **maps, "change_voc07": cut.map_voc07 - result.map_voc07}
     if proposals:
         numbers["proposals"] = proposals
@@ -124,7 +126,7 @@ def _detections_of(
     """What a file or folder of detections holds, or what a run finds, which is read where it was saved."""
     if not any(Path(path).glob("*.safetensors")) and Path(path).suffix != ".safetensors":
         return read_results(path, dataset)
-    saved, detector = evaluation_folder(path, data) / "detections.json", file_of(path, DETECTOR_FILE)
+    saved, detector = evaluation_folder(path, data) / "detections.json", find_file(path, DETECTOR_FILE)
     if proposals is None and is_evaluation_of(saved.with_name("evaluation.json"), detector, dataset):
         logger.info("%s: taken as what %s detects", saved, path)
         return read_results(saved, dataset)

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 
 from sppdet.errors import ConfigError
-from sppdet.pooling.explanation import LevelReport, explain_level, plot_reports
+from sppdet.pooling.coverage import LevelReport, explain_level, plot_reports
 from sppdet.pooling.forms import GeneralPooling, PaddedPooling, PoolingForm, WindowPooling
 from sppdet.pooling.pyramid import SpatialPyramidPooling
-from sppdet.pooling.regions import RoIAlign, RoIPooling
+from sppdet.pooling.roi import RoIAlign, RoIPooling
 
 FORMS = ("window", "padded", "general", "roi_pool", "roi_align", "exact")
 

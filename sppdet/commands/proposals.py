@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sppdet.config import DataConfig, ProposalConfig
+from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.evaluation.recall import evaluate_proposals
-from sppdet.proposals.store import count_missing, propose
+from sppdet.proposals.cache import count_missing, propose
 
 
 def measure_proposals(data: DataConfig, config: ProposalConfig, workers: int = 2) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from sppdet.config import DataConfig, Device, Precision
+from sppdet.config.network import Device, Precision
 from sppdet.detector import DETECTOR_FILE, Detector
 from sppdet.errors import DataError, WeightsError
-from sppdet.proposals.store import propose
+from sppdet.proposals.cache import propose
 from sppdet.structures import Dataset, Detections
 
 
@@ -37,9 +37,3 @@ def check_classes(run: str, detector: Detector, dataset: Dataset) -> None:
     if tuple(detector.classes) != tuple(dataset.classes):
         names = [", ".join(classes) for classes in (dataset.classes, detector.classes)]
         raise DataError("the detector's classes are not the data's", file=run, expected=names[0], got=names[1])
-
-
-def evaluation_folder(run: str, data: DataConfig) -> Path:
-    """The folder that a run's evaluation goes to: RUN/SPLIT, RUN/SPLIT-20 on the first 20 images."""
-    folder = Path(run) if Path(run).is_dir() else Path(run).parent
-    return folder / (data.split if data.images is None else f"{data.split}-{data.images}")

@@ -13,14 +13,14 @@ from sppdet.comparison.plots import plot_growth, plot_stages
 from sppdet.comparison.report import MAP_IMAGES, Comparison
 from sppdet.comparison.throughput import measure_throughput, with_best_batch
 from sppdet.comparison.timing import SUMS, find_regions, measure_growth, time_detectors
-from sppdet.config import FeatureKind
+from sppdet.config.detector import FeatureKind
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError, InputError
 from sppdet.evaluation.bootstrap import bootstrap_map
+from sppdet.files.atomic import write_json
 from sppdet.images import read_image
-from sppdet.machine import processor_name
-from sppdet.stopwatch import STAGES
-from sppdet.storage import write_json
+from sppdet.runtime.machine import processor_name
+from sppdet.runtime.stopwatch import STAGES
 from sppdet.structures import Dataset
 
 GROWTH = (100, 300, 1000, 2000)
@@ -112,7 +112,7 @@ def _settings(detector: Detector) -> dict[str, Any]:
     config = detector.config
     own: dict[str, Any] = {"levels": list(config.levels), "scales": list(config.spp.scales)}
     if config.features == "crop":
-        own = {"crop": config.crop.size, "batch": config.crop.batch}
+        own = {"crop": config.crop.size, "batch": config.crop.batch_size}
     network = {"features": config.features, "backbone": config.backbone.name, "precision": detector.regions.precision}
     layers = {} if detector.layers is None else {"fully_connected": len(detector.layers)}
     return network | layers | own

@@ -7,8 +7,8 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from sppdet.comparison.report import Comparison
-from sppdet.figures import new_figure, save_figure
-from sppdet.stopwatch import STAGES
+from sppdet.drawing.figures import new_figure, save_figure
+from sppdet.runtime.stopwatch import STAGES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,9 +42,9 @@ def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
     figure = new_figure(5.5, 4)
     axes = figure.subplots()
     counts = list(comparison.growth[comparison.baseline])
-    for name, colour, side in zip(_names(comparison), cycle(COLOURS), cycle((1, -1)), strict=False):
+    for name, color, side in zip(_names(comparison), cycle(COLOURS), cycle((1, -1)), strict=False):
         values = [comparison.growth[name][count] for count in counts]
-        axes.plot(counts, values, marker="o", color=colour, label=name)
+        axes.plot(counts, values, marker="o", color=color, label=name)
         for count, value in list(zip(counts, values, strict=True)) if len(comparison.growth) < 3 else []:
             offset, upright = (0, 6 * side), "bottom" if side > 0 else "top"
             text = axes.annotate(_label(value), (count, value), offset, textcoords="offset points")
@@ -72,7 +72,7 @@ def _draw_seconds(axes: Axes, comparison: Comparison) -> None:
     rows = [*STAGES, "total"]
     names = _names(comparison)
     step = 0.8 / len(names)
-    for k, (name, colour) in enumerate(zip(names, cycle(COLOURS), strict=False)):
+    for k, (name, color) in enumerate(zip(names, cycle(COLOURS), strict=False)):
         seconds = {**comparison.stages[name], "total": comparison.totals[name]["total"]}
         shown = [(i, seconds[row], comparison.spread[name][row]) for i, row in enumerate(rows) if seconds[row] > 0]
         places, values = [i + step * k for i, _, _ in shown], [value for _, value, _ in shown]
@@ -81,7 +81,7 @@ def _draw_seconds(axes: Axes, comparison: Comparison) -> None:
             [max(0.0, high - value) for _, value, (_, high) in shown],
         ]
         axes.barh(
-            places, values, 0.95 * step, color=colour, label=name, xerr=whiskers, error_kw={"lw": 1, "ecolor": "0.3"}
+            places, values, 0.95 * step, color=color, label=name, xerr=whiskers, error_kw={"lw": 1, "ecolor": "0.3"}
         )
         for place, value, (_, _, (_, high)) in zip(places, values, shown, strict=True):
             text = f" {_label(value)} "
@@ -101,11 +101,11 @@ def _draw_seconds(axes: Axes, comparison: Comparison) -> None:
 def _draw_shares(axes: Axes, comparison: Comparison) -> None:
     names = _names(comparison)
     starts = dict.fromkeys(names, 0.0)
-    for stage, colour in zip(STAGES, STAGE_COLOURS, strict=True):
+    for stage, color in zip(STAGES, STAGE_COLOURS, strict=True):
         for row, name in enumerate(names):
             known = {key: value for key, value in comparison.stages[name].items() if value > 0}
             share = 100 * known.get(stage, 0.0) / (sum(known.values()) or 1)
-            axes.barh(row, share, 0.5, left=starts[name], color=colour, label=None if row else stage)
+            axes.barh(row, share, 0.5, left=starts[name], color=color, label=None if row else stage)
             if share > 7:
                 axes.text(starts[name] + share / 2, row, f"{share:.0f}", ha="center", va="center", fontsize=8)
             starts[name] += share

@@ -8,10 +8,10 @@ from typing import Any
 
 from sppdet.comparison.throughput import Throughput
 from sppdet.comparison.timing import SUMS
+from sppdet.drawing.tables import align
 from sppdet.evaluation.bootstrap import BootstrapMAP
-from sppdet.stopwatch import STAGES
-from sppdet.storage import json_ready
-from sppdet.tables import align
+from sppdet.files.atomic import json_ready
+from sppdet.runtime.stopwatch import STAGES
 
 MAP_IMAGES = 100  # on fewer images an mAP says little
 PAPER: Mapping[str, Any] = {
@@ -177,7 +177,7 @@ def _map_table(comparison: Comparison) -> str:
     for name, found in comparison.maps.items():
         difference = comparison.differences.get(name)
         more = "-" if difference is None else _percent(difference.map_voc07, difference.interval_voc07, "+")
-        area = _percent(found.map_voc10, found.interval_voc10)
+        area = _percent(found.map_area, found.interval_voc10)
         rows.append([name, _percent(found.map_voc07, found.interval_voc07), area, more])
     return f"{align(rows)}\nPaper, all of VOC2007: SPPnet {figures}"
 

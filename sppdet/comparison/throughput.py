@@ -12,11 +12,11 @@ import torch
 from sppdet.comparison.timing import random_boxes
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError
-from sppdet.features.crop import CropFeatures
-from sppdet.features.source import inference
+from sppdet.features.crop import CropExtractor
+from sppdet.features.extractor import inference
 from sppdet.features.warp import warp_crops
 from sppdet.images import to_array
-from sppdet.stopwatch import Stopwatch
+from sppdet.runtime.stopwatch import Stopwatch
 
 BATCHES = {"cpu": (1, 2, 4, 8, 16, 32, 64), "cuda": (8, 16, 32, 64, 128, 256)}
 CROPS = 32  # at least so many crops in one measurement
@@ -69,7 +69,7 @@ def with_best_batch(detector: Detector) -> Detector:
     """The same detector; in R-CNN mode with its crops in batches of the size that is the fastest here."""
     if detector.config.features != "crop":
         return detector
-    crop = replace(detector.config.crop, batch=find_best_batch(detector))
+    crop = replace(detector.config.crop, batch_size=find_best_batch(detector))
     return detector.with_config(replace(detector.config, crop=crop))
 
 
@@ -79,7 +79,7 @@ def measure_throughput(name: str, detector: Detector, rounds: int = 5) -> Throug
     Both pass the same crops of one random image; they take turns batch by batch, and each counts with its median.
     """
     source = _crop_features(detector)
-    batch, device = source.config.batch, source.backbone.device
+    batch, device = source.config.batch_size, source.backbone.device
     count = batch * -(-CROPS // batch)
     image = torch.randint(0, 256, (3, 375, 500), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     boxes = random_boxes((375, 500), count)
@@ -98,9 +98,9 @@ def measure_throughput(name: str, detector: Detector, rounds: int = 5) -> Throug
     return Throughput(name, batch / median(ours), batch / median(bare), batch)
 
 
-def _crop_features(detector: Detector) -> CropFeatures:
+def _crop_features(detector: Detector) -> CropExtractor:
     """The detector's features without fully connected layers: convolutions are what is measured here."""
-    if not isinstance(detector.regions, CropFeatures):
+    if not isinstance(detector.regions, CropExtractor):
         raise ConfigError("has no crops", field="features", expected="crop", got=detector.config.features)
     found = detector.regions
-    return CropFeatures(found.backbone, found.pyramid, found.config, found.precision)
+    return CropExtractor(found.backbone, found.pyramid, found.config, found.precision)

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sppdet.config import ProposalConfig
+from sppdet.config.data import ProposalConfig
 from sppdet.detector import Detector
 from sppdet.errors import InputError
 from sppdet.images import read_image
-from sppdet.proposals.store import propose_image
-from sppdet.stopwatch import STAGES, Stopwatch
+from sppdet.proposals.cache import propose_image
+from sppdet.runtime.stopwatch import STAGES, Stopwatch
 from sppdet.structures import Annotations, Detections
 
 SUMS = ("without_proposals", "total")

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from sppdet.data.objects import keep_valid_boxes
+from sppdet.data.valid_boxes import keep_valid_boxes
 from sppdet.errors import DataError
-from sppdet.storage import read_json
+from sppdet.files.atomic import read_json
 from sppdet.structures import Annotations, Dataset
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sppdet.config import DataConfig
+from sppdet.config.data import DataConfig
 from sppdet.data.coco import read_coco
 from sppdet.data.voc import read_voc
 from sppdet.errors import ConfigError
@@ -21,8 +21,8 @@ def read_dataset(config: DataConfig, classes: tuple[str, ...] | None = None) -> 
         dataset = read_coco(config.root, config.annotations, names)
     else:
         dataset = read_voc(config.root, config.split, names, config.year)
-    if config.images is not None:
-        if config.images < 1:
-            raise ConfigError("no images left", field="data.images", expected="1 or more", got=config.images)
-        dataset = dataset.subset(range(min(config.images, len(dataset))))
+    if config.max_images is not None:
+        if config.max_images < 1:
+            raise ConfigError("no images left", field="data.max_images", expected="1 or more", got=config.max_images)
+        dataset = dataset.subset(range(min(config.max_images, len(dataset))))
     return dataset

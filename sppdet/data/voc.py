@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from sppdet.data.objects import keep_valid_boxes
+from sppdet.data.valid_boxes import keep_valid_boxes
 from sppdet.errors import DataError
 from sppdet.structures import Annotations, Dataset
 

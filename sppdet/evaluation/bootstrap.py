@@ -24,9 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppdet.errors import InputError
-from sppdet.evaluation.inputs import check_detections, check_iou
-from sppdet.evaluation.voc import Matches, match_class
-from sppdet.structures import Annotations, Detections, ImageId
+from sppdet.evaluation.voc import Matches, check_iou, match_class
+from sppdet.structures import Annotations, Detections, ImageId, check_detections
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -36,12 +35,12 @@ LEVEL = 0.95
 class BootstrapMAP:
     """A mAP, the mean of several or the difference of two, on the images and on R resamples of them; fractions.
 
-    map_voc07, map_voc10: on the images as they are, 11 points and area. resampled_voc07, resampled_voc10: float64 (R,),
+    map_voc07, map_area: on the images as they are, 11 points and area. resampled_voc07, resampled_voc10: float64 (R,),
     on each resample, NaN where it holds no object. images, seed: what was drawn from, and how.
     """
 
     map_voc07: float
-    map_voc10: float
+    map_area: float
     resampled_voc07: NDArray[np.float64]
     resampled_voc10: NDArray[np.float64]
     images: tuple[ImageId, ...]
@@ -54,8 +53,8 @@ class BootstrapMAP:
 
     @property
     def interval_voc10(self) -> tuple[float, float]:
-        """Low and high end of the 95% interval of `map_voc10`; NaN where no resample holds an object."""
-        return interval(self.resampled_voc10, self.map_voc10)
+        """Low and high end of the 95% interval of `map_area`; NaN where no resample holds an object."""
+        return interval(self.resampled_voc10, self.map_area)
 
     def minus(self, other: BootstrapMAP) -> BootstrapMAP:
         """This detector's mAP less the other's, resample by resample.
@@ -65,7 +64,7 @@ class BootstrapMAP:
         self._check_draws(other)
         return BootstrapMAP(
             self.map_voc07 - other.map_voc07,
-            self.map_voc10 - other.map_voc10,
+            self.map_area - other.map_area,
             self.resampled_voc07 - other.resampled_voc07,
             self.resampled_voc10 - other.resampled_voc10,
             self.images,
@@ -83,7 +82,7 @@ class BootstrapMAP:
             first._check_draws(other)
         return BootstrapMAP(
             float(np.mean([one.map_voc07 for one in several])),
-            float(np.mean([one.map_voc10 for one in several])),
+            float(np.mean([one.map_area for one in several])),
             np.mean([one.resampled_voc07 for one in several], axis=0),
             np.mean([one.resampled_voc10 for one in several], axis=0),
             first.images,
@@ -92,10 +91,10 @@ class BootstrapMAP:
 
     def as_dict(self) -> dict[str, Any]:
         """Both numbers under the names of the JSON output, with their `interval` where there are resamples."""
-        maps = {"map_voc07": self.map_voc07, "map_voc10": self.map_voc10}
+        maps = {"map_voc07": self.map_voc07, "map_area": self.map_area}
         if not len(self.resampled_voc07):
             return maps
-        ends = {"map_voc07": self.interval_voc07, "map_voc10": self.interval_voc10}
+        ends = {"map_voc07": self.interval_voc07, "map_area": self.interval_voc10}
         return maps | {"interval": ends | {"level": LEVEL, "resamples": len(self.resampled_voc07)}}
 
     def _check_draws(self, other: BootstrapMAP) -> None:

@@ -7,8 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from sppdet.evaluation.inputs import check_detections
-from sppdet.structures import Annotations, Detections
+from sppdet.structures import Annotations, Detections, check_detections
 
 METRICS = (
     *("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from sppdet.boxes import box_iou
 from sppdet.errors import InputError
-from sppdet.evaluation.inputs import check_detections
 from sppdet.evaluation.sizes import SIZES, SizeAP, evaluate_sizes
 from sppdet.evaluation.voc import Matches, average_precision_area, match_class, mean_over_classes, trace_curve
-from sppdet.structures import Annotations, Detections
+from sppdet.structures import Annotations, Detections, check_detections
 
 LOOSE_IOU = 0.1  # a detection that overlaps an object less has nothing to do with it
 KINDS = ("localisation", "similar", "other", "background")

@@ -7,10 +7,10 @@ from math import isnan
 from os import PathLike
 from typing import TYPE_CHECKING
 
+from sppdet.drawing.figures import new_figure, save_figure
+from sppdet.drawing.tables import align
 from sppdet.evaluation.diagnosis import KINDS, MULTIPLES, OUTCOMES, Diagnosis
 from sppdet.evaluation.sizes import SIZES
-from sppdet.figures import new_figure, save_figure
-from sppdet.tables import align
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +70,7 @@ def plot_diagnosis(diagnosis: Diagnosis, path: str | PathLike[str]) -> None:
     _draw_trend(axes["trend"], diagnosis)
     _draw_gains(axes["gains"], diagnosis)
     _draw_sizes(axes["sizes"], diagnosis)
-    patches = [Patch(color=colour, label=outcome) for outcome, colour in COLOURS.items()]
+    patches = [Patch(color=color, label=outcome) for outcome, color in COLOURS.items()]
     figure.legend(handles=patches, loc="outside upper center", ncols=len(patches), fontsize=9, frameon=False)
     save_figure(figure, path)
 
@@ -128,7 +128,7 @@ def _draw_gains(axes: Axes, diagnosis: Diagnosis) -> None:
 
 def _draw_sizes(axes: Axes, diagnosis: Diagnosis) -> None:
     means = diagnosis.ap_n
-    axes.set_title("Normalised AP by object size: mean, all sizes dashed; classes grey", fontsize=9)
+    axes.set_title("Normalized AP by object size: mean, all sizes dashed; classes gray", fontsize=9)
     if isnan(means["all"]):
         _note(axes)
         return

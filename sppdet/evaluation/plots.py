@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sppdet.drawing.figures import new_figure, save_figure
 from sppdet.evaluation.voc import Curve, VOCResult, monotone_precision
-from sppdet.figures import new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,13 +28,13 @@ def plot_precision_recall(result: VOCResult, path: str | PathLike[str]) -> None:
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
     for axes, (name, curve) in zip(grid, result.curves.items(), strict=False):
         _draw_curve(axes, curve)
-        title = f"{name}  {_percent(result.ap07[name])} / {_percent(result.ap10[name])}"
+        title = f"{name}  {_percent(result.ap_voc07[name])} / {_percent(result.ap_area[name])}"
         axes.set_title(title, fontsize=9, parse_math=False)
     for axes in grid[len(result.curves) :]:
         axes.set_axis_off()
     figure.suptitle(
         f"Precision over recall at IoU {result.iou:g}; mAP {_percent(result.map_voc07)} (VOC07, 11 points)"
-        f" / {_percent(result.map_voc10)} (VOC10, area)",
+        f" / {_percent(result.map_area)} (VOC10, area)",
         fontsize=10,
         wrap=True,
     )

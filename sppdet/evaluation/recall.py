@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from sppdet.boxes import box_area, box_iou
-from sppdet.evaluation.inputs import check_images, check_iou
-from sppdet.evaluation.voc import mean_over_classes
-from sppdet.structures import Annotations, check_boxes
+from sppdet.evaluation.voc import check_iou, mean_over_classes
+from sppdet.structures import Annotations, check_boxes, check_images
 
 # COCO's bounds between small, medium and large, in square pixels; an object on a bound counts as the larger.
 MEDIUM_AREA, LARGE_AREA = 32.0**2, 96.0**2

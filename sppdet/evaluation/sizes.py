@@ -1,4 +1,4 @@
-"""Normalised average precision by object size (Hoiem et al. 2012, section 3; see `sppdet.evaluation.diagnosis`)."""
+"""Normalized average precision by object size (Hoiem et al. 2012, section 3; see `sppdet.evaluation.diagnosis`)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SizeAP:
 def evaluate_sizes(matches: Matches, images: Sequence[Annotations], label: int) -> dict[str, SizeAP]:
     """AP_N of class `label` on "all" of its objects and on those of each of SIZES, from what `match_class` gave.
 
-    Normalised precision is P_N = R N / (R N + F) at recall R with F false positives. Its N is the same for all classes
+    Normalized precision is P_N = R N / (R N + F) at recall R with F false positives. Its N is the same for all classes
     and sizes, 0.15 times the images, so that the few of one size compare with the many of another. AP_N is the mean
     over the objects of the best P_N at the recall where each is found or beyond, 0 for those missed; the standard error
     is that of this mean.
@@ -63,8 +63,8 @@ def size_classes(areas: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.searchsorted(limits, areas, side="left")
 
 
-def normalised_precisions(curve: Curve, normal: float) -> NDArray[np.float64]:
-    """The normalised precision at which each object is found, 0 for those missed: float64 (positives,).
+def normalized_precisions(curve: Curve, normal: float) -> NDArray[np.float64]:
+    """The normalized precision at which each object is found, 0 for those missed: float64 (positives,).
 
     The mean is AP_N; where `normal` is the number of positives, it is the AP of VOC2010.
     """
@@ -78,7 +78,7 @@ def normalised_precisions(curve: Curve, normal: float) -> NDArray[np.float64]:
 
 
 def _size_ap(matches: Matches, kept: NDArray[np.bool_], objects: int, normal: float) -> SizeAP:
-    precisions = normalised_precisions(trace_curve(matches, kept, objects), normal)
+    precisions = normalized_precisions(trace_curve(matches, kept, objects), normal)
     mean = float(precisions.mean()) if objects else float("nan")
     error = float(precisions.std(ddof=1) / np.sqrt(objects)) if objects > 1 else float("nan")
     return SizeAP(objects, mean, error)

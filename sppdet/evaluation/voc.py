@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppdet.boxes import box_iou
-from sppdet.evaluation.inputs import check_detections, check_iou
-from sppdet.structures import Annotations, Detections
+from sppdet.errors import InputError
+from sppdet.structures import Annotations, Detections, check_detections
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,33 +76,33 @@ class VOCResult:
     iou: float
 
     @cached_property
-    def ap07(self) -> dict[str, float]:
+    def ap_voc07(self) -> dict[str, float]:
         """VOC2007's 11-point average precision of each class, NaN where it has no positives."""
-        return {name: average_precision_11_points(curve) for name, curve in self.curves.items()}
+        return {name: average_precision_voc07(curve) for name, curve in self.curves.items()}
 
     @cached_property
-    def ap10(self) -> dict[str, float]:
+    def ap_area(self) -> dict[str, float]:
         """VOC2010's average precision (area) of each class, NaN where it has no positives."""
         return {name: average_precision_area(curve) for name, curve in self.curves.items()}
 
     @property
     def map_voc07(self) -> float:
-        """Mean of `ap07` over the classes with positives; NaN where there is none."""
-        return mean_over_classes(self.ap07)
+        """Mean of `ap_voc07` over the classes with positives; NaN where there is none."""
+        return mean_over_classes(self.ap_voc07)
 
     @property
-    def map_voc10(self) -> float:
-        """Mean of `ap10` over the classes with positives; NaN where there is none."""
-        return mean_over_classes(self.ap10)
+    def map_area(self) -> float:
+        """Mean of `ap_area` over the classes with positives; NaN where there is none."""
+        return mean_over_classes(self.ap_area)
 
     def as_dict(self, curves: bool = False) -> dict[str, Any]:
         """The numbers under the names of the JSON output, with the points of the curves where asked."""
         per_class: dict[str, dict[str, Any]] = {}
         for name, curve in self.curves.items():
-            row = {"ap_voc07": self.ap07[name], "ap_voc10": self.ap10[name], "positives": curve.positives}
+            row = {"ap_voc07": self.ap_voc07[name], "ap_area": self.ap_area[name], "positives": curve.positives}
             points = {key: getattr(curve, key).tolist() for key in ("precision", "recall", "scores")} if curves else {}
             per_class[name] = row | points
-        return {"map_voc07": self.map_voc07, "map_voc10": self.map_voc10, "per_class": per_class}
+        return {"map_voc07": self.map_voc07, "map_area": self.map_area, "per_class": per_class}
 
 
 def evaluate_voc(
@@ -151,7 +151,7 @@ def trace_curve(matches: Matches, kept: NDArray[np.bool_], positives: int) -> Cu
     return Curve(np.cumsum(matches.correct[kept]), matches.scores[kept], positives)
 
 
-def average_precision_11_points(curve: Curve) -> float:
+def average_precision_voc07(curve: Curve) -> float:
     """Mean over recalls 0, 0.1 ... 1 of the best precision at that recall or beyond (VOC2007); NaN without positives.
 
     Recall is compared as the fraction it is, since 3 of 10 must reach 0.3 and 3 * 0.1 is greater than 0.3 in floats.
@@ -200,3 +200,9 @@ def _join(parts: Sequence[Any], dtype: type) -> NDArray[Any]:
     """Arrays or tensors (N,) in one row; also where there is none."""
     arrays = [part.cpu().numpy() if hasattr(part, "cpu") else part for part in parts]
     return np.concatenate([np.zeros(0, dtype), *arrays])
+
+
+def check_iou(iou: float) -> None:
+    """Raise InputError unless this threshold of intersection over union lies in (0, 1]."""
+    if not 0 < iou <= 1:
+        raise InputError("out of range", field="iou", expected="0 < iou <= 1", got=iou)

@@ -10,18 +10,19 @@ import torch
 from torch import Tensor
 
 from sppdet.backbones.backbone import Backbone
-from sppdet.config import CropConfig, Precision
+from sppdet.backbones.fully_connected import FullyConnected
+from sppdet.config.detector import CropConfig
+from sppdet.config.network import Precision
 from sppdet.errors import ConfigError
-from sppdet.features import source as features
-from sppdet.features.source import RegionFeatures, inference
+from sppdet.features import extractor as features
+from sppdet.features.extractor import FeatureExtractor, inference
 from sppdet.features.warp import warp_crops
-from sppdet.heads.fully_connected import FullyConnected
 from sppdet.images import to_array
 from sppdet.pooling.pyramid import SpatialPyramidPooling
-from sppdet.stopwatch import Stopwatch
+from sppdet.runtime.stopwatch import Stopwatch
 
 
-class CropFeatures(RegionFeatures):
+class CropExtractor(FeatureExtractor):
     """R-CNN: each region is warped to a square with some context and passed through the network (R-CNN, appendix A)."""
 
     def __init__(
@@ -34,31 +35,31 @@ class CropFeatures(RegionFeatures):
     ) -> None:
         super().__init__(backbone, pyramid.out_features(backbone.channels), precision, layers)
         self.pyramid, self.config = pyramid, config or CropConfig()
-        if not 0 <= 2 * self.config.context < self.config.size or self.config.batch < 1:
+        if not 0 <= 2 * self.config.context < self.config.size or self.config.batch_size < 1:
             raise ConfigError(
                 "cannot be used", field="crop", expected="0 <= 2 * context < size, batch >= 1", got=config
             )
 
-    def encode(self, image: Tensor, clock: Stopwatch | None = None) -> EncodedCrops:
+    def encode(self, image: Tensor, clock: Stopwatch | None = None) -> CropFeatures:
         """The image uint8 (3, H, W) itself: the network has nothing to do before it sees the regions."""
-        return EncodedCrops(self, to_array(image), clock or Stopwatch(self.backbone.device))
+        return CropFeatures(self, to_array(image), clock or Stopwatch(self.backbone.device))
 
     def pool(self, image: Tensor, boxes: Tensor, scale: float) -> Tensor:
         del scale  # crops have one size
         if not len(boxes):
-            return self.new_rows(0)
+            return self.empty(0)
         array = to_array(image)
-        parts = [warp_crops(array, part, self.config, self.backbone) for part in boxes.split(self.config.batch)]
+        parts = [warp_crops(array, part, self.config, self.backbone) for part in boxes.split(self.config.batch_size)]
         with self.backbone.autocast(self.precision):
             maps = [self.backbone(crops) for crops in parts]
         return torch.cat([self.pyramid(m.float()) for m in maps])
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedCrops:
+class CropFeatures:
     """An image uint8 (H, W, 3) to take crops from."""
 
-    source: CropFeatures
+    source: CropExtractor
     image: np.ndarray
     clock: Stopwatch
 
@@ -69,9 +70,9 @@ class EncodedCrops:
     def parts(self, boxes: Tensor) -> Iterator[Tensor]:
         """The same in consecutive parts, each overwritten by the next: many batches of crops, as a product of a few
         rows with the matrices of fully connected layers would take as long as one of hundreds."""
-        source, batch = self.source, self.source.config.batch
+        source, batch = self.source, self.source.config.batch_size
         rows = batch * max(1, features.PART_BYTES // (4 * source.pooled * batch))
-        memory = source.new_rows(min(rows, len(boxes)))
+        memory = source.empty(min(rows, len(boxes)))
         for part in boxes.split(rows) if len(boxes) else ():
             for start in range(0, len(part), batch):
                 crops = part[start : start + batch]

@@ -9,19 +9,20 @@ import torch
 from torch import Tensor
 
 from sppdet.backbones.backbone import Backbone
-from sppdet.config import Precision, SPPConfig
+from sppdet.backbones.fully_connected import FullyConnected
+from sppdet.config.detector import SPPConfig
+from sppdet.config.network import Precision
 from sppdet.errors import ConfigError
-from sppdet.features import source as features
-from sppdet.features.source import RegionFeatures, inference
-from sppdet.heads.fully_connected import FullyConnected
+from sppdet.features import extractor as features
+from sppdet.features.extractor import FeatureExtractor, inference
 from sppdet.images import resize_shorter_side, shorter_side_size
-from sppdet.pooling.pyramid import LaidOutMaps, SpatialPyramidPooling
-from sppdet.pooling.regions import RoIAlign
+from sppdet.pooling.pyramid import PreparedMaps, SpatialPyramidPooling
+from sppdet.pooling.roi import RoIAlign
 from sppdet.pooling.windows import boxes_to_cells, boxes_to_windows, choose_scales
-from sppdet.stopwatch import Stopwatch
+from sppdet.runtime.stopwatch import Stopwatch
 
 
-class SPPFeatures(RegionFeatures):
+class SPPExtractor(FeatureExtractor):
     """SPPnet: one pass of the network over the whole image at each scale, regions pooled from conv5 (section 4.1).
 
     With a pyramid of one level and the window rule "round" it is Fast R-CNN's RoI pooling.
@@ -42,7 +43,7 @@ class SPPFeatures(RegionFeatures):
         if not self.config.scales or min(self.config.scales) < 1:
             raise ConfigError("no usable scale", field="spp.scales", expected="pixels", got=self.config.scales)
 
-    def encode(self, image: Tensor, clock: Stopwatch | None = None) -> EncodedMaps:
+    def encode(self, image: Tensor, clock: Stopwatch | None = None) -> MapFeatures:
         """The conv5 maps of image uint8 (3, H, W), one a scale."""
         clock = clock or Stopwatch(self.backbone.device)
         maps = self.compute_maps(image, clock)
@@ -56,7 +57,7 @@ class SPPFeatures(RegionFeatures):
         for side in self.config.scales:
             with clock("prepare"):
                 resized = resize_shorter_side(image, side)
-                pixels = self.normalise(resized[None])
+                pixels = self.normalize(resized[None])
             with clock("conv"), inference(self.backbone, self.precision):
                 maps.append(self.backbone(pixels)[0])  # (C, h, w)
         with clock("pooling"):
@@ -65,7 +66,7 @@ class SPPFeatures(RegionFeatures):
 
     def pool(self, image: Tensor, boxes: Tensor, scale: float) -> Tensor:
         index = int(scale * len(self.config.scales))
-        pixels = self.normalise(resize_shorter_side(image, self.config.scales[index])[None])
+        pixels = self.normalize(resize_shorter_side(image, self.config.scales[index])[None])
         with self.backbone.autocast(self.precision):
             maps = self.backbone(pixels).float()  # (1, C, h, w)
         windows = self.windows(boxes, index, (image.shape[1], image.shape[2]), (maps.shape[2], maps.shape[3]))
@@ -73,29 +74,31 @@ class SPPFeatures(RegionFeatures):
 
     def windows(self, boxes: Tensor, index: int, size: tuple[int, int], map_size: tuple[int, int]) -> Tensor:
         """Windows int64 (N, 4) of boxes in an image of `size` (H, W), on its map (h, w) at the scale of this index."""
-        return boxes_to_windows(boxes, self._ratios(index, size), self.backbone.geometry, map_size, self.config.rule)
+        return boxes_to_windows(
+            boxes, self._ratios(index, size), self.backbone.geometry, map_size, self.config.window_rule
+        )
 
     def _ratios(self, index: int, size: tuple[int, int]) -> tuple[float, float]:
         """The (x, y) ratios of an image resized to the scale of this index, whose size is rounded, to the original."""
         height, width = shorter_side_size(*size, self.config.scales[index])
         return width / size[1], height / size[0]
 
-    def lay_out(self, maps: Tensor) -> LaidOutMaps | Tensor:
+    def prepare_maps(self, maps: Tensor) -> PreparedMaps | Tensor:
         """A map (1, C, h, w) made ready for `pool_windows`."""
-        return self.pyramid.lay_out(maps)
+        return self.pyramid.prepare_maps(maps)
 
-    def pool_windows(self, maps: Tensor | LaidOutMaps, windows: Tensor, out: Tensor | None = None) -> Tensor:
+    def pool_windows(self, maps: Tensor | PreparedMaps, windows: Tensor, out: Tensor | None = None) -> Tensor:
         """Features (N, pooled) of windows (N, 4) of a map, written to `out` where that is given."""
         return self.pyramid(maps, windows, out=out)
 
-    def restore(self, maps: list[Tensor], size: tuple[int, int], clock: Stopwatch | None = None) -> EncodedMaps:
+    def restore(self, maps: list[Tensor], size: tuple[int, int], clock: Stopwatch | None = None) -> MapFeatures:
         """What `encode` gave for an image of `size` (H, W), from its maps float16 (C, h, w)."""
         device = self.backbone.device
-        laid_out = tuple(self.lay_out(m[None].to(device).float()) for m in maps)
-        return EncodedMaps(self, laid_out, size, clock or Stopwatch(device))
+        laid_out = tuple(self.prepare_maps(m[None].to(device).float()) for m in maps)
+        return MapFeatures(self, laid_out, size, clock or Stopwatch(device))
 
 
-class AlignedFeatures(SPPFeatures):
+class RoIAlignExtractor(SPPExtractor):
     """The same with regions that are not rounded to cells (RoI Align): windows are float32."""
 
     window_type = torch.float32
@@ -116,34 +119,34 @@ class AlignedFeatures(SPPFeatures):
         del map_size
         return boxes_to_cells(boxes, self._ratios(index, size), self.backbone.geometry)
 
-    def lay_out(self, maps: Tensor) -> Tensor:
+    def prepare_maps(self, maps: Tensor) -> Tensor:
         return maps.contiguous()
 
-    def pool_windows(self, maps: Tensor | LaidOutMaps, windows: Tensor, out: Tensor | None = None) -> Tensor:
+    def pool_windows(self, maps: Tensor | PreparedMaps, windows: Tensor, out: Tensor | None = None) -> Tensor:
         assert isinstance(maps, Tensor)  # as laid out
         pooled = self.align(maps, windows)
         return pooled if out is None else out.copy_(pooled)
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedMaps:
+class MapFeatures:
     """conv5 maps (1, C, h, w) of an image of `size` (H, W), one a scale, laid out for pooling."""
 
-    source: SPPFeatures
-    maps: tuple[LaidOutMaps | Tensor, ...]
+    source: SPPExtractor
+    maps: tuple[PreparedMaps | Tensor, ...]
     size: tuple[int, int]
     clock: Stopwatch
 
     def features(self, boxes: Tensor) -> Tensor:
         """Features float32 (N, D), each box pooled at the scale that suits its size."""
         if self.source.layers is None:  # straight to where they are to be
-            return self._pool(boxes, self.source.new_rows(len(boxes)))
+            return self._pool(boxes, self.source.empty(len(boxes)))
         return self.source.join(self.parts(boxes), len(boxes))
 
     def parts(self, boxes: Tensor) -> Iterator[Tensor]:
         """The same in consecutive parts, each overwritten by the next."""
         rows = max(1, features.PART_BYTES // (4 * self.source.pooled))
-        memory = self.source.new_rows(min(rows, len(boxes)))
+        memory = self.source.empty(min(rows, len(boxes)))
         for part in boxes.split(rows):
             yield self.source.apply_layers(self._pool(part, memory[: len(part)]), self.clock)
 

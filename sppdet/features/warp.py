@@ -7,21 +7,21 @@ import torch
 from torch import Tensor
 
 from sppdet.backbones.backbone import Backbone
-from sppdet.config import CropConfig
-from sppdet.images import normalise, resize_array
+from sppdet.config.detector import CropConfig
+from sppdet.images import normalize, resize_array
 
 
 def warp_crops(image: np.ndarray, boxes: Tensor, config: CropConfig, backbone: Backbone) -> Tensor:
-    """Normalised crops float32 (N, 3, size, size) of boxes (N, 4), each warped with its context to a square.
+    """Normalized crops float32 (N, 3, size, size) of boxes (N, 4), each warped with its context to a square.
 
-    A box grows about its centre by size / (size - 2 * context) and is clipped to the image uint8 (H, W, 3); the valid
-    part is resized into place, and what lies outside the image is 0, the mean colour.
+    A box grows about its center by size / (size - 2 * context) and is clipped to the image uint8 (H, W, 3); the valid
+    part is resized into place, and what lies outside the image is 0, the mean color.
     """
     side = config.size
     height, width = image.shape[:2]
-    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).clamp(min=1) / 2
+    center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).clamp(min=1) / 2
     half = half * (side / (side - 2 * config.context))
-    grown = torch.cat([centre - half, centre + half], dim=1).round()
+    grown = torch.cat([center - half, center + half], dim=1).round()
     crops = np.zeros((len(boxes), side, side, 3), np.uint8)
     places = []
     for crop, (gx1, gy1, gx2, gy2) in zip(crops, grown.int().tolist(), strict=True):
@@ -32,7 +32,7 @@ def warp_crops(image: np.ndarray, boxes: Tensor, config: CropConfig, backbone: B
         crop[top:bottom, left:right] = resize_array(image[y1:y2, x1:x2], bottom - top, right - left)
         places.append((top, bottom, left, right))
     pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).to(backbone.device)
-    pixels = normalise(pixels, backbone.mean, backbone.std)
+    pixels = normalize(pixels, backbone.mean, backbone.std)
     for crop, (top, bottom, left, right) in zip(pixels, places, strict=True):
         crop[:, :top], crop[:, bottom:], crop[:, :, :left], crop[:, :, right:] = 0, 0, 0, 0
     return pixels

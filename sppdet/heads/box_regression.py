@@ -11,20 +11,20 @@ from sppdet.heads.linear import BoxRegressor
 
 
 def fit_ridge(features: Tensor, targets: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """weight float32 (4, D) and bias (4,) that minimise |X w + b - t|^2 + ridge (|w|^2 + b^2), targets whitened.
+    """weight float32 (4, D) and bias (4,) that minimize |X w + b - t|^2 + ridge (|w|^2 + b^2), targets whitened.
 
-    features: float32 (n, D). targets: float32 (n, 4); they are centred and whitened by their covariance before the
+    features: float32 (n, D). targets: float32 (n, 4); they are centerd and whitened by their covariance before the
     fit, and the transformation is folded into the result. Solved in the smaller of the primal and the dual form.
     """
     count, dimension = features.shape
     if count == 0:
         return features.new_zeros(4, dimension), features.new_zeros(4)
     mean = targets.double().mean(dim=0)
-    centred = targets.double() - mean
+    centerd = targets.double() - mean
     # R-CNN whitens by the inverse square root of the covariance, with a little of the identity added.
-    values, vectors = torch.linalg.eigh(centred.T @ centred / count + 1e-3 * torch.eye(4, dtype=torch.float64))
+    values, vectors = torch.linalg.eigh(centerd.T @ centerd / count + 1e-3 * torch.eye(4, dtype=torch.float64))
     root = vectors @ torch.diag(values.sqrt()) @ vectors.T
-    whitened = (centred @ torch.linalg.inv(root)).float()  # (n, 4)
+    whitened = (centerd @ torch.linalg.inv(root)).float()  # (n, 4)
     x = torch.cat([features, features.new_ones(count, 1)], dim=1)
     if count <= dimension:
         gram = (x @ x.T).double()

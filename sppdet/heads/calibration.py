@@ -118,9 +118,9 @@ def _fit_steps(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> Map | N
     if line is None:
         return None
     share, step = np.unique(IsotonicRegression().fit_transform(scores, right.astype(np.float64)), return_inverse=True)
-    centre = np.bincount(step, scores) / np.bincount(step)
+    center = np.bincount(step, scores) / np.bincount(step)
     share = share.clip(*_targets(right))
-    return np.stack([centre, np.log(share / (1 - share))], axis=1), line[1]
+    return np.stack([center, np.log(share / (1 - share))], axis=1), line[1]
 
 
 def _targets(right: NDArray[np.bool_]) -> tuple[float, float]:

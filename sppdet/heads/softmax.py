@@ -22,17 +22,17 @@ def fit_softmax(
     """Fit a head to features float16 (n, D) with labels int64 (n,), 0 for background.
 
     Minimises the mean cross-entropy + weight_decay / 2 * |weight|^2 on features scaled to a mean L2 norm of `norm`.
-    Reads the features in chunks: memory beside them is a chunk and the optimiser's history of the weights.
+    Reads the features in chunks: memory beside them is a chunk and the optimizer's history of the weights.
     """
     scale = norm / mean_norm(features)
     weight = torch.zeros(classes + 1, features.shape[1], requires_grad=True)
     bias = torch.zeros(classes + 1, requires_grad=True)
-    optimiser = torch.optim.LBFGS(
+    optimizer = torch.optim.LBFGS(
         [weight, bias], max_iter=iterations, line_search_fn="strong_wolfe", tolerance_grad=1e-5
     )
 
     def loss() -> Tensor:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         total = weight_decay / 2 * weight.square().sum()
         total.backward()
         total = total.detach()
@@ -45,5 +45,5 @@ def fit_softmax(
             raise SppdetError("the loss of the softmax head is not finite", got=float(total))
         return total
 
-    optimiser.step(loss)
+    optimizer.step(loss)
     return LinearHead("softmax", weight.detach() * scale, bias.detach())

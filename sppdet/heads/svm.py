@@ -140,13 +140,13 @@ def objectives(problem: SVMProblem, weights: Tensor, alpha: Tensor) -> tuple[np.
         margins = problem.margins(weights, problem.rows(part)).T.numpy() * problem.targets[part].numpy()
         slack = np.maximum(0, 1 - margins.astype(np.float64))
         loss += (cost[part] * (slack if problem.loss == "hinge" else slack**2)).sum(axis=0)
-    regulariser = 0.5 * weights.double().square().sum(dim=1).numpy()
+    regularizer = 0.5 * weights.double().square().sum(dim=1).numpy()
     exact = alpha.double().numpy()
-    dual = exact.sum(axis=0) - regulariser
+    dual = exact.sum(axis=0) - regularizer
     if problem.loss == "squared_hinge":
         with np.errstate(divide="ignore", invalid="ignore"):
             dual -= np.where(cost > 0, exact**2 / (4 * cost), 0).sum(axis=0)
-    return regulariser + loss, dual
+    return regularizer + loss, dual
 
 
 @njit(cache=True)

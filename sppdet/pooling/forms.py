@@ -56,7 +56,7 @@ class PoolingForm(nn.Module, ABC):
         As many bins as the form really gives, which need not be n.
         """
 
-    def refusal(self, size: tuple[int, int], n: int) -> str | None:
+    def why_not(self, size: tuple[int, int], n: int) -> str | None:
         """Why a map of `size` (h, w) has no level n, as a sentence; None where it has one."""
         del size, n
         return None
@@ -74,7 +74,7 @@ class PoolingForm(nn.Module, ABC):
 
 
 @dataclass(frozen=True)
-class Slide:
+class Window1d:
     """How a window slides along an axis: the parameters of torch's `max_pool2d`."""
 
     kernel: int
@@ -92,7 +92,7 @@ class Slide:
             count -= 1
         return max(count, 0)
 
-    def refusal(self, cells: int, n: int) -> str | None:
+    def why_not(self, cells: int, n: int) -> str | None:
         """Why it does not give n bins of so many cells; None where it does."""
         if self.stride < 1:
             return "fewer cells than bins make the stride 0"
@@ -109,7 +109,7 @@ class SlidingPooling(PoolingForm):
     """
 
     @abstractmethod
-    def slide(self, cells: int, n: int) -> Slide:
+    def slide(self, cells: int, n: int) -> Window1d:
         """The window of level n along an axis of so many cells."""
 
     def bins(self, cells: int, n: int) -> list[Sequence[int]]:
@@ -117,9 +117,9 @@ class SlidingPooling(PoolingForm):
         starts = (i * slide.stride - slide.padding for i in range(slide.count(cells)))
         return [range(start, start + slide.kernel) for start in starts]
 
-    def refusal(self, size: tuple[int, int], n: int) -> str | None:
+    def why_not(self, size: tuple[int, int], n: int) -> str | None:
         for cells in size:
-            reason = self.slide(cells, n).refusal(cells, n)
+            reason = self.slide(cells, n).why_not(cells, n)
             if reason:
                 return f"no level {n} on {size[0]}x{size[1]} cells: along {cells}, {reason}"
         return None
@@ -137,7 +137,7 @@ class SlidingPooling(PoolingForm):
 
     def _pool_level(self, maps: Tensor, n: int) -> Tensor:
         size = maps.shape[2], maps.shape[3]
-        reason = self.refusal(size, n)
+        reason = self.why_not(size, n)
         if reason:
             raise InputError(reason, field="maps")
         rows, columns = (self.slide(cells, n) for cells in size)
@@ -172,8 +172,8 @@ class WindowPooling(SlidingPooling):
         super().__init__(levels, mode)
         self.ceil_mode = ceil_mode
 
-    def slide(self, cells: int, n: int) -> Slide:
-        return Slide(-(-cells // n), cells // n, ceil_mode=self.ceil_mode)
+    def slide(self, cells: int, n: int) -> Window1d:
+        return Window1d(-(-cells // n), cells // n, ceil_mode=self.ceil_mode)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, ceil_mode={self.ceil_mode}"
@@ -191,9 +191,9 @@ class PaddedPooling(SlidingPooling):
     sppdet.errors.InputError: maps: no level 4 on 13x9 cells: along 9, a padding of 2 is more than half the window of 3
     """
 
-    def slide(self, cells: int, n: int) -> Slide:
+    def slide(self, cells: int, n: int) -> Window1d:
         kernel = -(-cells // n)
-        return Slide(kernel, kernel, (kernel * n - cells + 1) // 2)
+        return Window1d(kernel, kernel, (kernel * n - cells + 1) // 2)
 
 
 class GeneralPooling(SlidingPooling):
@@ -223,9 +223,9 @@ class GeneralPooling(SlidingPooling):
             expected = "kernel and stride of at least 1, padding of at most half a kernel"
             got = f"kernel {kernel}, stride {stride}, padding {padding}"
             raise ConfigError("no such window", field="kernel", expected=expected, got=got)
-        self.window = Slide(kernel, stride, padding, ceil_mode)
+        self.window = Window1d(kernel, stride, padding, ceil_mode)
 
-    def slide(self, cells: int, n: int) -> Slide:
+    def slide(self, cells: int, n: int) -> Window1d:
         del cells, n
         return self.window
 

@@ -4,7 +4,7 @@ A level of n bins a side gives, for each window, bins floor(i w / n) to ceil((i 
 of `adaptive_max_pool2d`. Each finest level of a nest reads the map; a coarser max level that divides it is the maximum
 of its bins. Ties go to the first cell in row-major order.
 
-Maps are channels-last (B, h, w, C), so that the innermost loops run over neighbours in memory; where an array is
+Maps are channels-last (B, h, w, C), so that the innermost loops run over neighbors in memory; where an array is
 indexed before it is sliced, that is to let numba see it. No two threads write to one place; call the kernels from one
 thread.
 """

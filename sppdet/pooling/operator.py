@@ -11,7 +11,7 @@ from torch import Tensor
 from sppdet.pooling import kernels
 
 
-def to_cells(maps: Tensor) -> Tensor:
+def channels_last(maps: Tensor) -> Tensor:
     """Maps (B, C, h, w) as the kernels read them: float32 or float64 (B, h, w, C). No copy where they are so."""
     exact = maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
     return exact.permute(0, 2, 3, 1).contiguous()
@@ -21,7 +21,7 @@ def to_cells(maps: Tensor) -> Tensor:
 def pool_windows(maps: Tensor, windows: Tensor, image: Tensor, levels: list[int], mode: str) -> tuple[Tensor, Tensor]:
     """Maps (B, C, h, w) pooled in windows int64 (N, 4) of images int64 (N,): (N, D), and for max the row-major cell of
     each maximum, int32 (N, bins, C); for average nothing."""
-    cells, grid = to_cells(maps), np.array(levels, np.int64)
+    cells, grid = channels_last(maps), np.array(levels, np.int64)
     pooled = cells.new_empty(len(windows), int((grid**2).sum()), maps.shape[1])
     arrays = cells.numpy(), image.numpy(), windows.numpy(), grid
     if mode == "average":

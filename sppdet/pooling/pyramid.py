@@ -20,7 +20,7 @@ ROI_POOL_BINS = 6
 
 
 @dataclass(frozen=True, eq=False)
-class LaidOutMaps:
+class PreparedMaps:
     """Maps (B, C, h, w) made ready for pooling, which is worth doing once for many calls.
 
     values: on the CPU float32 or float64 (B, h, w, C); elsewhere the maps as they were. has_nan: looked for on the CPU
@@ -65,18 +65,18 @@ class SpatialPyramidPooling(PoolingForm):
     def bins(self, cells: int, n: int) -> list[Sequence[int]]:
         return [range(i * cells // n, -(-(i + 1) * cells // n)) for i in range(n)]
 
-    def lay_out(self, maps: Tensor) -> LaidOutMaps:
+    def prepare_maps(self, maps: Tensor) -> PreparedMaps:
         """Maps (B, C, h, w) for any number of calls without gradients."""
         check_maps(maps)
         maps = maps.detach()
         if maps.device.type != "cpu":
-            return LaidOutMaps(maps, maps.shape, maps.dtype, has_nan=False)
-        values = operator.to_cells(maps)
-        return LaidOutMaps(values, maps.shape, maps.dtype, bool(values.amax().isnan()))
+            return PreparedMaps(maps, maps.shape, maps.dtype, has_nan=False)
+        values = operator.channels_last(maps)
+        return PreparedMaps(values, maps.shape, maps.dtype, bool(values.amax().isnan()))
 
     def forward(
         self,
-        maps: Tensor | Sequence[Tensor] | LaidOutMaps,
+        maps: Tensor | Sequence[Tensor] | PreparedMaps,
         windows: Tensor | None = None,
         image: Tensor | None = None,
         out: Tensor | None = None,
@@ -89,9 +89,9 @@ class SpatialPyramidPooling(PoolingForm):
         """
         whole = windows is None and image is None and out is None
         exporting = torch.onnx.is_in_onnx_export() or torch.jit.is_tracing()
-        if (exporting or not isinstance(maps, Tensor | LaidOutMaps)) and not whole:
+        if (exporting or not isinstance(maps, Tensor | PreparedMaps)) and not whole:
             raise InputError("of a list or an exported network are pooled whole", field="maps", got="windows or out")
-        if not isinstance(maps, Tensor | LaidOutMaps):
+        if not isinstance(maps, Tensor | PreparedMaps):
             return torch.cat([self(one) for one in split_list(maps)])
         needs_gradient = isinstance(maps, Tensor) and maps.requires_grad and torch.is_grad_enabled()
         by_torch = exporting or (needs_gradient and self.mode == "max")  # its gradient of whole maps is the quicker one
@@ -103,7 +103,7 @@ class SpatialPyramidPooling(PoolingForm):
             if needs_gradient:
                 check_maps(maps)
             else:
-                maps = self.lay_out(maps)
+                maps = self.prepare_maps(maps)
         batch, _, height, width = maps.shape
         if windows is None:
             windows = torch.tensor([[0, 0, width, height]]).expand(batch, 4)
@@ -115,7 +115,7 @@ class SpatialPyramidPooling(PoolingForm):
         windows, image = windows.cpu().contiguous(), image.cpu()
         if not torch.compiler.is_compiling():
             _check_windows(windows, image, batch, height, width)
-        if isinstance(maps, LaidOutMaps):
+        if isinstance(maps, PreparedMaps):
             return self._pool(maps, windows, image, out)
         if out is not None:
             raise InputError("keeps no gradients", field="out", expected="maps that need none", got="maps that do")
@@ -124,7 +124,7 @@ class SpatialPyramidPooling(PoolingForm):
         pooled, _ = operator.pool_windows(maps, windows, image, list(self.levels), self.mode)
         return pooled
 
-    def _pool(self, maps: LaidOutMaps, windows: Tensor, image: Tensor, out: Tensor | None) -> Tensor:
+    def _pool(self, maps: PreparedMaps, windows: Tensor, image: Tensor, out: Tensor | None) -> Tensor:
         shape = (len(windows), self.out_features(maps.shape[1]))
         if out is not None and out.shape != shape:
             raise InputError("wrong shape", field="out", expected=shape, got=tuple(out.shape))

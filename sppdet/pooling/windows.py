@@ -1,7 +1,7 @@
 """From boxes in the image to windows of feature-map cells (SPPnet, appendix A).
 
-Cell j of a map is centred at stride * j + centre + 1/2 in the continuous coordinates of the resized image, in which
-pixel i covers [i, i + 1). Every rule takes the half-open edges of a box, measures them from the centre of cell 0, and
+Cell j of a map is centerd at stride * j + center + 1/2 in the continuous coordinates of the resized image, in which
+pixel i covers [i, i + 1). Every rule takes the half-open edges of a box, measures them from the center of cell 0, and
 turns a window without cells into the cell at its truncated mean.
 """
 
@@ -32,14 +32,14 @@ def boxes_to_windows(
     scale: (x, y) ratios of the resized to the original image. map_size: (h, w) in cells. Windows lie inside the map
     and have at least one cell.
 
-    paper: the cells whose centre lies strictly inside the box, floor(u) + 1 to ceil(u) - 1.
-    code: the authors' rounding, floor(u + 6.5 / 16 + 1/2) to ceil(u - 6.5 / 16 - 1/2): the cells whose centre lies
+    paper: the cells whose center lies strictly inside the box, floor(u) + 1 to ceil(u) - 1.
+    code: the authors' rounding, floor(u + 6.5 / 16 + 1/2) to ceil(u - 6.5 / 16 - 1/2): the cells whose center lies
         inside the box or less than 1.5 / 16 of a stride outside. At stride 16 it is their formula applied to the edges
         of the box, where they have the middles of its border pixels, half a pixel further in. That makes no difference
         to boxes of whole pixels at scale 1; at others a window may differ by a cell.
     round: Fast R-CNN's, round(u) to round(u), both included, halves away from zero. Its authors round the box's edge
-        over the stride itself, as though cell 0 had its centre at pixel 0; where it has not, windows differ by a cell.
-    Here u is the distance of a box's edge from the centre of cell 0, in strides. Raises ConfigError for another rule.
+        over the stride itself, as though cell 0 had its center at pixel 0; where it has not, windows differ by a cell.
+    Here u is the distance of a box's edge from the center of cell 0, in strides. Raises ConfigError for another rule.
     """
     edges = _edges(boxes, scale, geometry)
     start, end = edges[:, :2], edges[:, 2:]
@@ -51,7 +51,7 @@ def boxes_to_windows(
     elif rule == "round":
         first, last = _round_half_away(start), _round_half_away(end)
     else:
-        raise ConfigError("unknown window rule", field="spp.rule", expected="paper, code or round", got=rule)
+        raise ConfigError("unknown window rule", field="spp.window_rule", expected="paper, code or round", got=rule)
     middle = ((first + last) / 2).trunc()
     empty = first > last
     first, last = torch.where(empty, middle, first), torch.where(empty, middle, last)
@@ -67,9 +67,9 @@ def boxes_to_cells(boxes: Tensor, scale: tuple[float, float], geometry: Geometry
 
 
 def _edges(boxes: Tensor, scale: tuple[float, float], geometry: Geometry) -> Tensor:
-    """Distances float64 (N, 4) of boxes' edges from the centre of cell 0, in strides."""
+    """Distances float64 (N, 4) of boxes' edges from the center of cell 0, in strides."""
     ratio = boxes.new_tensor([*scale, *scale], dtype=torch.float64)
-    return (boxes.double() * ratio - (geometry.centre + 0.5)) / geometry.stride
+    return (boxes.double() * ratio - (geometry.center + 0.5)) / geometry.stride
 
 
 def choose_scales(boxes: Tensor, shorter_side: int, scales: tuple[int, ...], rule: ScaleRule = "paper") -> Tensor:

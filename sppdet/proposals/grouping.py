@@ -1,4 +1,4 @@
-"""Hierarchical grouping (Uijlings et al., IJCV 2013, section 3.1): the two most similar neighbours become one, until
+"""Hierarchical grouping (Uijlings et al., IJCV 2013, section 3.1): the two most similar neighbors become one, until
 one region is left."""
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from sppdet.proposals.regions import Regions
+from sppdet.proposals.segments import Regions
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +45,12 @@ class Hierarchy:
 def group(regions: Regions, pixels: int, similarity: str) -> tuple[np.ndarray, np.ndarray]:
     """Children and boxes of the hierarchy (see `Hierarchy`) by a sum of similarities of section 3.2.
 
-    `similarity` names them by their letters: C colour, T texture, S size, F fill. `pixels` is the size of the image.
+    `similarity` names them by their letters: C color, T texture, S size, F fill. `pixels` is the size of the image.
     """
     return _group(
         regions.sizes,
         regions.boxes,
-        regions.colour,
+        regions.color,
         regions.texture,
         regions.pairs,
         np.float32(pixels),
@@ -67,10 +67,10 @@ def _intersection(first, second):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _similarity(a, b, sizes, boxes, colour, texture, pixels, by_colour, by_texture, by_size, by_fill):  # type: ignore[no-untyped-def]
+def _similarity(a, b, sizes, boxes, color, texture, pixels, by_color, by_texture, by_size, by_fill):  # type: ignore[no-untyped-def]
     total = np.float32(0)
-    if by_colour:
-        total += _intersection(colour[a], colour[b])
+    if by_color:
+        total += _intersection(color[a], color[b])
     if by_texture:
         total += _intersection(texture[a], texture[b])
     both = sizes[a] + sizes[b]
@@ -84,16 +84,16 @@ def _similarity(a, b, sizes, boxes, colour, texture, pixels, by_colour, by_textu
 
 
 @njit(nogil=True, cache=True)
-def _group(sizes, boxes, colour, texture, pairs, pixels, by_colour, by_texture, by_size, by_fill):  # type: ignore[no-untyped-def]
+def _group(sizes, boxes, color, texture, pairs, pixels, by_color, by_texture, by_size, by_fill):  # type: ignore[no-untyped-def]
     count = len(sizes)
     nodes = 2 * count - 1
     sizes = np.concatenate((sizes, np.zeros(count - 1, dtype=np.int64)))
     boxes = np.concatenate((boxes, np.zeros((count - 1, 4), dtype=np.int64)))
-    colour = np.concatenate((colour, np.empty((count - 1, colour.shape[1]), dtype=np.float32)))
+    color = np.concatenate((color, np.empty((count - 1, color.shape[1]), dtype=np.float32)))
     texture = np.concatenate((texture, np.empty((count - 1, texture.shape[1]), dtype=np.float32)))
     children = np.empty((count - 1, 2), dtype=np.int64)
     merged = np.zeros(nodes, dtype=np.bool_)
-    met = np.full(nodes, -1, dtype=np.int64)  # the last node that a region was found to be a neighbour of
+    met = np.full(nodes, -1, dtype=np.int64)  # the last node that a region was found to be a neighbor of
     # Neighbours as linked lists; those merged since are skipped.
     heads = np.full(nodes, -1, dtype=np.int64)
     targets = [np.int64(0)][:0]
@@ -105,7 +105,7 @@ def _group(sizes, boxes, colour, texture, pairs, pixels, by_colour, by_texture, 
             targets.append(other)
             nexts.append(heads[node])
             heads[node] = len(targets) - 1
-        value = _similarity(a, b, sizes, boxes, colour, texture, pixels, by_colour, by_texture, by_size, by_fill)
+        value = _similarity(a, b, sizes, boxes, color, texture, pixels, by_color, by_texture, by_size, by_fill)
         heap.append((-value, a, b))
     heapq.heapify(heap)
     node = count
@@ -120,8 +120,8 @@ def _group(sizes, boxes, colour, texture, pairs, pixels, by_colour, by_texture, 
         boxes[node, 2], boxes[node, 3] = max(boxes[a, 2], boxes[b, 2]), max(boxes[a, 3], boxes[b, 3])
         share = np.float32(sizes[a] / sizes[node])
         rest = np.float32(1) - share
-        for place in range(colour.shape[1]):
-            colour[node, place] = share * colour[a, place] + rest * colour[b, place]
+        for place in range(color.shape[1]):
+            color[node, place] = share * color[a, place] + rest * color[b, place]
         for place in range(texture.shape[1]):
             texture[node, place] = share * texture[a, place] + rest * texture[b, place]
         for part in (a, b):
@@ -137,7 +137,7 @@ def _group(sizes, boxes, colour, texture, pairs, pixels, by_colour, by_texture, 
                     nexts.append(heads[one])
                     heads[one] = len(targets) - 1
                 value = _similarity(
-                    node, other, sizes, boxes, colour, texture, pixels, by_colour, by_texture, by_size, by_fill
+                    node, other, sizes, boxes, color, texture, pixels, by_color, by_texture, by_size, by_fill
                 )
                 heapq.heappush(heap, (-value, other, node))
         node += 1

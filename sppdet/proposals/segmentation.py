@@ -1,6 +1,6 @@
 """Graph-based segmentation (Felzenszwalb & Huttenlocher, IJCV 2004), many thresholds k from one sorted edge list.
 
-The graph joins each pixel to its four or eight neighbours; an edge weighs the Euclidean distance of the two colours.
+The graph joins each pixel to its four or eight neighbors; an edge weighs the Euclidean distance of the two colors.
 Edges are taken in rising weight w. One that leaves component C is merged where w <= Int(C) + k / |C| holds on both
 sides, Int(C) being the largest weight inside (section 3). Then components under `min_size` pixels join across the
 lightest edge left.
@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 from numba import njit
 
-# A weight is a whole number of 2**-15 grey levels: up to 442 of them in 24 bits, sorted by 12 at a time. Coarser steps
+# A weight is a whole number of 2**-15 gray levels: up to 442 of them in 24 bits, sorted by 12 at a time. Coarser steps
 # would leave the order of many edges to their place in the image, which makes ragged segments.
 STEPS = 2**15
 DIGIT = 12
 DIGITS = 2**DIGIT
 
-# Row and column from a pixel to its partner; the first two give four neighbours, all give eight.
+# Row and column from a pixel to its partner; the first two give four neighbors, all give eight.
 DOWN = (0, 1, 1, -1)
 RIGHT = (1, 0, 1, 1)
 
@@ -50,10 +50,10 @@ def to_planes(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(np.atleast_3d(array), 2, 0), dtype=np.float32)
 
 
-def sort_edges(planes: np.ndarray, neighbours: int = 8) -> Edges:
-    """The sorted edges of planes float32 (C, H, W), values 0 to 255, between each pixel and its 4 or 8 neighbours."""
+def sort_edges(planes: np.ndarray, neighbors: int = 8) -> Edges:
+    """The sorted edges of planes float32 (C, H, W), values 0 to 255, between each pixel and its 4 or 8 neighbors."""
     _, height, width = planes.shape
-    weights = np.empty((neighbours // 2, height, width), dtype=np.int32)
+    weights = np.empty((neighbors // 2, height, width), dtype=np.int32)
     _weigh(planes, weights)
     codes, keys = _radix_sort(weights)
     return Edges(codes, keys, height, width)
@@ -62,7 +62,7 @@ def sort_edges(planes: np.ndarray, neighbours: int = 8) -> Edges:
 def segment(edges: Edges, k: float, min_size: int) -> tuple[np.ndarray, int]:
     """Labels int32 (H, W), 0..n−1 in the order of the components' first pixels, and n.
 
-    `k` is in grey levels times pixels (the larger, the larger the components), `min_size` in pixels.
+    `k` is in gray levels times pixels (the larger, the larger the components), `min_size` in pixels.
     """
     labels = np.empty(edges.height * edges.width, dtype=np.int32)
     count = _segment(edges.codes, edges.weights, edges.width, float(k * STEPS), min_size, labels)

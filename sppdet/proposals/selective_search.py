@@ -1,6 +1,6 @@
 """Selective search (Uijlings et al., IJCV 2013): boxes that are likely to hold an object, from one image.
 
-The image is segmented in several colour spaces and at several thresholds k; each segmentation is grouped into one
+The image is segmented in several color spaces and at several thresholds k; each segmentation is grouped into one
 hierarchy for each sum of similarities; every node of a hierarchy gives a box. A box's rank is its position in its
 hierarchy (1 = the last merge, the whole image) times a uniform random number (section 3.3), drawn from a seed that is a
 function of the image and the parameters, so that the boxes are the same on every run. Of equal boxes the best ranked
@@ -26,8 +26,8 @@ from sppdet.boxes import clip_boxes
 from sppdet.errors import ConfigError, InputError
 from sppdet.images import resize_array, to_array
 from sppdet.proposals.grouping import Hierarchy, group
-from sppdet.proposals.regions import describe, quantise
 from sppdet.proposals.segmentation import Edges, segment, smooth, sort_edges, to_planes
+from sppdet.proposals.segments import describe, quantize
 from sppdet.structures import check_tensor
 
 # What cached boxes depend on beside the image and the parameters: raise it when the code changes what is found.
@@ -41,17 +41,17 @@ SIGMA = 0.8  # pixels; of the Gaussian that smooths before the segmentation
 
 @dataclass(frozen=True)
 class Preset:
-    """The segmentations and groupings of a mode: every colour space, threshold and similarity gives one hierarchy.
+    """The segmentations and groupings of a mode: every color space, threshold and similarity gives one hierarchy.
 
     spaces: as in `to_space`. thresholds: pairs of k and the least pixels of a segment. similarities: as in
-    `grouping.group`. neighbours: of a pixel in the graph, 4 or 8. opencv_texture: derivatives of the image as it
+    `grouping.group`. neighbors: of a pixel in the graph, 4 or 8. opencv_texture: derivatives of the image as it
     is, not smoothed, whose bins each direction has of its own.
     """
 
     spaces: tuple[str, ...]
     thresholds: tuple[tuple[int, int], ...]
     similarities: tuple[str, ...]
-    neighbours: int = 8
+    neighbors: int = 8
     opencv_texture: bool = False
 
 
@@ -141,7 +141,7 @@ def search_hierarchies(array: np.ndarray, preset: Preset, threads: int | None = 
         planes = to_space(array, space)
         smoothed = smooth(planes, SIGMA)
         textured = to_planes(planes) if preset.opencv_texture else smoothed
-        return sort_edges(smoothed, preset.neighbours), quantise(planes, textured, preset.opencv_texture)
+        return sort_edges(smoothed, preset.neighbors), quantize(planes, textured, preset.opencv_texture)
 
     def segment_and_group(task: tuple[tuple[Edges, np.ndarray], tuple[int, int]]) -> list[Hierarchy]:
         (edges, bins), (k, min_size) = task

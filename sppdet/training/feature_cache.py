@@ -1,4 +1,4 @@
-"""Encoded training images kept on disk, so that every pass after the first is only pooling.
+"""ImageFeatures training images kept on disk, so that every pass after the first is only pooling.
 
 SPPnet keeps conv5 maps in half precision (1-3 MB an image and scale) and pools them again at each pass; R-CNN has to
 keep the features of every region.
@@ -18,15 +18,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.errors import ConfigError, ImageError, SppdetError
-from sppdet.features.crop import CropFeatures
-from sppdet.features.source import PART_BYTES, Encoded, apply
-from sppdet.features.spp import SPPFeatures
+from sppdet.features.crop import CropExtractor
+from sppdet.features.extractor import PART_BYTES, ImageFeatures, apply
+from sppdet.features.spp import SPPExtractor
+from sppdet.files.atomic import cache_folder, content_key, hash_tensors, load_tensors, save_tensors
 from sppdet.images import read_image
-from sppdet.machine import releasing
-from sppdet.storage import cache_folder, content_key, load_tensors, save_tensors, tensors_key
-from sppdet.training.sampling import TrainingRegions
+from sppdet.runtime.memory import trim_memory
+from sppdet.training.sampling import LabeledProposals
 
-log = logging.getLogger("sppdet")
+logger = logging.getLogger(__name__)
 
 
 class FeatureCache:
@@ -38,21 +38,21 @@ class FeatureCache:
 
     def __init__(
         self,
-        source: SPPFeatures | CropFeatures,
-        regions: Sequence[TrainingRegions],
+        source: SPPExtractor | CropExtractor,
+        regions: Sequence[LabeledProposals],
         limit_gb: float,
         folder: Path | None = None,
     ) -> None:
         """`folder`: where the files are to be; by default with the other caches, where later trainings find them."""
         self.source, self.regions, self.limit_gb = source, regions, limit_gb
         self.folder = folder or cache_folder() / "features"
-        shape: object = source.config.scales if isinstance(source, SPPFeatures) else asdict(source.config)
-        pyramid = (source.pyramid.levels, source.pyramid.mode) if isinstance(source, CropFeatures) else None
+        shape: object = source.config.scales if isinstance(source, SPPExtractor) else asdict(source.config)
+        pyramid = (source.pyramid.levels, source.pyramid.mode) if isinstance(source, CropExtractor) else None
         machine = (source.backbone.device.type, source.precision)
-        network = (source.backbone.name, tensors_key(source.backbone.state_dict().values()))
+        network = (source.backbone.name, hash_tensors(source.backbone.state_dict().values()))
         self._parts: tuple[object, ...] = (network, self._kind, shape, pyramid, machine)
-        if isinstance(source, CropFeatures) and source.layers is not None:  # maps come before the layers
-            self._parts += (tensors_key(source.layers.state_dict().values()),)
+        if isinstance(source, CropExtractor) and source.layers is not None:  # maps come before the layers
+            self._parts += (hash_tensors(source.layers.state_dict().values()),)
         self._files: dict[int, Path] = {}
 
     @property
@@ -78,7 +78,7 @@ class FeatureCache:
         )
         with ThreadPoolExecutor(1) as reader:  # the next image is read while the network is busy with this one
             reading = [reader.submit(self._read, i) for i in missing[:1]]
-            for done, i in enumerate(releasing(bar)):
+            for done, i in enumerate(trim_memory(bar)):
                 image = reading.pop().result()
                 reading = [reader.submit(self._read, j) for j in missing[done + 1 : done + 2]]
                 self._compute(i, image)
@@ -99,18 +99,18 @@ class FeatureCache:
         height, width = self._load(i)["size"].tolist()
         return height, width
 
-    def _restore(self, i: int, indices: Tensor | None) -> tuple[Encoded, Tensor]:
+    def _restore(self, i: int, indices: Tensor | None) -> tuple[ImageFeatures, Tensor]:
         """Image i made ready, and the boxes of its regions at `indices`."""
         stored, boxes = self._load(i), self.regions[i].boxes
         indices = torch.arange(len(boxes)) if indices is None else indices
-        if isinstance(self.source, CropFeatures):
-            return StoredRows(stored["features"], indices, self.device), boxes[indices]
+        if isinstance(self.source, CropExtractor):
+            return CachedFeatures(stored["features"], indices, self.device), boxes[indices]
         maps = [stored[f"map{k}"] for k in range(len(self.source.config.scales))]
         return self.source.restore(maps, self.size(i)), boxes[indices]
 
     @property
     def _kind(self) -> str:
-        return "crop" if isinstance(self.source, CropFeatures) else "spp"
+        return "crop" if isinstance(self.source, CropExtractor) else "spp"
 
     def _file(self, i: int) -> Path:
         if i not in self._files:
@@ -118,7 +118,7 @@ class FeatureCache:
         return self._files[i]
 
     def _name_file(self, i: int) -> Path:
-        regions = self.regions[i].boxes.tolist() if isinstance(self.source, CropFeatures) else None
+        regions = self.regions[i].boxes.tolist() if isinstance(self.source, CropExtractor) else None
         image = self.regions[i].annotations.path
         try:
             key = content_key(image, self._parts, regions)
@@ -137,7 +137,7 @@ class FeatureCache:
         return read_image(self.regions[i].annotations.path)
 
     def _compute(self, i: int, image: Tensor) -> None:
-        if isinstance(self.source, CropFeatures):
+        if isinstance(self.source, CropExtractor):
             tensors = {"features": self.source.encode(image).features(self.regions[i].boxes).half()}
         else:
             tensors = {f"map{k}": maps for k, maps in enumerate(self.source.compute_maps(image))}
@@ -147,7 +147,7 @@ class FeatureCache:
     def _check_disk(self, first: Path, count: int) -> None:
         needed = first.stat().st_size * count / 1e9
         free = shutil.disk_usage(first.parent).free / 1e9
-        log.info("feature cache: about %.1f GB in %s (%.0f GB free)", needed, self.folder, free)
+        logger.info("feature cache: about %.1f GB in %s (%.0f GB free)", needed, self.folder, free)
         if needed > min(self.limit_gb, free):
             raise ConfigError(
                 "the feature cache would not fit",
@@ -158,7 +158,7 @@ class FeatureCache:
 
 
 @dataclass(frozen=True, eq=False)
-class StoredRows:
+class CachedFeatures:
     """Features float16 (R, D) of regions computed before, `indices` (N,) of which are asked for in place of boxes."""
 
     rows: Tensor

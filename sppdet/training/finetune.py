@@ -20,20 +20,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from sppdet.backbones.blocks import trained_convolutions
+from sppdet.backbones.blocks import last_conv_blocks
 from sppdet.boxes import encode_boxes
-from sppdet.checkpoint import load_checkpoint, save_checkpoint
+from sppdet.config.training import FinetuneConfig, SoftmaxConfig, TrainConfig
 from sppdet.errors import SppdetError
-from sppdet.features.crop import CropFeatures
-from sppdet.features.spp import SPPFeatures
+from sppdet.features.crop import CropExtractor
+from sppdet.features.spp import SPPExtractor
+from sppdet.files.checkpoint import load_checkpoint, save_checkpoint
 from sppdet.heads.linear import BoxRegressor, LinearHead, mean_norm
 from sppdet.images import read_image
-from sppdet.machine import releasing
-from sppdet.training.config import FinetuneConfig, SoftmaxConfig, TrainConfig
+from sppdet.runtime.memory import trim_memory
 from sppdet.training.plots import plot_losses
-from sppdet.training.sampling import TrainingRegions, softmax_examples
+from sppdet.training.sampling import LabeledProposals, softmax_examples
 
-log = logging.getLogger("sppdet")
+logger = logging.getLogger(__name__)
 
 # Offsets are divided by these before their loss, so that all four count about as much as a class (Fast R-CNN's code).
 OFFSET_SCALES = (0.1, 0.1, 0.2, 0.2)
@@ -84,9 +84,9 @@ class Heads(nn.Module):
 
 
 def finetune(
-    source: SPPFeatures | CropFeatures,
+    source: SPPExtractor | CropExtractor,
     heads: Heads,
-    regions: Sequence[TrainingRegions],
+    regions: Sequence[LabeledProposals],
     training: TrainConfig,
     file: Path,
     start: Path,
@@ -98,31 +98,31 @@ def finetune(
     ConfigError for a number of blocks that the network does not have, SppdetError where it diverges.
     """
     config, seed = training.finetune, training.seed
-    sampling = replace(training.softmax, regions=config.regions)
+    sampling = replace(training.softmax, regions_per_image=config.regions_per_image)
     parts = {
-        "convolutions": trained_convolutions(source.backbone, config.blocks, "finetune.blocks"),
+        "convolutions": last_conv_blocks(source.backbone, config.blocks, "finetune.blocks"),
         "layers": nn.ModuleList(source.layers or []),
         "heads": heads,
     }
     trained = nn.ModuleDict(parts).requires_grad_(True)
     weights = list(trained.parameters())
-    optimiser = torch.optim.SGD(weights, lr=config.learning_rate, momentum=MOMENTUM, weight_decay=config.weight_decay)
+    optimizer = torch.optim.SGD(weights, lr=config.learning_rate, momentum=MOMENTUM, weight_decay=config.weight_decay)
     if not start.is_file():
         heads.rescale(config.feature_norm / _feature_norm(source, regions, config, sampling, seed))
-        save_checkpoint(start, trained, optimiser, {"losses": []})
-    losses = load_checkpoint(file if file.is_file() else start, trained, optimiser)["losses"]
-    steps = -(-len(regions) // config.images)
+        save_checkpoint(start, trained, optimizer, {"losses": []})
+    losses = load_checkpoint(file if file.is_file() else start, trained, optimizer)["losses"]
+    steps = -(-len(regions) // config.batch_size)
     for epoch in range(len(losses) // steps, config.epochs):
         torch.manual_seed(seed + epoch)  # of dropout
         bar = tqdm(total=steps, desc=f"fine-tuning, epoch {epoch + 1} of {config.epochs}", unit="step")
         with bar, ThreadPoolExecutor(1) as reader:
-            for step, batch in enumerate(releasing(_batches(regions, config, sampling, [seed, epoch], reader))):
-                for group in optimiser.param_groups:
+            for step, batch in enumerate(trim_memory(_batches(regions, config, sampling, [seed, epoch], reader))):
+                for group in optimizer.param_groups:
                     group["lr"] = config.learning_rate * _schedule((epoch * steps + step + 1) / (config.epochs * steps))
-                optimiser.zero_grad()
+                optimizer.zero_grad()
                 loss = 0.0
                 for examples in batch:  # one after the other: their sizes differ
-                    part = _loss(source, heads, examples, config.dropout) / (len(batch) * sampling.regions)
+                    part = _loss(source, heads, examples, config.dropout) / (len(batch) * sampling.regions_per_image)
                     part.backward()
                     loss += float(part.detach())
                 norm = float(nn.utils.clip_grad_norm_(weights, config.clip))
@@ -133,19 +133,19 @@ def finetune(
                         expected="a lower one",
                         got=config.learning_rate,
                     )
-                optimiser.step()
+                optimizer.step()
                 losses.append(loss)
                 bar.set_postfix(loss=f"{np.mean(losses[epoch * steps :][-50:]):.3f}")
                 bar.update()
-        log.info("fine-tuning: mean loss %.4f in epoch %d", np.mean(losses[-steps:]), epoch + 1)
+        logger.info("fine-tuning: mean loss %.4f in epoch %d", np.mean(losses[-steps:]), epoch + 1)
         plot_losses(losses, steps, file.with_suffix(".png"))
-        save_checkpoint(file, trained, optimiser, {"losses": losses})
+        save_checkpoint(file, trained, optimizer, {"losses": losses})
     trained.requires_grad_(False)
 
 
 def _feature_norm(
-    source: SPPFeatures | CropFeatures,
-    regions: Sequence[TrainingRegions],
+    source: SPPExtractor | CropExtractor,
+    regions: Sequence[LabeledProposals],
     config: FinetuneConfig,
     sampling: SoftmaxConfig,
     seed: int,
@@ -160,7 +160,7 @@ def _feature_norm(
 
 
 def _batches(
-    regions: Sequence[TrainingRegions],
+    regions: Sequence[LabeledProposals],
     config: FinetuneConfig,
     sampling: SoftmaxConfig,
     seed: list[int],
@@ -170,18 +170,18 @@ def _batches(
     order = np.random.default_rng(seed).permutation(len(regions)).tolist()
 
     def read(start: int) -> list[Examples]:
-        chosen = order[start : start + config.images]
+        chosen = order[start : start + config.batch_size]
         return [draw(regions[i], config, sampling, np.random.default_rng([*seed, i])) for i in chosen]
 
     reading = reader.submit(read, 0)
-    for start in range(0, len(order), config.images):
+    for start in range(0, len(order), config.batch_size):
         batch = reading.result()
-        reading = reader.submit(read, start + config.images)
+        reading = reader.submit(read, start + config.batch_size)
         yield batch
 
 
 def draw(
-    regions: TrainingRegions, config: FinetuneConfig, sampling: SoftmaxConfig, rng: np.random.Generator
+    regions: LabeledProposals, config: FinetuneConfig, sampling: SoftmaxConfig, rng: np.random.Generator
 ) -> Examples:
     """Read an image and draw its regions, mirrored half of the time."""
     indices, labels = softmax_examples(regions, sampling, rng)
@@ -196,12 +196,12 @@ def draw(
     return Examples(pixels, boxes, labels, targets, float(rng.random()))
 
 
-def _features(source: SPPFeatures | CropFeatures, examples: Examples, dropout: float) -> Tensor:
+def _features(source: SPPExtractor | CropExtractor, examples: Examples, dropout: float) -> Tensor:
     features = source.pool(examples.pixels, examples.boxes, examples.scale)  # (n, pooled)
     return F.dropout(features, dropout) if source.layers is None else source.layers(features, dropout)
 
 
-def _loss(source: SPPFeatures | CropFeatures, heads: Heads, examples: Examples, dropout: float) -> Tensor:
+def _loss(source: SPPExtractor | CropExtractor, heads: Heads, examples: Examples, dropout: float) -> Tensor:
     """The sum over the regions of both losses."""
     logits, offsets = heads(_features(source, examples, dropout))
     labels = examples.labels.to(logits.device)

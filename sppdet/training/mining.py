@@ -16,18 +16,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sppdet.config.training import SVMConfig
 from sppdet.errors import ConfigError, DataError
+from sppdet.files.atomic import load_tensors, save_tensors
 from sppdet.heads.linear import LinearHead, mean_norm
 from sppdet.heads.svm import SVMProblem, SVMSolution, solve_svms
-from sppdet.storage import load_tensors, save_tensors
-from sppdet.training.config import SVMConfig
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.sampling import hard_negatives, initial_svm_examples, svm_targets
 
-log = logging.getLogger("sppdet")
+logger = logging.getLogger(__name__)
 
 # While mining, fits stop at this many times the gap: which negatives are hard shows long before the last digits.
-ROUGH = 10
+COARSE_GAP = 10
 
 
 class Examples:
@@ -86,7 +86,7 @@ class Examples:
 
 
 @dataclass(frozen=True, eq=False)
-class Mined:
+class MiningState:
     """Where mining stands: its examples, the number that scales their features, and the SVMs fitted to them."""
 
     examples: Examples
@@ -104,7 +104,7 @@ class Mined:
         save_tensors(path, names, {"scale": self.scale})
 
     @classmethod
-    def load(cls, path: Path, cache: FeatureCache, classes: int, config: SVMConfig) -> Mined:
+    def load(cls, path: Path, cache: FeatureCache, classes: int, config: SVMConfig) -> MiningState:
         """Read what `save` wrote; the features of the examples are taken from the cache again."""
         tensors, header = load_tensors(path)
         examples = Examples(config.max_examples, cache.dimension, classes)
@@ -119,8 +119,8 @@ def mine_svms(
     classes: int,
     config: SVMConfig,
     seed: int = 0,
-    start: Mined | None = None,
-) -> Mined:
+    start: MiningState | None = None,
+) -> MiningState:
     """SVMs of K classes from the regions of the images at these positions of the cache.
 
     With a `start`, the images come on top of those that it was mined from. Raises DataError where there is no object to
@@ -135,7 +135,7 @@ def mine_svms(
     if not (examples.targets > 0).any():
         raise DataError("no object to learn from", field="data", expected="objects that are not difficult")
     scale = start.scale if start else config.feature_norm / mean_norm(examples.features)
-    rough = replace(config, gap=ROUGH * config.gap)
+    rough = replace(config, gap=COARSE_GAP * config.gap)
     mined = _refit(examples, start.solution if start else None, scale, rough, seed)
     for number in range(1, config.passes + 1):
         order = np.random.default_rng([seed, number]).permutation(np.asarray(images)).tolist()
@@ -151,7 +151,7 @@ def mine_svms(
                 new = 0
                 # With little room made, every few images would fill it and fit again.
                 if full and examples.room < config.max_examples / 10:
-                    log.warning("svm.max_examples=%d is full: mining stops early", config.max_examples)
+                    logger.warning("svm.max_examples=%d is full: mining stops early", config.max_examples)
                     return _refit(examples, mined.solution, scale, config, seed)
         if found == 0:
             break
@@ -174,21 +174,21 @@ def _problem(examples: Examples, scale: float, config: SVMConfig) -> SVMProblem:
     )
 
 
-def _refit(examples: Examples, start: SVMSolution | None, scale: float, config: SVMConfig, seed: int) -> Mined:
+def _refit(examples: Examples, start: SVMSolution | None, scale: float, config: SVMConfig, seed: int) -> MiningState:
     problem = _problem(examples, scale, config)
     solution = solve_svms(problem, start, config.gap, config.epochs, seed)
     message = "svm: %d examples, %d epochs, duality gap %.2f%%, objective %.4g"
-    log.info(message, examples.count, solution.epochs, 100 * solution.gap, solution.primal.sum())
-    return Mined(examples, scale, solution)
+    logger.info(message, examples.count, solution.epochs, 100 * solution.gap, solution.primal.sum())
+    return MiningState(examples, scale, solution)
 
 
-def _evict(mined: Mined, config: SVMConfig) -> Mined:
+def _evict(mined: MiningState, config: SVMConfig) -> MiningState:
     """Drop negatives far from every margin. Only those without weight in the solution go, so it stays as it is."""
     examples, solution = mined.examples, mined.solution
     problem = _problem(examples, mined.scale, config)
     parts = torch.arange(examples.count).split(2048)
     easy = torch.cat(
-        [(problem.margins(solution.weights, problem.rows(part)) < config.evict).all(dim=0) for part in parts]
+        [(problem.margins(solution.weights, problem.rows(part)) < config.easy_margin).all(dim=0) for part in parts]
     )
     easy &= (examples.targets <= 0).all(dim=1) & (solution.alpha == 0).all(dim=1)
     rows = (~easy).nonzero().flatten()

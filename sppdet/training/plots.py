@@ -7,7 +7,7 @@ from os import PathLike
 
 import numpy as np
 
-from sppdet.figures import new_figure, save_figure
+from sppdet.drawing.figures import new_figure, save_figure
 
 
 def plot_losses(losses: Sequence[float], steps: int, path: str | PathLike[str]) -> None:

@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sppdet.boxes import box_iou, encode_boxes
-from sppdet.nms import nms
+from sppdet.boxes import box_iou, encode_boxes, nms
+from sppdet.config.training import BoxRegressionConfig, SoftmaxConfig, SVMConfig
 from sppdet.structures import Annotations
-from sppdet.training.config import BoxRegressionConfig, SoftmaxConfig, SVMConfig
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingRegions:
+class LabeledProposals:
     """The regions of one image and how they overlap its objects.
 
     boxes: float32 (R, 4), the G objects first. annotations: of the image. iou: float32 (R, G).
@@ -26,7 +25,7 @@ class TrainingRegions:
     iou: Tensor
 
     @classmethod
-    def of(cls, annotations: Annotations, proposals: Tensor) -> TrainingRegions:
+    def of(cls, annotations: Annotations, proposals: Tensor) -> LabeledProposals:
         """Objects and proposals of one image, proposals without area left out."""
         solid = (proposals[:, 2:] > proposals[:, :2]).all(dim=1)
         boxes = torch.cat([annotations.boxes, proposals[solid]])
@@ -53,7 +52,7 @@ class TrainingRegions:
         return best.values, best.indices
 
 
-def svm_targets(regions: TrainingRegions, classes: int, config: SVMConfig) -> Tensor:
+def svm_targets(regions: LabeledProposals, classes: int, config: SVMConfig) -> Tensor:
     """int8 (R, K): +1 for an object of the class, -1 for a region whose IoU with every object of it is below
     `negative_iou`, 0 for what is neither (SPPnet, section 4.1). Difficult objects are never positives, and what
     overlaps them is no negative."""
@@ -64,7 +63,7 @@ def svm_targets(regions: TrainingRegions, classes: int, config: SVMConfig) -> Te
     return targets
 
 
-def initial_svm_examples(regions: TrainingRegions, config: SVMConfig, rng: np.random.Generator) -> Tensor:
+def initial_svm_examples(regions: LabeledProposals, config: SVMConfig, rng: np.random.Generator) -> Tensor:
     """Indices of the objects that are not difficult, and of random proposals to start as negatives."""
     objects = (~regions.annotations.difficult).nonzero().flatten()
     proposals = torch.arange(regions.objects, len(regions.boxes))
@@ -72,7 +71,7 @@ def initial_svm_examples(regions: TrainingRegions, config: SVMConfig, rng: np.ra
 
 
 def hard_negatives(
-    regions: TrainingRegions, scores: Tensor, targets: Tensor, known: Tensor, config: SVMConfig
+    regions: LabeledProposals, scores: Tensor, targets: Tensor, known: Tensor, config: SVMConfig
 ) -> Tensor:
     """Indices of the hardest new negatives, hardest first.
 
@@ -81,31 +80,31 @@ def hard_negatives(
     stays (SPPnet, section 4.1).
     """
     hardness = scores.masked_fill(targets >= 0, -torch.inf).max(dim=1).values
-    hard = (hardness > config.mine).nonzero().flatten()
+    hard = (hardness > config.hard_margin).nonzero().flatten()
     kept = hard[nms(regions.boxes[hard], hardness[hard], torch.zeros_like(hard), config.duplicate_iou)]
     kept = kept[~torch.isin(kept, known)]
     return kept[: config.hard_negatives]
 
 
 def softmax_examples(
-    regions: TrainingRegions, config: SoftmaxConfig, rng: np.random.Generator
+    regions: LabeledProposals, config: SoftmaxConfig, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """Indices and labels int64 (n,) of foreground and background regions, 0 for background (SPPnet, section 4.1)."""
     if regions.objects == 0:
-        background = choose(torch.arange(len(regions.boxes)), config.regions, rng)
+        background = choose(torch.arange(len(regions.boxes)), config.regions_per_image, rng)
         return background, torch.zeros_like(background)
     overlap, best = regions.best_object()
-    share = round(config.regions * config.foreground)
+    share = round(config.regions_per_image * config.foreground)
     foreground = choose((overlap >= config.foreground_iou).nonzero().flatten(), share, rng)
     highest = regions.iou.max(dim=1).values  # difficult objects included: what overlaps one is no background
     is_background = (overlap >= config.background_iou) & (highest < config.foreground_iou)
-    background = choose(is_background.nonzero().flatten(), config.regions - len(foreground), rng)
+    background = choose(is_background.nonzero().flatten(), config.regions_per_image - len(foreground), rng)
     labels = torch.cat([regions.annotations.labels[best[foreground]], torch.zeros_like(background)])
     return torch.cat([foreground, background]), labels
 
 
 def box_regression_examples(
-    regions: TrainingRegions, per_object: list[int], config: BoxRegressionConfig, rng: np.random.Generator
+    regions: LabeledProposals, per_object: list[int], config: BoxRegressionConfig, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Indices (n,), labels (n,) and targets float32 (n, 4) of proposals near an object (R-CNN, appendix C).
 
@@ -125,7 +124,7 @@ def box_regression_examples(
     return indices, regions.annotations.labels[objects] if len(indices) else indices, targets
 
 
-def count_box_regression_examples(regions: TrainingRegions, classes: int, config: BoxRegressionConfig) -> Tensor:
+def count_box_regression_examples(regions: LabeledProposals, classes: int, config: BoxRegressionConfig) -> Tensor:
     """float32 (K,): how many proposals are near an object of each class, all that could be examples."""
     overlap, best = regions.best_object()
     near = (overlap[regions.objects :] > config.iou).nonzero().flatten() + regions.objects

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sppdet.backbones.blocks import trained_convolutions
+from sppdet.backbones.blocks import last_conv_blocks
 from sppdet.backbones.zoo import build_backbone
 from sppdet.errors import ConfigError
 
@@ -12,9 +12,9 @@ from sppdet.errors import ConfigError
 def test_blocks_are_counted_from_the_end(name, count):
     backbone = build_backbone(name, "random")
     convolutions = [layer for layer in backbone.modules() if isinstance(layer, torch.nn.Conv2d)]
-    assert list(trained_convolutions(backbone, count)) == convolutions
-    assert list(trained_convolutions(backbone, 0)) == []
-    last = list(trained_convolutions(backbone, 1))
+    assert list(last_conv_blocks(backbone, count)) == convolutions
+    assert list(last_conv_blocks(backbone, 0)) == []
+    last = list(last_conv_blocks(backbone, 1))
     assert last == convolutions[-len(last) :]
     with pytest.raises(ConfigError, match=rf"finetune\.blocks.*0 to {count}"):
-        trained_convolutions(backbone, count + 1, "finetune.blocks")
+        last_conv_blocks(backbone, count + 1, "finetune.blocks")

@@ -24,13 +24,14 @@ from caffe_files import (
 )
 
 from sppdet.backbones.caffe import ORIGINALS, convert_caffe
+from sppdet.backbones.fully_connected import build_fully_connected
 from sppdet.backbones.zoo import build_backbone
 from sppdet.cli.main import main
-from sppdet.config import BackboneConfig, DetectorConfig, LayersConfig, PyramidConfig
+from sppdet.config.detector import DetectorConfig
+from sppdet.config.network import BackboneConfig, FCConfig, PyramidConfig
 from sppdet.errors import ConfigError, WeightsError
-from sppdet.features.source import inference
-from sppdet.heads.fully_connected import build_fully_connected
-from sppdet.images import normalise
+from sppdet.features.extractor import inference
+from sppdet.images import normalize
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 
 NETWORKS: dict[str, Callable[[], list[Layer]]] = {"caffenet": caffenet, "zf5": zf5, "vgg16_caffe": vgg16}
@@ -94,7 +95,7 @@ def test_conv5_is_caffes(name, networks, converted):
     backbone, image = build_backbone(name, converted[name]), random_image(name)
     expected = forward(networks[name], as_caffe(image), networks[name][0].name, LAST[name])
     with torch.no_grad():
-        found = backbone(normalise(image[None], backbone.mean, backbone.std))[0].double().numpy()
+        found = backbone(normalize(image[None], backbone.mean, backbone.std))[0].double().numpy()
     assert found.shape == expected.shape
     assert 0.1 < (expected > 0).mean() < 0.9
     assert np.abs(found - expected).max() < 1e-5 * expected.max()
@@ -106,7 +107,7 @@ def test_half_precision_holds_maps_of_pixels_up_to_255(name, precision, networks
     backbone, image = build_backbone(name, converted[name]), random_image(name)
     expected = forward(networks[name], as_caffe(image), "conv1", "relu_conv5")
     with inference(backbone, precision):
-        found = backbone(normalise(image[None], backbone.mean, backbone.std))[0].double().numpy()
+        found = backbone(normalize(image[None], backbone.mean, backbone.std))[0].double().numpy()
     assert np.abs(found - expected).max() < (0.003 if precision == "fp16" else 0.03) * expected.max()
 
 
@@ -120,7 +121,7 @@ def test_half_precision_holds_maps_of_pixels_up_to_255(name, precision, networks
         ("zf5", "norm1", {"alpha": 0.0}),
     ],
 )
-def test_the_comparison_would_show_another_normalisation(name, layer, options, networks):
+def test_the_comparison_would_show_another_normalization(name, layer, options, networks):
     layers, pixels = networks[name], as_caffe(random_image(name))
     expected, other = (
         forward(network, pixels, "conv1", "relu_conv5") for network in (layers, change(layers, layer, **options))
@@ -160,9 +161,7 @@ def test_fc6_and_fc7_are_caffes(name, levels, cells, depth, networks, files, tmp
     original = "vgg16_caffe" if name == "vgg16" else name
     file = tmp_path / "weights.safetensors"
     convert_caffe([files[original]], name, file, MEAN)
-    config = DetectorConfig(
-        backbone=BackboneConfig(name, str(file)), pyramid=PyramidConfig(levels), layers=LayersConfig(depth)
-    )
+    config = DetectorConfig(backbone=BackboneConfig(name, str(file)), pyramid=PyramidConfig(levels), fc=FCConfig(depth))
     backbone = build_backbone(name, "random")
     connected = build_fully_connected(config, backbone)
     maps = torch.rand(1, backbone.channels, cells, cells, generator=torch.Generator().manual_seed(0)) * 100
@@ -184,7 +183,7 @@ def test_fine_tuned_layers_stand_in_for_those_of_the_first_file(networks, files,
     output = tmp_path / "out.safetensors"
     names = convert_caffe([files["zf5"], tmp_path / "tuned"], "zf5", output)
     assert names == ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7"]
-    config = DetectorConfig(backbone=BackboneConfig("zf5", str(output)), layers=LayersConfig(2))
+    config = DetectorConfig(backbone=BackboneConfig("zf5", str(output)), fc=FCConfig(2))
     layers = build_fully_connected(config, build_backbone("zf5", output))
     assert layers is not None
     assert [len(linear.bias) for (linear,) in layers.linears] == [6, 4]
@@ -198,7 +197,7 @@ def test_convolutions_alone_are_enough_for_depth_0(networks, tmp_path):
     output = tmp_path / "out.safetensors"
     assert convert_caffe([tmp_path / "conv"], "caffenet", output) == list(ORIGINALS["caffenet"].convolutions)
     build_backbone("caffenet", output)
-    config = DetectorConfig(backbone=BackboneConfig("caffenet", str(output)), layers=LayersConfig(1))
+    config = DetectorConfig(backbone=BackboneConfig("caffenet", str(output)), fc=FCConfig(1))
     with pytest.raises(WeightsError, match="fc6: layer missing"):
         build_fully_connected(config, build_backbone("caffenet", output))
 
@@ -236,7 +235,7 @@ def test_a_mean_that_is_none(mean, files, tmp_path):
 @pytest.mark.parametrize("shape", [(1, 1, 8, 6), (2, 3, 8, 6), (3,), (18, 18)])
 def test_a_mean_image_that_is_none(shape, files, tmp_path):
     (tmp_path / "mean.binaryproto").write_bytes(encode_blob(np.ones(shape)))
-    with pytest.raises(WeightsError, match=r"mean\.binaryproto: is no mean of colour images"):
+    with pytest.raises(WeightsError, match=r"mean\.binaryproto: is no mean of color images"):
         convert_caffe([files["zf5"]], "zf5", tmp_path / "out.safetensors", tmp_path / "mean.binaryproto")
 
 

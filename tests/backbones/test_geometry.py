@@ -35,7 +35,7 @@ def extent(network: nn.Module, image: torch.Tensor, axis: int, cell: int) -> tup
 
 
 def measure(network: nn.Module, image: torch.Tensor, axis: int) -> Geometry:
-    """The geometry as the gradients of two neighbouring cells in the middle of the map show it."""
+    """The geometry as the gradients of two neighboring cells in the middle of the map show it."""
     cell = network(image).shape[axis] // 2
     (first, last), (next_first, next_last) = (extent(network, image, axis, c) for c in (cell, cell + 1))
     assert first > 0, "the image is too small to see all of the receptive field"
@@ -56,7 +56,7 @@ def test_geometry_is_what_an_impulse_moves(name, axis):
 
 
 @pytest.mark.parametrize(
-    ("name", "stride", "centre"),
+    ("name", "stride", "center"),
     [
         ("zf5", 16, 20),
         ("alexnet", 16, 15),
@@ -69,9 +69,9 @@ def test_geometry_is_what_an_impulse_moves(name, axis):
         ("squeezenet1_1", 16, 15),
     ],
 )
-def test_known_centres(name, stride, centre):
+def test_known_centers(name, stride, center):
     geometry = build_backbone(name, "random").geometry
-    assert (geometry.stride, geometry.centre) == (stride, centre)
+    assert (geometry.stride, geometry.center) == (stride, center)
 
 
 @st.composite

@@ -17,7 +17,7 @@ from torchvision.transforms._presets import ImageClassification
 
 from sppdet.backbones.zoo import build_backbone
 from sppdet.errors import WeightsError
-from sppdet.storage import save_tensors
+from sppdet.files.atomic import save_tensors
 
 
 def error_of(name: str, weights: str | Path) -> WeightsError:

@@ -8,15 +8,15 @@ import torch
 
 from sppdet.classification.batches import Epochs, size_of_epoch
 from sppdet.classification.classifier import new_classifier
-from sppdet.classification.inputs import shape_image
+from sppdet.classification.transforms import resize_to_view
 from sppdet.data.image_folder import read_image_folder
 from sppdet.errors import ImageError
 from sppdet.images import read_image
 
 
 @pytest.fixture
-def epochs(colours, config) -> Epochs:
-    return Epochs(read_image_folder(colours), config)
+def epochs(colors, config) -> Epochs:
+    return Epochs(read_image_folder(colors), config)
 
 
 def test_sizes_alternate_or_are_drawn_from_their_range():
@@ -42,24 +42,24 @@ def test_an_epoch_shows_every_image_once_in_an_order_of_its_own(epochs):
     assert len(set(orders)) == 3
 
 
-def test_half_of_the_images_are_mirrored_where_asked_for(epochs, colours, config):
+def test_half_of_the_images_are_mirrored_where_asked_for(epochs, colors, config):
     def mirrored(each: Epochs) -> Counter[bool]:
         return Counter(s.mirrored for epoch in range(30) for batch in each.plan(epoch) for s in batch)
 
     assert 230 < mirrored(epochs)[True] < 310  # of 540
-    assert mirrored(Epochs(read_image_folder(colours), replace(config, flip=False)))[True] == 0
+    assert mirrored(Epochs(read_image_folder(colors), replace(config, flip=False)))[True] == 0
 
 
 @pytest.mark.parametrize("view", ["full", "crop", "warp"])
-def test_pixels_are_those_of_the_plan(epochs, colours, config, view):
-    epochs = Epochs(read_image_folder(colours), replace(config, view=view))
+def test_pixels_are_those_of_the_plan(epochs, colors, config, view):
+    epochs = Epochs(read_image_folder(colors), replace(config, view=view))
     seen = list(epochs.pixels(1))
     assert len(seen) == 4
     for (pixels, labels), batch in zip(seen, epochs.plan(1), strict=True):
         assert labels.tolist() == [sample.index // 6 for sample in batch]
         for image, sample in zip(pixels, batch, strict=True):
-            file = colours / epochs.images.classes[sample.index // 6] / f"{sample.index % 6}.png"
-            expected = shape_image(read_image(file), 40, view, sample.place)
+            file = colors / epochs.images.classes[sample.index // 6] / f"{sample.index % 6}.png"
+            expected = resize_to_view(read_image(file), 40, view, sample.place)
             assert torch.equal(image, expected.flip(2) if sample.mirrored else expected)
     places = {sample.place for batch in epochs.plan(1) for sample in batch}
     assert (len(places) == 18) == (view == "crop")
@@ -93,9 +93,9 @@ def test_what_a_frozen_network_pools_is_computed_once(epochs, config, monkeypatc
     assert 0 < sum(passes) <= 2 * 2 * 18 - 2 * 18  # two sizes, mirrored or not, less those of the first two epochs
 
 
-def test_memory_is_foreseen(epochs, colours, config):
+def test_memory_is_foreseen(epochs, colors, config):
     assert epochs.pooled_bytes(100) == 2 * 100 * 18 * 2 * 2  # half precision, images, sizes, mirrored or not
-    single = Epochs(read_image_folder(colours), replace(config, flip=False, sizes=(32,)))
+    single = Epochs(read_image_folder(colors), replace(config, flip=False, sizes=(32,)))
     assert single.pooled_bytes(100) == 2 * 100 * 18
-    drawn = Epochs(read_image_folder(colours), replace(config, flip=False, sizes=(32, 4000), size_order="random"))
+    drawn = Epochs(read_image_folder(colors), replace(config, flip=False, sizes=(32, 4000), size_order="random"))
     assert drawn.pooled_bytes(100) == 2 * 100 * 18 * 4  # one an epoch

@@ -8,10 +8,10 @@ from PIL import Image
 from torch import nn
 
 from sppdet.classification.classifier import Classifier, new_classifier
-from sppdet.classification.config import ClassifierConfig
-from sppdet.config import BackboneConfig, LayersConfig
+from sppdet.config.classification import ClassifierConfig
+from sppdet.config.network import BackboneConfig, FCConfig
 from sppdet.errors import ConfigError, InputError, WeightsError
-from sppdet.storage import save_tensors
+from sppdet.files.atomic import save_tensors
 
 
 def by_hand(classifier: Classifier, image: torch.Tensor) -> torch.Tensor:
@@ -42,7 +42,7 @@ def test_images_of_different_sizes_are_classified_as_each_alone(classifier):
 
 @pytest.mark.parametrize("depth", [0, 1, 2])
 def test_a_saved_classifier_comes_back(tmp_path, depth):
-    config = ClassifierConfig(BackboneConfig("shapenet", "random"), layers=LayersConfig(depth, 12), sizes=(48, 32))
+    config = ClassifierConfig(BackboneConfig("shapenet", "random"), fc=FCConfig(depth, 12), sizes=(48, 32))
     classifier = new_classifier(config, ("a", "b"))
     classifier.head.scale.fill_(0.25)
     classifier.save(tmp_path / "classifier.safetensors")
@@ -75,7 +75,7 @@ def test_what_is_no_classifier_is_an_error(classifier, tmp_path):
 
 
 @pytest.mark.parametrize(("blocks", "count"), [(0, 0), (2, 2), (5, 5)])
-def test_the_last_blocks_are_unfrozen_but_not_their_batch_normalisation(classifier, blocks, count):
+def test_the_last_blocks_are_unfrozen_but_not_their_batch_normalization(classifier, blocks, count):
     classifier.unfreeze(blocks)
     convolutions = [m for m in classifier.backbone.modules() if isinstance(m, nn.Conv2d)]
     unfrozen = {id(m.weight) for m in convolutions[len(convolutions) - count :]}
@@ -87,7 +87,7 @@ def test_the_last_blocks_are_unfrozen_but_not_their_batch_normalisation(classifi
     assert not any(m.training for m in classifier.backbone.modules())
 
 
-def test_the_whole_network_is_unfrozen_with_its_batch_normalisation(classifier):
+def test_the_whole_network_is_unfrozen_with_its_batch_normalization(classifier):
     classifier.unfreeze(None)
     assert all(weight.requires_grad for weight in classifier.parameters())
     classifier.train()

@@ -13,7 +13,7 @@ from sppdet.classification import training as module
 from sppdet.classification.batches import Epochs
 from sppdet.classification.classifier import Classifier
 from sppdet.classification.training import train_classifier
-from sppdet.config import LayersConfig
+from sppdet.config.network import FCConfig
 from sppdet.data.image_folder import read_image_folder
 from sppdet.errors import ConfigError, DataError, ImageError
 
@@ -26,7 +26,7 @@ def state_of(folder: str) -> bytes:
     ("view", "blocks"),
     [("full", 0), ("full", 1), ("crop", 0), ("crop", 1), ("crop", None), ("warp", 0), ("warp", 1), ("warp", None)],
 )
-def test_colours_are_learnt(config, view, blocks, caplog):
+def test_colors_are_learnt(config, view, blocks, caplog):
     config = replace(config, view=view, blocks=blocks, fit=replace(config.fit, epochs=6))
     config = replace(config, data=replace(config.data, val=config.data.train))
     with caplog.at_level("INFO", "sppdet"):
@@ -49,7 +49,7 @@ def test_colours_are_learnt(config, view, blocks, caplog):
 
 @pytest.mark.parametrize(("blocks", "depth"), [(0, 0), (0, 1), (2, 0), (None, 0)])
 def test_what_is_asked_for_is_trained_and_nothing_else(config, blocks, depth):
-    config = replace(config, blocks=blocks, layers=LayersConfig(depth, 16), fit=replace(config.fit, epochs=1))
+    config = replace(config, blocks=blocks, layers=FCConfig(depth, 16), fit=replace(config.fit, epochs=1))
     classifier = train_classifier(config)
     before = build_backbone("shapenet", "random").state_dict()
     changed = {name for name, value in classifier.backbone.state_dict().items() if not torch.equal(value, before[name])}
@@ -60,10 +60,10 @@ def test_what_is_asked_for_is_trained_and_nothing_else(config, blocks, depth):
         assert changed == set(convolutions[len(convolutions) - blocks :])
 
 
-def test_the_features_have_the_norm_that_is_asked_for(config, colours):
+def test_the_features_have_the_norm_that_is_asked_for(config, colors):
     config = replace(config, feature_norm=3.5, flip=False)
     classifier = train_classifier(config)
-    epochs = Epochs(read_image_folder(colours), config)
+    epochs = Epochs(read_image_folder(colors), config)
     shown = [epochs.read(sample) for batch in epochs.plan(0) for sample in batch]
     norms = (classifier.head.features(classifier.pool(shown)) * classifier.head.scale).norm(dim=1)
     assert float(norms.mean()) == pytest.approx(3.5, rel=1e-3)
@@ -82,13 +82,13 @@ def test_a_frozen_network_is_asked_once_for_each_image_and_size(config, monkeypa
     train_classifier(config)
     assert sum(passes) == 1 + 18 + 2 * 18  # the smallest size, the features' norm, two sizes
     passes.clear()
-    train_classifier(replace(config, memory=1e-9, output=f"{config.output}-without"))
+    train_classifier(replace(config, memory_gb=1e-9, output=f"{config.output}-without"))
     assert sum(passes) == 1 + 18 + 8 * 18
 
 
 @pytest.mark.parametrize("memory", [4.0, 0.0])
 def test_the_same_seed_gives_the_same_classifier(config, memory):
-    config = replace(config, memory=memory, fit=replace(config.fit, epochs=1))
+    config = replace(config, memory_gb=memory, fit=replace(config.fit, epochs=1))
     outputs = [f"{config.output}-{i}" for i in range(3)]
     for output, seed in zip(outputs, (0, 0, 1), strict=True):
         train_classifier(replace(config, output=output, seed=seed))
@@ -130,15 +130,15 @@ def test_a_finished_run_is_left_alone_and_another_configuration_is_an_error(conf
         train_classifier(replace(config, seed=3))
 
 
-def test_an_unreadable_image_ends_the_training_with_its_name(config, colours):
-    (colours / "red/3.png").write_bytes(b"text")
+def test_an_unreadable_image_ends_the_training_with_its_name(config, colors):
+    (colors / "red/3.png").write_bytes(b"text")
     with pytest.raises(ImageError, match=r"red.3\.png"):
         train_classifier(config)
 
 
-def test_the_data_are_looked_at_before_the_training(config, colours, tmp_path):
+def test_the_data_are_looked_at_before_the_training(config, colors, tmp_path):
     (tmp_path / "val/purple").mkdir(parents=True)
-    (tmp_path / "val/purple/0.png").write_bytes((colours / "red/0.png").read_bytes())
+    (tmp_path / "val/purple/0.png").write_bytes((colors / "red/0.png").read_bytes())
     with pytest.raises(DataError, match="purple: unknown class"):
         train_classifier(replace(config, data=replace(config.data, val=str(tmp_path / "val"))))
     with pytest.raises(DataError, match=r"too few classes .expected 2 folders or more, got purple"):

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from noise import random_image
 
-from sppdet.classification.config import ViewsConfig
-from sppdet.classification.inputs import shape_image
+from sppdet.classification.transforms import resize_to_view
 from sppdet.classification.views import predict, prepare_views, score_views, view_boxes
+from sppdet.config.classification import ViewsConfig
 from sppdet.errors import ConfigError
 from sppdet.images import resize_shorter_side
 
@@ -29,7 +29,7 @@ def passes(classifier, monkeypatch) -> list[tuple[int, ...]]:
     return shapes
 
 
-def test_boxes_are_corners_centre_and_middles():
+def test_boxes_are_corners_center_and_middles():
     corners, middles = [(0, 0), (6, 0), (3, 1), (0, 2), (6, 2)], [(3, 0), (0, 1), (6, 1), (3, 2)]
     assert {tuple(box[:2]) for box in view_boxes(12, 16, 10, middles=False).tolist()} == set(corners)
     boxes = view_boxes(12, 16, 10, middles=True)
@@ -69,18 +69,18 @@ def test_10_views_are_windows_of_2_maps(classifier, passes):
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(24, 70), st.integers(24, 70), st.booleans())
-def test_each_view_is_pooled_from_the_cells_whose_centres_it_shows(classifier, height, width, middles):
+def test_each_view_is_pooled_from_the_cells_whose_centers_it_shows(classifier, height, width, middles):
     image = random_image(height, width)
     views = ViewsConfig("96views" if middles else "10views", sizes=(28,), window=24)
     scores = score_views(classifier, image, views)
     shown = resize_shorter_side(image, 28)
     expected = []
-    stride, centre = classifier.backbone.geometry.stride, classifier.backbone.geometry.centre + 0.5
+    stride, center = classifier.backbone.geometry.stride, classifier.backbone.geometry.center + 0.5
     for mirrored in (shown, shown.flip(2)):
         maps = classifier.maps(mirrored[None])[0]
         for x1, y1, x2, y2 in view_boxes(shown.shape[1], shown.shape[2], 24, middles).tolist():
-            columns = [j for j in range(maps.shape[2]) if x1 < stride * j + centre < x2]
-            rows = [j for j in range(maps.shape[1]) if y1 < stride * j + centre < y2]
+            columns = [j for j in range(maps.shape[2]) if x1 < stride * j + center < x2]
+            rows = [j for j in range(maps.shape[1]) if y1 < stride * j + center < y2]
             cells = maps[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
             pooled = [F.adaptive_max_pool2d(cells, n).permute(1, 2, 0).flatten() for n in (3, 1)]
             expected.append(classifier.head(torch.cat(pooled)[None])[0].softmax(0))
@@ -90,7 +90,7 @@ def test_each_view_is_pooled_from_the_cells_whose_centres_it_shows(classifier, h
 @pytest.mark.parametrize("kind", ["full", "crop", "warp"])
 def test_a_single_view_is_what_the_classifier_gives(classifier, kind):
     image = random_image(50, 70)
-    shown = shape_image(image, 45, kind)
+    shown = resize_to_view(image, 45, kind)
     (scores,) = score_views(classifier, image, ViewsConfig(kind, sizes=(45,)))
     torch.testing.assert_close(scores, classifier([shown])[0].softmax(0))
     both = score_views(classifier, image, ViewsConfig(kind, sizes=(45, 33), flip=True))
@@ -101,7 +101,9 @@ def test_a_single_view_is_what_the_classifier_gives(classifier, kind):
 
 def test_by_default_it_looks_as_it_was_trained(classifier):
     image = random_image(50, 70)
-    torch.testing.assert_close(predict(classifier, image), classifier([shape_image(image, 32, "full")])[0].softmax(0))
+    torch.testing.assert_close(
+        predict(classifier, image), classifier([resize_to_view(image, 32, "full")])[0].softmax(0)
+    )
 
 
 def test_the_whole_image_stands_beside_its_windows(classifier):

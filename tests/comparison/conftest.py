@@ -8,7 +8,9 @@ import torch
 from PIL import Image
 
 from sppdet.backbones.zoo import build_backbone
-from sppdet.config import BackboneConfig, CropConfig, DetectorConfig, ProposalConfig, PyramidConfig, SPPConfig
+from sppdet.config.data import ProposalConfig
+from sppdet.config.detector import CropConfig, DetectorConfig, SPPConfig
+from sppdet.config.network import BackboneConfig, PyramidConfig
 from sppdet.detector import Detector
 from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.structures import Annotations, Dataset
@@ -24,7 +26,7 @@ def detector() -> Detector:
         backbone=BackboneConfig("shapenet", "random"),
         pyramid=PyramidConfig((3, 1)),
         spp=SPPConfig((64,)),
-        crop=CropConfig(size=32, context=4, batch=5),
+        crop=CropConfig(size=32, context=4, batch_size=5),
     )
     generator = torch.Generator().manual_seed(0)
     backbone = build_backbone("shapenet", "random")

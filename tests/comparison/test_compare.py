@@ -14,7 +14,7 @@ from sppdet.comparison.report import format_table
 from sppdet.errors import ConfigError, DataError, InputError
 from sppdet.evaluation.voc import evaluate_voc
 from sppdet.images import read_image
-from sppdet.stopwatch import STAGES
+from sppdet.runtime.stopwatch import STAGES
 
 
 @pytest.fixture(autouse=True)

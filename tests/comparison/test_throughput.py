@@ -41,8 +41,8 @@ def test_rcnn_gets_its_best_batch_and_sppnet_stays(detector, monkeypatch) -> Non
     assert with_best_batch(detector) is detector
     crops = detector.with_features("crop")
     best = with_best_batch(crops)
-    assert best.config.crop.batch == best.regions.config.batch == 7
-    assert crops.config.crop.batch == 5
+    assert best.config.crop.batch_size == best.regions.config.batch == 7
+    assert crops.config.crop.batch_size == 5
     assert best.backbone is crops.backbone
     assert best.head.weight is crops.head.weight
     assert best.regressor.weight is crops.regressor.weight

@@ -16,9 +16,9 @@ from PIL import Image
 from sppdet.boxes import box_area
 from sppdet.comparison import timing
 from sppdet.comparison.timing import find_regions, measure_growth, random_boxes, time_detectors
-from sppdet.config import ProposalConfig
+from sppdet.config.data import ProposalConfig
 from sppdet.errors import InputError
-from sppdet.proposals.store import propose_image
+from sppdet.proposals.cache import propose_image
 from sppdet.structures import Annotations, Detections
 
 SEARCH = ProposalConfig(width=None, min_side=5)  # width 500 would enlarge these images, and take its time

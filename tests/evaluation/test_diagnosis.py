@@ -324,7 +324,7 @@ def test_equals_the_slow_oracle(scene) -> None:
         both = [outcome for outcome in outcomes if outcome not in ("other", "background")]
         expected["without_other_and_background"] = slow_ap(both, positives)
         assert part.ap == pytest.approx(expected, abs=1e-12, nan_ok=True)
-        assert part.ap["as_is"] == pytest.approx(plain.ap10[name], abs=1e-15, nan_ok=True)
+        assert part.ap["as_is"] == pytest.approx(plain.ap_area[name], abs=1e-15, nan_ok=True)
         if positives:
             assert all(value >= part.ap["as_is"] for value in part.ap.values())
             assert part.ap["localisation_corrected"] >= part.ap["without_localisation"]

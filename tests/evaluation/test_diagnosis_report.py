@@ -79,8 +79,8 @@ def test_bars_are_as_long_as_the_shares(tmp_path) -> None:
     with Image.open(tmp_path / "a.png") as picture:
         pixels = np.asarray(picture.convert("RGB"))
     pixels = pixels[len(pixels) // 8 :, : pixels.shape[1] // 2]  # without the legend
-    colours = {outcome: tuple(bytes.fromhex(colour[1:])) for outcome, colour in COLOURS.items()}
-    counts = {outcome: int((pixels == colour).all(axis=2).sum()) for outcome, colour in colours.items()}
+    colors = {outcome: tuple(bytes.fromhex(color[1:])) for outcome, color in COLOURS.items()}
+    counts = {outcome: int((pixels == color).all(axis=2).sum()) for outcome, color in colors.items()}
     assert counts.pop("background") == 0
     assert min(counts.values()) > 1000
     shares = {outcome: count / sum(counts.values()) for outcome, count in counts.items()}

@@ -1,4 +1,4 @@
-"""Normalised AP by object size: worked out by hand, and against a loop over exact fractions."""
+"""Normalized AP by object size: worked out by hand, and against a loop over exact fractions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sppdet.evaluation.sizes import SIZES, evaluate_sizes, normalised_precisions, size_classes
+from sppdet.evaluation.sizes import SIZES, evaluate_sizes, normalized_precisions, size_classes
 from sppdet.evaluation.voc import Curve, average_precision_area, match_class
 from sppdet.structures import Annotations, Detections
 
@@ -40,8 +40,8 @@ def sizes_of(detections, images):
 
 
 def curve_of(right: str, positives: int) -> Curve:
-    hits = np.array([letter == "+" for letter in right], dtype=np.int64)
-    return Curve(np.cumsum(hits), np.linspace(1, 0, len(hits), dtype=np.float32), positives)
+    topk_correct = np.array([letter == "+" for letter in right], dtype=np.int64)
+    return Curve(np.cumsum(topk_correct), np.linspace(1, 0, len(topk_correct), dtype=np.float32), positives)
 
 
 @pytest.mark.parametrize(
@@ -69,25 +69,25 @@ def test_equal_areas_are_of_one_size() -> None:
     assert set(size_classes(np.full(10, 7.0)).tolist()) == {0}
 
 
-def test_normalised_precisions_by_hand() -> None:
+def test_normalized_precisions_by_hand() -> None:
     """One of two found after one error: R = 1/2, F = 1; with N = 6, P_N = 3 / (3 + 1)."""
-    assert normalised_precisions(curve_of("-+", 2), 6).tolist() == [3 / 4, 0]
-    assert normalised_precisions(curve_of("+--", 2), 6).tolist() == [1, 0]
-    assert normalised_precisions(curve_of("-+-+", 2), 6).tolist() == [3 / 4, 3 / 4]  # 6 / (6 + 2) at the second, too
-    assert normalised_precisions(curve_of("-+-+", 2), 2).tolist() == [1 / 2, 1 / 2]
-    assert normalised_precisions(curve_of("", 2), 6).tolist() == [0, 0]
-    assert normalised_precisions(curve_of("--", 2), 6).tolist() == [0, 0]
-    assert normalised_precisions(curve_of("--", 0), 6).tolist() == []
+    assert normalized_precisions(curve_of("-+", 2), 6).tolist() == [3 / 4, 0]
+    assert normalized_precisions(curve_of("+--", 2), 6).tolist() == [1, 0]
+    assert normalized_precisions(curve_of("-+-+", 2), 6).tolist() == [3 / 4, 3 / 4]  # 6 / (6 + 2) at the second, too
+    assert normalized_precisions(curve_of("-+-+", 2), 2).tolist() == [1 / 2, 1 / 2]
+    assert normalized_precisions(curve_of("", 2), 6).tolist() == [0, 0]
+    assert normalized_precisions(curve_of("--", 2), 6).tolist() == [0, 0]
+    assert normalized_precisions(curve_of("--", 0), 6).tolist() == []
 
 
 @pytest.mark.parametrize("right", ["+-+--+", "-+-+", "---", "++++++"])
 def test_with_as_many_positives_it_is_plain_ap(right) -> None:
     curve = curve_of(right, 7)
-    assert normalised_precisions(curve, 7).mean() == pytest.approx(average_precision_area(curve), abs=1e-15)
+    assert normalized_precisions(curve, 7).mean() == pytest.approx(average_precision_area(curve), abs=1e-15)
 
 
 def test_precision_does_not_depend_on_how_many_objects_there_are() -> None:
-    few, many = (normalised_precisions(curve_of("-" + n * "+", 2 * n), 6).max() for n in (1, 50))
+    few, many = (normalized_precisions(curve_of("-" + n * "+", 2 * n), 6).max() for n in (1, 50))
     assert few == many == 3 / 4
 
 

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from sppdet.backbones.backbone import Backbone
-from sppdet.config import CropConfig
+from sppdet.config.detector import CropConfig
 from sppdet.features.warp import warp_crops
 
-CROP = CropConfig(size=67, context=5, batch=4)
+CROP = CropConfig(size=67, context=5, batch_size=4)
 
 
 def pixels_of(crops: Tensor, backbone: Backbone) -> np.ndarray:
-    """Crops before normalisation, float (N, size, size, 3)."""
+    """Crops before normalization, float (N, size, size, 3)."""
     restored = (crops * backbone.std[:, None, None] + backbone.mean[:, None, None]) * 255
     return restored.permute(0, 2, 3, 1).numpy()
 
@@ -49,7 +49,7 @@ def test_a_box_well_inside_is_its_grown_region_resized(backbone, box, grown):
     np.testing.assert_allclose(warp(box, IMAGE, backbone), expected, atol=0.01)
 
 
-def test_a_box_at_the_corner_is_padded_with_the_mean_colour(backbone):
+def test_a_box_at_the_corner_is_padded_with_the_mean_color(backbone):
     # [0, 39) grows to [-3, 42): 3 of 45 pixels lie outside, 15 of the crop's 227.
     crops = warp_crops(IMAGE, torch.tensor([[0.0, 0, 39, 39], [461, 361, 500, 400]]), CropConfig(), backbone)
     top_left, bottom_right = crops

@@ -18,12 +18,12 @@ def examples(n: int, dimension: int, noise: float = 0.5) -> tuple[torch.Tensor, 
 
 
 def ridge_by_sklearn(features: torch.Tensor, targets: torch.Tensor, ridge: float) -> np.ndarray:
-    """Predictions of a ridge on centred targets whitened as in R-CNN, mapped back."""
+    """Predictions of a ridge on centerd targets whitened as in R-CNN, mapped back."""
     x = np.hstack([features.double().numpy(), np.ones((len(features), 1))])
     t = targets.double().numpy()
-    centred = t - t.mean(axis=0)
+    centerd = t - t.mean(axis=0)
     root = np.real(sqrtm(np.cov(t, rowvar=False, bias=True) + 1e-3 * np.eye(4)))
-    model = Ridge(alpha=ridge, fit_intercept=False).fit(x, centred @ np.linalg.inv(root))
+    model = Ridge(alpha=ridge, fit_intercept=False).fit(x, centerd @ np.linalg.inv(root))
     return model.predict(x) @ root + t.mean(axis=0)
 
 

@@ -1,4 +1,4 @@
-"""Calibration against Platt's likelihood minimised by scipy, steps worked out by hand, and true probabilities."""
+"""Calibration against Platt's likelihood minimized by scipy, steps worked out by hand, and true probabilities."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def of_class(calibration: Calibration, scores, label: int = 1) -> np.ndarray:
 
 
 def platt_by_scipy(scores, right) -> tuple[float, float]:
-    """Slope and intercept that minimise the likelihood of Platt's section 2.2."""
+    """Slope and intercept that minimize the likelihood of Platt's section 2.2."""
     positives, negatives = right.sum(), (~right).sum()
     target = np.where(right, (positives + 1) / (positives + 2), 1 / (negatives + 2))
 
@@ -56,7 +56,7 @@ def platt_by_scipy(scores, right) -> tuple[float, float]:
         (np.array([-1, -1, -1, -0.5, 7], np.float32), np.array([False, False, False, False, True])),
     ],
 )
-def test_platt_minimises_platts_likelihood(scores, right):
+def test_platt_minimizes_platts_likelihood(scores, right):
     slope, intercept = platt_by_scipy(scores, right)
     probe = np.linspace(-3, 3, 31)
     found = of_class(fit_calibration([(scores, right)]), probe)

@@ -33,7 +33,7 @@ def primal_of(problem: SVMProblem, weights: np.ndarray, k: int) -> float:
 
 
 def liblinear_primal(problem: SVMProblem, k: int) -> float:
-    """The same by scikit-learn; its intercept is the weight of a regularised constant feature too."""
+    """The same by scikit-learn; its intercept is the weight of a regularized constant feature too."""
     known = (problem.targets[:, k] != 0).numpy()
     svm = LinearSVC(
         loss=problem.loss,

@@ -72,7 +72,7 @@ def test_every_size_and_level_is_torchs_or_refused(form, ceil_mode, n):
             with pytest.raises(ValueError, match=f"no level {n} on {size[0]}x{size[1]} cells: along") as error:
                 pool(maps)
             assert isinstance(error.value, InputError)
-            assert pool.refusal(size, n) in str(error.value)
+            assert pool.why_not(size, n) in str(error.value)
     assert len(refused) < len(SIZES) * 3
     assert bool(refused) == (n > 1)
 
@@ -80,7 +80,7 @@ def test_every_size_and_level_is_torchs_or_refused(form, ceil_mode, n):
 @pytest.mark.parametrize("n", PADDING_REFUSED)
 def test_where_padding_is_refused(n):
     pool = PaddedPooling((n,))
-    assert [cells for cells in SIZES if pool.refusal((cells, cells), n)] == PADDING_REFUSED[n]
+    assert [cells for cells in SIZES if pool.why_not((cells, cells), n)] == PADDING_REFUSED[n]
     for cells in PADDING_REFUSED[n]:
         with pytest.raises(ValueError, match="is more than half the window"):
             pool(random_maps(1, 1, cells, cells))
@@ -102,15 +102,15 @@ def test_the_laws_of_the_docstrings(cells, n):
     exact = SpatialPyramidPooling((n,)).bins(cells, n)
     window = WindowPooling((n,))
     assert (window.bins(cells, n) == exact) == (rest <= 1 and whole > 0)
-    assert (window.refusal((cells, cells), n) is not None) == (rest > whole)
+    assert (window.why_not((cells, cells), n) is not None) == (rest > whole)
     if 2 <= rest <= whole:
         assert len(window.bins(cells, n)) == n
         unread = (window.coverage((cells, cells), n) == 0).all(dim=1)
         assert unread.nonzero().flatten().tolist() == list(range(cells - rest + 1, cells))
     ceiled = WindowPooling((n,), ceil_mode=True)
-    assert (ceiled.refusal((cells, cells), n) is None) == (rest <= 1 and whole > 0)
+    assert (ceiled.why_not((cells, cells), n) is None) == (rest <= 1 and whole > 0)
     padded = PaddedPooling((n,))
-    if padded.refusal((cells, cells), n) is None:
+    if padded.why_not((cells, cells), n) is None:
         assert padded.coverage((cells, cells), n).eq(1).all()
         assert (padded.bins(cells, n) == exact) == (rest == 0)
 
@@ -251,7 +251,7 @@ def test_half_precision_and_gradients(dtype):
 
 def test_representations():
     assert repr(WindowPooling((4,), ceil_mode=True)) == "WindowPooling(levels=(4,), mode=max, ceil_mode=True)"
-    window = "Slide(kernel=3, stride=2, padding=0, ceil_mode=False)"
+    window = "Window1d(kernel=3, stride=2, padding=0, ceil_mode=False)"
     assert repr(GeneralPooling(6, 3, 2)) == f"GeneralPooling(levels=(6,), mode=max, {window})"
     assert issubclass(GeneralPooling, SlidingPooling)
 

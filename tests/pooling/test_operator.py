@@ -64,7 +64,7 @@ def test_with_and_without_gradients_are_the_same(channels, dtype):
 
 def test_memory_is_used_again():
     pool = SpatialPyramidPooling((2, 1))
-    laid_out = pool.lay_out(maps())
+    laid_out = pool.prepare_maps(maps())
     memory = torch.empty(3, pool.out_features(5))
     for windows in (WINDOWS, WINDOWS[[1, 1, 0]]):
         found = pool(laid_out, windows, IMAGE, out=memory)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.models import alexnet as alexnet_of_torchvision
 
+from sppdet.backbones.fully_connected import reorder_fc6
 from sppdet.errors import ConfigError, InputError
-from sppdet.heads.fully_connected import put_on_levels
 from sppdet.pooling import pyramid
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 
@@ -169,7 +169,7 @@ def test_an_alexnet_with_the_layer_in_place_of_pool5_is_the_same_network():
     assert isinstance(features[-1], torch.nn.MaxPool2d)
     with torch.no_grad():
         fc6 = torch.nn.Linear(9216, 4096)
-        fc6.weight.copy_(put_on_levels(classifier[1].weight, (6,), (6,)))
+        fc6.weight.copy_(reorder_fc6(classifier[1].weight, (6,), (6,)))
         fc6.bias.copy_(classifier[1].bias)
         ours = torch.nn.Sequential(*features[:-1], SpatialPyramidPooling((6,)), fc6, *classifier[2:]).eval()
         images = random_maps(2, 3, 224, 224)

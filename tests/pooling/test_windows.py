@@ -12,8 +12,8 @@ from sppdet.backbones.geometry import Geometry
 from sppdet.errors import ConfigError
 from sppdet.pooling.windows import boxes_to_windows, choose_scales
 
-ZF5 = Geometry(stride=16, centre=20.0, receptive_field=139)  # cells centred at 20.5, 36.5, 52.5 ...
-C4 = Geometry(stride=16, centre=0.0, receptive_field=299)
+ZF5 = Geometry(stride=16, center=20.0, receptive_field=139)  # cells centerd at 20.5, 36.5, 52.5 ...
+C4 = Geometry(stride=16, center=0.0, receptive_field=299)
 RULES = ("paper", "code", "round")
 # Time on a busy machine says nothing about the code.
 unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
@@ -31,18 +31,18 @@ def window(box: tuple[float, ...], rule: str, geometry: Geometry = ZF5, scale=(1
 @pytest.mark.parametrize(
     ("box", "paper", "code", "rounded"),
     [
-        # x: centres 20.5, 36.5, 52.5 lie under 64. y: 84.5 lies under 100, and 100.5 half a pixel outside it.
+        # x: centers 20.5, 36.5, 52.5 lie under 64. y: 84.5 lies under 100, and 100.5 half a pixel outside it.
         ((0.0, 0, 64, 100), [0, 0, 3, 5], [0, 0, 3, 6], [0, 0, 4, 6]),
-        # Between the centres 36.5 and 52.5: no cell, so the truncated mean of 2 and 1.
+        # Between the centers 36.5 and 52.5: no cell, so the truncated mean of 2 and 1.
         ((40.0, 40, 50, 50), [1, 1, 2, 2], [1, 1, 2, 2], [1, 1, 3, 3]),
-        # Edges on the centres 36.5 and 68.5 themselves: the paper's rule is strict.
+        # Edges on the centers 36.5 and 68.5 themselves: the paper's rule is strict.
         ((36.5, 36.5, 68.5, 68.5), [2, 2, 3, 3], [1, 1, 4, 4], [1, 1, 4, 4]),
-        # 1.5 pixels short of the centres 36.5 and 68.5 the code's rule lets go of them.
+        # 1.5 pixels short of the centers 36.5 and 68.5 the code's rule lets go of them.
         ((38.0, 37.9, 67.0, 67.1), [2, 2, 3, 3], [2, 1, 3, 4], [1, 1, 4, 4]),
         # Beside the map: the nearest cell.
         ((-90.0, 0, -50, 30), [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, 2]),
         ((900.0, 900, 990, 990), [29, 19, 30, 20], [29, 19, 30, 20], [29, 19, 30, 20]),
-        # Without area, half a pixel from the centre 52.5.
+        # Without area, half a pixel from the center 52.5.
         ((52.0, 52, 52, 52), [1, 1, 2, 2], [2, 2, 3, 3], [2, 2, 3, 3]),
     ],
 )
@@ -51,7 +51,7 @@ def test_windows_by_hand(box, paper, code, rounded):
 
 
 def test_fast_rcnn_rounds_halves_away_from_zero():
-    # C4's cell 0 is centred at 0.5: u = (8.5 - 0.5) / 16 = 1/2 and (40.5 - 0.5) / 16 = 5/2.
+    # C4's cell 0 is centerd at 0.5: u = (8.5 - 0.5) / 16 = 1/2 and (40.5 - 0.5) / 16 = 5/2.
     assert window((8.5, 8.5, 40.5, 40.5), "round", C4) == [1, 1, 4, 4]
 
 
@@ -102,12 +102,12 @@ def test_a_larger_box_has_a_larger_window(box, growth, geometry, rule):
 
 @unhurried
 @given(boxes(step=0.25), geometries, map_sizes, st.sampled_from([0.5, 1.0, 2.0]))
-def test_the_papers_window_is_the_cells_centred_strictly_inside(box, geometry, size, scale):
+def test_the_papers_window_is_the_cells_centerd_strictly_inside(box, geometry, size, scale):
     found = boxes_to_windows(box, (scale, scale), geometry, size, "paper")[0].tolist()
     for axis in (0, 1):
         start, end = float(box[0, axis]) * scale, float(box[0, axis + 2]) * scale
         cells = range(size[1 - axis])
-        inside = [j for j in cells if start < geometry.stride * j + geometry.centre + 0.5 < end]
+        inside = [j for j in cells if start < geometry.stride * j + geometry.center + 0.5 < end]
         if inside:
             assert (found[axis], found[axis + 2]) == (inside[0], inside[-1] + 1)
         else:
@@ -139,7 +139,7 @@ def test_the_codes_rule_is_the_authors_formula(half_pixel):
 @unhurried
 @given(boxes(step=0.25), geometries)
 def test_the_codes_window_reaches_less_than_a_tenth_of_a_stride_outside(box, geometry):
-    start, end = ((box[0, [0, 2]].double() - geometry.centre - 0.5) / geometry.stride).tolist()
+    start, end = ((box[0, [0, 2]].double() - geometry.center - 0.5) / geometry.stride).tolist()
     inside = [j for j in range(40) if start - 1.5 / 16 < j < end + 1.5 / 16]
     assume(inside)
     found = boxes_to_windows(box, (1.0, 1.0), geometry, (40, 40), "code")[0].tolist()

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from sppdet.proposals.grouping import Hierarchy, group
-from sppdet.proposals.regions import Regions, describe, quantise
 from sppdet.proposals.segmentation import segment, smooth, sort_edges
+from sppdet.proposals.segments import Regions, describe, quantize
 
 SIMILARITIES = ["C", "T", "S", "F", "CTSF", "TSF"]
 
@@ -19,7 +19,7 @@ def regions_of(seed: int, min_size: int = 8, height: int = 20, width: int = 30) 
     image = np.clip(np.stack([gaussian_filter(coarse[..., i], 1.5) for i in range(3)], axis=2), 0, 255).astype(np.uint8)
     planes = smooth(image, 0.8)
     labels, count = segment(sort_edges(planes), 20, min_size)
-    return labels, describe(labels, count, quantise(image, planes))
+    return labels, describe(labels, count, quantize(image, planes))
 
 
 def similarities(regions: Regions, masks: list[np.ndarray], a: int, b: int) -> dict[str, float]:
@@ -33,7 +33,7 @@ def similarities(regions: Regions, masks: list[np.ndarray], a: int, b: int) -> d
     size, boxes, pixels = regions.sizes[both].sum(), regions.boxes[both], regions.sizes.sum()
     width, height = boxes[:, 2:].max(axis=0) - boxes[:, :2].min(axis=0)
     return {
-        "C": np.minimum(histogram("colour", a), histogram("colour", b)).sum(),
+        "C": np.minimum(histogram("color", a), histogram("color", b)).sum(),
         "T": np.minimum(histogram("texture", a), histogram("texture", b)).sum(),
         "S": 1 - size / pixels,
         "F": 1 - (width * height - size) / pixels,
@@ -41,7 +41,7 @@ def similarities(regions: Regions, masks: list[np.ndarray], a: int, b: int) -> d
 
 
 def assert_greedy(regions: Regions, similarity: str, children: np.ndarray) -> None:
-    """Each merge joins, of all pairs of neighbours alive, the most similar (in double precision, up to rounding)."""
+    """Each merge joins, of all pairs of neighbors alive, the most similar (in double precision, up to rounding)."""
     count = len(regions.sizes)
     masks = list(np.eye(count, dtype=bool))
     alive = set(range(count))
@@ -65,7 +65,7 @@ def assert_greedy(regions: Regions, similarity: str, children: np.ndarray) -> No
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
-def test_merges_the_most_similar_neighbours_first(similarity):
+def test_merges_the_most_similar_neighbors_first(similarity):
     labels, regions = regions_of(seed=1)
     assert len(regions.sizes) > 15
     children, _ = group(regions, labels.size, similarity)
@@ -105,22 +105,22 @@ def check_hierarchy(hierarchy: Hierarchy) -> None:
 
 
 def test_each_similarity_alone_decides():
-    """Four regions in a row, 0 to 3: the pair that colour, texture, size and fill would merge first differs."""
+    """Four regions in a row, 0 to 3: the pair that color, texture, size and fill would merge first differs."""
     boxes = np.array([[0, 0, 10, 10], [10, 0, 20, 10], [20, 0, 22, 10], [22, 0, 24, 10]])
-    colour = np.array([[1, 0], [1, 0], [0, 1], [0.4, 0.6]], dtype=np.float32)
+    color = np.array([[1, 0], [1, 0], [0, 1], [0.4, 0.6]], dtype=np.float32)
     texture = np.array([[1, 0], [0, 1], [0.1, 0.9], [1, 0]], dtype=np.float32)
     pairs = np.array([[0, 1], [1, 2], [2, 3]])
     sizes = np.array([100, 100, 10, 20])  # region 2 has holes, so that fill is best away from it
-    regions = Regions(sizes, boxes, colour, texture, pairs)
+    regions = Regions(sizes, boxes, color, texture, pairs)
     first = {letter: tuple(group(regions, 240, letter)[0][0].tolist()) for letter in "CTSF"}
     assert first == {"C": (0, 1), "T": (1, 2), "S": (2, 3), "F": (0, 1)}
 
 
-def test_regions_that_are_not_neighbours_wait():
+def test_regions_that_are_not_neighbors_wait():
     """The ends of a row are alike; they merge only once the middle has joined one of them."""
     boxes = np.array([[0, 0, 5, 5], [5, 0, 10, 5], [10, 0, 15, 5]])
-    colour = np.array([[1, 0], [0.1, 0.9], [1, 0]], dtype=np.float32)
-    regions = Regions(np.full(3, 25), boxes, colour, colour, np.array([[0, 1], [1, 2]]))
+    color = np.array([[1, 0], [0.1, 0.9], [1, 0]], dtype=np.float32)
+    regions = Regions(np.full(3, 25), boxes, color, color, np.array([[0, 1], [1, 2]]))
     children, boxes = group(regions, 75, "C")
     assert children[0].tolist() == [0, 1]
     assert sorted(children[1].tolist()) == [2, 3]

@@ -12,13 +12,13 @@ from sppdet.proposals.segmentation import STEPS, segment, smooth, sort_edges
 PARTNERS = {4: ((0, 1), (1, 0)), 8: ((0, 1), (1, 0), (1, 1), (-1, 1))}  # row, column
 
 
-def edges_of(planes: np.ndarray, neighbours: int) -> list[tuple[float, int, int]]:
+def edges_of(planes: np.ndarray, neighbors: int) -> list[tuple[float, int, int]]:
     """(weight, pixel, partner) of every edge, pixels in row-major order."""
     _, height, width = planes.shape
     edges = []
     for y in range(height):
         for x in range(width):
-            for down, right in PARTNERS[neighbours]:
+            for down, right in PARTNERS[neighbors]:
                 v, u = y + down, x + right
                 if 0 <= v < height and 0 <= u < width:
                     weight = float(np.sqrt(((planes[:, y, x].astype(float) - planes[:, v, u]) ** 2).sum()))
@@ -31,9 +31,9 @@ def in_order_of_first_pixels(components: np.ndarray) -> np.ndarray:
     return np.argsort(np.argsort(first))[labels]
 
 
-def segment_naively(planes: np.ndarray, neighbours: int, k: float, min_size: int) -> np.ndarray:
+def segment_naively(planes: np.ndarray, neighbors: int, k: float, min_size: int) -> np.ndarray:
     """Felzenszwalb & Huttenlocher's algorithm as their paper words it; labels (H, W)."""
-    edges = sorted(edges_of(planes, neighbours), key=lambda edge: edge[0])  # stable: equal weights keep their order
+    edges = sorted(edges_of(planes, neighbors), key=lambda edge: edge[0])  # stable: equal weights keep their order
     component = np.arange(planes[0].size)
     inside = dict.fromkeys(component.tolist(), 0.0)
     for weight, pixel, partner in edges:
@@ -61,34 +61,34 @@ def noise(channels: int, seed: int, height: int = 20, width: int = 30) -> np.nda
     plane=st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
         lambda size: arrays(np.uint8, (1, *size), elements=st.integers(0, 12) | st.integers(0, 255))
     ),
-    neighbours=st.sampled_from([4, 8]),
+    neighbors=st.sampled_from([4, 8]),
     k=st.integers(0, 100),
     min_size=st.integers(0, 12),
 )
-def test_equals_the_papers_algorithm(plane, neighbours, k, min_size):
+def test_equals_the_papers_algorithm(plane, neighbors, k, min_size):
     """One plane of whole numbers: weights are exact, and ties are many."""
-    labels, count = segment(sort_edges(plane.astype(np.float32), neighbours), k, min_size)
+    labels, count = segment(sort_edges(plane.astype(np.float32), neighbors), k, min_size)
     assert labels.dtype == np.int32
     assert count == labels.max() + 1
-    np.testing.assert_array_equal(labels, segment_naively(plane, neighbours, k, min_size))
+    np.testing.assert_array_equal(labels, segment_naively(plane, neighbors, k, min_size))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("neighbours", [4, 8])
+@pytest.mark.parametrize("neighbors", [4, 8])
 @pytest.mark.parametrize(("k", "min_size"), [(20, 0), (20, 10), (100, 25), (5, 3)])
-def test_equals_the_papers_algorithm_on_more_pixels(channels, neighbours, k, min_size):
+def test_equals_the_papers_algorithm_on_more_pixels(channels, neighbors, k, min_size):
     planes = noise(channels, seed=channels)
-    labels, count = segment(sort_edges(planes, neighbours), k, min_size)
+    labels, count = segment(sort_edges(planes, neighbors), k, min_size)
     assert count > 1
-    np.testing.assert_array_equal(labels, segment_naively(planes, neighbours, k, min_size))
+    np.testing.assert_array_equal(labels, segment_naively(planes, neighbors, k, min_size))
 
 
-@pytest.mark.parametrize("neighbours", [4, 8])
+@pytest.mark.parametrize("neighbors", [4, 8])
 @pytest.mark.parametrize("size", [(20, 30), (1, 1), (1, 7), (7, 1), (2, 2)])
-def test_edges_are_all_there_sorted_by_weight(neighbours, size):
+def test_edges_are_all_there_sorted_by_weight(neighbors, size):
     planes = np.random.default_rng(0).uniform(0, 255, (3, *size)).astype(np.float32)
-    planes[:, 0, 0], planes[:, -1, -1] = 0, 255  # at 2 x 2 and eight neighbours the largest weight there is
-    edges = sort_edges(planes, neighbours)
+    planes[:, 0, 0], planes[:, -1, -1] = 0, 255  # at 2 x 2 and eight neighbors the largest weight there is
+    edges = sort_edges(planes, neighbors)
     assert (np.diff(edges.weights) >= 0).all()
     directions = ((0, 1), (1, 0), (1, 1), (-1, 1))
     steps = np.array([down * size[1] + right for down, right in directions])
@@ -96,7 +96,7 @@ def test_edges_are_all_there_sorted_by_weight(neighbours, size):
     found = sorted(
         zip(pixels.tolist(), (pixels + steps[edges.codes & 3]).tolist(), edges.weights.tolist(), strict=True)
     )
-    expected = sorted((pixel, partner, weight * STEPS) for weight, pixel, partner in edges_of(planes, neighbours))
+    expected = sorted((pixel, partner, weight * STEPS) for weight, pixel, partner in edges_of(planes, neighbors))
     assert [edge[:2] for edge in found] == [edge[:2] for edge in expected]
     np.testing.assert_allclose([edge[2] for edge in found], [edge[2] for edge in expected], atol=3)
 
@@ -108,11 +108,11 @@ def test_equal_edges_keep_the_order_of_their_pixels():
     assert len(np.unique(edges.weights)) == 3
 
 
-@pytest.mark.parametrize("neighbours", [4, 8])
-def test_without_k_segments_are_the_flat_zones(neighbours):
+@pytest.mark.parametrize("neighbors", [4, 8])
+def test_without_k_segments_are_the_flat_zones(neighbors):
     plane = np.random.default_rng(1).integers(0, 4, (20, 30))
-    labels, _ = segment(sort_edges(plane[None].astype(np.float32), neighbours), 0, 0)
-    structure = np.ones((3, 3)) if neighbours == 8 else None
+    labels, _ = segment(sort_edges(plane[None].astype(np.float32), neighbors), 0, 0)
+    structure = np.ones((3, 3)) if neighbors == 8 else None
     zones, count = np.zeros_like(plane), 0
     for value in range(4):
         found, more = label(plane == value, structure)
@@ -129,9 +129,9 @@ def test_a_large_k_joins_everything():
 
 
 @settings(max_examples=20)
-@given(seed=st.integers(0, 1000), k=st.integers(0, 60), min_size=st.integers(1, 80), neighbours=st.sampled_from([4, 8]))
-def test_small_segments_are_joined_whole(seed, k, min_size, neighbours):
-    edges = sort_edges(noise(3, seed), neighbours)
+@given(seed=st.integers(0, 1000), k=st.integers(0, 60), min_size=st.integers(1, 80), neighbors=st.sampled_from([4, 8]))
+def test_small_segments_are_joined_whole(seed, k, min_size, neighbors):
+    edges = sort_edges(noise(3, seed), neighbors)
     fine, fine_count = segment(edges, k, 1)
     np.testing.assert_array_equal(fine, segment(edges, k, 0)[0])
     coarse, count = segment(edges, k, min_size)

@@ -30,7 +30,7 @@ from sppdet.structures import check_boxes
 
 
 def scene(seed: int = 0, height: int = 120, width: int = 160) -> torch.Tensor:
-    """Rectangles of one colour each on a noisy ground."""
+    """Rectangles of one color each on a noisy ground."""
     generator = np.random.default_rng(seed)
     image = generator.integers(90, 110, (height, width, 3), dtype=np.uint8)
     for _ in range(8):
@@ -94,7 +94,7 @@ def test_finds_a_bright_square(mode, width):
 
 
 @pytest.mark.parametrize("mode", ["fast", "opencv_fast"])
-def test_finds_what_stands_out_in_grey_or_in_colour_only(mode):
+def test_finds_what_stands_out_in_gray_or_in_color_only(mode):
     square = torch.tensor([[40.0, 30, 110, 90]])
     for inside, outside in (((200, 200, 200), (60, 60, 60)), ((170, 80, 90), (60, 130, 110))):
         image = torch.tensor(outside, dtype=torch.uint8)[:, None, None].repeat(1, 120, 160)
@@ -139,7 +139,7 @@ def test_rank_is_position_times_a_uniform_number():
 
 
 @pytest.mark.parametrize("space", ["HSV", "H", "Lab", "I", "rgI", "RGI"])
-def test_colour_spaces(space):
+def test_color_spaces(space):
     array = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
     array[0, 0] = 0
     found = to_space(array, space)
@@ -157,8 +157,8 @@ def test_colour_spaces(space):
         difference = np.abs(np.atleast_3d(found)[..., 0].ravel() - hues)
         assert np.minimum(difference, 180 - difference).max() <= 1
     if space == "Lab":
-        grey = to_space(np.full((2, 2, 3), 90, np.uint8), "Lab")
-        assert (grey[..., 1:] == 128).all()
+        gray = to_space(np.full((2, 2, 3), 90, np.uint8), "Lab")
+        assert (gray[..., 1:] == 128).all()
 
 
 def test_scales_each_axis_by_its_real_ratio():

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sppdet.config import BackboneConfig, CropConfig, DataConfig, ProposalConfig, SPPConfig
-from sppdet.data.shapes import generate_shapes
-from sppdet.training.config import SVMConfig, TrainConfig
+from sppdet.config.data import DataConfig, ProposalConfig
+from sppdet.config.detector import CropConfig, SPPConfig
+from sppdet.config.network import BackboneConfig
+from sppdet.config.training import SVMConfig, TrainConfig
+from sppdet.shapes.dataset import generate_shapes
 
 
 @pytest.fixture(scope="session")

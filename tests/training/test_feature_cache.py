@@ -9,19 +9,19 @@ import torch
 from PIL import Image
 from torch import nn
 
+from sppdet.backbones.fully_connected import FullyConnected
 from sppdet.backbones.zoo import Backbone, build_backbone
-from sppdet.config import CropConfig, SPPConfig
+from sppdet.config.detector import CropConfig, SPPConfig
 from sppdet.errors import ConfigError, ImageError
-from sppdet.features.crop import CropFeatures
-from sppdet.features.spp import SPPFeatures
-from sppdet.heads.fully_connected import FullyConnected
+from sppdet.features.crop import CropExtractor
+from sppdet.features.spp import SPPExtractor
 from sppdet.images import read_image
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.structures import Annotations
 from sppdet.training.feature_cache import FeatureCache
-from sppdet.training.sampling import TrainingRegions
+from sppdet.training.sampling import LabeledProposals
 
-SPP, CROP = SPPConfig((48, 64)), CropConfig(size=67, context=5, batch=16)
+SPP, CROP = SPPConfig((48, 64)), CropConfig(size=67, context=5, batch_size=16)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def calls(backbone):
 
 
 @pytest.fixture
-def regions(tmp_path) -> list[TrainingRegions]:
+def regions(tmp_path) -> list[LabeledProposals]:
     """Three images of an object and four proposals each."""
     made = []
     for i in range(3):
@@ -49,17 +49,17 @@ def regions(tmp_path) -> list[TrainingRegions]:
         corner = rng.uniform(0, 40, (5, 2))
         boxes = torch.from_numpy(np.hstack([corner, corner + rng.uniform(5, 20, (5, 2))])).float()
         label, difficult = torch.ones(1, dtype=torch.int64), torch.zeros(1, dtype=torch.bool)
-        made.append(TrainingRegions.of(Annotations(str(i), path, boxes[:1], label, difficult), boxes[1:]))
+        made.append(LabeledProposals.of(Annotations(str(i), path, boxes[:1], label, difficult), boxes[1:]))
     return made
 
 
 def source_of(
     kind: str, backbone: Backbone, mode: str = "max", layers: FullyConnected | None = None
-) -> SPPFeatures | CropFeatures:
+) -> SPPExtractor | CropExtractor:
     pyramid = SpatialPyramidPooling((2, 1), mode)  # type: ignore[arg-type]
     if kind == "spp":
-        return SPPFeatures(backbone, pyramid, SPP, layers=layers)
-    return CropFeatures(backbone, pyramid, CROP, layers=layers)
+        return SPPExtractor(backbone, pyramid, SPP, layers=layers)
+    return CropExtractor(backbone, pyramid, CROP, layers=layers)
 
 
 def files(cache: Path) -> list[Path]:
@@ -148,13 +148,13 @@ def test_everything_that_shapes_the_maps_is_in_the_key(backbone, cache, regions)
         next(iter(other.parameters())).add_(1e-3)
     pyramid = SpatialPyramidPooling((2, 1))
     sources = [
-        SPPFeatures(backbone, pyramid, SPP),
-        SPPFeatures(backbone, pyramid, SPPConfig((48,))),
-        SPPFeatures(backbone, pyramid, SPP, "bf16"),
-        SPPFeatures(other, pyramid, SPP),
-        CropFeatures(backbone, pyramid, CROP),
-        CropFeatures(backbone, pyramid, replace(CROP, context=4)),
-        CropFeatures(backbone, SpatialPyramidPooling((2,)), CROP),
+        SPPExtractor(backbone, pyramid, SPP),
+        SPPExtractor(backbone, pyramid, SPPConfig((48,))),
+        SPPExtractor(backbone, pyramid, SPP, "bf16"),
+        SPPExtractor(other, pyramid, SPP),
+        CropExtractor(backbone, pyramid, CROP),
+        CropExtractor(backbone, pyramid, replace(CROP, context=4)),
+        CropExtractor(backbone, SpatialPyramidPooling((2,)), CROP),
     ]
     for number, source in enumerate(sources, 1):
         FeatureCache(source, regions[:1], limit_gb=1).fill()
@@ -179,10 +179,10 @@ def test_rows_of_crops_come_out_of_the_layers_and_maps_serve_all_of_them(backbon
 
 
 def test_maps_serve_every_pyramid_and_all_proposals_crops_only_theirs(backbone, cache, regions):
-    fewer = [TrainingRegions.of(r.annotations, r.boxes[r.objects : -1]) for r in regions]
+    fewer = [LabeledProposals.of(r.annotations, r.boxes[r.objects : -1]) for r in regions]
     for parts in (regions, fewer):
         FeatureCache(source_of("spp", backbone), parts, limit_gb=1).fill()
-    FeatureCache(SPPFeatures(backbone, SpatialPyramidPooling((5,)), SPP), regions, limit_gb=1).fill()
+    FeatureCache(SPPExtractor(backbone, SpatialPyramidPooling((5,)), SPP), regions, limit_gb=1).fill()
     assert len(files(cache)) == 3
     for parts in (regions, fewer):
         FeatureCache(source_of("crop", backbone), parts, limit_gb=1).fill()

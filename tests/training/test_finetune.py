@@ -8,34 +8,36 @@ import numpy as np
 import pytest
 import torch
 
-from sppdet.backbones.blocks import trained_convolutions
+from sppdet.backbones.blocks import last_conv_blocks
+from sppdet.backbones.fully_connected import build_fully_connected
 from sppdet.backbones.zoo import build_backbone
 from sppdet.boxes import decode_boxes
-from sppdet.config import BackboneConfig, CropConfig, DetectorConfig, LayersConfig, ProposalConfig, SPPConfig
-from sppdet.data.scenes import SHAPES
-from sppdet.data.shapes import generate_shapes
+from sppdet.config.data import ProposalConfig
+from sppdet.config.detector import CropConfig, DetectorConfig, SPPConfig
+from sppdet.config.network import BackboneConfig, FCConfig
+from sppdet.config.training import FinetuneConfig, SoftmaxConfig, TrainConfig
 from sppdet.data.voc import read_voc
 from sppdet.errors import SppdetError, WeightsError
 from sppdet.features.build import build_features
-from sppdet.heads.fully_connected import build_fully_connected
+from sppdet.files.atomic import save_tensors
 from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.images import read_image
-from sppdet.proposals.store import propose
-from sppdet.storage import save_tensors
+from sppdet.proposals.cache import propose
+from sppdet.shapes.dataset import generate_shapes
+from sppdet.shapes.scene import SHAPES
 from sppdet.training import finetune as module
-from sppdet.training.config import FinetuneConfig, SoftmaxConfig, TrainConfig
 from sppdet.training.finetune import Heads, draw, finetune
-from sppdet.training.sampling import TrainingRegions
+from sppdet.training.sampling import LabeledProposals
 
 K = len(SHAPES)
 
 
 @pytest.fixture(scope="module")
-def regions(tmp_path_factory) -> list[TrainingRegions]:
+def regions(tmp_path_factory) -> list[LabeledProposals]:
     root = generate_shapes(tmp_path_factory.mktemp("data") / "shapes", train=6, test=1)
     images = read_voc(root, "trainval").images
     proposals = propose(images, ProposalConfig(width=None, limit=60), 0)
-    return [TrainingRegions.of(image, boxes) for image, boxes in zip(images, proposals, strict=True)]
+    return [LabeledProposals.of(image, boxes) for image, boxes in zip(images, proposals, strict=True)]
 
 
 @pytest.fixture
@@ -44,8 +46,8 @@ def config() -> TrainConfig:
         backbone=BackboneConfig("shapenet", "random"),
         spp=SPPConfig((120, 150)),
         crop=CropConfig(size=48, context=4),
-        softmax=SoftmaxConfig(regions=16),
-        finetune=FinetuneConfig(epochs=2, blocks=2, learning_rate=0.01, regions=16),
+        softmax=SoftmaxConfig(regions_per_image=16),
+        finetune=FinetuneConfig(epochs=2, blocks=2, learning_rate=0.01, regions_per_image=16),
     )
 
 
@@ -65,7 +67,7 @@ def weights_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def test_mirrored_examples_have_mirrored_boxes_and_targets(regions):
-    config, sampling = FinetuneConfig(), SoftmaxConfig(regions=24)
+    config, sampling = FinetuneConfig(), SoftmaxConfig(regions_per_image=24)
     image = regions[0]
     drawn = {}
     for seed in range(20):
@@ -93,14 +95,14 @@ def test_mirrored_examples_have_mirrored_boxes_and_targets(regions):
 
 
 def test_background_has_no_targets(regions):
-    examples = draw(regions[0], FinetuneConfig(), SoftmaxConfig(regions=64), np.random.default_rng(0))
+    examples = draw(regions[0], FinetuneConfig(), SoftmaxConfig(regions_per_image=64), np.random.default_rng(0))
     assert (examples.labels == 0).any()
     assert (examples.targets[examples.labels == 0] == 0).all()
 
 
 @pytest.mark.parametrize("features", ["spp", "crop", "roi_pool", "roi_align"])
 def test_features_with_gradients_are_those_of_the_detector(config, regions, features):
-    config = replace(config, features=features, spp=SPPConfig((120,)), layers=LayersConfig(1, 32))
+    config = replace(config, features=features, spp=SPPConfig((120,)), layers=FCConfig(1, 32))
     source, _ = build(config)
     image, boxes = read_image(regions[0].annotations.path), regions[0].boxes
     pooled = source.pool(image, boxes, 0.7)
@@ -162,11 +164,11 @@ def test_rescaled_heads_give_the_same(config):
 
 @pytest.mark.parametrize(("features", "depth", "blocks"), [("spp", 0, 2), ("spp", 1, 0), ("spp", 1, 1), ("crop", 0, 1)])
 def test_what_is_asked_for_is_trained_and_nothing_else(config, regions, tmp_path, features, depth, blocks):
-    config = replace(config, features=features, layers=LayersConfig(depth, 16))
+    config = replace(config, features=features, layers=FCConfig(depth, 16))
     config = replace(config, finetune=replace(config.finetune, blocks=blocks))
     source, heads = build(config)
     before, layers, start = weights_of(source.backbone), source.layers and weights_of(source.layers), weights_of(heads)
-    trained = {id(p) for p in trained_convolutions(source.backbone, blocks).parameters()}
+    trained = {id(p) for p in last_conv_blocks(source.backbone, blocks).parameters()}
     finetune(source, heads, regions, config, tmp_path / "file.safetensors", tmp_path / "start.safetensors")
     for name, value in source.backbone.named_parameters():
         assert torch.equal(before[name], value) == (id(value) not in trained), name
@@ -189,7 +191,7 @@ def test_the_loss_falls(config, regions, tmp_path, caplog):
 
 
 def test_an_interrupted_fine_tuning_goes_on(config, regions, tmp_path, monkeypatch):
-    config = replace(config, layers=LayersConfig(1, 16))
+    config = replace(config, layers=FCConfig(1, 16))
     whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
     start = tmp_path / "start.safetensors"
     finetune(*build(config), regions, config, whole, start)
@@ -219,7 +221,7 @@ def test_all_begin_with_the_same(config, regions, tmp_path):
     first, second, start = (tmp_path / f"{name}.safetensors" for name in ("first", "second", "start"))
     finetune(*build(config), regions, config, first, start)
     source, heads = build(config)
-    trained = trained_convolutions(source.backbone, config.finetune.blocks)
+    trained = last_conv_blocks(source.backbone, config.finetune.blocks)
     for weights in (*trained.parameters(), *heads.parameters()):
         weights.data += 0.1
     finetune(source, heads, regions, config, second, start)

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from sppdet.config.training import SVMConfig
 from sppdet.errors import ConfigError, DataError
 from sppdet.heads.linear import LinearHead
 from sppdet.heads.svm import SVMProblem, solve_svms
 from sppdet.structures import Annotations
 from sppdet.training import mining
-from sppdet.training.config import SVMConfig
-from sppdet.training.mining import Examples, Mined, mine_svms
-from sppdet.training.sampling import TrainingRegions, svm_targets
+from sppdet.training.mining import Examples, MiningState, mine_svms
+from sppdet.training.sampling import LabeledProposals, svm_targets
 
 IMAGES, PROPOSALS, DIMENSION = 30, 60, 16
 CONFIG = SVMConfig(C=0.01, random_negatives=2, passes=4, refit_every=50, gap=0.005, epochs=500)
@@ -27,7 +27,7 @@ EVERYTHING = list(range(IMAGES))
 class ArrayCache:
     """What `mine_svms` asks of a FeatureCache, from arrays."""
 
-    regions: list[TrainingRegions]
+    regions: list[LabeledProposals]
     rows: list[Tensor]
     dimension: int = DIMENSION
 
@@ -60,7 +60,7 @@ def make_cache() -> ArrayCache:
         annotations = Annotations(
             str(i), Path(f"{i}.jpg"), boxes[:2], torch.tensor([1, 2]), torch.zeros(2, dtype=torch.bool)
         )
-        regions.append(TrainingRegions.of(annotations, boxes[2:]))
+        regions.append(LabeledProposals.of(annotations, boxes[2:]))
         features = rng.normal(size=(PROPOSALS + 2, DIMENSION))
         features[:, :3] *= 0.3
         features[0, 0] = features[1, 1] = 6
@@ -133,7 +133,7 @@ def test_mining_ends_near_the_solution_on_all_regions():
 
 def test_a_small_bound_is_kept_and_holds_every_object(problems, caplog):
     cache = make_cache()
-    fit(cache, replace(CONFIG, max_examples=80, random_negatives=50, mine=-9.0, evict=-99.0))
+    fit(cache, replace(CONFIG, max_examples=80, random_negatives=50, hard_margin=-9.0, easy_margin=-99.0))
     assert max(len(problem.features) for problem in problems) == 80
     for problem in problems:
         assert (problem.targets > 0).sum(dim=0).tolist() == [IMAGES, IMAGES]
@@ -149,7 +149,7 @@ def test_a_bound_below_the_objects_is_an_error():
 def test_eviction_drops_only_what_has_no_weight(problems):
     cache = make_cache()
     # Everything is mined (above -9) and what lies under -1.2 dropped again at the next refit.
-    head = fit(cache, replace(CONFIG, mine=-9.0, passes=1, refit_every=600, gap=0.02))
+    head = fit(cache, replace(CONFIG, hard_margin=-9.0, passes=1, refit_every=600, gap=0.02))
     sizes = [len(problem.features) for problem in problems]
     assert max(sizes) < IMAGES * (PROPOSALS + 2)
     assert (objective(cache, head) <= objective_of_everything(cache) * 1.05).all()
@@ -167,14 +167,14 @@ def test_a_solution_survives_eviction_before_it_has_converged(monkeypatch):
         return solve_svms(problem, start, *arguments, **settings)
 
     monkeypatch.setattr(mining, "solve_svms", solve)
-    fit(make_cache(), replace(CONFIG, epochs=1, evict=0.5, passes=2))
+    fit(make_cache(), replace(CONFIG, epochs=1, easy_margin=0.5, passes=2))
     assert len(starts) > 2
     for expected, weights in starts:
         torch.testing.assert_close(weights, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_examples_are_not_taken_twice(problems):
-    fit(make_cache(), replace(CONFIG, evict=-99.0, refit_every=100, passes=2, gap=0.05))
+    fit(make_cache(), replace(CONFIG, easy_margin=-99.0, refit_every=100, passes=2, gap=0.05))
     rows = problems[-1].features
     assert len(rows.unique(dim=0)) == len(rows)
 
@@ -214,7 +214,7 @@ def test_mining_goes_on_in_other_images_from_what_was_saved(tmp_path):
     cache = make_cache()
     first = mine_svms(cache, EVERYTHING[:20], 2, CONFIG)  # type: ignore[arg-type]
     first.save(tmp_path / "mined.safetensors")
-    restored = Mined.load(tmp_path / "mined.safetensors", cache, 2, CONFIG)  # type: ignore[arg-type]
+    restored = MiningState.load(tmp_path / "mined.safetensors", cache, 2, CONFIG)  # type: ignore[arg-type]
     assert torch.equal(restored.examples.features, first.examples.features)
     assert torch.equal(restored.examples.targets, first.examples.targets)
     assert torch.equal(restored.examples.sources, first.examples.sources)

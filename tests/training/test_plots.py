@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sppdet.figures import new_figure
+from sppdet.drawing.figures import new_figure
 from sppdet.training import plots
 from sppdet.training.plots import plot_losses
 

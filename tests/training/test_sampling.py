@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from sppdet.boxes import box_iou, decode_boxes
+from sppdet.config.training import BoxRegressionConfig, SoftmaxConfig, SVMConfig
 from sppdet.structures import Annotations
-from sppdet.training.config import BoxRegressionConfig, SoftmaxConfig, SVMConfig
 from sppdet.training.sampling import (
-    TrainingRegions,
+    LabeledProposals,
     box_regression_examples,
     choose,
     count_box_regression_examples,
@@ -24,7 +24,7 @@ from sppdet.training.sampling import (
 RNG = np.random.default_rng
 
 
-def regions_of(objects: list, labels: list[int], difficult: list[bool], proposals: list) -> TrainingRegions:
+def regions_of(objects: list, labels: list[int], difficult: list[bool], proposals: list) -> LabeledProposals:
     annotations = Annotations(
         "scene",
         Path("scene.jpg"),
@@ -32,7 +32,7 @@ def regions_of(objects: list, labels: list[int], difficult: list[bool], proposal
         torch.tensor(labels, dtype=torch.int64),
         torch.tensor(difficult, dtype=torch.bool),
     )
-    return TrainingRegions.of(annotations, torch.tensor(proposals, dtype=torch.float32).reshape(-1, 4))
+    return LabeledProposals.of(annotations, torch.tensor(proposals, dtype=torch.float32).reshape(-1, 4))
 
 
 # Two objects and a difficult one of the first class, all 10 x 10.
@@ -172,14 +172,14 @@ def test_softmax_examples_by_hand():
 
 
 def test_softmax_examples_keep_their_share():
-    settings = SoftmaxConfig(regions=4, foreground=0.25)
+    settings = SoftmaxConfig(regions_per_image=4, foreground=0.25)
     indices, labels = softmax_examples(SCENE, settings, RNG(0))
     assert (labels > 0).sum() == 1
     assert len(indices) == 4
 
 
 def test_images_without_objects_give_background():
-    indices, labels = softmax_examples(EMPTY, SoftmaxConfig(regions=5), RNG(0))
+    indices, labels = softmax_examples(EMPTY, SoftmaxConfig(regions_per_image=5), RNG(0))
     assert len(indices) == 5
     assert (labels == 0).all()
 

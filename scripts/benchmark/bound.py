@@ -1,0 +1,104 @@
+"""Detectors with fully connected layers beside the bound that the bare network, the bare matrix products and a copy
+give: nothing that does this work can be faster on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.measure import Ratios, Timing, clocked, take_staged_turns
+from benchmark.scenes import Scene, random_detector, time_stages
+from sppdet.backbones.fully_connected import FullyConnected
+from sppdet.comparison.throughput import with_best_batch
+from sppdet.detector import Detector
+from sppdet.features.crop import CropExtractor
+from sppdet.features.extractor import inference
+from sppdet.features.warp import warp_crops
+from sppdet.images import normalize, resize_shorter_side, to_array
+
+BACKBONE = "alexnet"
+DEPTH = 2  # fully connected layers, of 4,096
+RANKS = (1024, 256)  # Fast R-CNN's
+CROPS = 200
+
+MODES = ("spp", "spp truncated", "crop", "crop truncated")
+RATIOS: Ratios = {f"ratio_of_bound_{mode.replace(' ', '_')}": (f"bound {mode}", f"sppdet {mode}") for mode in MODES}
+
+Stages = Mapping[str, Mapping[str, float]]
+
+
+def time_bounds(scene: Scene, rounds: int) -> tuple[dict[str, Timing], Stages]:
+    """Timings of both modes without proposals and NMS, with and without truncated SVD, and of their bounds; medians of
+    all their stages. R-CNN mode has few crops."""
+    spp = random_detector(scene, BACKBONE, DEPTH)
+    crop = with_best_batch(spp.with_features("crop"))
+    few = scene.first(CROPS)
+    given = ((spp, scene), (as_truncated(spp), scene), (crop, few), (as_truncated(crop), few))
+    runs: dict[str, Callable[[int], Mapping[str, float]]] = {}
+    for mode, (detector, of) in zip(MODES, given, strict=True):
+        runs[f"sppdet {mode}"] = partial(time_without_nms, detector, of)
+        runs[f"bound {mode}"] = bound_run(detector, of)
+    sums, stages = take_staged_turns(runs, rounds, f"{BACKBONE}, bounds")
+    return sums, {name: {stage: timing.median for stage, timing in of.items()} for name, of in stages.items()}
+
+
+def as_truncated(detector: Detector) -> Detector:
+    """The detector with random layers of the shapes that `detector.truncated(RANKS)` would have, whose decomposition
+    takes a minute."""
+    assert detector.layers is not None
+    layers = [
+        (nn.Linear(layer[0].in_features, rank, bias=False), nn.Linear(rank, layer[-1].out_features))
+        for layer, rank in zip(detector.layers.linears, RANKS, strict=True)
+    ]
+    heads = detector.head, detector.regressor
+    return Detector(detector.config, detector.classes, detector.backbone, *heads, layers=FullyConnected(layers))
+
+
+def time_without_nms(detector: Detector, scene: Scene, _turn: int) -> dict[str, float]:
+    stages = time_stages(detector, scene)
+    del stages["nms"]
+    return stages
+
+
+def bound_run(detector: Detector, scene: Scene) -> Callable[[int], Mapping[str, float]]:
+    """Seconds of the bare network on the detector's own input, of the bare products of its matrices with as many rows,
+    and of a copy of the pooled features."""
+    source, regressor = detector.regions, detector.regressor
+    assert detector.layers is not None
+    assert regressor is not None
+    inputs = prepare_inputs(detector, scene)
+    distinct, _ = source.encode(scene.image).distinct(scene.boxes)
+    pooled = torch.rand(len(distinct), source.pooled)
+    copy = torch.empty_like(pooled)
+    linears = [linear.weight for layer in detector.layers.linears for linear in layer]
+    weights = [weight.T for weight in (*linears, torch.cat([detector.head.weight, regressor.weight]))]
+
+    def multiply() -> Tensor:
+        found = pooled
+        for weight in weights:
+            found = torch.mm(found, weight)
+        return found
+
+    work = {"conv": lambda: [source.backbone(pixels) for pixels in inputs], "products": multiply}
+
+    def run(turn: int) -> dict[str, float]:
+        with inference(source.backbone, source.precision):
+            seconds = {stage: clocked(do)(turn) for stage, do in work.items()}
+            return seconds | {"copy": clocked(lambda: copy.copy_(pooled))(turn)}
+
+    return run
+
+
+def prepare_inputs(detector: Detector, scene: Scene) -> list[Tensor]:
+    """What the network is given: the resized image, or batches of crops."""
+    source, backbone = detector.regions, detector.backbone
+    if isinstance(source, CropExtractor):
+        array = to_array(scene.image)
+        return [
+            warp_crops(array, part, source.config, backbone) for part in scene.boxes.split(source.config.batch_size)
+        ]
+    resized = resize_shorter_side(scene.image, source.config.scales[0])
+    return [normalize(resized[None], backbone.mean, backbone.std)]

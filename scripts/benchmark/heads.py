@@ -1,0 +1,250 @@
+"""The heads on pooled features: one matrix product, NMS of all classes, and fitting SVMs, each beside its peers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmark.config import BenchmarkConfig
+from benchmark.measure import (
+    Part,
+    Ratios,
+    Row,
+    Run,
+    clocked,
+    find_ratios,
+    measure_growth,
+    take_turns,
+    thread_counts,
+    using_threads,
+)
+from benchmark.pooling import random_windows
+from sppdet.backbones.zoo import build_backbone
+from sppdet.boxes import decode_boxes, nms
+from sppdet.config.detector import DetectorConfig
+from sppdet.config.network import BackboneConfig
+from sppdet.detector import Detector
+from sppdet.heads.linear import BoxRegressor, LinearHead, mean_norm
+from sppdet.heads.svm import SVMProblem, objectives, solve_svms
+from sppdet.postprocess import SVM_SCORE
+
+BACKBONE = "squeezenet1_0"
+CLASSES = 20
+IMAGE = (380, 500)  # pixels, H and W, that the boxes lie in
+# Mean and standard deviation of outputs: the scores are those of SVMs trained on VOC2007, 9 in 10 above -1.5.
+SCORES, OFFSETS = (-1.3, 0.19), (0.0, 0.1)
+SVM_SHAPE = (2000, 4096)  # examples, features
+GAP = 0.01  # relative, of the SVM's objective
+CERTAIN = 0.001  # the gap of the solution that tells how near LinearSVC's is
+TOLERANCES = (1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4)  # LinearSVC's, the last its default
+FEW_ROUNDS = 3
+
+RATIOS: Ratios = {
+    "ratio_product_vs_separate": ("two products", "sppdet product"),
+    "ratio_product_vs_floor": ("sppdet product", "torch.mm"),
+    "ratio_nms_vs_batched_nms": ("batched_nms", "sppdet nms"),
+    "ratio_nms_vs_class_loop": ("nms a class", "sppdet nms"),
+    "ratio_svm_vs_linear_svc": ("LinearSVC", "sppdet SVMs"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What NMS is given: boxes float32 (M, 4), scores (M,), labels int64 (M,) from 0, regions (M,) they come from."""
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    regions: Tensor
+
+
+def benchmark_heads(config: BenchmarkConfig) -> Part:
+    """Time SVM scores and box regression of `config.regions` pooled regions, their NMS, and the fitting of SVMs.
+
+    All of it random, 20 classes. Beside its peers NMS has no limit a class, as they have none; `same_boxes` in the
+    result says whether it keeps the boxes that `batched_nms` keeps. LinearSVC has the loosest tolerance that brings it
+    as near to the best objective as ours comes.
+    """
+    detector, features = random_detector(max(config.regions, *config.growth))
+    candidates = random_candidates(len(features))
+    problem = random_problem(*SVM_SHAPE, CLASSES)
+    tolerance, facts = find_tolerance(problem)
+
+    def runs_of(regions: int) -> dict[str, Run]:
+        return product_runs(detector, features[:regions]) | nms_runs(first_regions(candidates, regions))
+
+    rows = []
+    for threads in thread_counts(config.threads):
+        with using_threads(threads), torch.inference_mode():
+            timings = take_turns(runs_of(config.regions), config.rounds, f"heads, {threads} threads")
+            rounds = min(FEW_ROUNDS, config.rounds)
+            timings |= take_turns(svm_runs(problem, tolerance), rounds, f"SVMs, {threads} threads")
+        rows.append(Row(threads, timings, find_ratios(timings, RATIOS)))
+    counts = sorted(set(config.growth))
+    with using_threads(rows[-1].threads), torch.inference_mode():
+        growth = measure_growth("regions", counts, lambda i: runs_of(counts[i]), min(FEW_ROUNDS, config.rounds))
+    chosen = first_regions(candidates, config.regions)
+    sizes = {"regions": config.regions, "features": features.shape[1], "classes": CLASSES}
+    return Part(rows, [growth], sizes | {"candidates": len(chosen.boxes), "same_boxes": keeps_the_same(chosen)} | facts)
+
+
+def random_heads(features: Tensor, seed: int = 0) -> tuple[LinearHead, BoxRegressor]:
+    """SVMs and box regression of CLASSES, whose outputs on these features (N, D) are spread as a trained detector's."""
+    weight = torch.randn(5 * CLASSES, features.shape[1], generator=torch.Generator().manual_seed(seed))
+    outputs = features @ weight.T
+    mean, deviation = (torch.tensor([score] * CLASSES + [o] * 4 * CLASSES) for score, o in zip(SCORES, OFFSETS))  # noqa: B905
+    slope = deviation / outputs.std(dim=0)
+    weight, bias = weight * slope[:, None], mean - slope * outputs.mean(dim=0)
+    return LinearHead("svm", weight[:CLASSES], bias[:CLASSES]), BoxRegressor(weight[CLASSES:], bias[CLASSES:])
+
+
+def random_detector(count: int) -> tuple[Detector, Tensor]:
+    """A detector with random weights, and features float32 (count, D) for its heads: not negative, as after a ReLU."""
+    config = DetectorConfig(backbone=BackboneConfig(BACKBONE, "random"))
+    backbone = build_backbone(BACKBONE, "random")
+    dimension = backbone.channels * sum(n * n for n in config.pyramid.levels)
+    features = torch.rand(count, dimension, generator=torch.Generator().manual_seed(0))
+    return Detector(config, class_names(), backbone, *random_heads(features)), features
+
+
+def class_names() -> tuple[str, ...]:
+    return tuple(f"class {label}" for label in range(1, CLASSES + 1))
+
+
+def product_runs(detector: Detector, features: Tensor) -> dict[str, Run]:
+    """All heads at once, one after the other, and the bare product without biases, on features (N, D)."""
+    head, regressor = detector.head, detector.regressor
+    assert regressor is not None
+    weight = torch.cat([head.weight, regressor.weight])
+    work: dict[str, Callable[[], object]] = {
+        "sppdet product": lambda: detector.apply_heads(features),
+        "two products": lambda: (head.scores(features), regressor.offsets(features)),
+        "torch.mm": lambda: torch.mm(features, weight.T),
+    }
+    return {name: clocked(run) for name, run in work.items()}
+
+
+def random_candidates(regions: int, seed: int = 0) -> Candidates:
+    """What scores above -1.5 of so many regions, in an image of 500 x 380 pixels: sides from 20 pixels on."""
+    generator = torch.Generator().manual_seed(seed)
+    boxes = 10.0 * random_windows(regions, IMAGE[0] // 10, IMAGE[1] // 10, seed)
+    mean, deviation = SCORES
+    scores = mean + deviation * torch.randn(regions, CLASSES, generator=generator)
+    moved = decode_boxes(boxes, OFFSETS[1] * torch.randn(regions, CLASSES, 4, generator=generator))
+    region, label = (scores > SVM_SCORE).nonzero(as_tuple=True)
+    return Candidates(moved[region, label], scores[region, label], label, region)
+
+
+def first_regions(candidates: Candidates, count: int) -> Candidates:
+    """Those of the first so many regions."""
+    rows = candidates.regions < count
+    return Candidates(*(values[rows] for values in vars(candidates).values()))
+
+
+def nms_runs(candidates: Candidates) -> dict[str, Run]:
+    """Ours, also with the limit that detection has, torchvision's of all classes, and a loop of torchvision's over the
+    classes."""
+    given = candidates.boxes, candidates.scores, candidates.labels, _nms_iou()
+    work: dict[str, Callable[[], object]] = {
+        "sppdet nms": lambda: nms(*given),
+        "sppdet nms, 100 a class": lambda: nms(*given, 100),
+        "batched_nms": lambda: batched_nms(*given),
+        "nms a class": lambda: nms_by_class(*given),
+    }
+    return {name: clocked(run) for name, run in work.items()}
+
+
+def batched_nms(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    from torchvision import ops
+
+    return ops.batched_nms(boxes, scores, labels, threshold)
+
+
+def nms_by_class(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    """What a detector without `batched_nms` does: indices of what remains, best score first."""
+    from torchvision import ops
+
+    kept = []
+    for label in range(CLASSES):
+        rows = (labels == label).nonzero().squeeze(1)
+        kept.append(rows[ops.nms(boxes[rows], scores[rows], threshold)])
+    found = torch.cat(kept)
+    return found[scores[found].argsort(descending=True)]
+
+
+def keeps_the_same(candidates: Candidates) -> bool:
+    """Whether ours keeps what `batched_nms` keeps."""
+    given = candidates.boxes, candidates.scores, candidates.labels, _nms_iou()
+    return torch.equal(nms(*given).sort().values, batched_nms(*given).sort().values)
+
+
+def _nms_iou() -> float:
+    return DetectorConfig().selection.nms_iou
+
+
+def random_problem(examples: int, dimension: int, classes: int, seed: int = 0) -> SVMProblem:
+    """Examples float16 around a center a class, not negative, their mean norm 20; each an object of one class and a
+    negative of the others."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(examples) % classes
+    centers = torch.randn(classes, dimension, generator=generator)
+    noise = torch.randn(examples, dimension, generator=generator)
+    features = (noise + centers[labels] / 4).relu().half()
+    targets = 2 * torch.nn.functional.one_hot(labels, classes) - 1
+    return SVMProblem(features, targets.to(torch.int8), scale=20 / mean_norm(features))
+
+
+def svm_runs(problem: SVMProblem, tolerance: float) -> dict[str, Run]:
+    """Ours, until every class's duality gap is at most GAP, and LinearSVC with this tolerance."""
+    rows = scaled_rows(problem)
+    return {
+        "sppdet SVMs": clocked(lambda: solve_svms(problem, gap=GAP)),
+        "LinearSVC": clocked(lambda: fit_linear_svc(problem, rows, tolerance)),
+    }
+
+
+def scaled_rows(problem: SVMProblem) -> Any:
+    """The examples as an array float32 (n, D), scaled."""
+    return (problem.features.float() * problem.scale).numpy()
+
+
+def fit_linear_svc(problem: SVMProblem, rows: Any, tolerance: float) -> Tensor:
+    """scikit-learn's weights (K, D + 1) for the same objective; it copies `rows` to double precision."""
+    from sklearn.svm import LinearSVC
+
+    classes = problem.targets.shape[1]
+    svms = LinearSVC(
+        loss="hinge",
+        C=problem.C,
+        intercept_scaling=problem.bias,
+        class_weight=dict.fromkeys(range(classes), problem.positive_weight),  # liblinear's: of each class's positives
+        tol=tolerance,
+        max_iter=10_000,
+        random_state=0,
+    ).fit(rows, problem.targets.argmax(dim=1).numpy())
+    return torch.cat(
+        [torch.from_numpy(svms.coef_), torch.from_numpy(svms.intercept_)[:, None] / problem.bias], 1
+    ).float()
+
+
+def find_tolerance(problem: SVMProblem) -> tuple[float, dict[str, Any]]:
+    """The loosest tolerance at which LinearSVC's objective of every class is within GAP of the best, and both's
+    objectives, summed over the classes."""
+    rows, none = scaled_rows(problem), torch.zeros(problem.targets.shape)
+    ours, best = solve_svms(problem, gap=GAP), solve_svms(problem, gap=CERTAIN)
+    for tolerance in TOLERANCES:
+        peer, _ = objectives(problem, fit_linear_svc(problem, rows, tolerance), none)
+        if (peer - best.dual <= GAP * peer).all():
+            break
+    found = {"sppdet SVMs": ours.primal, "LinearSVC": peer, "best": best.primal}
+    objective = {name: {"objective": float(values.sum())} for name, values in found.items()}
+    return tolerance, {
+        "svm_examples": len(rows),
+        "svm_features": rows.shape[1],
+        "tolerance": tolerance,
+        "svm": objective,
+    }

@@ -1,0 +1,188 @@
+"""Spatial pyramid pooling beside torchvision's roi_pool, torch's adaptive pooling, and a copy of the output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark.config import BenchmarkConfig
+from benchmark.measure import (
+    Part,
+    Ratios,
+    Row,
+    Run,
+    clocked,
+    find_ratios,
+    measure_growth,
+    take_turns,
+    thread_counts,
+    using_threads,
+)
+from sppdet.pooling.pyramid import SpatialPyramidPooling
+
+LEVELS = (6, 3, 2, 1)
+MAP = (512, 43, 57)  # channels, cells: SqueezeNet's conv5 of a VOC image whose shorter side is 688
+BATCH = (32, 256, 13, 13)  # whole maps: a classifier's conv5 of images of 224 pixels
+SHORTEST = 2  # cells; about the 20 pixels that are the least side of a proposal
+GROWTH_ROUNDS = 3
+
+RATIOS: Ratios = {
+    "ratio_vs_roi_pool": ("roi_pool x4", "sppdet"),
+    "ratio_vs_roi_pool_nested": ("roi_pool nested", "sppdet"),
+    "ratio_vs_adaptive_loop": ("adaptive loop", "sppdet"),
+    "ratio_vs_copy": ("sppdet", "copy"),
+    "ratio_backward_vs_roi_pool": ("roi_pool x4 backward", "sppdet backward"),
+    "ratio_forward_backward_vs_roi_pool": ("roi_pool x4 forward+backward", "sppdet forward+backward"),
+    "ratio_batch_vs_adaptive": ("AdaptiveMaxPool2d a level", "sppdet batch"),
+    "ratio_batch_forward_backward_vs_adaptive": (
+        "AdaptiveMaxPool2d a level forward+backward",
+        "sppdet batch forward+backward",
+    ),
+}
+
+
+def benchmark_pooling(config: BenchmarkConfig) -> Part:
+    """Time max pooling of `config.regions` random windows of one map, forward and backward.
+
+    roi_pool reads the layout that it would convert to, the others channels-last maps. `bit_equal` in the result says
+    whether ours is what `adaptive_max_pool2d` gives. A batch of whole maps is pooled beside torch's own layers.
+    """
+    maps = torch.randn(1, *MAP, generator=torch.Generator().manual_seed(0))
+    windows = random_windows(max(config.regions, *config.growth), MAP[1], MAP[2])
+    chosen = windows[: config.regions]
+    batch = channels_last(torch.randn(*BATCH, generator=torch.Generator().manual_seed(1)))
+    rows = []
+    for threads in thread_counts(config.threads):
+        with using_threads(threads):
+            timings = take_turns(forward_runs(maps, chosen), config.rounds, f"pooling, {threads} threads")
+            timings |= take_turns(backward_runs(maps, chosen), config.rounds, f"backward, {threads} threads")
+            timings |= take_turns(batch_runs(batch), config.rounds, f"batch, {threads} threads")
+        rows.append(Row(threads, timings, find_ratios(timings, RATIOS)))
+    counts = sorted(set(config.growth))
+    with using_threads(rows[-1].threads):
+        growth = measure_growth(
+            "regions", counts, lambda i: forward_runs(maps, windows[: counts[i]]), min(GROWTH_ROUNDS, config.rounds)
+        )
+        bit_equal = torch.equal(SpatialPyramidPooling(LEVELS)(channels_last(maps), chosen), by_adaptive(maps, chosen))
+    return Part(
+        rows, [growth], {"regions": len(chosen), "map": MAP, "batch": BATCH, "levels": LEVELS, "bit_equal": bit_equal}
+    )
+
+
+def random_windows(count: int, height: int, width: int, seed: int = 0) -> Tensor:
+    """Windows int64 (N, 4) inside a map of height x width cells, sides from SHORTEST to all, their logarithm uniform:
+    like those of proposals, many small ones and a few that cover the map."""
+    rng = np.random.default_rng(seed)
+    limit = np.array([width, height])
+    shortest = np.minimum(SHORTEST, limit)
+    sides = np.exp(rng.uniform(np.log(shortest), np.log(limit + 1), (count, 2))).astype(np.int64).clip(1, limit)
+    corners = rng.integers(0, limit - sides + 1)
+    return torch.from_numpy(np.concatenate([corners, corners + sides], axis=1))
+
+
+def channels_last(maps: Tensor) -> Tensor:
+    """The same maps (B, C, h, w) with the channels of a cell together."""
+    return maps.contiguous(memory_format=torch.channels_last)
+
+
+def forward_runs(maps: Tensor, windows: Tensor) -> dict[str, Run]:
+    """Ours and its peers on maps (1, C, h, w), contiguous, and windows int64 (N, 4)."""
+    pool, cells, corners = SpatialPyramidPooling(LEVELS), channels_last(maps), as_corners(windows)
+    source = pool(cells, windows)
+    buffer = torch.empty_like(source)
+    work: dict[str, Callable[[], object]] = {
+        "sppdet": lambda: pool(cells, windows, out=buffer),
+        "roi_pool x4": lambda: roi_pool_levels(maps, corners),
+        "roi_pool nested": lambda: roi_pool_nested(maps, corners),
+        "adaptive loop": lambda: adaptive_levels(cells, windows),
+        "copy": lambda: buffer.copy_(source),
+    }
+    return {name: clocked(run) for name, run in work.items()}
+
+
+def backward_runs(maps: Tensor, windows: Tensor) -> dict[str, Run]:
+    """Ours and four roi_pool calls: forward and backward, and backward alone."""
+    pool, corners = SpatialPyramidPooling(LEVELS), as_corners(windows)
+    cells, plain = channels_last(maps).requires_grad_(), maps.clone().requires_grad_()
+    forward = {
+        "sppdet": partial(_listed, pool, cells, windows),
+        "roi_pool x4": partial(roi_pool_levels, plain, corners),
+    }
+    leaves = {"sppdet": cells, "roi_pool x4": plain}
+    runs: dict[str, Run] = {}
+    for name, leaf in leaves.items():
+        pooled = forward[name]()
+        gradients = [torch.ones_like(level) for level in pooled]
+        runs[f"{name} forward+backward"] = clocked(partial(_forward_backward, forward[name], leaf, gradients))
+        runs[f"{name} backward"] = clocked(partial(torch.autograd.grad, pooled, leaf, gradients, retain_graph=True))
+    return runs
+
+
+def batch_runs(maps: Tensor) -> dict[str, Run]:
+    """Ours and `AdaptiveLevels` on a batch of whole maps (B, C, h, w): forward, and forward and backward."""
+    pool, leaf = SpatialPyramidPooling(LEVELS), maps.clone().requires_grad_()
+    gradient = torch.ones(len(maps), pool.out_features(maps.shape[1]))
+    runs: dict[str, Run] = {}
+    for name, layer in {"sppdet batch": pool, "AdaptiveMaxPool2d a level": AdaptiveLevels()}.items():
+        runs[name] = clocked(partial(layer, maps))
+        both = partial(_forward_backward, partial(_listed, layer, leaf), leaf, [gradient])
+        runs[f"{name} forward+backward"] = clocked(both)
+    return runs
+
+
+class AdaptiveLevels(nn.Module):
+    """The layer as it is composed of torch's own: (B, D), but the bins of a channel together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(nn.AdaptiveMaxPool2d(n) for n in LEVELS)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return torch.cat([level(maps).flatten(1) for level in self.levels], dim=1)
+
+
+def as_corners(windows: Tensor) -> Tensor:
+    """roi_pool's form, float32 (N, 5): image, then inclusive corners."""
+    return torch.cat([windows.new_zeros(len(windows), 1), windows[:, :2], windows[:, 2:] - 1], dim=1).float()
+
+
+def roi_pool_levels(maps: Tensor, corners: Tensor) -> list[Tensor]:
+    """A call a level: (N, C, n, n) each."""
+    from torchvision.ops import roi_pool
+
+    return [roi_pool(maps, corners, n) for n in LEVELS]
+
+
+def roi_pool_nested(maps: Tensor, corners: Tensor) -> list[Tensor]:
+    """One call for the finest level, whose maxima give the coarser ones."""
+    from torchvision.ops import roi_pool
+
+    finest = roi_pool(maps, corners, LEVELS[0])
+    groups = [(finest.unflatten(2, (n, -1)).unflatten(4, (n, -1))) for n in LEVELS[1:]]  # (N, C, n, m, n, m)
+    return [finest, *(group.amax(dim=(3, 5)) for group in groups)]
+
+
+def adaptive_levels(maps: Tensor, windows: Tensor) -> list[list[Tensor]]:
+    """For each window, then level, (1, C, n, n): on maps (1, C, h, w), which with channels last it pools many times
+    faster than (C, h, w)."""
+    return [[F.adaptive_max_pool2d(maps[..., y1:y2, x1:x2], n) for n in LEVELS] for x1, y1, x2, y2 in windows.tolist()]
+
+
+def by_adaptive(maps: Tensor, windows: Tensor) -> Tensor:
+    """What `SpatialPyramidPooling` has to give, (N, D): bins of a level in row-major order, the channels of a bin
+    together."""
+    rows = [torch.cat([level.permute(0, 2, 3, 1).flatten() for level in of]) for of in adaptive_levels(maps, windows)]
+    return torch.stack(rows)
+
+
+def _listed(layer: nn.Module, *arguments: Tensor) -> list[Tensor]:
+    return [layer(*arguments)]
+
+
+def _forward_backward(forward: Callable[[], list[Tensor]], leaf: Tensor, gradients: Sequence[Tensor]) -> object:
+    return torch.autograd.grad(forward(), leaf, gradients)

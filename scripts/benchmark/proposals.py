@@ -1,0 +1,204 @@
+"""Our selective search beside OpenCV's and dlib's: seconds, boxes, and how many objects the boxes cover."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.config import BenchmarkConfig
+from benchmark.measure import (
+    Growth,
+    Part,
+    Ratios,
+    Row,
+    Run,
+    find_ratios,
+    measure_growth,
+    take_turns,
+    thread_counts,
+    using_threads,
+)
+from benchmark.opencv_process import OpenCVProcess, start_opencv
+from sppdet.config.data import DataConfig
+from sppdet.data.dataset import read_dataset
+from sppdet.evaluation.recall import evaluate_proposals
+from sppdet.images import read_image, resize_array, to_array
+from sppdet.proposals.selective_search import selective_search
+from sppdet.structures import Dataset
+
+WIDTH = 500  # pixels of the searched image, as in R-CNN
+MIN_SIDE = 20  # pixels there; smaller boxes are dropped, ours and the peers'
+CAP = 2000  # boxes an image in R-CNN and SPPnet
+GROWTH_ROUNDS = 3
+
+RATIOS: Ratios = {
+    "ratio_vs_opencv_fast": ("OpenCV fast", "sppdet opencv_fast"),
+    "ratio_vs_opencv_quality": ("OpenCV quality", "sppdet opencv_quality"),
+    "ratio_paper_fast_vs_opencv_fast": ("OpenCV fast", "sppdet fast"),
+    "ratio_paper_quality_vs_opencv_quality": ("OpenCV quality", "sppdet quality"),
+    "ratio_vs_dlib": ("dlib", "sppdet opencv_fast"),
+}
+
+# Of an RGB array uint8 (H, W, 3), with so many threads: seconds, and boxes (N, 4) x1 y1 x2 y2 in it, best first.
+Search = Callable[[np.ndarray, int], tuple[float, np.ndarray]]
+
+logger = logging.getLogger("sppdet.benchmark")
+
+
+@dataclass(frozen=True, eq=False)
+class Photographs:
+    """RGB arrays uint8 (H, W, 3), and the data set they come from, None where nothing is annotated."""
+
+    arrays: Sequence[np.ndarray]
+    dataset: Dataset | None
+
+
+def benchmark_proposals(data: DataConfig, config: BenchmarkConfig) -> Part:
+    """Time the fast modes on every image and the quality modes on the first few, all on the same resized input.
+
+    A round is an image. OpenCV and dlib are left out where they are not installed. Without `data.root` the images are
+    scikit-learn's two photographs. Raises ConfigError and DataError for what cannot be read or started.
+    """
+    photographs = read_photographs(data)
+    searched = [resize_to_width(array, WIDTH) for array in photographs.arrays]
+    few = searched[: config.quality_images]
+    with _opencv(config.opencv_python) as opencv:
+        fast, quality = choose_searches("fast", opencv), choose_searches("quality", opencv)
+        rows, found = [], []
+        for threads in thread_counts(config.threads):
+            boxes: dict[str, dict[int, Tensor]] = defaultdict(dict)
+            with using_threads(threads):
+                timings = take_turns(_runs(fast, searched, threads, boxes), len(searched), f"fast, {threads} threads")
+                timings |= take_turns(_runs(quality, few, threads, boxes), len(few), f"quality, {threads} threads")
+            rows.append(Row(threads, timings, find_ratios(timings, RATIOS)))
+            found.append(boxes)
+        growth = _measure_growth(fast, photographs.arrays[0], config.widths, rows[-1].threads)
+    facts = {
+        "images": len(searched),
+        "quality_images": len(few),
+        "width": WIDTH,
+        "min_side": MIN_SIDE,
+        "opencv": opencv.version if opencv else None,
+        "same_boxes_on_all_threads": _same_boxes(found),
+        "boxes": {name: _cover(list(of.values()), searched, photographs) for name, of in found[-1].items()},
+    }
+    return Part(rows, [growth], facts)
+
+
+def read_photographs(data: DataConfig) -> Photographs:
+    """The images of `data`, or scikit-learn's where no root is given."""
+    if data.root:
+        dataset = read_dataset(data)
+        return Photographs([to_array(read_image(image.path)) for image in dataset.images], dataset)
+    from sklearn.datasets import load_sample_image
+
+    logger.info("no --data.root: scikit-learn's two photographs are searched, and recall is left out")
+    return Photographs([load_sample_image(name) for name in ("china.jpg", "flower.jpg")], None)
+
+
+def resize_to_width(array: np.ndarray, width: int) -> np.ndarray:
+    """An array (H, W, 3) at `width` pixels, aspect kept."""
+    return resize_array(array, max(1, round(array.shape[0] * width / array.shape[1])), width)
+
+
+def choose_searches(mode: Literal["fast", "quality"], opencv: OpenCVProcess | None) -> dict[str, Search]:
+    """Ours of this mode, with OpenCV's settings and the paper's, and the peers that there are, by name."""
+    searches: dict[str, Search] = {
+        f"sppdet opencv_{mode}": partial(_search_ours, f"opencv_{mode}"),
+        f"sppdet {mode}": partial(_search_ours, mode),
+    }
+    if opencv:
+        searches[f"OpenCV {mode}"] = lambda array, threads: opencv.search(array, mode, threads)
+    if mode == "fast" and find_spec("dlib"):
+        searches["dlib"] = _search_dlib
+    return searches
+
+
+@contextmanager
+def _opencv(interpreter: str | None) -> Iterator[OpenCVProcess | None]:
+    """OpenCV's selective search in `interpreter`, or in this one where its OpenCV has it, or none."""
+    if interpreter is None and not hasattr(cv2, "ximgproc"):
+        logger.info("OpenCV's selective search is left out: --opencv-python names a Python with opencv-contrib-python")
+        yield None
+    else:
+        with start_opencv(interpreter or sys.executable) as opencv:
+            yield opencv
+
+
+def _search_ours(mode: str, array: np.ndarray, threads: int) -> tuple[float, np.ndarray]:
+    image = torch.from_numpy(array).permute(2, 0, 1)
+    start = time.perf_counter()
+    boxes = selective_search(image, mode, width=None, min_side=MIN_SIDE, limit=None, threads=threads)
+    return time.perf_counter() - start, boxes.numpy()
+
+
+def _search_dlib(array: np.ndarray, _threads: int) -> tuple[float, np.ndarray]:
+    """dlib's, with its own defaults; it has one thread, and corners that are inclusive."""
+    import dlib
+
+    found: list[Any] = []
+    start = time.perf_counter()
+    dlib.find_candidate_object_locations(array, found)
+    seconds = time.perf_counter() - start
+    corners = [(box.left(), box.top(), box.right() + 1, box.bottom() + 1) for box in found]
+    return seconds, np.array(corners, np.int64).reshape(-1, 4)
+
+
+def _runs(
+    searches: Mapping[str, Search], arrays: Sequence[np.ndarray], threads: int, boxes: dict[str, dict[int, Tensor]]
+) -> dict[str, Run]:
+    """The searches with round i on the i-th array; boxes[name][i] takes what they find there, sides of MIN_SIDE on."""
+
+    def run(name: str, turn: int) -> float:
+        seconds, found = searches[name](arrays[turn], threads)
+        large = (found[:, 2:] - found[:, :2] >= MIN_SIDE).all(axis=1)
+        boxes[name][turn] = torch.from_numpy(found[large].astype(np.float32))
+        return seconds
+
+    return {name: partial(run, name) for name in searches}
+
+
+def _measure_growth(searches: Mapping[str, Search], array: np.ndarray, widths: Sequence[int], threads: int) -> Growth:
+    """Seconds of one image at several widths, by its pixels."""
+    arrays = [resize_to_width(array, width) for width in sorted(widths)]
+    pixels = [resized.shape[0] * resized.shape[1] for resized in arrays]
+
+    def runs_at(i: int) -> dict[str, Run]:
+        return _runs(searches, [arrays[i]] * GROWTH_ROUNDS, threads, defaultdict(dict))
+
+    with using_threads(threads):
+        return measure_growth("pixels", pixels, runs_at, GROWTH_ROUNDS)
+
+
+def _same_boxes(found: Sequence[Mapping[str, Mapping[int, Tensor]]]) -> bool:
+    """Whether ours are the same boxes in the same order with every number of threads."""
+    ours = [name for name in found[0] if name.startswith("sppdet")]
+    return all(torch.equal(found[0][name][i], boxes[name][i]) for boxes in found for name in ours for i in boxes[name])
+
+
+def _cover(boxes: Sequence[Tensor], searched: Sequence[np.ndarray], photographs: Photographs) -> dict[str, Any]:
+    """Boxes an image of the first images, boxes in pixels of the searched images; recall and MABO if annotated."""
+    dataset = photographs.dataset
+    if dataset is None:
+        return {"images": len(boxes), "boxes_per_image": sum(map(len, boxes)) / len(boxes)}
+    sizes = zip(searched, photographs.arrays, strict=True)
+    ratios = [(full.shape[1] / small.shape[1], full.shape[0] / small.shape[0]) for small, full in sizes]
+    scaled = [found * torch.tensor(2 * ratio) for found, ratio in zip(boxes, ratios, strict=False)]  # of the first
+    capped = [found[:CAP] for found in scaled]
+    every, best = (evaluate_proposals(some, dataset.images[: len(boxes)], dataset.classes) for some in (scaled, capped))
+    kept = ("boxes_per_image", "recall", "mabo")
+    at_cap = {f"{name}_at_{CAP}": getattr(best, name) for name in kept}
+    return {"images": len(boxes)} | {name: getattr(every, name) for name in kept} | at_cap

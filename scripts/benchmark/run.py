@@ -1,0 +1,111 @@
+"""The benchmark from beginning to end: its parts, the files it leaves, and its table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.config import BenchmarkConfig
+from benchmark.detect import benchmark_detect
+from benchmark.heads import benchmark_heads
+from benchmark.measure import Growth, Part, Row
+from benchmark.plots import plot_part
+from benchmark.pooling import benchmark_pooling
+from benchmark.proposals import benchmark_proposals
+from benchmark.train import benchmark_train
+from benchmark.views import benchmark_views
+from sppdet.config.data import DataConfig
+from sppdet.errors import ConfigError
+from sppdet.files.atomic import json_ready, write_json
+from sppdet.runtime.machine import describe_machine
+
+PARTS: Mapping[str, Callable[[DataConfig, BenchmarkConfig], Part]] = {
+    "proposals": benchmark_proposals,
+    "pooling": lambda _data, config: benchmark_pooling(config),
+    "heads": lambda _data, config: benchmark_heads(config),
+    "detect": benchmark_detect,
+    "train": benchmark_train,
+    "views": benchmark_views,
+}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The parts that were measured, by name, and the machine."""
+
+    parts: Mapping[str, Part]
+    machine: Mapping[str, str | int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready; NaN is None."""
+        return json_ready({name: part.as_dict() for name, part in self.parts.items()} | {"machine": self.machine})
+
+
+def run_benchmark(names: Sequence[str], data: DataConfig, config: BenchmarkConfig) -> Benchmark:
+    """Measure the named parts, all where none is named, one after the other; write benchmark.json and a PNG a part to
+    `config.output`. Raises ConfigError for an unknown part, before anything is measured."""
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        raise ConfigError("no such part", field="parts", expected=", ".join(PARTS), got=", ".join(unknown))
+    parts = {name: PARTS[name](data, config) for name in PARTS if name in names or not names}
+    benchmark = Benchmark(parts, describe_machine())
+    write_json(Path(config.output) / "benchmark.json", benchmark.as_dict())
+    for name, part in parts.items():
+        plot_part(name, part, Path(config.output) / f"{name}.png")
+    return benchmark
+
+
+def format_benchmark(benchmark: Benchmark) -> str:
+    """The benchmark as plain text: the ratios of every part first, then seconds, growth and the machine."""
+    blocks = [_format_ratios(name, part) for name, part in benchmark.parts.items()]
+    for name, part in benchmark.parts.items():
+        blocks += [_format_row(name, row) for row in part.rows]
+        blocks += [_format_growth(name, growth) for growth in part.growth]
+        blocks.append(_format_facts(name, part.facts))
+    blocks.append(", ".join(f"{name} {value}" for name, value in benchmark.machine.items()))
+    return "\n\n".join(blocks)
+
+
+def _format_ratios(name: str, part: Part) -> str:
+    lines = [f"{name}: median ratios, by threads".ljust(48) + _cells(row.threads for row in part.rows)]
+    for ratio in part.ratios:
+        lines.append(f"  {ratio:46}" + _cells(_number(row.ratios[ratio]) for row in part.rows))
+    return "\n".join(lines)
+
+
+def _format_row(name: str, row: Row) -> str:
+    threads = f"{row.threads} thread{'s' * (row.threads > 1)}"
+    lines = [f"{name}: seconds, {threads}".ljust(48) + _cells(("median", "25%", "75%", "first"))]
+    for contestant, timing in row.timings.items():
+        seconds = (timing.median, *timing.quartiles, timing.first_call_s)
+        lines.append(f"  {contestant:46}" + _cells(map(_number, seconds)))
+    return "\n".join(lines)
+
+
+def _format_growth(name: str, growth: Growth) -> str:
+    head = f"{name}: seconds by {growth.unit}".ljust(48)
+    lines = [head + _cells((*growth.sizes, "slope", "intercept", "residual"))]
+    for contestant, line in growth.lines.items():
+        values = (*map(_number, growth.seconds[contestant]), f"{line.slope:.2e}", f"{line.intercept:.2e}")
+        lines.append(f"  {contestant:46}" + _cells((*values, _number(line.residual))))
+    return "\n".join(lines)
+
+
+def _format_facts(name: str, facts: Mapping[str, Any]) -> str:
+    lines = [f"{name}: " + ", ".join(f"{key} {value}" for key, value in facts.items() if not isinstance(value, dict))]
+    for key, rows in facts.items():
+        if isinstance(rows, dict):
+            for row, values in rows.items():
+                cells = ", ".join(f"{field} {_number(value)}" for field, value in values.items())
+                lines.append(f"  {key} of {row}: {cells}")
+    return "\n".join(lines)
+
+
+def _cells(values: Any) -> str:
+    return "".join(f"{value!s:>12}" for value in values)
+
+
+def _number(value: float) -> str:
+    return "-" if value != value else f"{value:.4g}"

@@ -1,0 +1,63 @@
+"""Images with their regions, detectors with random weights for them, and the seconds of each stage of detection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import Tensor
+
+from benchmark.config import BenchmarkConfig
+from benchmark.heads import class_names, random_heads
+from benchmark.proposals import read_photographs
+from sppdet.backbones.fully_connected import build_fully_connected
+from sppdet.backbones.zoo import build_backbone
+from sppdet.comparison.timing import find_regions
+from sppdet.config.data import DataConfig, ProposalConfig
+from sppdet.config.detector import DetectorConfig
+from sppdet.config.network import BackboneConfig, FCConfig
+from sppdet.detector import Detector
+from sppdet.features.build import build_features
+from sppdet.images import as_image
+from sppdet.runtime.stopwatch import STAGES, Stopwatch
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """An image uint8 (3, H, W) and its regions float32 (N, 4); added: random ones among them."""
+
+    image: Tensor
+    boxes: Tensor
+    added: int
+
+    def first(self, regions: int | None) -> Scene:
+        """The same with the first so many regions."""
+        return replace(self, boxes=self.boxes[:regions])
+
+
+def find_scenes(data: DataConfig, config: BenchmarkConfig) -> list[Scene]:
+    """The first images of the data, or scikit-learn's photographs, one for each round of detection at most, with
+    exactly `config.regions` regions each."""
+    few = replace(data, max_images=min(data.max_images or config.detect_rounds, config.detect_rounds))
+    images = [as_image(array) for array in read_photographs(few).arrays]
+    found = [find_regions(image, config.regions, ProposalConfig()) for image in images]
+    return [Scene(image, regions.boxes, regions.added) for image, regions in zip(images, found, strict=True)]
+
+
+def random_detector(scene: Scene, backbone: str, depth: int = 0) -> Detector:
+    """A detector in SPPnet mode with so many fully connected layers, whose random heads score the scene's regions as
+    trained ones would."""
+    config = DetectorConfig(backbone=BackboneConfig(backbone, "random"), fc=FCConfig(depth))
+    network = build_backbone(backbone, "random")
+    layers = build_fully_connected(config, network)
+    features = build_features(config, network, layers=layers).encode(scene.image).features(scene.boxes)
+    return Detector(config, class_names(), network, *random_heads(features), layers=layers)
+
+
+def time_stages(detector: Detector, scene: Scene, passes: int = 1) -> dict[str, float]:
+    """Median seconds of each stage but the proposals."""
+    clocks = [Stopwatch(detector.backbone.device) for _ in range(passes)]
+    for clock in clocks:
+        detector.detect(scene.image, scene.boxes, clock)
+    stages = [stage for stage in STAGES if stage != "proposals"]
+    return {stage: float(np.median([clock.seconds[stage] for clock in clocks])) for stage in stages}

@@ -1,0 +1,96 @@
+"""Multi-view testing of a classifier: its views beside its feature maps alone, and beside a pass for each view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from benchmark.config import BenchmarkConfig
+from benchmark.measure import (
+    Part,
+    Ratios,
+    Row,
+    Run,
+    clocked,
+    find_ratios,
+    measure_growth,
+    take_turns,
+    thread_counts,
+    using_threads,
+)
+from benchmark.proposals import read_photographs
+from sppdet.classification.classifier import Classifier, new_classifier
+from sppdet.classification.views import prepare_views, score_views
+from sppdet.config.classification import ClassifierConfig, ViewsConfig
+from sppdet.config.data import DataConfig
+from sppdet.config.network import BackboneConfig
+from sppdet.images import as_image, normalize
+
+BACKBONE, SIZE, CLASSES = "squeezenet1_0", 224, 20
+BATCH = 4  # crops in one pass, the quickest on CPUs
+KINDS: Mapping[int, ViewsConfig] = {10: ViewsConfig("10views"), 96: ViewsConfig("96views")}
+
+RATIOS: Ratios = {
+    "ratio_96_views_vs_12_maps": ("sppdet views", "maps alone"),
+    "ratio_96_passes_vs_96_views": ("a pass a view", "sppdet views"),
+}
+
+
+def benchmark_views(data: DataConfig, config: BenchmarkConfig) -> Part:
+    """Time a classifier with random weights on the first `config.detect_rounds` images of the data, or on
+    scikit-learn's photographs: views pooled as windows, from the image to probabilities; the bare network on the
+    images that these are windows of; and the classifier on each view alone. What the latter two are given is made
+    before."""
+    few = replace(data, max_images=min(data.max_images or config.detect_rounds, config.detect_rounds))
+    images = [as_image(array) for array in read_photographs(few).arrays]
+    classifier = new_classifier(ClassifierConfig(BackboneConfig(BACKBONE, "random"), sizes=(SIZE,)), [""] * CLASSES)
+    rows = []
+    for threads in thread_counts(config.threads):
+        with using_threads(threads):
+            runs = view_runs(classifier, images, KINDS[96])
+            timings = take_turns(runs, config.detect_rounds, f"96 views, {threads} threads")
+        rows.append(Row(threads, timings, find_ratios(timings, RATIOS)))
+    counts = sorted(KINDS)
+    with using_threads(rows[-1].threads):
+        growth = measure_growth(
+            "views", counts, lambda i: view_runs(classifier, images, KINDS[counts[i]]), config.detect_rounds
+        )
+    return Part(rows, [growth], {"backbone": BACKBONE, "images": len(images)})
+
+
+def view_runs(classifier: Classifier, images: Sequence[Tensor], views: ViewsConfig) -> dict[str, Run]:
+    """The three contestants, an image a round."""
+    backbone = classifier.backbone
+
+    def at(turn: int) -> Tensor:
+        return images[turn % len(images)]
+
+    def maps_alone(turn: int) -> float:
+        prepared = prepare_views(at(turn), views, classifier.config)
+        inputs = [normalize(pixels, backbone.mean, backbone.std) for pixels, _ in prepared]
+        with torch.inference_mode():
+            return clocked(lambda: [backbone(pixels) for pixels in inputs])(turn)
+
+    def a_pass_a_view(turn: int) -> float:
+        crops = torch.stack(cut_views(at(turn), views, classifier.config))
+        with torch.inference_mode():
+            return clocked(lambda: [classifier(part).softmax(dim=1) for part in crops.split(BATCH)])(turn)
+
+    return {
+        "sppdet views": lambda turn: clocked(lambda: score_views(classifier, at(turn), views))(turn),
+        "maps alone": maps_alone,
+        "a pass a view": a_pass_a_view,
+    }
+
+
+def cut_views(image: Tensor, views: ViewsConfig, config: ClassifierConfig) -> list[Tensor]:
+    """Each view as an image of its own, uint8 (3, side, side)."""
+    return [
+        pixels[:, y1:y2, x1:x2]
+        for pair, boxes in prepare_views(image, views, config)
+        for pixels in pair
+        for x1, y1, x2, y2 in ([] if boxes is None else boxes.int().tolist())
+    ]

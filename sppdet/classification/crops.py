@@ -1,0 +1,58 @@
+"""The annotated objects of a detection data set as images to classify, in a folder for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from sppdet.boxes import clip_boxes
+from sppdet.drawing.detections import write_picture
+from sppdet.errors import ConfigError, DataError
+from sppdet.files.atomic import read_json, write_json
+from sppdet.images import read_image, to_array
+from sppdet.structures import Annotations, Dataset
+
+
+def write_crops(dataset: Dataset, folder: Path, context: float = 0.0) -> int:
+    """Write each object's part of its image to FOLDER/CLASS/IMAGE_NUMBER.png; returns how many there are.
+
+    context: the box grows on each side by this share of its width or height, as far as the image goes. Objects marked
+    difficult are left out. crops.json in the folder tells what they are crops of: raises ConfigError where they are of
+    others, and DataError for a class whose name cannot be that of a folder.
+    """
+    if context < 0:
+        raise ConfigError("out of range", field="context", expected="0 or more", got=context)
+    wrong = [name for name in dataset.classes if not name.strip(". ") or "/" in name or "\\" in name]
+    if wrong:
+        raise DataError("cannot be the name of a folder", field="class", got=wrong[0])
+    record, made = folder / "crops.json", {"data": dataset.name, "images": len(dataset), "context": context}
+    if folder.is_dir() and any(folder.iterdir()) and (not record.is_file() or read_json(record) != made):
+        raise ConfigError("holds something else; choose another folder or remove it", file=folder, field="output")
+    write_json(record, made)
+    count = 0
+    with tqdm(dataset.images, desc="crops", unit="image") as bar:
+        for image in bar:
+            for k, pixels in _cut(image, context):
+                name = dataset.classes[int(image.labels[k]) - 1]
+                write_picture(folder / name / f"{image.id}_{k + 1}.png", to_array(pixels))
+                count += 1
+    return count
+
+
+def _cut(image: Annotations, context: float) -> Iterator[tuple[int, Tensor]]:
+    """The index and pixels uint8 (3, h, w) of each object that is not difficult."""
+    pixels, boxes = read_image(image.path), image.boxes
+    outwards = context * torch.tensor([-1.0, -1.0, 1.0, 1.0])
+    grown = clip_boxes(boxes + outwards * (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2), *pixels.shape[1:])
+    corners = torch.cat([grown[:, :2].floor(), grown[:, 2:].ceil()], dim=1).int().tolist()
+    for k, (x1, y1, x2, y2) in enumerate(corners):
+        if image.difficult[k]:
+            continue
+        if x1 >= x2 or y1 >= y2:
+            size = f"inside {pixels.shape[2]}x{pixels.shape[1]}"
+            raise DataError("box outside the image", file=image.path, expected=size, got=boxes[k].tolist())
+        yield k, pixels[:, y1:y2, x1:x2]

@@ -1,0 +1,1 @@
+"""Every parameter, as frozen records read from YAML and dotted overrides."""

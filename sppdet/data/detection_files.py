@@ -1,0 +1,226 @@
+"""Detections in and out, in the two forms of the field: COCO results JSON and the VOC devkit's comp4 files."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import torch
+
+from sppdet.errors import DataError
+from sppdet.files.atomic import read_json, write_text
+from sppdet.structures import Dataset, Detections, ImageId, check_detections
+
+logger = logging.getLogger(__name__)
+
+MANY = 0.1  # of the images without a detection: perhaps the file is of another split
+LARGEST_FLOAT32 = torch.finfo(torch.float32).max
+
+
+class Row(NamedTuple):
+    """One detection: the image's place in the data set, label 1..K, score, x1 y1 x2 y2 (0-based, half-open)."""
+
+    position: int
+    label: int
+    score: float
+    box: tuple[float, float, float, float]
+
+
+def write_coco_results(path: str | PathLike[str], detections: Sequence[Detections], dataset: Dataset) -> None:
+    """Write a JSON list of {image_id, category_id, bbox: x y width height, score}, one entry a line.
+
+    Ids are the data set's own; numbers are written in full, so that reading gives back the same float32.
+    """
+    check_detections(detections, dataset.images, dataset.classes)
+    lines = []
+    for row in _rows_of(detections):
+        x1, y1, x2, y2 = row.box
+        entry = {
+            "image_id": dataset.images[row.position].id,
+            "category_id": dataset.category_ids[row.label - 1],
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "score": row.score,
+        }
+        lines.append(json.dumps(entry))
+    write_text(path, "[\n" + ",\n".join(lines) + "\n]\n")
+
+
+def write_voc_results(
+    folder: str | PathLike[str], detections: Sequence[Detections], dataset: Dataset, split: str
+) -> None:
+    """Write comp4_det_<split>_<class>.txt for every class, lines "id score x1 y1 x2 y2" with 1-based inclusive corners.
+
+    Numbers are written in full: reading gives back the same float32 (coordinates under 2^-29 pixels round to 0). A
+    warning takes the place of the files where the name of a class cannot be part of theirs, as with a slash in it.
+    """
+    check_detections(detections, dataset.images, dataset.classes)
+    unusable = [name for name in dataset.classes if Path(name).name != name]
+    if unusable:
+        logger.warning("%s: not written, as class %r cannot be part of a file name", folder, unusable[0])
+        return
+    lines: dict[int, list[str]] = {label: [] for label in range(1, len(dataset.classes) + 1)}
+    for row in _rows_of(detections):
+        x1, y1, x2, y2 = row.box
+        numbers = " ".join(repr(value) for value in (row.score, x1 + 1, y1 + 1, x2, y2))
+        lines[row.label].append(f"{dataset.images[row.position].id} {numbers}\n")
+    for name, part in zip(dataset.classes, lines.values(), strict=True):
+        write_text(Path(folder) / f"comp4_det_{split}_{name}.txt", "".join(part))
+
+
+def read_results(path: str | PathLike[str], dataset: Dataset) -> list[Detections]:
+    """Detections aligned with `dataset.images`, best score first, from a COCO JSON file or a folder of comp4 files.
+
+    Image ids may come as the data set writes them or as their number (5 for "000005", 2008000002 for "2008_000002").
+    A class without a comp4 file has no detections; many images without any are logged as a warning. Raises DataError
+    that names file, line or entry, and field for an image or class that the data set does not have, and for values that
+    are not numbers or not a box.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError("no such file or folder", file=path)
+    rows = _read_voc_folder(path, dataset) if path.is_dir() else _read_coco_file(path, dataset)
+    per_image: list[list[Row]] = [[] for _ in dataset.images]
+    for row in rows:
+        per_image[row.position].append(row)
+    bare = sum(not part for part in per_image)
+    if bare > MANY * len(per_image):
+        logger.warning("%s: %d of %d images have no detections", path, bare, len(per_image))
+    return [_sorted_detections(part) for part in per_image]
+
+
+def _rows_of(detections: Sequence[Detections]) -> Iterator[Row]:
+    for position, found in enumerate(detections):
+        columns = found.labels.tolist(), found.scores.tolist(), found.boxes.tolist()
+        for label, score, (x1, y1, x2, y2) in zip(*columns, strict=True):
+            yield Row(position, label, score, (x1, y1, x2, y2))
+
+
+def _sorted_detections(rows: list[Row]) -> Detections:
+    boxes = torch.tensor([row.box for row in rows], dtype=torch.float32).reshape(-1, 4)
+    labels = torch.tensor([row.label for row in rows], dtype=torch.int64)
+    scores = torch.tensor([row.score for row in rows], dtype=torch.float32)
+    return Detections(boxes, labels, scores)[torch.argsort(scores, descending=True, stable=True)]
+
+
+def _read_coco_file(path: Path, dataset: Dataset) -> Iterator[Row]:
+    entries = read_json(path)
+    if not isinstance(entries, list):
+        raise DataError("not COCO results", file=path, expected="a list of detections", got=type(entries).__name__)
+    positions = _positions_of(dataset)
+    labels = {category: label for label, category in enumerate(dataset.category_ids, start=1)}
+    for number, entry in enumerate(entries):
+        where = f"entry {number}"
+        if not isinstance(entry, dict):
+            raise DataError("not a detection", file=path, field=where, expected="an object", got=entry)
+        missing = [key for key in ("image_id", "category_id", "bbox", "score") if key not in entry]
+        if missing:
+            raise DataError("missing", file=path, field=f"{where}, {missing[0]}")
+        position = _look_up(entry["image_id"], positions, path, f"{where}, image_id", "an image of the data set")
+        label = _look_up(entry["category_id"], labels, path, f"{where}, category_id", "a category of the data set")
+        box = entry["bbox"]
+        if not isinstance(box, list) or len(box) != 4:
+            _reject(path, f"{where}, bbox", "x y width height", box)
+        x, y, width, height = (_number(value, path, f"{where}, bbox") for value in box)
+        score = _number(entry["score"], path, f"{where}, score")
+        yield Row(position, label, score, _box(x, y, x + width, y + height, path, f"{where}, bbox", box))
+
+
+def _read_voc_folder(folder: Path, dataset: Dataset) -> Iterator[Row]:
+    files = _class_files(folder, dataset.classes)
+    positions = _positions_of(dataset)
+    for label, file in sorted(files.items()):
+        for number, line in enumerate(_read_lines(file), start=1):
+            if not line.strip():
+                continue
+            where = f"line {number}"
+            fields = line.rsplit(maxsplit=5)  # from the right: an id may contain spaces
+            if len(fields) != 6:
+                _reject(file, where, "id score x1 y1 x2 y2", line)
+            position = _look_up(fields[0].strip(), positions, file, f"{where}, id", "an image of the data set")
+            names = ("score", "x1", "y1", "x2", "y2")
+            score, x1, y1, x2, y2 = (
+                _number(text, file, f"{where}, {name}") for name, text in zip(names, fields[1:], strict=True)
+            )
+            box = _box(x1 - 1, y1 - 1, x2, y2, file, f"{where}, x1 y1 x2 y2", fields[2:])
+            yield Row(position, label, score, box)
+
+
+def _class_files(folder: Path, classes: Sequence[str]) -> dict[int, Path]:
+    """The file of each label: the class is the longest known name at the end of the file's own, after "_"."""
+    files: dict[int, Path] = {}
+    for file in sorted(folder.glob("*_det_*.txt")):
+        known = [label for label, name in enumerate(classes, start=1) if file.stem.endswith(f"_{name}")]
+        if not known:
+            raise DataError("the file name ends in no class of the data set", file=file, expected=", ".join(classes))
+        label = max(known, key=lambda label: len(classes[label - 1]))
+        if label in files:
+            raise DataError(f"a second file of class {classes[label - 1]}", file=file, got=f"also {files[label].name}")
+        files[label] = file
+    if not files:
+        raise DataError("no detections in this folder", file=folder, expected="comp4_det_<split>_<class>.txt")
+    return files
+
+
+def _read_lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", file=file) from error
+    except UnicodeDecodeError as error:
+        raise DataError("is not UTF-8 text", file=file) from error
+
+
+def _positions_of(dataset: Dataset) -> dict[ImageId, int]:
+    """Where the image of each id stands, under the id itself, its number and its text where those are unambiguous."""
+    positions: dict[ImageId, int] = {image.id: position for position, image in enumerate(dataset.images)}
+    others = [(_other_form(image.id), position) for position, image in enumerate(dataset.images)]
+    count = Counter(other for other, _ in others)
+    for other, position in others:
+        if other is not None and count[other] == 1:
+            positions.setdefault(other, position)
+    return positions
+
+
+def _other_form(image_id: ImageId) -> ImageId | None:
+    """The number of a text id, None where it has none; the text of a number."""
+    if isinstance(image_id, int):
+        return str(image_id)
+    try:
+        return int(image_id)
+    except ValueError:
+        return None
+
+
+def _look_up(key: Any, known: dict[Any, int], file: Path, field: str, expected: str) -> int:
+    # True and 1.0 are equal to 1 as dictionary keys, but no ids.
+    if type(key) not in (int, str) or key not in known:
+        _reject(file, field, expected, key)
+    return known[key]
+
+
+def _number(value: Any, file: Path, field: str) -> float:
+    """A finite float32's value, from a JSON number or a text field."""
+    try:
+        number = float("nan") if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = float("nan")
+    if not abs(number) <= LARGEST_FLOAT32:
+        _reject(file, field, "a finite number", value)
+    return number
+
+
+def _box(
+    x1: float, y1: float, x2: float, y2: float, file: Path, field: str, got: Iterable[Any]
+) -> tuple[float, float, float, float]:
+    if not (x1 <= x2 <= LARGEST_FLOAT32 and y1 <= y2 <= LARGEST_FLOAT32):
+        _reject(file, field, "a width and height of at least 0", got)
+    return x1, y1, x2, y2
+
+
+def _reject(file: Path, field: str, expected: str, got: object) -> NoReturn:
+    raise DataError("cannot be used", file=file, field=field, expected=expected, got=repr(got))

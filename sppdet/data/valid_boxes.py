@@ -1,0 +1,43 @@
+"""Which annotated boxes are usable: shared by the readers, so that all data sets are cleaned and reported alike."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from os import PathLike
+
+import torch
+from torch import Tensor
+
+from sppdet.boxes import clip_boxes
+from sppdet.structures import ImageId
+
+logger = logging.getLogger(__name__)
+
+
+def keep_valid_boxes(
+    boxes: Sequence[Sequence[float]],
+    size: tuple[int, int] | None,
+    least_side: float,
+    *,
+    file: str | PathLike[str],
+    image: ImageId,
+) -> tuple[Tensor, list[int]]:
+    """Usable boxes as float32 (N, 4), clipped to the image, and the index of each in `boxes`.
+
+    boxes: x1 y1 x2 y2, original image, 0-based, half-open. size: (width, height), None where unknown.
+    A box is left out, and logged as a warning of the logger "sppdet", when it is not finite, when a side is not
+    longer than `least_side` pixels, or when it lies wholly outside the image.
+    """
+    given = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    inside = given if size is None else clip_boxes(given, height=size[1], width=size[0])
+    finite = given.isfinite().all(dim=1)
+    has_area = ((given[:, 2:] - given[:, :2]) > least_side).all(dim=1)
+    overlaps = (inside[:, 2:] > inside[:, :2]).all(dim=1)
+    valid = finite & has_area & overlaps
+    for i in torch.nonzero(~valid).flatten().tolist():
+        reason = "not finite" if not finite[i] else "no area" if not has_area[i] else "outside the image"
+        corners = ", ".join(f"{value:g}" for value in given[i].tolist())
+        logger.warning("%s: image %s, object %d: box (%s) skipped: %s", file, image, i + 1, corners, reason)
+    kept = torch.nonzero(valid).flatten()
+    return inside[kept], kept.tolist()

@@ -1,0 +1,1 @@
+"""Detections on images, figures, text tables."""

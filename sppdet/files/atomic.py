@@ -1,0 +1,153 @@
+"""Files that are never half-written: atomic writes, content keys, safetensors with a checked header."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from sppdet.errors import SppdetError, WeightsError
+
+
+def cache_folder() -> Path:
+    """Where caches live: $SPPDET_CACHE, or ~/.cache/sppdet."""
+    return Path(os.environ.get("SPPDET_CACHE") or "~/.cache/sppdet").expanduser()
+
+
+def content_key(*parts: object) -> str:
+    """A hex key of everything that shapes a result: paths count by their bytes, the rest by its JSON."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.read_bytes() if isinstance(part, Path) else json.dumps(part, sort_keys=True, default=str).encode()
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()[:32]
+
+
+def hash_tensors(tensors: Iterable[Tensor]) -> str:
+    """A hex key of the values of tensors, such as a network's weights."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write_atomically(path: str | PathLike[str], write: Callable[[Path], object]) -> None:
+    """Call `write` with a temporary path in the same folder, then move it onto `path`; on failure nothing is left.
+
+    The file gets the mode of the user's umask (safetensors and tempfile would leave 0600).
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    except OSError as error:
+        raise SppdetError(f"cannot be written: {error.strerror}", file=path) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise SppdetError(f"cannot be written: {error.strerror or error}", file=path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | PathLike[str], text: str) -> None:
+    """Write text atomically, UTF-8."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: str | PathLike[str], value: Any) -> None:
+    """Write JSON atomically; NaN must have been made null before (see `json_ready`)."""
+    write_text(path, json.dumps(json_ready(value), indent=1, allow_nan=False) + "\n")
+
+
+def json_ready(value: Any) -> Any:
+    """The same value with NaN and infinities as None, tuples as lists, paths as text."""
+    if isinstance(value, Mapping):
+        return {str(key): json_ready(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_ready(item) for item in value]
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    return str(value) if isinstance(value, Path) else value
+
+
+def read_json(path: str | PathLike[str]) -> Any:
+    """Parsed JSON; raises SppdetError that names the file when it is missing or not JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SppdetError("file not found", file=path) from error
+    except OSError as error:
+        raise SppdetError(f"cannot be read: {error.strerror}", file=path) from error
+    except ValueError as error:
+        raise SppdetError(f"is not JSON: {error}", file=path) from error
+
+
+def save_tensors(
+    path: str | PathLike[str], tensors: Mapping[str, Tensor], header: Mapping[str, Any] | None = None
+) -> None:
+    """Write tensors and a JSON header into one safetensors file, atomically."""
+    from safetensors.torch import save_file
+
+    metadata = {"sppdet": json.dumps(json_ready(dict(header or {})), sort_keys=True)}
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, lambda temporary: save_file(contiguous, temporary, metadata))
+
+
+def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin so, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def read_header(path: str | PathLike[str]) -> dict[str, Any]:
+    """The header of a safetensors file; empty where the file is none of `save_tensors`."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(json.loads((file.metadata() or {})["sppdet"]))
+    except (SafetensorError, KeyError, ValueError, OSError):
+        return {}
+
+
+def find_file(run: str | PathLike[str], name: str) -> Path:
+    """The file of this name in a run's folder, or `run` where that is a file. Raises WeightsError for a folder without
+    it."""
+    run = Path(run)
+    if not run.is_dir():
+        return run
+    if not (run / name).is_file():
+        others = ", ".join(sorted(path.name for path in run.glob("*.safetensors")))
+        raise WeightsError("file not found", file=run / name, got=f"a folder with {others}" if others else None)
+    return run / name
+
+
+def load_tensors(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors (memory-mapped) and header of a file written by `save_tensors`.
+
+    Raises WeightsError when the file is missing, truncated or not one of sppdet's.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise WeightsError("file not found", file=path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["sppdet"])
+            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise WeightsError("is not a readable sppdet safetensors file", file=path, got=error) from error

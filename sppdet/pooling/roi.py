@@ -1,0 +1,121 @@
+"""RoI pooling and RoI Align: the forms of one level that pool boxes, by torchvision's operators."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from sppdet.errors import ConfigError, InputError
+from sppdet.pooling.forms import PoolingForm, PoolingMode, check_maps, count_readers, to_rows
+
+LEAST_WEIGHT = 1e-4  # of a cell in a bin's mean; what is less is rounding of a sample that topk_correct a cell's center
+
+
+class RoILayer(PoolingForm):
+    """What both share: boxes float (N, 4), x1 y1 x2 y2, of maps (B, C, h, w) become vectors (N, C * level^2).
+
+    scale: from the coordinates of the boxes to cells, 1 / stride.
+    """
+
+    last: ClassVar[int]  # the end of a box that spans an axis of a cells is a - last
+
+    def __init__(self, level: int, scale: float = 1.0, mode: PoolingMode = "max") -> None:
+        super().__init__((level,), mode)
+        if not scale > 0:
+            raise ConfigError("out of range", field="scale", expected="more than 0", got=scale)
+        self.scale = scale
+
+    @abstractmethod
+    def pool(self, maps: Tensor, rois: Tensor, n: int) -> Tensor:
+        """(N, C, n, n) of rois (N, 5), which are image, x1, y1, x2, y2."""
+
+    def bins(self, cells: int, n: int, part: tuple[float, float] | None = None) -> list[Sequence[int]]:
+        """The cells that each bin reads of a box's `part` of an axis, which is all of it where not given.
+
+        Asked of the operator itself: channel c of a map one cell wide is 1 in cell c alone.
+        """
+        start, end = part or (0, (cells - self.last) / self.scale)
+        roi = torch.tensor([[0, 0, start, (1 - self.last) / self.scale, end]])
+        weights = self.pool(torch.eye(cells).view(1, cells, cells, 1), roi, n)[0, :, :, 0].T  # (n, cells)
+        return [row.nonzero().flatten().tolist() for row in weights > LEAST_WEIGHT]
+
+    def coverage(self, size: tuple[int, int], n: int, box: Sequence[float] | None = None) -> Tensor:
+        """As of any form; of a box x1 y1 x2 y2 where one is given."""
+        x, y = (None, None) if box is None else ((box[0], box[2]), (box[1], box[3]))
+        rows = count_readers(self.bins(size[0], n, y), size[0])
+        return rows[:, None] * count_readers(self.bins(size[1], n, x), size[1])
+
+    def forward(self, maps: Tensor, boxes: Tensor, image: Tensor | None = None) -> Tensor:
+        """image: int64 (N,), the map of each box, where there are several. Raises InputError."""
+        check_maps(maps)
+        if image is None:
+            if len(maps) > 1:
+                raise InputError("not given", field="image", expected="the map of each box", got=f"{len(maps)} maps")
+            image = torch.zeros(len(boxes), device=boxes.device)
+        if boxes.ndim != 2 or boxes.shape[1] != 4 or image.shape != (len(boxes),):
+            got = f"{tuple(boxes.shape)}, {tuple(image.shape)}"
+            raise InputError("wrong shape", field="boxes", expected="boxes (N, 4), image (N,)", got=got)
+        exact = maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
+        rois = torch.cat([image[:, None].to(exact), boxes.to(exact)], dim=1)
+        return to_rows(self.pool(exact, rois, self.levels[0])).to(maps.dtype)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, scale={self.scale}"
+
+
+class RoIPooling(RoILayer):
+    """Fast R-CNN: maxima over cells round(x1 scale) to round(x2 scale), both included, in level x level bins.
+
+    A bin i of n over w cells is floor(i w / n) to ceil((i + 1) w / n), as in the exact form, to which it is equal on
+    boxes of whole cells for up to 6 bins: a window of `SpatialPyramidPooling` from a to b is a box from a to b - 1.
+    Elsewhere rounding moves an edge by up to half a cell, 8 pixels of an image at stride 16, and a half-open box grows
+    by a cell. As it divides in single precision and clips to the map, not to the box, more bins may read a row too
+    many: the last of 7 of 57 cells.
+
+    >>> pool = RoIPooling(2)
+    >>> pool(torch.arange(16.0).view(1, 1, 4, 4), torch.tensor([[0.4, 0, 3, 3], [1, 1, 2.6, 2]]))
+    tensor([[ 5.,  7., 13., 15.],
+            [ 6.,  7., 10., 11.]])
+    """
+
+    last = 1
+
+    def pool(self, maps: Tensor, rois: Tensor, n: int) -> Tensor:
+        from torchvision.ops import roi_pool
+
+        return roi_pool(maps, rois, n, self.scale)
+
+
+class RoIAlign(RoILayer):
+    """Mask R-CNN: a bin is the mean of samples x samples points in it, interpolated between the four nearest cells.
+
+    Nothing is rounded: of n bins from x1 to x2, point j of bin i is x1 + (i + (j + 1/2) / samples) (x2 - x1) / n, and
+    cell c is centerd at c + 1/2 (torchvision's `aligned`). Holds for boxes at any place whose bins are at most
+    2 * samples cells long; in longer ones are cells that no point reads. samples=None takes ceil((x2 - x1) / n), which
+    leaves none out. There is no maximum.
+
+    >>> RoIAlign(1)(torch.arange(16.0).view(1, 1, 4, 4), torch.tensor([[0.5, 0.5, 2.5, 2.5]]))  # about the center of 5
+    tensor([[5.]])
+    >>> RoIAlign(1).bins(10, 1), RoIAlign(1, samples=None).bins(10, 1)
+    ([[2, 7]], [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]])
+    """
+
+    last = 0
+
+    def __init__(self, level: int, scale: float = 1.0, samples: int | None = 2) -> None:
+        super().__init__(level, scale, "average")
+        if samples is not None and samples < 1:
+            raise ConfigError("out of range", field="samples", expected="at least 1, or none", got=samples)
+        self.samples = samples
+
+    def pool(self, maps: Tensor, rois: Tensor, n: int) -> Tensor:
+        from torchvision.ops import roi_align
+
+        return roi_align(maps, rois, n, self.scale, self.samples or -1, aligned=True)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, samples={self.samples}"

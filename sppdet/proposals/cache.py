@@ -1,0 +1,106 @@
+"""The proposals of many images: searched in parallel, cached by content; or read from another program's file.
+
+The cache is keyed by the bytes of the image file and every parameter that shapes the boxes. `limit` is not one of them:
+all boxes are stored, and the first `limit` handed out, so another limit needs no new search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from torch import Tensor
+
+from sppdet.config.data import ProposalConfig
+from sppdet.data.proposal_files import read_proposals
+from sppdet.errors import ConfigError, ImageError, WeightsError
+from sppdet.files.atomic import cache_folder, content_key, load_tensors, save_tensors
+from sppdet.images import read_image
+from sppdet.proposals.selective_search import ALGORITHM, check_search, selective_search
+from sppdet.structures import Annotations
+
+
+def propose(images: Sequence[Annotations], config: ProposalConfig, workers: int = 2) -> list[Tensor]:
+    """Boxes float32 (N, 4) of each image, best first, at most config.limit, in pixels of the original image.
+
+    They come from `config.file` where it is set, else from the cache; what is missing there is searched by `workers`
+    threads, an image each (0: by this one), and stored at once, so that an interrupted run goes on where it stopped.
+    The boxes do not depend on the workers. Raises ImageError, DataError or ConfigError.
+    """
+    check_search(config.mode, config.width, config.min_side, config.limit)
+    if workers < 0:
+        raise ConfigError("out of range", field="workers", expected="at least 0", got=workers)
+    if config.file:
+        return [boxes[: config.limit] for boxes in read_proposals(Path(config.file), [image.id for image in images])]
+    stores = [_store_of(image.path, config) for image in images]
+    found: dict[Path, Tensor] = {}
+    missing: dict[Path, Path] = {}
+    for store, image in zip(stores, images, strict=True):
+        try:
+            found[store] = _load(store, config.limit)
+        except (WeightsError, KeyError):  # not there, or damaged
+            missing.setdefault(store, image.path)
+    if missing:
+        _search_all(missing, config, workers)
+        found |= {store: _load(store, config.limit) for store in missing}
+    return [found[store] for store in stores]
+
+
+def count_missing(images: Sequence[Annotations], config: ProposalConfig) -> int:
+    """How many of the images `propose` would have to search."""
+    return 0 if config.file else sum(not _store_of(image.path, config).is_file() for image in images)
+
+
+def propose_image(image: Tensor, config: ProposalConfig) -> Tensor:
+    """Boxes float32 (N, 4) of one image uint8 (3, H, W), without the cache: what `propose` gives for its file.
+
+    Raises ConfigError where the boxes are another program's, which are known by an image's id only.
+    """
+    if config.file:
+        message = "proposals of another program need the ids of the images; leave it unset to use selective search"
+        raise ConfigError(message, field="proposals.file", got=config.file)
+    return selective_search(image, config.mode, config.width, config.min_side, config.limit)
+
+
+def _store_of(path: Path, config: ProposalConfig) -> Path:
+    """The cache file of an image file's boxes."""
+    if not path.is_file():
+        raise ImageError("image file not found", file=path)
+    try:
+        key = content_key(path, ALGORITHM, config.mode, config.width, config.min_side)
+    except OSError as error:
+        raise ImageError(f"cannot be read: {error.strerror}", file=path) from error
+    return cache_folder() / "proposals" / key[:2] / f"{key}.safetensors"
+
+
+def _load(store: Path, limit: int) -> Tensor:
+    """The first `limit` stored boxes, copied so that the file does not stay mapped."""
+    return load_tensors(store)[0]["boxes"][:limit].clone()
+
+
+def _search_all(missing: Mapping[Path, Path], config: ProposalConfig, workers: int) -> None:
+    """Search the image files (store -> image) and store their boxes, with a progress bar on stderr."""
+    from tqdm import tqdm
+
+    with tqdm(total=len(missing), desc="proposals", unit="image") as progress:
+        if not workers:
+            for store, path in missing.items():
+                _search_file(path, store, config)
+                progress.update()
+            return
+        with ThreadPoolExecutor(workers) as pool:
+            searches = [pool.submit(_search_file, path, store, config) for store, path in missing.items()]
+            try:
+                for search in as_completed(searches):
+                    search.result()
+                    progress.update()
+            except BaseException:  # an error or Ctrl-C waits for the searches that run, and they are stored too
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+def _search_file(path: Path, store: Path, config: ProposalConfig) -> None:
+    """Search one image file and store all its boxes."""
+    boxes = selective_search(read_image(path), config.mode, config.width, config.min_side, limit=None, threads=1)
+    save_tensors(store, {"boxes": boxes})

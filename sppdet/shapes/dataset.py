@@ -1,0 +1,116 @@
+"""A data set that needs no network: shapes on photographs, generated in VOC layout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from sppdet.errors import ConfigError, DataError
+from sppdet.files.atomic import read_json, write_json
+from sppdet.shapes.scene import SHAPES, Scene, draw_scene
+
+VERSION = 1  # of the drawing: another one gives other images for the same seed
+MOST_SHAPES = 4  # an image; at least one
+BORDERS = (345, 355)  # columns of the photographs: train images are cut to the left of them, test images to the right
+
+
+def generate_shapes(folder: str | PathLike[str], seed: int = 0, train: int = 200, test: int = 120) -> Path:
+    """Make the data set in `folder` (JPEGImages, Annotations, ImageSets/Main, as in a VOC year) and return its path.
+
+    train: images in trainval, of which every fifth is in val and the others in train. test: images in test.
+    Six classes, told apart by shape alone: color, texture, size, aspect ratio and turn are drawn without regard to
+    the class. Backgrounds are cut from the photographs of scikit-learn, those of train and test from disjoint areas.
+    The same parameters give the same bytes. A set that is there already is kept when it has these parameters; its
+    shapes.json says which.
+    An interrupted call leaves nothing in `folder`; the next one starts anew.
+    Raises ConfigError where a number is too small, DataError where `folder` holds anything else.
+    """
+    for name, value, least in (("seed", seed, 0), ("train", train, 5), ("test", test, 1)):
+        if value < least:
+            raise ConfigError("too small", field=name, expected=f"at least {least}", got=value)
+    folder = Path(folder)
+    parameters = {"version": VERSION, "seed": seed, "train": train, "test": test}
+    if _is_there(folder, parameters):
+        return folder
+    unfinished = folder.absolute().with_name(f".{folder.absolute().name}.unfinished")
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
+            (unfinished / part).mkdir(parents=True)
+        _write_set(unfinished, seed, train, test)
+        write_json(unfinished / "shapes.json", parameters)
+        os.replace(unfinished, folder)
+    except OSError as error:
+        raise DataError(f"cannot be written: {error.strerror}", file=folder) from error
+    return folder
+
+
+def _is_there(folder: Path, parameters: dict[str, int]) -> bool:
+    marker = folder / "shapes.json"
+    if marker.is_file():
+        found = read_json(marker)
+        if found == parameters:
+            return True
+        raise DataError("another set: delete its folder, or give another", file=marker, expected=parameters, got=found)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError("holds other files", file=folder, expected="a new or an empty folder")
+    return False
+
+
+def _write_set(folder: Path, seed: int, train: int, test: int) -> None:
+    lists: dict[str, list[str]] = {"train": [], "val": [], "trainval": [], "test": []}
+    for stream, (split, count, first) in enumerate((("trainval", train, 1), ("test", test, train + 1))):
+        rng = np.random.default_rng([seed, stream])
+        photographs = _photographs(split)
+        classes = _shuffled_classes(rng)
+        for i in range(count):
+            names = [next(classes) for _ in range(rng.integers(1, MOST_SHAPES + 1))]
+            name = f"{first + i:06d}"
+            _write_scene(folder, name, draw_scene(rng, names, photographs))
+            lists[split].append(name)
+    lists["val"] = lists["trainval"][4::5]
+    lists["train"] = [name for name in lists["trainval"] if name not in lists["val"]]
+    for split, image_names in lists.items():
+        text = "".join(f"{name}\n" for name in image_names)
+        (folder / "ImageSets" / "Main" / f"{split}.txt").write_text(text, encoding="utf-8", newline="\n")
+
+
+def _photographs(split: str) -> list[np.ndarray]:
+    """The area of each photograph that this split may use, uint8 (H, W, 3) RGB."""
+    from sklearn.datasets import load_sample_images
+
+    left, right = BORDERS
+    area = slice(0, left) if split == "trainval" else slice(right, None)
+    return [photograph[:, area] for photograph in load_sample_images().images]
+
+
+def _shuffled_classes(rng: np.random.Generator) -> Iterator[str]:
+    """Class names without end, each once in every six, so that classes are balanced."""
+    while True:
+        yield from (SHAPES[i] for i in rng.permutation(len(SHAPES)))
+
+
+def _write_scene(folder: Path, name: str, scene: Scene) -> None:
+    from PIL import Image
+
+    Image.fromarray(scene.image).save(folder / "JPEGImages" / f"{name}.jpg", quality=92)
+    height, width, depth = scene.image.shape
+    objects = ""
+    for shape in scene.shapes:
+        x1, y1, x2, y2 = shape.box
+        corners = f"<xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"
+        objects += (
+            f"  <object>\n    <name>{shape.name}</name>\n    <truncated>{int(shape.truncated)}</truncated>\n"
+            f"    <difficult>{int(shape.visible < 0.5)}</difficult>\n    <bndbox>{corners}</bndbox>\n  </object>\n"
+        )
+    text = (
+        f"<annotation>\n  <filename>{name}.jpg</filename>\n"
+        f"  <size><width>{width}</width><height>{height}</height><depth>{depth}</depth></size>\n"
+        f"{objects}</annotation>\n"
+    )
+    (folder / "Annotations" / f"{name}.xml").write_text(text, encoding="utf-8", newline="\n")

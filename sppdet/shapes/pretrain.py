@@ -1,0 +1,113 @@
+"""Training a small network as a classifier of ground-truth crops and background around them (SPPnet, section 3).
+
+It gives the convolutions of a detector for data that no pretrained network fits, such as the generated shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sppdet.boxes import box_iou
+from sppdet.classification.classifier import Classifier, new_classifier
+from sppdet.config.classification import ClassifierConfig, FitConfig
+from sppdet.config.network import Device, NetworkConfig
+from sppdet.images import read_image, resize_array, to_array
+from sppdet.structures import Dataset
+from sppdet.training.gradient_descent import Batch, fit
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """How the classifier is trained.
+
+    sizes: crops' sides in pixels; epochs alternate between them, with one set of weights (section 3, multi-size
+    training). context: a crop shows the box and up to this share of its sides around it. background: crops of
+    background for each object.
+    """
+
+    sizes: tuple[int, ...] = (64, 80, 96, 112)
+    context: float = 0.2
+    background: float = 0.75
+    dropout: float = 0.2
+    fit: FitConfig = field(default_factory=lambda: FitConfig(44, 32, "adamw", 3e-3, 1e-2, label_smoothing=0.05))
+
+
+def pretrain(
+    config: NetworkConfig, dataset: Dataset, settings: Pretraining, seed: int, file: Path, device: Device = "cpu"
+) -> Classifier:
+    """Train a network, from the weights that `config` names, to tell the classes and background apart.
+
+    What it has learnt after every epoch is in `file`, from where an interrupted training goes on. Raises SppdetError
+    where the loss is not finite.
+    """
+    torch.manual_seed(seed)
+    parts = ClassifierConfig(config.backbone, config.pyramid, config.fc, "warp", settings.sizes)
+    classifier = new_classifier(parts, ("background", *dataset.classes), device, dropout=settings.dropout)
+    classifier.unfreeze(blocks=None)
+    images = [to_array(read_image(image.path)) for image in dataset.images]
+
+    def crops(epoch: int) -> Iterator[Batch]:
+        size = settings.sizes[epoch % len(settings.sizes)]
+        return _batches(images, dataset, size, settings, np.random.default_rng([seed, epoch]))
+
+    counts = [len(image.boxes) for image in dataset.images]
+    crops_an_epoch = sum(count + round(count * settings.background) for count in counts)
+    steps = -(-crops_an_epoch // settings.fit.batch_size)  # or a few less, where an image has no room for background
+    fit(classifier, crops, steps, settings.fit, seed, file)
+    return classifier
+
+
+def _batches(
+    images: list[np.ndarray], dataset: Dataset, size: int, settings: Pretraining, rng: np.random.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch of crops uint8 (B, 3, size, size) with labels int64 (B,), 0 for background, in random order."""
+    crops, labels = [], []
+    for image, objects in zip(images, dataset.images, strict=True):
+        boxes = objects.boxes.double().numpy()
+        for box, label in zip(boxes, objects.labels.tolist(), strict=True):
+            crops.append(_crop(image, _with_context(box, settings.context, rng), size, rng))
+            labels.append(label)
+        for box in _background_boxes(image, objects.boxes, round(len(boxes) * settings.background), rng):
+            crops.append(_crop(image, box, size, rng))
+            labels.append(0)
+    order = rng.permutation(len(crops))
+    for start in range(0, len(order), settings.fit.batch_size):
+        chosen = order[start : start + settings.fit.batch_size].tolist()
+        stacked = torch.from_numpy(np.stack([crops[i] for i in chosen])).permute(0, 3, 1, 2)
+        yield stacked, torch.tensor([labels[i] for i in chosen])
+
+
+def _with_context(box: np.ndarray, context: float, rng: np.random.Generator) -> np.ndarray:
+    """The box with each side moved outwards by up to `context` of its length, or inwards by a little."""
+    size = np.tile(box[2:] - box[:2], 2)
+    return box + np.array([-1, -1, 1, 1]) * rng.uniform(-0.05, context, 4) * size
+
+
+def _background_boxes(image: np.ndarray, objects: Tensor, count: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Random boxes whose IoU with every object is below 0.3; parts and neighborhoods of objects are among them."""
+    height, width = image.shape[:2]
+    found = 0
+    for _ in range(20 * count):
+        if found == count:
+            return
+        size = np.exp(rng.uniform(np.log(16), np.log(min(height, width)), 2))
+        start = rng.uniform(0, np.maximum([width, height] - size, 1))
+        box = np.concatenate([start, start + size])
+        if len(objects) == 0 or float(box_iou(torch.from_numpy(box)[None], objects.double()).max()) < 0.3:
+            found += 1
+            yield box
+
+
+def _crop(image: np.ndarray, box: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """The box's part of the image, resized to size x size, turned by a random multiple of 90 degrees and mirrored."""
+    height, width = image.shape[:2]
+    x1, y1 = np.clip(box[:2].round().astype(int), 0, [width - 2, height - 2])
+    x2, y2 = np.maximum(np.clip(box[2:].round().astype(int), 0, [width, height]), [x1 + 1, y1 + 1])
+    crop = np.rot90(resize_array(np.ascontiguousarray(image[y1:y2, x1:x2]), size, size), int(rng.integers(4)))
+    return crop[:, ::-1] if rng.integers(2) else crop

@@ -1,0 +1,87 @@
+"""The command: its JSON, its table and its files."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from benchmark import pooling, proposals
+from benchmark.config import BenchmarkConfig
+from PIL import Image
+
+from sppdet.cli.main import main
+from sppdet.errors import ConfigError
+
+pytestmark = pytest.mark.usefixtures("small_networks")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch) -> None:
+    monkeypatch.setattr(proposals, "WIDTH", 90)
+    monkeypatch.setattr(pooling, "MAP", (4, 9, 12))
+
+
+@pytest.fixture
+def arguments(tmp_path, shapes, fake_python) -> list[str]:
+    return [
+        *("--data.root", str(shapes), "--images", "2", "--opencv-python", fake_python, "--threads", "[1]"),
+        *("--rounds", "1", "--regions", "5", "--growth", "[3,6]", "--widths", "[40,60]", "--quality_images", "1"),
+        *("--detect_rounds", "1", "--scales", "[50]", "--train_images", "[5]"),
+        *("--output", str(tmp_path / "out")),
+    ]
+
+
+def test_all_parts_as_json(arguments, tmp_path, capsys):
+    assert main(["benchmark", *arguments, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert list(result) == ["proposals", "pooling", "heads", "detect", "train", "views", "machine"]
+    assert list(result["proposals"])[:2] == ["ratio_vs_opencv_fast", "ratio_vs_opencv_quality"]
+    assert result["proposals"]["ratio_vs_opencv_fast"] > 0
+    assert result["proposals"]["images"] == 2
+    assert list(result["proposals"]["rows"][0]["seconds"]["sppdet fast"]) == [
+        *("median_s", "quartiles_s", "rounds", "first_call_s")
+    ]
+    assert set(result["proposals"]["growth"]["pixels"]["curves"]["sppdet fast"]) == {
+        *("seconds", "slope", "intercept", "residual")
+    }
+    ratios = ("roi_pool", "roi_pool_nested", "adaptive_loop", "copy")
+    names = [f"ratio_vs_{name}" for name in ratios] + ["ratio_backward_vs_roi_pool"]
+    assert list(result["pooling"])[:5] == names
+    assert result["pooling"]["bit_equal"] is True
+    assert result["heads"]["ratio_product_vs_separate"] > 0
+    names = ["ratio_vs_rcnn_conv", "ratio_vs_rcnn_without_proposals", "ratio_vs_rcnn_total"]
+    assert list(result["detect"])[:3] == names
+    assert all(result["detect"][name] > 0 for name in names)
+    assert list(result["detect"]["growth"]) == ["regions", "pixels"]
+    assert result["train"]["ratio_fill_vs_bare_network"] > 0
+    assert result["views"]["ratio_96_passes_vs_96_views"] > 0
+    assert {"processor", "cores", "torch", "numba", "opencv"} <= set(result["machine"])
+    assert json.loads((tmp_path / "out/benchmark.json").read_text()) == result
+    for name in ("proposals", "pooling", "heads", "detect", "train", "views"):
+        with Image.open(tmp_path / f"out/{name}.png") as picture:
+            assert picture.width > 400
+
+
+def test_one_part_as_a_table_ratios_first(arguments, tmp_path, capsys):
+    assert main(["benchmark", "pooling", *arguments]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["pooling:", "median", "ratios,", "by", "threads", "1"]
+    assert lines[1].split()[0] == "ratio_vs_roi_pool"
+    assert any("slope" in line and "intercept" in line for line in lines)
+    assert lines[-1] == f"written to {tmp_path / 'out'}"
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["benchmark.json", "pooling.png"]
+
+
+def test_an_unknown_part_is_an_error_before_anything_is_measured(arguments, tmp_path, capsys):
+    assert main(["benchmark", "pooling", "poling", *arguments]) == 1
+    assert (
+        "parts: no such part (expected proposals, pooling, heads, detect, train, views, got poling)"
+        in capsys.readouterr().err
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"rounds": 0}, {"regions": -1}, {"growth": ()}, {"widths": (5, 0)}, {"scales": ()}])
+def test_parameters_out_of_range_are_errors(wrong):
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))}: out of range"):
+        BenchmarkConfig(**wrong)

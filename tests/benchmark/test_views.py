@@ -1,0 +1,55 @@
+"""Multi-view testing beside its bounds: what each contestant is given, and that their work is the same."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from benchmark import views
+from benchmark.config import BenchmarkConfig
+from benchmark.views import KINDS, benchmark_views, cut_views, view_runs
+
+from sppdet.classification.classifier import Classifier, new_classifier
+from sppdet.classification.views import score_views
+from sppdet.config.classification import ClassifierConfig
+from sppdet.config.data import DataConfig
+from sppdet.config.network import BackboneConfig
+
+pytestmark = pytest.mark.usefixtures("small_networks")
+IMAGE = torch.randint(0, 256, (3, 80, 110), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+@pytest.fixture
+def classifier() -> Classifier:
+    return new_classifier(ClassifierConfig(BackboneConfig("shapenet", "random"), sizes=(40,)), ("a", "b"))
+
+
+@pytest.mark.parametrize(("count", "maps"), [(10, 2), (96, 12)])
+def test_each_contestant_passes_what_it_says(classifier, monkeypatch, count, maps):
+    passed: list[tuple[int, ...]] = []
+    forward = classifier.backbone.forward
+    monkeypatch.setattr(
+        classifier.backbone, "forward", lambda images: (passed.append(tuple(images.shape)), forward(images))[1]
+    )
+    runs = view_runs(classifier, [IMAGE], KINDS[count])
+    images = {}
+    for name, run in runs.items():
+        passed.clear()
+        assert run(0) > 0
+        images[name] = sum(shape[0] for shape in passed)
+    assert images == {"sppdet views": maps, "maps alone": maps, "a pass a view": count}
+    assert set(passed) == {(4, 3, 40, 40), (2, 3, 40, 40)} - ({(2, 3, 40, 40)} if count == 96 else set())
+
+
+def test_views_are_cut_in_the_order_in_which_they_are_pooled(classifier):
+    cut = cut_views(IMAGE, KINDS[10], classifier.config)
+    assert len(cut) == len(score_views(classifier, IMAGE, KINDS[10])) == 10
+    assert all(view.shape == (3, 40, 40) for view in cut)
+    assert len({tuple(view.flatten().tolist()) for view in cut}) == 10
+
+
+def test_the_part_holds_its_ratios(shapes):
+    part = benchmark_views(DataConfig(root=str(shapes)), BenchmarkConfig(threads=(1,), detect_rounds=2))
+    assert part.facts["images"] == 2
+    assert set(part.ratios) == set(views.RATIOS)
+    assert all(value > 0 for value in part.ratios.values())
+    assert (part.growth[0].unit, part.growth[0].sizes) == ("views", (10, 96))

@@ -1,0 +1,133 @@
+"""The table of the paper: what each row and column trains, and that work is not done twice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sppdet.commands import ablate as ablation
+from sppdet.commands.ablate import Cell, ablate, configure, format_ablation
+from sppdet.config.data import DataConfig, ProposalConfig
+from sppdet.config.detector import CropConfig, SPPConfig
+from sppdet.config.network import BackboneConfig, FCConfig
+from sppdet.config.training import FinetuneConfig, TrainConfig
+from sppdet.errors import ConfigError
+from sppdet.evaluation.bootstrap import BootstrapMAP
+from sppdet.evaluation.diagnosis import VOC_CLASSES
+from sppdet.shapes.dataset import generate_shapes
+
+
+@pytest.fixture
+def config(tmp_path) -> TrainConfig:
+    return TrainConfig(
+        data=DataConfig(root=str(tmp_path / "shapes"), max_images=6),
+        backbone=BackboneConfig("shapenet", "random"),
+        proposals=ProposalConfig(width=None, limit=30),
+        fc=FCConfig(width=16),
+        spp=SPPConfig((120,)),
+        crop=CropConfig(size=48, context=4),
+        finetune=FinetuneConfig(epochs=1, blocks=1),
+        output=str(tmp_path / "table"),
+        workers=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "features", "depth", "epochs", "scales"),
+    [
+        ("pool5", "1 scale", "spp", 0, 0, (120,)),
+        ("fc6", "5 scales", "spp", 1, 0, ablation.FIVE_SCALES),
+        ("ftfc7+bb", "R-CNN", "crop", 2, 1, (120,)),
+        ("ftpool5", "1 scale", "spp", 0, 1, (120,)),
+    ],
+)
+def test_a_cell_is_a_training(config, row, column, features, depth, epochs, scales):
+    cell = configure(replace(config, head="softmax"), row, column)
+    assert (cell.features, cell.fc.depth, cell.finetune.epochs, cell.spp.scales) == (
+        features,
+        depth,
+        epochs,
+        scales,
+    )
+    assert cell.box_regression.enabled
+    assert cell.head == ("softmax" if epochs else "svm")
+
+
+def test_what_is_no_cell_is_refused_before_anything_is_trained(config, monkeypatch):
+    generate_shapes(Path(config.data.root), train=5, test=1)
+    monkeypatch.setattr(ablation, "train", lambda _: pytest.fail("trained"))
+    for rows, columns, changed, said in (
+        (["pool5", "fc8"], ["1 scale"], {}, "rows: no such row"),
+        (["pool5"], ["2 scales"], {}, "columns: no such column"),
+        (
+            ["pool5", "ftfc6"],
+            ["1 scale"],
+            {"finetune": FinetuneConfig(epochs=0)},
+            r"finetune\.epochs: needed by row ftfc6",
+        ),
+        (
+            ["pool5"],
+            ["1 scale"],
+            {"data": replace(config.data, annotations="a.json")},
+            r"data\.annotations: works on splits",
+        ),
+        (["pool5"], ["1 scale"], {"spp": SPPConfig((480, 688))}, r"spp\.scales: not one scale"),
+        (["pool5", "ftpool5"], ["1 scale"], {"precision": "fp16"}, "precision: too small a range"),
+        (["pool5"], ["1 scale"], {"features": "roi_pool"}, "features: columns say which"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            ablate(replace(config, **changed), rows, columns, [0])
+    with pytest.raises(ConfigError, match="seeds: none given"):
+        ablate(config, ["pool5"], ["1 scale"], [])
+
+
+def test_rows_that_differ_in_box_regression_share_a_training(config, monkeypatch):
+    generate_shapes(Path(config.data.root), train=6, test=3)
+    trained = []
+    train = ablation.train
+    monkeypatch.setattr(ablation, "train", lambda one: trained.append((one.output, one.seed)) or train(one))
+    cells = ablate(config, ["ftpool5", "ftpool5+bb"], ["1 scale"], [0, 1])
+    assert [(cell.row, len(cell.maps)) for cell in cells] == [("ftpool5", 2), ("ftpool5+bb", 2)]
+    assert len({folder for folder, _ in trained}) == 2  # a folder a seed
+    assert {seed for _, seed in trained} == {0, 1}
+    assert "paper" not in format_ablation(cells)  # of other classes
+    written = json.loads((Path(config.output) / "ablation.json").read_text())
+    assert [cell["maps"] for cell in written["cells"]] == [list(cell.maps) for cell in cells]
+    (difference,) = written["differences"]
+    assert (difference["row"], difference["to_row"]) == ("ftpool5+bb", "ftpool5")
+    assert difference["map_voc07"] == pytest.approx(cells[1].mean.map_voc07 - cells[0].mean.map_voc07)
+    folder = Path(config.output) / "1-scale-ftpool5-seed0"
+    found = [json.loads((folder / f"test-ftpool5{part}-detections.json").read_text()) for part in ("", "+bb")]
+    assert found[0] != found[1]
+    monkeypatch.setattr(ablation, "train", lambda _: pytest.fail("trained again"))
+    again = ablate(config, ["ftpool5", "ftpool5+bb"], ["1 scale"], [0, 1])
+    assert [cell.as_dict() for cell in again] == [cell.as_dict() for cell in cells]
+    other = replace(config, finetune=replace(config.finetune, learning_rate=0.1))
+    with pytest.raises(ConfigError, match="another configuration"):
+        ablate(other, ["ftpool5"], ["1 scale"], [0])
+
+
+def test_the_paper_and_the_differences_stand_beside():
+    def cell(row: str, column: str, *maps: float) -> Cell:
+        runs = [BootstrapMAP(m, 0.0, m + np.array([-0.1, 0.0, 0.2]), np.zeros(3), (1, 2), 0) for m in maps]
+        return Cell(row, column, tuple(runs), (1.0,) * len(runs), ablation._of_paper(row, column, sorted(VOC_CLASSES)))
+
+    cells = [
+        *(cell("pool5", "1 scale", 0.40, 0.42), cell("pool5", "R-CNN", 0.5)),
+        *(cell("ftpool5", "1 scale", 0.45), cell("ftpool5", "R-CNN", 0.52)),
+    ]
+    head, first, second, _, title, across, down, *_, meaning = format_ablation(cells).splitlines()
+    assert head.split() == ["VOC07", "mAP,", "%", "(paper,", "VOC2007)", "1", "scale", "R-CNN"]
+    assert meaning.startswith("±: standard deviation over the seeds")
+    assert first.split() == ["pool5", "41.0", "±1.4", "(43.0)", "50.0", "(44.2)"]
+    assert second.split() == ["ftpool5", "45.0", "52.0"]
+    assert title.startswith("differences")
+    assert across.split("  ")[0] == "pool5, R-CNN, to pool5, 1 scale"
+    assert across.endswith(" +9.0 (+9.0 to +9.0)")
+    assert down.split("  ")[0] == "ftpool5, 1 scale, to pool5, 1 scale"
+    assert down.endswith(" +4.0 (+4.0 to +4.0)")
+    assert cells[0].as_dict()["std"] == pytest.approx(0.02 / 2**0.5)

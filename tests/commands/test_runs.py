@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sppdet.commands.detect import _picture_names, above_threshold
+from sppdet.commands.evaluate import evaluate
+from sppdet.config.data import DataConfig
+from sppdet.errors import ConfigError
+from sppdet.structures import Detections
+
+FOUND = Detections(
+    torch.tensor([[0.0, 0, 1, 1]]).repeat(4, 1), torch.tensor([1, 2, 1, 2]), torch.tensor([3.0, 2.0, 1.0, 0.5])
+)
+
+
+def test_each_class_has_its_threshold():
+    shown = above_threshold(FOUND, torch.tensor([2.0, 0.5]))
+    assert shown.scores.tolist() == [3, 2, 0.5]
+
+
+def test_nothing_is_above_a_threshold():
+    assert len(above_threshold(Detections.empty(), torch.zeros(2))) == 0
+
+
+def test_pictures_of_one_stem_are_numbered():
+    files = [Path(name) for name in ("a/x.jpg", "b/x.png", "y.jpg", "c/x.jpg")]
+    assert _picture_names(files) == ["x.jpg", "x-2.jpg", "y.jpg", "x-3.jpg"]
+
+
+def test_no_picture_overwrites_another():
+    names = _picture_names([Path("a/x.jpg"), Path("b/x.jpg"), Path("x-2.jpg")])
+    assert len(set(names)) == 3
+
+
+@pytest.mark.parametrize(("run", "detections"), [(None, None), ("run", "file")])
+def test_a_run_or_detections_are_evaluated(run, detections):
+    with pytest.raises(ConfigError, match="one of them"):
+        evaluate(run, detections, DataConfig("data"))

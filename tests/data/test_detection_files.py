@@ -1,0 +1,245 @@
+"""Detections written and read again, and what is said about files that cannot be used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sppdet.data.detection_files import read_results, write_coco_results, write_voc_results
+from sppdet.errors import DataError, SppdetError
+from sppdet.structures import Annotations, Dataset, Detections
+
+VOC_IDS = ("000005", "000007", "2008_000002")
+
+
+def dataset_of(ids=VOC_IDS, classes=("car", "traffic_car", "dining table"), categories=(3, 90, 7)) -> Dataset:
+    none = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.bool)
+    images = tuple(Annotations(name, Path(f"{name}.jpg"), *none) for name in ids)
+    return Dataset("set", classes, images, categories)
+
+
+def detect(*rows) -> Detections:
+    """Detections of rows (label, score, x1, y1, x2, y2)."""
+    table = torch.tensor(rows, dtype=torch.float32).reshape(-1, 6)
+    return Detections(table[:, 2:], table[:, 0].long(), table[:, 1])
+
+
+def rows_of(found: Detections) -> list[tuple[float, ...]]:
+    return sorted(
+        (d, s, *b) for d, s, b in zip(*(t.tolist() for t in (found.labels, found.scores, found.boxes)), strict=True)
+    )
+
+
+FOUND = [
+    detect((1, 0.9, 10, 20, 30.5, 40.25), (2, 0.1, 0, 0, 5, 5), (3, -1.7, 1, 2, 3, 4)),
+    Detections.empty(),
+    detect((2, 1e-30, 0.1, 0.2, 499.9, 333.3)),
+]
+
+
+def test_coco_form(tmp_path) -> None:
+    write_coco_results(tmp_path / "out.json", FOUND, dataset_of())
+    entries = json.loads((tmp_path / "out.json").read_text())
+    assert len(entries) == 4
+    assert entries[0] == {
+        "image_id": "000005",
+        "category_id": 3,
+        "bbox": [10, 20, 20.5, 20.25],
+        "score": float(np.float32(0.9)),
+    }
+
+
+def test_voc_form(tmp_path) -> None:
+    write_voc_results(tmp_path, FOUND, dataset_of(), "test")
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "comp4_det_test_car.txt",
+        "comp4_det_test_dining table.txt",
+        "comp4_det_test_traffic_car.txt",
+    ]
+    fields = (tmp_path / "comp4_det_test_car.txt").read_text().split()
+    assert fields[0] == "000005"
+    assert [float(value) for value in fields[1:]] == [float(np.float32(0.9)), 11, 21, 30.5, 40.25]
+
+
+@pytest.mark.parametrize("ids", [VOC_IDS, (5, 17, 400), ("my photo 1", "my photo 2", "1 1 1 1 1 1")])
+def test_both_forms_give_back_the_same(ids, tmp_path) -> None:
+    dataset = dataset_of(ids)
+    write_coco_results(tmp_path / "out.json", FOUND, dataset)
+    write_voc_results(tmp_path / "out", FOUND, dataset, "my_split")
+    for path in (tmp_path / "out.json", tmp_path / "out"):
+        again = read_results(path, dataset)
+        assert [rows_of(part) for part in again] == [rows_of(part) for part in FOUND]
+
+
+@pytest.mark.parametrize(("found", "warned"), [(18, False), (17, True)])
+def test_many_images_without_detections_are_a_warning(found, warned, tmp_path, caplog) -> None:
+    entries = [{"image_id": i, "category_id": 3, "bbox": [0, 0, 1, 1], "score": 1} for i in range(found)]
+    (tmp_path / "out.json").write_text(json.dumps(entries))
+    read_results(tmp_path / "out.json", dataset_of(tuple(range(20))))
+    assert caplog.messages == [f"{tmp_path / 'out.json'}: 3 of 20 images have no detections"] * warned
+
+
+pixel = st.floats(0, 4096, width=32).map(lambda value: value if value > 2**-29 else 0.0)
+detection = st.builds(
+    lambda label, score, x, y: (label, score, min(x), min(y), max(x), max(y)),
+    st.integers(1, 3),
+    st.floats(width=32, allow_nan=False, allow_infinity=False),
+    st.tuples(pixel, pixel),
+    st.tuples(pixel, pixel),
+)
+
+
+@given(st.lists(detection, max_size=6))
+def test_round_trip_is_exact(tmp_path_factory, rows) -> None:
+    dataset, folder = dataset_of(), tmp_path_factory.mktemp("results")
+    detections = [detect(*rows), Detections.empty(), detect(*rows[:1])]
+    write_coco_results(folder / "out.json", detections, dataset)
+    write_voc_results(folder / "out", detections, dataset, "val")
+    for path in (folder / "out.json", folder / "out"):
+        again = read_results(path, dataset)
+        assert [rows_of(part) for part in again] == [rows_of(part) for part in detections]
+        assert (again[0].scores.diff() <= 0).all()
+
+
+def test_equal_scores_keep_the_files_order(tmp_path) -> None:
+    entries = [
+        {"image_id": "000005", "category_id": 3, "bbox": [x, 0, 1, 1], "score": 0.5 + x % 2} for x in range(1000)
+    ]
+    (tmp_path / "out.json").write_text(json.dumps(entries))
+    order = read_results(tmp_path / "out.json", dataset_of())[0].boxes[:, 0].tolist()
+    assert order == [*range(1, 1000, 2), *range(0, 1000, 2)]
+
+
+@pytest.mark.parametrize(
+    ("ids", "written", "position"),
+    [
+        (VOC_IDS, "000007", 1),
+        (VOC_IDS, 7, 1),
+        (VOC_IDS, 2008000002, 2),
+        ((7, 9, 8), "9", 1),
+        (("007", "07", 7), 7, 2),
+    ],
+)
+def test_images_are_found_by_id_or_number(ids, written, position, tmp_path) -> None:
+    entry = {"image_id": written, "category_id": 3, "bbox": [0, 0, 1, 1], "score": 1}
+    (tmp_path / "out.json").write_text(json.dumps([entry]))
+    assert [len(part) for part in read_results(tmp_path / "out.json", dataset_of(ids))] == [
+        int(k == position) for k in range(3)
+    ]
+
+
+GOOD = {"image_id": "000005", "category_id": 3, "bbox": [0, 0, 1, 1], "score": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"image_id": "000006"}, "image_id"),
+        ({"image_id": 6}, "image_id"),
+        ({"image_id": [5]}, "image_id"),
+        ({"category_id": 4}, "category_id"),
+        ({"category_id": True}, "category_id"),
+        ({"category_id": 3.5}, "category_id"),
+        ({"bbox": [0, 0, 1]}, "bbox"),
+        ({"bbox": "0 0 1 1"}, "bbox"),
+        ({"bbox": [0, 0, -1, 1]}, "bbox"),
+        ({"bbox": [0, 0, 1, None]}, "bbox"),
+        ({"bbox": [0, 0, 3e38, 3e38]}, None),
+        ({"bbox": [3e38, 0, 3e38, 1]}, "bbox"),
+        ({"score": float("nan")}, "score"),
+        ({"score": float("inf")}, "score"),
+        ({"score": 1e39}, "score"),
+        ({"score": 10**400}, "score"),
+        ({"score": "high"}, "score"),
+        ({"score": None}, "score"),
+        ({"score": True}, "score"),
+    ],
+)
+def test_a_bad_entry_is_named(change, field, tmp_path) -> None:
+    (tmp_path / "out.json").write_text(json.dumps([GOOD, GOOD | change]))
+    if field is None:
+        assert len(read_results(tmp_path / "out.json", dataset_of())[0]) == 2
+        return
+    with pytest.raises(DataError, match=rf"out\.json: entry 1, {field}: "):
+        read_results(tmp_path / "out.json", dataset_of())
+
+
+@pytest.mark.parametrize("key", list(GOOD))
+def test_a_missing_key_is_named(key, tmp_path) -> None:
+    (tmp_path / "out.json").write_text(json.dumps([{k: v for k, v in GOOD.items() if k != key}]))
+    with pytest.raises(DataError, match=f"entry 0, {key}: missing"):
+        read_results(tmp_path / "out.json", dataset_of())
+
+
+def test_an_ambiguous_number_is_not_guessed(tmp_path) -> None:
+    (tmp_path / "out.json").write_text(json.dumps([GOOD | {"image_id": 7}]))
+    with pytest.raises(DataError, match="image_id"):
+        read_results(tmp_path / "out.json", dataset_of(("007", "07", "8")))
+
+
+@pytest.mark.parametrize(("text", "message"), [("{}", "a list"), ("[3]", "entry 0"), ("[{", "not JSON")])
+def test_a_file_of_something_else_is_named(text, message, tmp_path) -> None:
+    (tmp_path / "out.json").write_text(text)
+    with pytest.raises(SppdetError, match=rf"out\.json: .*{message}"):
+        read_results(tmp_path / "out.json", dataset_of())
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ("000006 0.5 1 1 2 2", "line 3, id"),
+        ("000005 0.5 1 1 2", "line 3"),
+        ("000005 high 1 1 2 2", "line 3, score"),
+        ("000005 nan 1 1 2 2", "line 3, score"),
+        ("000005 0.5 1 1 inf 2", "line 3, x2"),
+        ("000005 0.5 1 5 2 2", "line 3, x1 y1 x2 y2"),
+    ],
+)
+def test_a_bad_line_is_named(line, field, tmp_path) -> None:
+    (tmp_path / "comp4_det_test_car.txt").write_text(f"000005 0.5 1 1 2 2\n\n{line}\n")
+    with pytest.raises(DataError, match=rf"comp4_det_test_car\.txt: {field}: "):
+        read_results(tmp_path, dataset_of())
+
+
+def test_a_class_is_the_longest_name_that_fits(tmp_path) -> None:
+    (tmp_path / "comp4_det_test_traffic_car.txt").write_text("000005 0.5 1 1 2 2\n")
+    assert read_results(tmp_path, dataset_of())[0].labels.tolist() == [2]
+
+
+@pytest.mark.parametrize("name", ["comp4_det_test_boat.txt", "comp4_det_test_racecar.txt"])
+def test_an_unknown_class_is_named(name, tmp_path) -> None:
+    (tmp_path / name).write_text("")
+    with pytest.raises(DataError, match=name):
+        read_results(tmp_path, dataset_of())
+
+
+def test_two_files_of_a_class_are_refused(tmp_path) -> None:
+    for split in ("val", "test"):
+        (tmp_path / f"comp4_det_{split}_car.txt").write_text("")
+    with pytest.raises(DataError, match="second file of class car"):
+        read_results(tmp_path, dataset_of())
+
+
+def test_missing_places_are_named(tmp_path) -> None:
+    with pytest.raises(DataError, match="nowhere"):
+        read_results(tmp_path / "nowhere", dataset_of())
+    with pytest.raises(DataError, match="no detections in this folder"):
+        read_results(tmp_path, dataset_of())
+
+
+def test_text_that_is_not_utf8_is_named(tmp_path) -> None:
+    (tmp_path / "comp4_det_test_car.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="not UTF-8"):
+        read_results(tmp_path, dataset_of())
+
+
+def test_a_class_that_is_no_file_name_has_no_files(tmp_path, caplog) -> None:
+    write_voc_results(tmp_path / "comp4", [], dataset_of((), ("and/or", "fine"), (1, 2)), "test")
+    assert "class 'and/or' cannot be part of a file name" in caplog.text
+    assert not (tmp_path / "comp4").exists()

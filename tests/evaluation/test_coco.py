@@ -1,0 +1,163 @@
+"""COCO's numbers: known scenes, what must not crash, and agreement with our own VOC evaluation."""
+
+from __future__ import annotations
+
+from math import isnan
+
+import numpy as np
+import pytest
+import torch
+
+from sppdet.errors import InputError
+from sppdet.evaluation.coco import METRICS, evaluate_coco
+from sppdet.evaluation.voc import Curve, evaluate_voc, monotone_precision
+from sppdet.structures import Annotations, Detections
+
+CLASSES = ("one", "two", "three")
+
+
+def annotate(boxes, labels, difficult=None, name="a") -> Annotations:
+    boxes = torch.as_tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    difficult = torch.tensor(difficult or [False] * len(boxes), dtype=torch.bool)
+    return Annotations(name, f"{name}.jpg", boxes, torch.as_tensor(labels, dtype=torch.int64), difficult)
+
+
+def detect(boxes, labels, scores) -> Detections:
+    boxes = torch.as_tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    return Detections(boxes, torch.as_tensor(labels, dtype=torch.int64), torch.as_tensor(scores, dtype=torch.float32))
+
+
+def random_scene(count: int, seed: int) -> tuple[list[Detections], list[Annotations]]:
+    """Objects with jittered, doubled, missing and invented detections; better overlaps tend to score better."""
+    rng = np.random.default_rng(seed)
+    images, detections = [], []
+    for i in range(count):
+        n = rng.integers(0, 6)
+        low = rng.uniform(0, 400, (n, 2))
+        boxes = np.concatenate([low, low + rng.uniform(15, 180, (n, 2))], axis=1)
+        labels = rng.integers(1, 4, n)
+        copies = rng.integers(0, 3, n)
+        near = np.repeat(boxes, copies, axis=0)
+        size = np.tile(near[:, 2:] - near[:, :2], 2)
+        near = near + rng.normal(0, 0.1, near.shape) * size
+        low = rng.uniform(0, 400, (3, 2))
+        false = np.concatenate([low, low + rng.uniform(15, 180, (3, 2))], axis=1)
+        found = np.concatenate([near, false])
+        found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
+        scores = np.concatenate([rng.normal(0.5, 1, len(near)), rng.normal(-0.5, 1, 3)])
+        images.append(annotate(boxes, labels, name=f"image {i}"))
+        detections.append(detect(found, np.concatenate([np.repeat(labels, copies), rng.integers(1, 4, 3)]), scores))
+    return detections, images
+
+
+def test_perfect_detections() -> None:
+    boxes = [[0, 0, 20, 20], [50, 50, 100, 100], [100, 0, 300, 200]]
+    images = [annotate(boxes, [1, 2, 3], name="x"), annotate([], [], name=7)]
+    values = evaluate_coco([detect(boxes, [1, 2, 3], [0.9, 0.8, 0.7]), Detections.empty()], images, CLASSES)
+    assert tuple(values) == METRICS
+    assert values == pytest.approx(dict.fromkeys(METRICS, 1.0))
+
+
+def test_first_object_and_first_detection_count() -> None:
+    """One object, one detection: with ids from 0 pycocotools would take the match for none."""
+    box = [[0, 0, 50, 50]]
+    assert evaluate_coco([detect(box, [1], [0.5])], [annotate(box, [1])], CLASSES)["AP"] == pytest.approx(1)
+
+
+def test_overlap_of_064_by_hand() -> None:
+    """IoU 0.64 passes 3 of the 10 thresholds 0.50, 0.55 ... 0.95."""
+    values = evaluate_coco([detect([[0, 0, 50, 32]], [1], [0.5])], [annotate([[0, 0, 50, 50]], [1])], CLASSES)
+    assert values["AP"] == pytest.approx(0.3)
+    assert values["AP50"] == pytest.approx(1)
+    assert values["AP75"] == 0
+    assert values["AP_medium"] == pytest.approx(0.3)
+    assert isnan(values["AP_small"])
+    assert isnan(values["AP_large"])
+
+
+def test_no_detections_is_zero() -> None:
+    values = evaluate_coco([Detections.empty()], [annotate([[0, 0, 50, 50]], [1])], CLASSES)
+    assert values["AP"] == values["AR_100"] == 0
+
+
+@pytest.mark.parametrize("images", [[], [annotate([], [])]])
+def test_no_objects_is_nan(images) -> None:
+    values = evaluate_coco([Detections.empty() for _ in images], images, CLASSES)
+    assert all(isnan(value) for value in values.values())
+
+
+def test_difficult_objects_are_not_judged() -> None:
+    boxes = [[0, 0, 50, 50], [100, 100, 150, 150]]
+    image = annotate(boxes, [1, 1], difficult=[False, True])
+    on_both = evaluate_coco([detect(boxes[::-1], [1, 1], [0.9, 0.8])], [image], CLASSES)
+    on_easy = evaluate_coco([detect(boxes[:1], [1], [0.8])], [image], CLASSES)
+    assert on_both["AR_10"] == on_easy["AR_10"] == pytest.approx(1)
+    assert on_both["AP"] == pytest.approx(1)
+    counted = evaluate_coco([detect(boxes[:1], [1], [0.8])], [annotate(boxes, [1, 1])], CLASSES)
+    assert counted["AP"] < 0.6
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ap50_agrees_with_our_area(seed) -> None:
+    """COCO samples the same curve at 101 recalls and differs otherwise only where objects of a class overlap."""
+    detections, images = random_scene(300, seed)
+    ours = evaluate_voc(detections, images, CLASSES)
+    theirs = evaluate_coco(detections, images, CLASSES)
+    assert 0.2 < ours.map_area < 0.9
+    assert theirs["AP50"] == pytest.approx(ours.map_area, abs=0.02)
+    at_075 = evaluate_voc(detections, images, CLASSES, iou=0.75)
+    assert theirs["AP75"] == pytest.approx(at_075.map_area, abs=0.02)
+
+
+def separate_scene(count: int, seed: int) -> tuple[list[Detections], list[Annotations]]:
+    """As `random_scene`, with objects in cells of their own, some difficult, and scores with ties.
+
+    So no detection can match two objects, and both matchings are the same. Detections of difficult objects lie close,
+    as pycocotools measures overlap with a crowd otherwise.
+    """
+    rng = np.random.default_rng(seed)
+    cells = np.stack(np.meshgrid(range(4), range(4)), axis=-1).reshape(-1, 2) * 150.0
+    images, detections = [], []
+    for i in range(count):
+        n = rng.integers(0, 7)
+        low = cells[rng.permutation(16)[:n]] + rng.uniform(30, 50, (n, 2))
+        boxes = np.concatenate([low, low + rng.uniform(40, 70, (n, 2))], axis=1)
+        labels, difficult = rng.integers(1, 4, n), rng.random(n) < 0.2
+        copied = np.repeat(np.arange(n), rng.integers(0, 4, n))
+        size = np.tile(boxes[copied, 2:] - boxes[copied, :2], 2)
+        spread = np.where(difficult[copied], 0.01, 0.08)[:, None]
+        found = boxes[copied] + rng.normal(0, 1, (len(copied), 4)) * spread * size
+        found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
+        confused = np.where(rng.random(len(copied)) < 0.2, rng.integers(1, 4, len(copied)), labels[copied])
+        images.append(annotate(boxes, labels, difficult.tolist(), f"image {i}"))
+        detections.append(detect(found, confused, rng.normal(0.5, 0.5, len(copied)).round(1)))
+    return detections, images
+
+
+def average_precision_101_points(curve: Curve) -> float:
+    """pycocotools' sampling of a curve: the best precision from each recall 0, 0.01 ... 1 on, 0 where not reached."""
+    places = np.searchsorted(curve.recall, np.linspace(0, 1, 101))
+    return float(np.append(monotone_precision(curve), 0)[places].mean())
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("iou", "name"), [(0.5, "AP50"), (0.75, "AP75")])
+def test_curves_are_those_of_pycocotools(seed, iou, name) -> None:
+    """Where no detection overlaps two objects of its class, only the sampling of the curves is another."""
+    detections, images = separate_scene(150, seed)
+    curves = evaluate_voc(detections, images, CLASSES, iou).curves.values()
+    theirs = evaluate_coco(detections, images, CLASSES)[name]
+    assert 0.1 < theirs < 0.8
+    assert any(len(np.unique(curve.scores)) < len(curve.scores) / 3 for curve in curves)
+    assert theirs == pytest.approx(np.mean([average_precision_101_points(curve) for curve in curves]), abs=1e-9)
+
+
+def test_prints_nothing(capsys) -> None:
+    evaluate_coco([Detections.empty()], [annotate([[0, 0, 50, 50]], [1])], CLASSES)
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+def test_wrong_input_is_named() -> None:
+    with pytest.raises(InputError, match="expected 1 entries"):
+        evaluate_coco([], [annotate([], [])], CLASSES)

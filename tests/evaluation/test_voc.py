@@ -1,0 +1,318 @@
+"""VOC average precision against curves worked out by hand and against the devkit's loop written out slowly."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import isnan, nan
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sppdet.errors import InputError
+from sppdet.evaluation.voc import Curve, average_precision_area, average_precision_voc07, evaluate_voc, match_class
+from sppdet.structures import Annotations, Detections
+
+UNIT = [0, 0, 10, 10]
+FAR = [100, 100, 110, 110]
+NOWHERE = [50, 50, 60, 60]
+
+
+def annotate(boxes, labels=None, difficult=None, name="a") -> Annotations:
+    n = len(boxes)
+    return Annotations(
+        id=name,
+        path=f"{name}.jpg",
+        boxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        labels=torch.tensor(labels or [1] * n, dtype=torch.int64),
+        difficult=torch.tensor(difficult or [False] * n, dtype=torch.bool),
+    )
+
+
+def detect(boxes, scores, labels=None) -> Detections:
+    return Detections(
+        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        torch.tensor(labels or [1] * len(boxes), dtype=torch.int64),
+        torch.tensor(scores, dtype=torch.float32),
+    )
+
+
+def curve_of(detections, images, **options) -> Curve:
+    return evaluate_voc(detections, images, ["thing"], **options).curves["thing"]
+
+
+def test_curve_by_hand() -> None:
+    """Right, wrong, right: recalls 1/2, 1/2, 1 at precisions 1, 1/2, 2/3."""
+    image = annotate([UNIT, FAR])
+    result = evaluate_voc([detect([UNIT, NOWHERE, FAR], [0.9, 0.8, 0.7])], [image], ["thing"])
+    curve = result.curves["thing"]
+    assert curve.precision.tolist() == [1, 1 / 2, 2 / 3]
+    assert curve.recall.tolist() == [1 / 2, 1 / 2, 1]
+    assert curve.precision.dtype == curve.recall.dtype == np.float64
+    assert curve.scores.tolist() == np.float32([0.9, 0.8, 0.7]).tolist()
+    assert curve.right.tolist() == [True, False, True]
+    assert curve.positives == 2
+    assert result.ap_voc07["thing"] == pytest.approx((6 * 1 + 5 * 2 / 3) / 11, abs=1e-15)  # recalls 0..0.5, then 0.6..1
+    assert result.ap_area["thing"] == pytest.approx(1 / 2 * 1 + 1 / 2 * 2 / 3, abs=1e-15)
+
+
+def test_order_is_over_all_images() -> None:
+    """The wrong detection of the second image scores best, so it stands first."""
+    images = [annotate([UNIT], name="a"), annotate([], name="b")]
+    curve = curve_of([detect([UNIT], [0.5]), detect([NOWHERE], [0.6])], images)
+    assert curve.precision.tolist() == [0, 1 / 2]
+
+
+@pytest.mark.parametrize("wrong_first", [True, False])
+def test_ties_keep_the_order_given(wrong_first) -> None:
+    boxes = [NOWHERE, UNIT] if wrong_first else [UNIT, NOWHERE]
+    curve = curve_of([detect(boxes, [0.5, 0.5])], [annotate([UNIT])])
+    assert curve.true_positives.tolist() == ([0, 1] if wrong_first else [1, 1])
+
+
+def test_ties_across_images_keep_the_images_order() -> None:
+    images = [annotate([], name="a"), annotate([UNIT], name="b")]
+    curve = curve_of([detect([NOWHERE], [0.5]), detect([UNIT], [0.5])], images)
+    assert curve.true_positives.tolist() == [0, 1]
+
+
+def test_many_ties_keep_the_order_given() -> None:
+    """Sorting methods that are not stable often are so for few entries."""
+    scores = [k % 3 for k in range(900)]
+    right = [k % 7 < 3 for k in range(900)]
+    objects = [[20 * k, 0, 20 * k + 10, 10] for k in range(900)]
+    boxes = [box if hit else [0, 50, 10, 60] for box, hit in zip(objects, right, strict=True)]
+    curve = curve_of([detect(boxes, scores)], [annotate(objects)])
+    expected = [hit for score in (2, 1, 0) for hit, of in zip(right, scores, strict=True) if of == score]
+    assert np.diff(curve.true_positives, prepend=0).tolist() == expected
+
+
+def test_second_detection_of_an_object_is_wrong() -> None:
+    curve = curve_of([detect([UNIT, UNIT], [0.9, 0.8])], [annotate([UNIT])])
+    assert curve.precision.tolist() == [1, 1 / 2]
+
+
+def test_best_scored_detection_takes_the_object_even_if_given_last() -> None:
+    """The later, better-scored detection overlaps less, and still it is the one that counts as right."""
+    curve = curve_of([detect([UNIT, [0, 0, 10, 8]], [0.1, 0.9])], [annotate([UNIT])])
+    assert curve.true_positives.tolist() == [1, 1]
+
+
+def test_difficult_counts_as_nothing() -> None:
+    image = annotate([UNIT, FAR], difficult=[True, False])
+    curve = curve_of([detect([UNIT, UNIT, FAR], [0.9, 0.8, 0.7])], [image])
+    assert curve.positives == 1
+    assert curve.true_positives.tolist() == [1]
+    assert curve.precision.tolist() == [1]
+
+
+def test_best_match_is_taken_while_another_object_is_free() -> None:
+    """Both detections overlap the first object most; the second would also match the other object (IoU 0.6)."""
+    first, other = [0, 0, 10, 10], [0, 0, 10, 6]
+    second = [0, 0, 10, 9]  # IoU 0.9 with the first, 0.667 with the other
+    curve = curve_of([detect([first, second], [0.9, 0.8])], [annotate([first, other])])
+    assert curve.true_positives.tolist() == [1, 1]
+    assert curve.recall.tolist() == [1 / 2, 1 / 2]
+
+
+def test_best_match_is_difficult_while_an_easy_object_would_do() -> None:
+    image = annotate([[0, 0, 10, 10], [0, 0, 10, 6]], difficult=[True, False])
+    curve = curve_of([detect([[0, 0, 10, 9]], [0.9])], [image])
+    assert len(curve.scores) == 0
+    assert average_precision_area(curve) == 0
+
+
+@pytest.mark.parametrize(("height", "right"), [(5, True), (4.9999995, False)])
+def test_overlap_of_exactly_the_threshold_matches(height, right) -> None:
+    assert curve_of([detect([[0, 0, 10, height]], [0.9])], [annotate([UNIT])]).true_positives.tolist() == [int(right)]
+
+
+def test_exact_half_survives_coordinates_that_float32_cannot_multiply() -> None:
+    box, half = [0, 0, 4097, 4099], [0, 0, 4097, 4099 / 2]
+    assert curve_of([detect([half], [0.9])], [annotate([box])]).true_positives.tolist() == [1]
+
+
+def test_other_thresholds() -> None:
+    detections, images = [detect([[0, 0, 10, 7]], [0.9])], [annotate([UNIT])]
+    assert curve_of(detections, images, iou=0.7).true_positives.tolist() == [1]
+    assert curve_of(detections, images, iou=0.75).true_positives.tolist() == [0]
+
+
+def test_objects_of_another_class_do_not_match() -> None:
+    image = annotate([UNIT, [0, 0, 10, 9]], labels=[2, 1])
+    result = evaluate_voc([detect([UNIT], [0.9], labels=[1])], [image], ["one", "two"])
+    assert result.ap_area == {"one": 1.0, "two": 0.0}
+
+
+def test_classes_without_positives_are_left_out_of_the_mean() -> None:
+    image = annotate([UNIT, FAR], labels=[1, 3], difficult=[False, True])
+    found = detect([UNIT, NOWHERE, FAR], [0.9, 0.8, 0.7], labels=[1, 2, 3])
+    result = evaluate_voc([found], [image], ["found", "absent", "difficult", "neither"])
+    for ap in (result.ap_voc07, result.ap_area):
+        assert ap["found"] == 1
+        assert isnan(ap["absent"])
+        assert isnan(ap["difficult"])
+        assert isnan(ap["neither"])
+    assert np.isnan(result.curves["absent"].recall).all()
+    assert result.map_voc07 == result.map_area == 1
+
+
+def test_nothing_found_is_zero() -> None:
+    images = [annotate([UNIT], name="a"), annotate([], name="b")]
+    result = evaluate_voc([Detections.empty(), Detections.empty()], images, ["thing"])
+    assert result.map_voc07 == result.map_area == 0
+
+
+def test_nothing_at_all_is_nan() -> None:
+    assert isnan(evaluate_voc([], [], ["thing"]).map_voc07)
+    assert isnan(evaluate_voc([], [], []).map_area)
+
+
+def test_image_without_detections_still_counts_its_objects() -> None:
+    images = [annotate([UNIT], name="a"), annotate([UNIT], name="b")]
+    result = evaluate_voc([detect([UNIT], [0.9]), Detections.empty()], images, ["thing"])
+    assert result.ap_area["thing"] == 1 / 2
+    assert result.ap_voc07["thing"] == 6 / 11
+
+
+def test_matches_by_hand() -> None:
+    """The difficult object of the second image is matched twice, and another class stands in both."""
+    images = [
+        annotate([FAR, UNIT, NOWHERE], labels=[2, 1, 1], name="a"),
+        annotate([UNIT, FAR, UNIT], labels=[1, 2, 2], difficult=[True, False, False], name="b"),
+    ]
+    detections = [
+        detect([FAR, UNIT, UNIT], [0.9, 0.5, 0.75], labels=[1, 1, 1]),
+        detect([FAR, UNIT, UNIT, NOWHERE], [0.9, 0.5, 0.25, 0.5], labels=[2, 1, 1, 1]),
+    ]
+    matches = match_class(detections, images, 1)
+    columns = (matches.scores, matches.images, matches.detections, matches.objects)
+    assert list(zip(*(column.tolist() for column in columns), strict=True)) == [
+        (np.float32(0.9), 0, 0, -1),
+        (0.75, 0, 2, 1),
+        (0.5, 0, 1, 1),
+        (0.5, 1, 1, 0),
+        (0.5, 1, 3, -1),
+        (0.25, 1, 2, 0),
+    ]
+    assert matches.correct.tolist() == [False, True, False, False, False, False]
+    assert matches.ignored.tolist() == [False, False, False, True, False, True]
+    assert matches.positives == 2
+
+
+@pytest.mark.parametrize("images", [0, 1])
+def test_matches_of_nothing(images) -> None:
+    matches = match_class([Detections.empty()] * images, [annotate([])] * images, 1)
+    for name in ("scores", "images", "detections", "objects", "correct", "ignored"):
+        assert getattr(matches, name).shape == (0,)
+    assert (matches.images.dtype, matches.correct.dtype, matches.positives) == (np.int64, np.bool_, 0)
+
+
+@pytest.mark.parametrize("tenths", range(11))
+def test_eleven_points_compare_recall_as_a_fraction(tenths) -> None:
+    """3 right of 10 reach recall 0.3, though 0.1 + 0.1 + 0.1 > 0.3 in floats; and so for 30 of 100, 6 of 20 ..."""
+    for positives in (10, 20, 70, 1000):
+        right = tenths * positives // 10
+        curve = Curve(np.arange(1, right + 1), np.zeros(right, np.float32), positives)
+        assert average_precision_voc07(curve) == (min(right, 1) + tenths) / 11
+
+
+def test_perfect_detections_are_exactly_one() -> None:
+    curve = Curve(np.arange(1, 8), np.zeros(7, np.float32), 7)
+    assert average_precision_voc07(curve) == average_precision_area(curve) == 1.0
+
+
+def test_as_dict() -> None:
+    image = annotate([UNIT, FAR])
+    result = evaluate_voc([detect([UNIT, NOWHERE], [0.75, 0.5])], [image], ["thing", "absent"])
+    short = result.as_dict()
+    assert short["map_voc07"] == 6 / 11
+    assert short["map_area"] == 1 / 2
+    assert short["per_class"]["thing"] == {"ap_voc07": 6 / 11, "ap_area": 1 / 2, "positives": 2}
+    thing = result.as_dict(curves=True)["per_class"]["thing"]
+    assert thing["precision"] == [1, 1 / 2]
+    assert thing["recall"] == [1 / 2, 1 / 2]
+    assert thing["scores"] == [0.75, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("detections", "images", "options", "message"),
+    [
+        ([], [annotate([UNIT])], {}, "expected 1 entries, got 0"),
+        ([detect([UNIT], [0.5], labels=[2])], [annotate([UNIT])], {}, "expected 1..1, got 2"),
+        ([detect([UNIT], [0.5], labels=[0])], [annotate([UNIT])], {}, "expected 1..1, got 0"),
+        ([Detections.empty()], [annotate([UNIT], labels=[3])], {}, "annotations of image a"),
+        ([detect([UNIT], [nan])], [annotate([UNIT])], {}, "scores of image a"),
+        ([Detections.empty()], [annotate([UNIT])], {"iou": 0}, "iou"),
+    ],
+)
+def test_wrong_input_is_named(detections, images, options, message) -> None:
+    with pytest.raises(InputError, match=message):
+        evaluate_voc(detections, images, ["thing"], **options)
+
+
+# The oracle: the devkit's description followed with loops and fractions; no arrays, no shared code.
+
+
+def exact_iou(a, b) -> Fraction:
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return Fraction(0)
+    area = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
+    return Fraction(width * height, area - width * height)
+
+
+def slow_ap(scene, label) -> tuple[float, float]:
+    queue = [
+        (-score, i, j) for i, (_, found) in enumerate(scene) for j, (_, of, score) in enumerate(found) if of == label
+    ]
+    positives = sum(of == label and not hard for objects, _ in scene for _, of, hard in objects)
+    if positives == 0:
+        return nan, nan
+    taken, points, right, wrong = set(), [], 0, 0
+    for _, i, j in sorted(queue):
+        box, best, match = scene[i][1][j][0], Fraction(-1), None
+        for k, (target, of, _) in enumerate(scene[i][0]):
+            if of == label and exact_iou(box, target) > best:
+                best, match = exact_iou(box, target), k
+        if match is None or best < Fraction(1, 2) or (i, match) in taken:
+            wrong += 1
+        elif not scene[i][0][match][2]:
+            taken.add((i, match))
+            right += 1
+        if right + wrong:
+            points.append((Fraction(right, positives), Fraction(right, right + wrong)))
+    eleven = sum(max((p for r, p in points if r >= Fraction(k, 10)), default=Fraction(0)) for k in range(11)) / 11
+    area, last = Fraction(0), Fraction(0)
+    for recall in sorted({r for r, _ in points}):
+        area += (recall - last) * max(p for r, p in points if r >= recall)
+        last = recall
+    return float(eleven), float(area)
+
+
+corner = st.integers(0, 6)
+side = st.integers(0, 4)
+box = st.builds(lambda x, y, w, h: (x, y, x + w, y + h), corner, corner, side, side)
+label = st.integers(1, 2)
+scene = st.lists(
+    st.tuples(
+        st.lists(st.tuples(box, label, st.booleans()), max_size=5),
+        st.lists(st.tuples(box, label, st.sampled_from([0.0, 0.25, 0.5, 1.0])), max_size=8),
+    ),
+    max_size=4,
+)
+
+
+@given(scene)
+def test_equals_the_slow_oracle(scene) -> None:
+    images = [annotate(*([entry[n] for entry in objects] for n in range(3))) for objects, _ in scene]
+    boxes_labels_scores = [[[entry[n] for entry in found] for n in range(3)] for _, found in scene]
+    detections = [detect(boxes, scores, labels) for boxes, labels, scores in boxes_labels_scores]
+    result = evaluate_voc(detections, images, ["one", "two"])
+    for k, name in enumerate(("one", "two"), start=1):
+        eleven, area = slow_ap(scene, k)
+        assert result.ap_voc07[name] == pytest.approx(eleven, abs=1e-12, nan_ok=True)
+        assert result.ap_area[name] == pytest.approx(area, abs=1e-12, nan_ok=True)

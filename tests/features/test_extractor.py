@@ -1,0 +1,290 @@
+"""The features of both modes: what they are, what they cost, and how they are asked for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_max_pool2d
+from torchvision.ops import roi_align
+
+from sppdet.backbones.fully_connected import build_fully_connected
+from sppdet.backbones.zoo import build_backbone
+from sppdet.config.detector import CropConfig, DetectorConfig, RoIConfig, SPPConfig
+from sppdet.config.network import FCConfig, PyramidConfig
+from sppdet.errors import ConfigError, InputError
+from sppdet.features.build import build_features
+from sppdet.features.crop import CropExtractor
+from sppdet.features.extractor import apply
+from sppdet.features.spp import SPPExtractor
+from sppdet.features.warp import warp_crops
+from sppdet.pooling.pyramid import SpatialPyramidPooling
+from sppdet.pooling.windows import boxes_to_windows, choose_scales
+from sppdet.runtime.stopwatch import Stopwatch
+
+PYRAMID = SpatialPyramidPooling((3, 1))
+CROP = CropConfig(size=67, context=5, batch_size=4)
+BOXES = torch.tensor(
+    [[0.0, 0, 80, 60], [3, 4, 30, 50], [40.5, 10.25, 70, 59], [79, 59, 80, 60], [20, 20, 20, 20], [10, 2, 14, 6]]
+)
+
+
+@pytest.fixture
+def calls(backbone):
+    """The shapes of the backbone's inputs, call by call."""
+    shapes: list[tuple[int, ...]] = []
+    hook = backbone.register_forward_hook(lambda _module, inputs, _output: shapes.append(tuple(inputs[0].shape)))
+    yield shapes
+    hook.remove()
+
+
+def picture(height: int = 60, width: int = 80) -> Tensor:
+    noise = np.random.default_rng(0).integers(0, 256, (height // 4 + 1, width // 4 + 1, 3), dtype=np.uint8)
+    smooth = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+    return torch.from_numpy(smooth).permute(2, 0, 1).contiguous()
+
+
+def test_spp_calls_the_network_once_a_scale(backbone, calls):
+    encoded = SPPExtractor(backbone, PYRAMID, SPPConfig((48, 64, 96))).encode(picture())
+    for _ in range(3):
+        encoded.features(BOXES)
+    assert calls == [(1, 3, 48, 64), (1, 3, 64, 85), (1, 3, 96, 128)]
+
+
+@pytest.mark.parametrize(("n", "batch"), [(1, 4), (4, 4), (6, 4), (6, 1), (0, 4)])
+def test_crops_call_the_network_once_a_batch(backbone, calls, n, batch):
+    features = CropExtractor(backbone, PYRAMID, replace(CROP, batch_size=batch)).encode(picture()).features(BOXES[:n])
+    assert features.shape == (n, PYRAMID.out_features(backbone.channels))
+    assert len(calls) == math.ceil(n / batch)
+    assert sum(shape[0] for shape in calls) == n
+    assert {shape[1:] for shape in calls} <= {(3, 67, 67)}
+
+
+@pytest.mark.parametrize("source", [SPPExtractor, CropExtractor])
+def test_any_boxes_have_finite_features(backbone, source):
+    config = SPPConfig((64,)) if source is SPPExtractor else CROP
+    encoded = source(backbone, PYRAMID, config).encode(picture())
+    outside = torch.tensor([[-50.0, -50, -40, -40], [500, 500, 600, 600], [-100, -100, 900, 900], [0, 0, 0, 0]])
+    features = encoded.features(torch.cat([BOXES, outside]))
+    assert features.dtype == torch.float32
+    assert features.isfinite().all()
+    assert encoded.features(BOXES[:0]).shape == (0, features.shape[1])
+
+
+def test_the_whole_image_covers_nearly_all_cells(backbone):
+    for name in ("shapenet", "squeezenet1_0"):
+        network = backbone if name == "shapenet" else build_backbone(name, "random")
+        encoded = SPPExtractor(network, PYRAMID, SPPConfig((160,))).encode(picture())
+        height, width = encoded.maps[0].shape[2:]
+        ratio = (213 / 80, 160 / 60)
+        x1, y1, x2, y2 = boxes_to_windows(BOXES[:1], ratio, network.geometry, (height, width))[0].tolist()
+        assert x2 - x1 >= width - 1
+        assert y2 - y1 >= height - 1
+
+
+def test_spp_features_are_the_pooled_windows_of_the_map(backbone):
+    source = SPPExtractor(backbone, PYRAMID, SPPConfig((64,)))
+    maps = source.compute_maps(picture())[0].float()
+    windows = boxes_to_windows(BOXES, (85 / 80, 64 / 60), backbone.geometry, tuple(maps.shape[1:]))
+    for row, (x1, y1, x2, y2) in zip(source.encode(picture()).features(BOXES), windows.tolist(), strict=True):
+        assert torch.equal(row, PYRAMID(maps[None, :, y1:y2, x1:x2])[0])
+
+
+def build(backbone, kind: str, size: int = 4, scales: tuple[int, ...] = (64,)):
+    return build_features(DetectorConfig(features=kind, roi=RoIConfig(size), spp=SPPConfig(scales)), backbone)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 6, 7])
+def test_roi_pooling_is_the_maximum_of_windows_rounded_to_cells(backbone, size):
+    """shapenet has a cell every 8 pixels, the first centerd at 3.5: x = 15.5 is at 1.5, which rounds to 2."""
+    assert (backbone.geometry.stride, backbone.geometry.center + 0.5) == (8, 3.5)
+    source = build(backbone, "roi_pool", size, scales=(60,))
+    maps = source.compute_maps(picture())[0].float()
+    boxes = torch.tensor([[15.5, 7.4, 63.6, 39.4], [3.5, 3.5, 11.5, 11.5], [33.0, 23.0, 34.0, 24.0]])
+    for row, (x1, y1, x2, y2) in zip(
+        source.encode(picture()).features(boxes), [(2, 0, 9, 5), (0, 0, 2, 2), (4, 2, 5, 4)], strict=True
+    ):
+        expected = adaptive_max_pool2d(maps[:, y1:y2, x1:x2], size).permute(1, 2, 0).flatten()
+        assert torch.equal(row, expected)
+
+
+@pytest.mark.parametrize("scales", [(64,), (64, 256, 120)])
+def test_aligned_features_are_torchvisions_of_boxes_in_pixels(backbone, scales):
+    source = build(backbone, "roi_align", scales=scales)
+    maps = source.compute_maps(picture())
+    stride, center = backbone.geometry.stride, backbone.geometry.center
+    chosen = choose_scales(BOXES, 60, scales).tolist()
+    for row, box, k in zip(source.encode(picture()).features(BOXES), BOXES, chosen, strict=True):
+        side = scales[k]
+        ratio = torch.tensor([round(side * 80 / 60) / 80, side / 60]).repeat(2)
+        shifted = box * ratio - (center + 0.5) + stride / 2  # as if cell 0 covered the first pixels
+        expected = roi_align(maps[k][None].float(), [shifted[None]], 4, 1 / stride, sampling_ratio=2, aligned=True)
+        torch.testing.assert_close(row, expected[0].permute(1, 2, 0).flatten(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["roi_pool", "roi_align"])
+def test_a_grid_without_bins_is_refused(backbone, kind):
+    with pytest.raises(ConfigError, match=r"roi: .*at least 1"):
+        build(backbone, kind, size=0)
+
+
+def test_what_is_no_kind_of_features_is_refused(backbone):
+    with pytest.raises(ConfigError, match=r"features.*spp, crop, roi_pool, roi_align.*got hog"):
+        build(backbone, "hog")
+
+
+@pytest.mark.parametrize("scales", [(64,), (64, 256, 120)])
+def test_regions_of_the_same_cells_share_their_features(backbone, scales):
+    encoded = SPPExtractor(backbone, PYRAMID, SPPConfig(scales)).encode(picture())
+    boxes = torch.cat([BOXES, BOXES + 0.01, BOXES[:3]])
+    first, shared = encoded.distinct(boxes)
+    features = encoded.features(boxes)
+    assert len(first) <= len(BOXES) + 2
+    assert torch.equal(features[first][shared], features)
+    assert (first[shared] <= torch.arange(len(boxes))).all()
+
+
+@pytest.mark.parametrize("kind", ["spp", "crop"])
+def test_a_function_of_the_features_is_the_same_part_by_part(backbone, kind, monkeypatch):
+    config = SPPConfig((64, 120))
+    source = SPPExtractor(backbone, PYRAMID, config) if kind == "spp" else CropExtractor(backbone, PYRAMID, CROP)
+    encoded = source.encode(picture())
+    boxes = torch.cat([BOXES, BOXES[:3]])
+    whole = encoded.features(boxes)
+    monkeypatch.setattr("sppdet.features.extractor.PART_BYTES", 3 * 4 * source.dimension)
+    sizes: list[int] = []
+
+    def halve(features):
+        sizes.append(len(features))
+        return features[:, :7] / 2
+
+    found = apply(encoded, boxes, halve)
+    assert max(sizes) < len(boxes)
+    torch.testing.assert_close(found, whole[:, :7] / 2, rtol=1e-5, atol=1e-6)
+    assert apply(encoded, boxes[:0], halve).shape == (0, 7)
+
+
+@pytest.mark.parametrize("rule", ["paper", "code"])
+def test_each_box_is_pooled_at_the_scale_of_the_rule(backbone, rule):
+    scales = (64, 256, 120)
+    features = SPPExtractor(backbone, PYRAMID, SPPConfig(scales, scale_rule=rule)).encode(picture()).features(BOXES)
+    chosen = choose_scales(BOXES, 60, scales, rule).tolist()
+    assert len(set(chosen)) > 1
+    for row, box, k in zip(features, BOXES, chosen, strict=True):
+        single = SPPExtractor(backbone, PYRAMID, SPPConfig((scales[k],))).encode(picture())
+        assert torch.equal(row, single.features(box[None])[0])
+
+
+@pytest.mark.parametrize("mode", ["max", "average"])
+def test_maps_restored_from_half_precision_are_the_cold_ones(backbone, mode):
+    source = SPPExtractor(backbone, SpatialPyramidPooling((3, 1), mode), SPPConfig((64, 96)))
+    cold = source.encode(picture())
+    restored = source.restore(source.compute_maps(picture()), cold.size)
+    for maps, again in zip(cold.maps, restored.maps, strict=True):
+        assert torch.equal(maps.values, again.values)
+    assert torch.equal(cold.features(BOXES), restored.features(BOXES))
+
+
+@pytest.mark.parametrize("mode", ["max", "average"])
+def test_crop_features_survive_half_precision(backbone, mode):
+    features = CropExtractor(backbone, SpatialPyramidPooling((3, 1), mode), CROP).encode(picture()).features(BOXES)
+    assert torch.equal(features.half().float(), features)
+
+
+def test_the_batch_of_crops_does_not_matter(backbone):
+    results = [
+        CropExtractor(backbone, PYRAMID, replace(CROP, batch_size=batch)).encode(picture()).features(BOXES)
+        for batch in (1, 4, 16)
+    ]
+    for other in results[1:]:
+        torch.testing.assert_close(other, results[0], rtol=2e-3, atol=2e-3)
+
+
+def test_crop_features_are_the_pyramid_of_the_crops_map(backbone):
+    features = CropExtractor(backbone, PYRAMID, CROP).encode(picture()).features(BOXES)
+    crops = warp_crops(picture().permute(1, 2, 0).contiguous().numpy(), BOXES, CROP, backbone)
+    maps = backbone(crops)
+    torch.testing.assert_close(features, PYRAMID(maps), rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_stages_are_timed(backbone, precision):
+    for source, stages in (
+        (SPPExtractor(backbone, PYRAMID, SPPConfig((64,)), precision), {"prepare", "conv", "pooling"}),
+        (CropExtractor(backbone, PYRAMID, CROP, precision), {"prepare", "conv", "pooling"}),
+    ):
+        clock = Stopwatch()
+        source.encode(picture(), clock).features(BOXES)
+        assert set(clock.seconds) == stages
+        assert min(clock.seconds.values()) > 0
+
+
+@pytest.mark.parametrize("kind", ["spp", "crop"])
+@pytest.mark.parametrize("part", [1, 2**25])
+def test_fully_connected_layers_end_the_features(backbone, kind, part, monkeypatch):
+    monkeypatch.setattr("sppdet.features.extractor.PART_BYTES", part)
+    config = DetectorConfig(
+        features=kind, pyramid=PyramidConfig((3, 1)), fc=FCConfig(2, 40), spp=SPPConfig((48, 64)), crop=CROP
+    )
+    layers = build_fully_connected(config, backbone)
+    assert layers is not None
+    encoded = build_features(config, backbone, layers=layers).encode(picture(), clock := Stopwatch())
+    features = encoded.features(BOXES)
+    assert {"conv", "pooling", "heads"} <= set(clock.seconds)
+    bare = build_features(replace(config, fc=FCConfig()), backbone).encode(picture()).features(BOXES)
+    torch.testing.assert_close(features, layers(bare), rtol=1e-3, atol=1e-4)  # those of crops are rounded to half
+    assert features.shape == (len(BOXES), 40)
+    assert features.std() > 0.01
+    torch.testing.assert_close(apply(encoded, BOXES, lambda rows: rows * 2), features * 2)
+    assert encoded.features(BOXES[:0]).shape == (0, 40)
+    assert (kind == "crop") == torch.equal(features, features.half().float())
+
+
+def test_layers_must_be_those_of_the_configuration(backbone):
+    config = DetectorConfig(pyramid=PyramidConfig((3, 1)), fc=FCConfig(1, 40))
+    layers = build_fully_connected(config, backbone)
+    for other in (
+        replace(config, fc=FCConfig(2)),
+        replace(config, fc=FCConfig(0)),
+        replace(config, pyramid=PyramidConfig((2,))),
+    ):
+        with pytest.raises(InputError, match="layers: not those of the configuration"):
+            build_features(other, backbone, layers=layers)
+    with pytest.raises(InputError, match="layers"):
+        build_features(config, backbone)
+
+
+def test_half_precision_convolutions_are_near(backbone):
+    exact, near = (
+        SPPExtractor(backbone, PYRAMID, SPPConfig((64,)), precision).encode(picture()).features(BOXES)
+        for precision in ("fp32", "bf16")
+    )
+    assert not torch.equal(exact, near)
+    assert (exact - near).norm() / exact.norm() < 0.03
+
+
+def test_build_features_reads_the_configuration(backbone):
+    config = DetectorConfig(pyramid=PyramidConfig((2,), "average"), spp=SPPConfig((100,)), crop=CROP)
+    spp = build_features(config, backbone, "bf16")
+    assert isinstance(spp, SPPExtractor)
+    assert (spp.config, spp.precision, spp.pyramid.mode) == (SPPConfig((100,)), "bf16", "average")
+    crop = build_features(replace(config, features="crop"), backbone)
+    assert isinstance(crop, CropExtractor)
+    assert (crop.config, crop.dimension) == (CROP, 4 * backbone.channels)
+
+
+@pytest.mark.parametrize("config", [CropConfig(size=32, context=16), CropConfig(context=-1), CropConfig(batch_size=0)])
+def test_crops_that_cannot_be_are_refused(backbone, config):
+    with pytest.raises(ConfigError, match="crop"):
+        CropExtractor(backbone, PYRAMID, config)
+
+
+@pytest.mark.parametrize("scales", [(), (0,), (688, -1)])
+def test_scales_that_cannot_be_are_refused(backbone, scales):
+    with pytest.raises(ConfigError, match="scales"):
+        SPPExtractor(backbone, PYRAMID, SPPConfig(scales))

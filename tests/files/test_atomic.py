@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from sppdet.errors import SppdetError, WeightsError
+from sppdet.files.atomic import (
+    cache_folder,
+    content_key,
+    json_ready,
+    load_tensors,
+    read_json,
+    save_tensors,
+    write_atomically,
+    write_json,
+    write_text,
+)
+
+TENSORS = {
+    "half": torch.arange(6, dtype=torch.float16).view(2, 3),
+    "strided": torch.arange(12).view(3, 4).T,
+    "empty": torch.zeros(0, 4),
+    "one": torch.tensor(7, dtype=torch.int64),
+}
+
+
+def test_a_failed_write_leaves_nothing(tmp_path):
+    def fail(temporary: Path) -> None:
+        temporary.write_text("half")
+        raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        write_atomically(tmp_path / "new.txt", fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    write_text(tmp_path / "file.txt", "old")
+
+    def fail(temporary: Path) -> None:
+        temporary.write_text("new")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(SppdetError, match=r"file\.txt: cannot be written: No space left"):
+        write_atomically(tmp_path / "file.txt", fail)
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+    assert (tmp_path / "file.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_files_get_the_mode_of_the_umask(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "text", "x")
+        save_tensors(tmp_path / "weights.safetensors", TENSORS)
+    finally:
+        os.umask(before)
+    for path in tmp_path.iterdir():
+        assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_writing_makes_folders(tmp_path):
+    write_text(tmp_path / "a" / "b" / "c.txt", "ü")
+    assert (tmp_path / "a" / "b" / "c.txt").read_text(encoding="utf-8") == "ü"
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    write_text(tmp_path / "file", "")
+    with pytest.raises(SppdetError, match=r"c\.txt: cannot be written"):
+        write_text(tmp_path / "file" / "c.txt", "")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(SppdetError, match="folder: cannot be written"):
+        write_text(tmp_path / "folder", "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_tensors_and_header_come_back(tmp_path):
+    file = tmp_path / "t.safetensors"
+    save_tensors(file, TENSORS, {"classes": ("a", "b"), "nan": float("nan")})
+    tensors, header = load_tensors(file)
+    assert header == {"classes": ["a", "b"], "nan": None}
+    assert tensors.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        assert tensors[name].dtype == tensor.dtype
+        assert torch.equal(tensors[name], tensor)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "header", "text", "foreign", "missing"])
+def test_damaged_tensors_are_named(tmp_path, damage):
+    file = tmp_path / "t.safetensors"
+    save_tensors(file, TENSORS)
+    data = file.read_bytes()
+    if damage == "foreign":
+        save_file({"x": torch.zeros(2)}, file)
+    elif damage == "missing":
+        file.unlink()
+    else:
+        contents = {"empty": b"", "cut": data[:-3], "header": b"\xff" * 8 + data[8:], "text": b"hello, world" * 20}
+        file.write_bytes(contents[damage])
+    with pytest.raises(WeightsError, match=r"t\.safetensors"):
+        load_tensors(file)
+
+
+def test_content_key_changes_with_every_part(tmp_path):
+    file = tmp_path / "image"
+    file.write_bytes(b"abc")
+    keys = [
+        content_key(),
+        content_key(file),
+        content_key(file, 1),
+        content_key(1, file),
+        content_key(file, "1"),
+        content_key(file, 1, {"a": 1}),
+        content_key(file, 1, {"a": 2}),
+        content_key(file, [1, {"a": 1}]),
+        content_key("ab", "c"),
+        content_key("a", "bc"),
+    ]
+    file.write_bytes(b"abd")
+    keys.append(content_key(file))
+    assert len(set(keys)) == len(keys)
+    assert content_key({"a": 1, "b": (2, 3)}) == content_key({"b": [2, 3], "a": 1})
+
+
+def test_content_key_is_of_the_content_not_of_the_name(tmp_path):
+    (tmp_path / "a").write_bytes(b"same")
+    (tmp_path / "b").write_bytes(b"same")
+    assert content_key(tmp_path / "a") == content_key(tmp_path / "b")
+
+
+def test_json_has_no_nan(tmp_path):
+    value = {"ap": float("nan"), 3: (1, float("inf"), -0.5), "path": Path("x/y"), "none": None}
+    assert json_ready(value) == {"ap": None, "3": [1, None, -0.5], "path": "x/y", "none": None}
+    write_json(tmp_path / "v.json", value)
+    assert read_json(tmp_path / "v.json") == json_ready(value)
+
+
+@pytest.mark.parametrize(("data", "reason"), [(None, "not found"), (b"{", "is not JSON"), (b"\xff\xfe\x00", "JSON")])
+def test_unreadable_json_is_named(tmp_path, data, reason):
+    file = tmp_path / "v.json"
+    if data is not None:
+        file.write_bytes(data)
+    with pytest.raises(SppdetError, match=reason) as caught:
+        read_json(file)
+    assert caught.value.file == file
+
+
+def test_cache_folder_follows_the_environment(cache, monkeypatch):
+    assert cache_folder() == cache
+    monkeypatch.delenv("SPPDET_CACHE")
+    assert cache_folder() == Path.home() / ".cache" / "sppdet"

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sppdet.config.data import ProposalConfig
+from sppdet.data.proposal_files import write_proposals
+from sppdet.errors import ConfigError, ImageError
+from sppdet.images import read_image
+from sppdet.proposals import cache as store
+from sppdet.proposals.cache import propose, propose_image
+from sppdet.structures import Annotations
+
+CONFIG = ProposalConfig(width=120, min_side=5)
+
+
+def annotate(path: Path) -> Annotations:
+    nothing = torch.zeros(0, dtype=torch.int64)
+    return Annotations(path.stem, path, torch.zeros(0, 4), nothing, nothing.bool())
+
+
+@pytest.fixture
+def images(tmp_path) -> list[Annotations]:
+    """Four JPEG files; the last has the content of the first."""
+    for i in range(3):
+        blocks = np.random.default_rng(i).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(blocks).resize((160, 120), Image.Resampling.NEAREST).save(tmp_path / f"{i}.jpg")
+    (tmp_path / "3.jpg").write_bytes((tmp_path / "0.jpg").read_bytes())
+    return [annotate(tmp_path / f"{i}.jpg") for i in range(4)]
+
+
+@pytest.fixture
+def searched(monkeypatch) -> list[Path]:
+    """The image files searched, in order."""
+    paths: list[Path] = []
+    search = store._search_file
+
+    def record(path, *rest):
+        paths.append(path)
+        search(path, *rest)
+
+    monkeypatch.setattr(store, "_search_file", record)
+    return paths
+
+
+def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
+    return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_workers_and_cache_change_nothing(images, tmp_path, monkeypatch, capfd):
+    expected = [propose_image(read_image(image.path), CONFIG) for image in images]
+    assert min(len(boxes) for boxes in expected) > 20
+    for workers in (0, 2):
+        monkeypatch.setenv("SPPDET_CACHE", str(tmp_path / f"cache{workers}"))
+        cold = propose(images, CONFIG, workers)
+        assert "proposals" in capfd.readouterr().err
+        assert same(cold, expected)
+        assert same(propose(images, CONFIG, workers), expected)
+        assert capfd.readouterr().err == ""
+
+
+def test_equal_files_are_searched_once_and_the_cache_spares_the_rest(images, searched):
+    propose(images[:2], CONFIG, 0)
+    propose(images, CONFIG, 0)
+    assert [path.name for path in searched] == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+def test_another_limit_needs_no_search_but_other_parameters_do(images, searched):
+    everything = propose(images[:1], CONFIG, 0)[0]
+    few = propose(images[:1], replace(CONFIG, limit=7), 0)[0]
+    assert torch.equal(few, everything[:7])
+    assert len(searched) == 1
+    for change in ({"width": 100}, {"min_side": 20}, {"mode": "opencv_fast"}, {"width": None}):
+        other = replace(CONFIG, **change)
+        assert torch.equal(propose(images[:1], other, 0)[0], propose_image(read_image(images[0].path), other))
+    assert len(searched) == 5
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", None])
+def test_damaged_cache_file_is_made_again(images, cache, damage):
+    expected = propose(images[:1], CONFIG, 0)
+    (file,) = cache.glob("proposals/*/*.safetensors")
+    content = file.read_bytes()
+    file.write_bytes(content[:-10] if damage is None else damage)
+    assert same(propose(images[:1], CONFIG, 0), expected)
+    assert file.read_bytes() == content
+
+
+def test_interrupted_run_goes_on_where_it_stopped(images, searched, monkeypatch):
+    search = store._search_file
+
+    def stop_at_second(path, *rest):
+        if path.name == "1.jpg":
+            raise KeyboardInterrupt
+        search(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_search_file", stop_at_second)
+        with pytest.raises(KeyboardInterrupt):
+            propose(images, CONFIG, 0)
+    propose(images, CONFIG, 0)
+    assert [path.name for path in searched] == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_truncated_image_is_named_and_the_others_are_kept(images, cache, workers):
+    images[1].path.write_bytes(images[1].path.read_bytes()[:600])
+    with pytest.raises(ImageError, match=r"1\.jpg: cannot be decoded") as caught:
+        propose(images[:2], CONFIG, workers)
+    assert caught.value.file == images[1].path
+    assert len(list(cache.glob("proposals/*/*.safetensors"))) == 1
+
+
+def test_an_error_keeps_what_runs_and_begins_nothing_more(images, cache, monkeypatch):
+    """The first image fails while the second is searched; the others, once begun, wait for the pool's end."""
+    begun, ending = [], threading.Event()
+    search = store._search_file
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait=True, *, cancel_futures=False):
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            ending.set()
+            super().shutdown(wait=wait)
+
+    def fail_at_first(path, *rest):
+        begun.append(path.name)
+        if path.name == "0.jpg":
+            raise ImageError("cannot be decoded", file=path)
+        assert ending.wait(60)
+        search(path, *rest)
+
+    more = [annotate(images[0].path.parent / f"{i}.jpg") for i in range(4, 10)]
+    for each in more:
+        each.path.write_bytes(images[0].path.read_bytes() + each.path.name.encode())  # bytes after the end are ignored
+    monkeypatch.setattr(store, "_search_file", fail_at_first)
+    monkeypatch.setattr(store, "ThreadPoolExecutor", Pool)
+    with pytest.raises(ImageError, match=r"0\.jpg"):
+        propose([*images[:2], *more], CONFIG, 2)
+    assert len(begun) <= 3  # the thread of the image that failed may have taken one more
+    assert len(list(cache.glob("proposals/*/*.safetensors"))) == len(begun) - 1
+
+
+def test_missing_image_is_named(tmp_path):
+    with pytest.raises(ImageError, match=r"absent\.jpg: image file not found"):
+        propose([annotate(tmp_path / "absent.jpg")], CONFIG, 0)
+
+
+def test_boxes_of_another_program_are_read_and_capped(images, tmp_path, searched):
+    file = tmp_path / "p.npz"
+    boxes = [torch.tensor([[0.0, 0, i + 1, 9], [1, 1, 5, 5], [2, 2, 3, 3]]) for i in range(4)]
+    write_proposals(file, [image.id for image in images], boxes)
+    config = ProposalConfig(file=str(file), limit=2)
+    assert same(propose(images[::-1], config), [each[:2] for each in boxes[::-1]])
+    assert searched == []
+    with pytest.raises(ConfigError, match=r"proposals\.file"):
+        propose_image(read_image(images[0].path), config)
+
+
+def test_refuses_parameters_out_of_range(images):
+    with pytest.raises(ConfigError, match="workers"):
+        propose(images, CONFIG, -1)
+    with pytest.raises(ConfigError, match="limit"):
+        propose(images, replace(CONFIG, limit=0), 0)
+
+
+def test_nothing_to_do():
+    assert propose([], CONFIG, 2) == []

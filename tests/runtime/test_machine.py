@@ -1,0 +1,53 @@
+"""What is said of the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+import numba
+import numpy as np
+import pytest
+import torch
+from benchmark.memory import anonymous_memory
+
+from sppdet.runtime import machine
+from sppdet.runtime.machine import describe_machine, processor_name
+from sppdet.runtime.memory import keep_freed_memory, release_freed_memory, trim_memory
+
+
+def test_the_machine_is_described():
+    facts = describe_machine()
+    assert facts["processor"] == processor_name()
+    assert 1 <= facts["cores"] <= os.cpu_count()
+    assert facts["python"] == platform.python_version()
+    assert torch.__version__.startswith(facts["torch"])
+    assert facts["numba"] == numba.__version__
+
+
+def test_a_processor_always_has_a_name(monkeypatch, tmp_path):
+    assert processor_name()
+    monkeypatch.setattr("sppdet.runtime.machine.Path", lambda _: tmp_path / "none")
+    assert processor_name() == (platform.processor() or platform.machine())
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep memory")
+def test_freed_memory_is_kept_until_it_is_released():
+    release_freed_memory()
+    keep_freed_memory()
+    before = anonymous_memory()
+    block = np.ones(200_000_000, np.uint8)
+    del block
+    assert anonymous_memory() - before > 150_000_000
+    release_freed_memory()
+    assert anonymous_memory() - before < 50_000_000
+
+
+def test_memory_is_given_back_now_and_then(monkeypatch):
+    given_back = []
+    monkeypatch.setattr(machine, "release_freed_memory", lambda: given_back.append(len(seen)))
+    seen: list[int] = []
+    for item in trim_memory(range(70)):
+        seen.append(item)
+    assert seen == list(range(70))
+    assert given_back == [32, 64]

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sppdet.backbones.zoo import build_backbone
+from sppdet.boxes import box_iou
+from sppdet.config.network import BackboneConfig, NetworkConfig, PyramidConfig
+from sppdet.errors import SppdetError
+from sppdet.files.atomic import save_tensors
+from sppdet.shapes import pretrain as module
+from sppdet.shapes.pretrain import Pretraining, pretrain
+from sppdet.structures import Annotations, Dataset
+
+SETTINGS = Pretraining(sizes=(32, 40))
+SETTINGS = replace(SETTINGS, fit=replace(SETTINGS.fit, epochs=6, batch_size=16))
+NETWORK = NetworkConfig(BackboneConfig("shapenet", "random"), PyramidConfig((2, 1)))
+
+
+@pytest.fixture
+def dataset(tmp_path) -> Dataset:
+    """Images of four objects on a gray ground: red ones of the first class, blue ones of the second."""
+    rng = np.random.default_rng(0)
+    images = []
+    for i in range(8):
+        pixels = np.full((160, 160, 3), 128, np.uint8)
+        boxes, labels = [], []
+        for k in range(4):
+            x, y = 80 * (k % 2) + rng.integers(5, 30), 80 * (k // 2) + rng.integers(5, 30)
+            label = 1 + (i + k) % 2
+            pixels[y : y + 40, x : x + 40] = (220, 30, 30) if label == 1 else (30, 30, 220)
+            boxes.append([x, y, x + 40, y + 40])
+            labels.append(label)
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+        box = torch.tensor(np.array(boxes), dtype=torch.float32)
+        difficult = torch.zeros(4, dtype=torch.bool)
+        images.append(Annotations(str(i), tmp_path / f"{i}.png", box, torch.tensor(labels), difficult))
+    return Dataset("colors", ("red", "blue"), tuple(images))
+
+
+def test_a_network_learns_to_tell_crops_apart(dataset, tmp_path, caplog):
+    before = build_backbone("shapenet", "random").state_dict()
+    with caplog.at_level(logging.INFO, "sppdet"):
+        classifier = pretrain(NETWORK, dataset, SETTINGS, 0, tmp_path / "state.safetensors")
+    assert classifier.classes == ("background", "red", "blue")
+    (accuracy,) = re.findall(r"training: ([\d.]+) of", caplog.text)
+    assert float(accuracy) > 0.8  # of three about equal classes, one of them background
+    for name, value in classifier.backbone.state_dict().items():
+        assert torch.equal(before[name], value) == (name in ("mean", "std")), name
+    assert not any(module.training for module in classifier.modules())
+    assert not any(parameter.requires_grad for parameter in classifier.parameters())
+
+
+def test_the_same_seed_gives_the_same_network(dataset, tmp_path):
+    def weights(seed: int, name: str) -> torch.Tensor:
+        settings = Pretraining((32,), fit=replace(SETTINGS.fit, epochs=1))
+        classifier = pretrain(NETWORK, dataset.subset([0, 1]), settings, seed, tmp_path / f"{name}.safetensors")
+        return torch.cat([value.flatten().float() for value in classifier.state_dict().values()])
+
+    first = weights(0, "first")
+    assert torch.equal(first, weights(0, "same"))
+    assert not torch.equal(first, weights(1, "other"))
+
+
+def test_an_interrupted_pretraining_goes_on(dataset, tmp_path, monkeypatch):
+    whole = pretrain(NETWORK, dataset, SETTINGS, 0, tmp_path / "whole.safetensors")
+    batches, calls = module._batches, []
+
+    def interrupt(*arguments):
+        calls.append(arguments)
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+        return batches(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_batches", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(NETWORK, dataset, SETTINGS, 0, tmp_path / "cut.safetensors")
+    again = pretrain(NETWORK, dataset, SETTINGS, 0, tmp_path / "cut.safetensors")
+    for value, expected in zip(again.state_dict().values(), whole.state_dict().values(), strict=True):
+        assert torch.equal(value, expected)
+
+
+def test_a_loss_that_is_not_finite_is_an_error(dataset, tmp_path):
+    backbone = build_backbone("shapenet", "random")
+    backbone.layers[0].weight.fill_(float("nan"))
+    save_tensors(tmp_path / "nan.safetensors", backbone.state_dict())
+    network = replace(NETWORK, backbone=BackboneConfig("shapenet", str(tmp_path / "nan.safetensors")))
+    with pytest.raises(SppdetError, match="the loss is not finite"):
+        pretrain(network, dataset, SETTINGS, 0, tmp_path / "state.safetensors")
+
+
+def test_an_epoch_shows_every_object_once_and_background_beside_it(dataset):
+    images = [np.array(Image.open(image.path)) for image in dataset.images]
+    batches = list(module._batches(images, dataset, 32, SETTINGS, np.random.default_rng(0)))
+    assert all(crops.shape[1:] == (3, 32, 32) and crops.dtype == torch.uint8 for crops, _ in batches)
+    assert [len(labels) for _, labels in batches[:-1]] == [16] * (len(batches) - 1)
+    labels = torch.cat([labels for _, labels in batches])
+    assert torch.bincount(labels).tolist() == [24, 16, 16]  # 0.75 of 32 objects
+    crops = torch.cat([crops for crops, _ in batches]).float().mean(dim=(2, 3))
+    assert (crops[labels == 1].argmax(1) == 0).all()  # red
+    assert (crops[labels == 2].argmax(1) == 2).all()  # blue
+
+
+def test_background_overlaps_no_object_much():
+    objects = torch.tensor([[20.0, 20, 90, 80], [60, 50, 110, 95]])
+    boxes = list(module._background_boxes(np.zeros((100, 120, 3)), objects, 40, np.random.default_rng(0)))
+    assert len(boxes) == 40
+    found = torch.from_numpy(np.array(boxes))
+    assert float(box_iou(found, objects.double()).max()) < 0.3
+    assert float(found.min()) >= 0
+    assert float(found[:, 2].max()) <= 120
+    assert float(found[:, 3].max()) <= 100
+
+
+def test_an_image_that_is_all_object_has_no_background():
+    whole = torch.tensor([[0.0, 0, 30, 30]])
+    assert list(module._background_boxes(np.zeros((30, 30, 3)), whole, 2, np.random.default_rng(0))) == []
+
+
+@pytest.mark.parametrize("box", [[0.2, 0.2, 0.4, 0.4], [-20, -9, 5, 3], [58, 38, 90, 70], [0, 0, 60, 40]])
+def test_any_box_gives_a_crop(box):
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    crop = module._crop(image, np.array(box, dtype=np.float64), 16, np.random.default_rng(0))
+    assert crop.shape == (16, 16, 3)
+    assert crop.dtype == np.uint8
+
+
+def test_images_are_read_from_their_files(dataset, tmp_path):
+    Path(dataset.images[0].path).write_bytes(b"not an image")
+    with pytest.raises(SppdetError, match=re.escape(str(tmp_path / "0.png"))):
+        pretrain(NETWORK, dataset, SETTINGS, 0, tmp_path / "state.safetensors")

@@ -1,0 +1,94 @@
+"""Which images are fitted, and which are held out before."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sppdet.config.data import DataConfig
+from sppdet.config.training import TrainConfig
+from sppdet.data.dataset import read_dataset
+from sppdet.errors import DataError
+from sppdet.shapes.scene import SHAPES
+from sppdet.training.hold_out import hold_out
+
+VAL = (4, 9, 14)  # the generated set's val among its 15 images of trainval
+
+
+def held_out(config: TrainConfig) -> tuple[list[str], list[str], list[str]]:
+    """The names of all images, of those that are fitted at the end, and of those held out before."""
+    dataset, fitted, out = hold_out(read_dataset(config.data), config)
+    names = [str(image.id) for image in dataset.images]
+    assert len(set(names)) == len(names)
+    return names, [names[i] for i in fitted], [names[i] for i in out]
+
+
+def ids(shapes: Path, split: str) -> list[str]:
+    return (shapes / f"ImageSets/Main/{split}.txt").read_text().split()
+
+
+def test_val_inside_the_training_split_is_held_out_and_then_fitted_too(config, shapes):
+    trainval = ids(shapes, "trainval")
+    assert held_out(config) == (trainval, trainval, ids(shapes, "val"))
+
+
+def test_val_apart_from_the_training_split_is_never_fitted(config, shapes):
+    config = replace(config, data=replace(config.data, split="train"))
+    images, fitted, out = held_out(config)
+    assert (fitted, out) == (ids(shapes, "train"), ids(shapes, "val"))
+    assert images == fitted + out
+
+
+def test_without_a_val_list_every_fifth_image_is_held_out(config, own_data):
+    (own_data / "ImageSets/Main/val.txt").unlink()
+    trainval = ids(own_data, "trainval")[:-1]
+    (own_data / "ImageSets/Main/trainval.txt").write_text("\n".join(trainval))
+    config = replace(config, data=DataConfig(root=str(own_data)))
+    assert held_out(config) == (trainval, trainval, [trainval[4], trainval[9]])
+    few = trainval[:3]
+    assert held_out(replace(config, data=replace(config.data, images=3))) == (few, few, few[-1:])
+
+
+@pytest.mark.parametrize(("images", "expected"), [(10, [4, 9]), (5, [4]), (4, [3])])
+def test_a_limit_of_images_holds_for_val_too(config, shapes, images, expected):
+    names = ids(shapes, "trainval")[:images]
+    limited = replace(config, data=replace(config.data, images=images))
+    assert held_out(limited) == (names, names, [names[i] for i in expected])
+    # Images of val outside the limited split stay outside.
+    train_names = ids(shapes, "train")[:6]
+    limited = replace(limited, data=replace(limited.data, split="train", images=6))
+    assert held_out(limited) == (train_names, train_names, [train_names[4]])
+
+
+@pytest.mark.parametrize(
+    ("images", "val", "said"),
+    [
+        (None, "val", "the images of val"),
+        (10, "val", "the images of val that are among the first 10 of the data"),
+        (4, "val", "the last image, as val has none or all"),
+        (None, "trainval", "every fifth image, as trainval has none or all"),
+        (None, "", "every fifth image, as there is no val"),
+    ],
+)
+def test_the_log_says_where_the_held_out_images_come_from(config, images, val, said, caplog):
+    with caplog.at_level(logging.INFO, "sppdet"):
+        held_out(replace(config, val=val, data=replace(config.data, images=images)))
+    assert caplog.messages == [f"held out: {said}"]
+
+
+def test_val_can_be_named_or_left_out(config, shapes):
+    trainval = ids(shapes, "trainval")
+    assert held_out(replace(config, val="test"))[2] == ids(shapes, "test")
+    assert held_out(replace(config, val="trainval"))[2] == [trainval[i] for i in VAL]  # not everything
+    with pytest.raises(DataError, match=r"extra\.txt"):
+        held_out(replace(config, val="extra"))
+
+
+def test_a_broken_val_split_is_not_taken_for_a_missing_one(config, own_data):
+    file = own_data / f"Annotations/{ids(own_data, 'val')[0]}.xml"
+    file.write_text("<annotation>")
+    with pytest.raises(DataError, match=file.name):
+        held_out(replace(config, data=DataConfig(root=str(own_data), split="train", classes=list(SHAPES))))

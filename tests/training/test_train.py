@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sppdet.backbones.zoo import build_backbone
+from sppdet.config.data import DataConfig
+from sppdet.config.network import BackboneConfig, FCConfig
+from sppdet.config.training import BoxRegressionConfig, FinetuneConfig, SoftmaxConfig, SVMConfig, TrainConfig
+from sppdet.data.voc import read_voc
+from sppdet.detector import Detector
+from sppdet.errors import ConfigError, DataError
+from sppdet.evaluation.voc import evaluate_voc
+from sppdet.files.atomic import save_tensors
+from sppdet.heads.calibration import fit_calibration
+from sppdet.images import read_image
+from sppdet.proposals.cache import propose
+from sppdet.structures import Dataset, Detections
+from sppdet.training import fit_heads as fitting
+from sppdet.training import train as stages
+from sppdet.training.train import train
+
+
+@pytest.fixture(scope="module")
+def warm_cache(tmp_path_factory) -> Path:
+    """Proposals and features that the tests of this file share: search takes most of their time."""
+    return tmp_path_factory.mktemp("warm")
+
+
+@pytest.fixture(autouse=True)
+def cache(warm_cache, monkeypatch) -> None:
+    monkeypatch.setenv("SPPDET_CACHE", str(warm_cache))
+
+
+def detector_bytes(config: TrainConfig) -> bytes:
+    return (Path(config.output) / "detector.safetensors").read_bytes()
+
+
+def find_all(detector: Detector, dataset: Dataset) -> list[Detections]:
+    proposals = propose(dataset.images, detector.config.proposals, 0)
+    return [
+        detector.detect(read_image(image.path), boxes) for image, boxes in zip(dataset.images, proposals, strict=True)
+    ]
+
+
+# Reproducibility
+
+
+@pytest.mark.parametrize(("features", "workers"), [("spp", 2), ("crop", 0)])
+def test_workers_and_the_cache_do_not_change_the_detector(config, features, workers, tmp_path, monkeypatch):
+    config = replace(config, features=features, data=replace(config.data, images=6))
+    train(config)
+    warm = replace(config, output=str(tmp_path / "warm"))
+    with monkeypatch.context() as patch:
+        patch.setattr("sppdet.proposals.cache._search_all", None)  # nothing is searched again,
+        patch.setattr("sppdet.training.feature_cache.FeatureCache._compute", None)  # nor computed
+        train(warm)
+    monkeypatch.setenv("SPPDET_CACHE", str(tmp_path / "cold"))
+    cold = replace(config, output=str(tmp_path / "cold-run"), workers=workers)
+    train(cold)
+    assert len(list((tmp_path / "cold").glob("*/*/*.safetensors"))) == 12
+    assert detector_bytes(config) == detector_bytes(warm) == detector_bytes(cold)
+
+
+def test_a_loaded_detector_finds_what_the_trained_one_found(config, shapes):
+    trained = train(replace(config, data=replace(config.data, images=6)))
+    loaded = Detector.load(config.output)
+    assert torch.equal(loaded.thresholds, trained.thresholds)
+    test = read_voc(shapes, "test", trained.classes)
+    for one, other in zip(find_all(trained, test), find_all(loaded, test), strict=True):
+        assert len(one) > 0
+        assert all(torch.equal(a, b) for a, b in zip(one.as_dict().values(), other.as_dict().values(), strict=True))
+
+
+def test_another_seed_gives_other_negatives(config, tmp_path):
+    config = replace(config, data=replace(config.data, images=6))
+    train(config)
+    other = replace(config, output=str(tmp_path / "other"), seed=1)
+    train(other)
+    assert detector_bytes(config) != detector_bytes(other)
+
+
+# Heads and data formats
+
+
+def test_a_softmax_head_trains_and_detects(config, shapes):
+    detector = train(replace(config, head="softmax"))
+    assert detector.head.kind == "softmax"
+    test = read_voc(shapes, "test", detector.classes)
+    found = find_all(Detector.load(config.output), test)
+    scores = torch.cat([f.scores for f in found])
+    assert len(scores) > 0
+    assert 0.01 < float(scores.min()) <= float(scores.max()) <= 1  # probabilities
+    assert evaluate_voc(found, test.images, test.classes).map_voc07 > 0
+
+
+@pytest.mark.parametrize("features", ["spp", "crop"])
+def test_heads_are_trained_on_fully_connected_layers(config, shapes, features):
+    trained = train(replace(config, features=features, layers=FCConfig(2, 64), data=replace(config.data, images=6)))
+    loaded = Detector.load(config.output)
+    assert loaded.config.fc == FCConfig(2, 64)
+    assert loaded.head.weight.shape[1] == 64
+    test = read_voc(shapes, "test", trained.classes)
+    for one, other in zip(find_all(trained, test), find_all(loaded, test), strict=True):
+        assert len(one) > 0
+        assert all(torch.equal(a, b) for a, b in zip(one.as_dict().values(), other.as_dict().values(), strict=True))
+
+
+def test_without_box_regression_detections_are_proposals(config, shapes):
+    train(replace(config, box_regression=BoxRegressionConfig(enabled=False), data=replace(config.data, images=6)))
+    detector = Detector.load(config.output)
+    assert detector.regressor is None
+    (image,) = read_voc(shapes, "test", detector.classes).images[:1]
+    (boxes,) = propose([image], detector.config.proposals, 0)
+    found = detector.detect(read_image(image.path), boxes)
+    assert len(found) > 0
+    assert {tuple(box) for box in found.boxes.tolist()} <= {tuple(box) for box in boxes.tolist()}
+
+
+def write_coco(shapes: Path, split: str, file: Path) -> None:
+    dataset = read_voc(shapes, split)
+    images = [{"id": i, "file_name": image.path.name} for i, image in enumerate(dataset.images, 100)]
+    annotations = [
+        {"image_id": i, "category_id": 10 * label, "bbox": [x1, y1, x2 - x1, y2 - y1], "iscrowd": int(difficult)}
+        for i, image in enumerate(dataset.images, 100)
+        for (x1, y1, x2, y2), label, difficult in zip(
+            image.boxes.tolist(), image.labels.tolist(), image.difficult.tolist(), strict=True
+        )
+    ]
+    categories = [{"id": 10 * label, "name": name} for label, name in enumerate(dataset.classes, 1)]
+    file.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+
+
+def test_coco_format_gives_the_detector_of_voc_format(config, shapes, tmp_path):
+    train(config)
+    write_coco(shapes, "trainval", tmp_path / "train.json")
+    write_coco(shapes, "val", tmp_path / "val.json")
+    data = DataConfig(root=str(shapes / "JPEGImages"), annotations=str(tmp_path / "train.json"))
+    coco = replace(config, data=data, val=str(tmp_path / "val.json"), output=str(tmp_path / "coco"))
+    train(coco)
+    assert detector_bytes(coco) == detector_bytes(config)
+
+
+def test_a_run_of_too_few_images_is_an_error(config):
+    with pytest.raises(DataError, match="too few images"):
+        train(replace(config, data=replace(config.data, images=1)))
+
+
+# Images held out
+
+
+def ids(shapes: Path, split: str) -> list[str]:
+    return (shapes / f"ImageSets/Main/{split}.txt").read_text().split()
+
+
+def test_val_apart_needs_no_second_fit(config):
+    train(replace(config, data=replace(config.data, split="train")))
+    assert not (Path(config.output) / "heads-all.safetensors").exists()
+
+
+def test_the_held_out_images_shape_the_first_heads_not_at_all(config, own_data, tmp_path):
+    """Annotations of val that change change the thresholds and the last heads only."""
+    train(replace(config, data=DataConfig(root=str(own_data))))
+    for name in ids(own_data, "val"):
+        file = own_data / f"Annotations/{name}.xml"
+        file.write_text(file.read_text().replace("<xmin>", "<xmin>1"))
+    other = replace(config, data=DataConfig(root=str(own_data)), output=str(tmp_path / "other"))
+    train(other)
+    first, second = Path(config.output), Path(other.output)
+    same = {name: (first / name).read_bytes() == (second / name).read_bytes() for name in ("val.json", *HEADS)}
+    assert same == {"val.json": False, "heads-train.safetensors": True, "heads-all.safetensors": False}
+
+
+HEADS = ("heads-train.safetensors", "heads-all.safetensors")
+
+
+# Calibration
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_probabilities_are_fitted_on_what_was_found_in_val(config, shapes, method, monkeypatch):
+    results = []
+    evaluate = stages.evaluate_voc
+    monkeypatch.setattr(stages, "evaluate_voc", lambda *given: results.append(evaluate(*given)) or results[-1])
+    trained = train(replace(config, calibration=method))
+    (result,) = results
+    expected = fit_calibration([(c.scores, c.right) for c in result.curves.values()], method)
+    loaded = Detector.load(config.output)
+    for calibration in (trained.calibration, loaded.calibration):
+        assert torch.equal(calibration.knots, expected.knots)
+        assert torch.equal(calibration.slope, expected.slope)
+    assert (expected.knots.shape[1] > 1) == (method == "isotonic")
+    test = read_voc(shapes, "test", trained.classes)
+    raw = find_all(loaded, test)
+    probable = [loaded.probabilities(found) for found in raw]
+    ap = [evaluate(found, test.images, test.classes).ap_area for found in (raw, probable)]
+    assert sum(ap[0].values()) > 0
+    assert ap[0] == ap[1]
+
+
+# What a run's folder is bound to
+
+
+def test_a_run_does_not_go_on_with_other_annotations(config, shapes, tmp_path):
+    """MiningState negatives are positions among regions: of other objects they would be other regions."""
+    shutil.copytree(shapes, tmp_path / "data")
+    config = replace(config, data=replace(config.data, root=str(tmp_path / "data"), images=6))
+    train(config)
+    (Path(config.output) / "detector.safetensors").unlink()
+    train(config)  # the same
+    (Path(config.output) / "detector.safetensors").unlink()
+    file = sorted((tmp_path / "data").glob("**/Annotations/*.xml"))[0]
+    file.write_text(re.sub(r"<difficult>0", "<difficult>1", file.read_text(), count=1))
+    before = sorted((path, path.stat().st_mtime_ns) for path in Path(config.output).iterdir())
+    with pytest.raises(ConfigError, match="other images, annotations, proposals or weights") as caught:
+        train(config)
+    assert str(caught.value.file) == config.output
+    assert sorted((path, path.stat().st_mtime_ns) for path in Path(config.output).iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"finetune": FinetuneConfig(batch_size=0)}, "finetune.batch_size"),
+        ({"finetune": FinetuneConfig(regions_per_image=0)}, "finetune.regions_per_image"),
+        ({"finetune": FinetuneConfig(scales=(0, 480))}, "finetune.scales"),
+        ({"finetune": FinetuneConfig(learning_rate=-1.0)}, "finetune.learning_rate"),
+        ({"finetune": FinetuneConfig(feature_norm=0.0)}, "finetune.feature_norm"),
+        ({"finetune": FinetuneConfig(epochs=-1)}, "finetune.epochs"),
+        ({"finetune": FinetuneConfig(dropout=1.0)}, "finetune.dropout"),
+        ({"finetune": FinetuneConfig(epochs=1)}, "finetune.blocks"),
+        ({"finetune": FinetuneConfig(blocks=6)}, "finetune.blocks"),
+        ({"softmax": SoftmaxConfig(regions_per_image=0)}, "softmax.regions_per_image"),
+    ],
+)
+def test_values_that_cannot_be_are_named_before_any_image_is_searched(config, changed, field, monkeypatch):
+    monkeypatch.setattr(stages, "propose", None)
+    with pytest.raises(ConfigError) as caught:
+        train(replace(config, **changed))
+    assert caught.value.field == field
+
+
+def test_softmax_examples_keep_to_the_memory(config, monkeypatch):
+    seen = []
+    fit = fitting.fit_softmax
+    monkeypatch.setattr(
+        fitting, "fit_softmax", lambda features, *rest: seen.append(len(features)) or fit(features, *rest)
+    )
+    train(replace(config, head="softmax", svm=SVMConfig(max_examples=60), data=replace(config.data, images=6)))
+    assert len(seen) == 2
+    assert 0 < max(seen) <= 60
+
+
+def test_weights_without_their_configuration_are_an_error(config):
+    save_tensors(Path(config.output) / "detector.safetensors", {"weight": torch.zeros(1)})
+    with pytest.raises(Exception, match=r"config\.json: file not found"):
+        train(config)
+
+
+def test_a_wrong_network_is_found_before_any_image_is_searched(config, tmp_path, monkeypatch):
+    save_tensors(tmp_path / "other.safetensors", build_backbone("squeezenet1_1", "random").state_dict())
+    monkeypatch.setattr(stages, "propose", None)
+    with pytest.raises(Exception, match=r"other\.safetensors: layers\.0\.weight"):
+        train(replace(config, backbone=BackboneConfig("shapenet", str(tmp_path / "other.safetensors"))))
+
+
+def test_stages_are_logged(config, caplog):
+    with caplog.at_level(logging.INFO, "sppdet"):
+        train(replace(config, data=replace(config.data, images=6)))
+    text = caplog.text
+    steps = (
+        "6 images, 6 classes; 1 held out",
+        "fitting heads on 5",
+        "held-out",
+        "on 6",
+        "detector in",
+    )
+    places = [text.index(step) for step in steps]
+    assert places == sorted(places)
+
+
+# Fine-tuning
+
+
+@pytest.mark.parametrize(
+    ("features", "head", "depth"),
+    [
+        *(("spp", "svm", 0), ("spp", "softmax", 1), ("crop", "svm", 1), ("crop", "softmax", 0)),
+        *(("roi_pool", "softmax", 0), ("roi_align", "svm", 1), ("roi_align", "softmax", 0)),
+    ],
+)
+def test_a_fine_tuned_detector_is_kept_whole(config, shapes, features, head, depth):
+    config = replace(
+        config, features=features, head=head, layers=FCConfig(depth, 32), data=replace(config.data, images=6)
+    )
+    config = replace(config, finetune=FinetuneConfig(epochs=1, blocks=2))
+    trained = train(config)
+    loaded = Detector.load(config.output)
+    untouched = build_backbone("shapenet", "random").state_dict()
+    changed = [name for name, value in loaded.backbone.state_dict().items() if not torch.equal(value, untouched[name])]
+    assert changed == ["layers.11.weight", "layers.14.weight"]
+    assert loaded.head.kind == head
+    test = read_voc(shapes, "test", trained.classes)
+    for one, other in zip(find_all(trained, test), find_all(loaded, test), strict=True):
+        assert len(one) > 0
+        assert all(torch.equal(a, b) for a, b in zip(one.as_dict().values(), other.as_dict().values(), strict=True))
+    assert not (Path(config.output) / "features").exists()
+
+
+def test_fine_tuning_goes_on_to_the_held_out_images_and_after_an_interruption(config, tmp_path, monkeypatch):
+    settings = FinetuneConfig(2, blocks=1, scales=(90, 110))
+    config = replace(config, head="softmax", data=replace(config.data, images=6), finetune=settings)
+    seen = []
+    whole = stages.finetune
+
+    def interrupted(source, heads, regions, *arguments):
+        assert source.config.scales == (90, 110)
+        seen.append(len(regions))
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        whole(source, heads, regions, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "finetune", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(config)
+    assert seen == [5, 6]
+    train(config)
+    once = replace(config, output=str(tmp_path / "once"))
+    train(once)
+    assert detector_bytes(config) == detector_bytes(once)
+    monkeypatch.setattr(stages, "finetune", lambda *_: pytest.fail("the detector is there"))
+    train(config)
