@@ -25,7 +25,7 @@ def select(boxes: Tensor, scores: Tensor, config: SelectionConfig, kind: str = "
 
 def combine_detections(found: Sequence[Detections], selection: SelectionConfig | None = None) -> Detections:
     """What several detectors found in one image, as one: a more probable box suppresses those of the others that it
-    overlaps (SPPnet, section 4, "Model Combination for Detection"). At most `selection.max_per_class` of a class remain.
+    overlaps (SPPnet, section 4, "Model Combination for Detection"). At most `max_per_class` of a class remain.
 
     Scores must mean the same in all of them, as calibrated ones do. The paper combines all candidate windows; these
     have been through the suppression of their own detector. Equal scores stand in the order of the detectors.
