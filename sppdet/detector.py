@@ -22,7 +22,8 @@ from sppdet.config.record import config_from_dict
 from sppdet.errors import ConfigError, InputError, WeightsError
 from sppdet.features.build import build_features
 from sppdet.features.extractor import ImageFeatures, apply
-from sppdet.files.atomic import find_file, load_tensors, save_tensors, with_prefix
+from sppdet.files.atomic import load_tensors, save_tensors, with_prefix
+from sppdet.files.run_folder import RunFolder
 from sppdet.heads.calibration import Calibration
 from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.images import as_image, read_image
@@ -35,8 +36,6 @@ from sppdet.structures import Detections, check_boxes
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image as PILImage
-
-DETECTOR_FILE = "detector.safetensors"
 
 
 class Detector:
@@ -180,7 +179,7 @@ class Detector:
         Raises WeightsError where there is none or it is damaged, and ConfigError where its configuration is unknown or
         the device is not there.
         """
-        file = find_file(path, DETECTOR_FILE)
+        file = RunFolder(path).find_detector()
         tensors, header = load_tensors(file)
         try:
             config = config_from_dict(DetectorConfig, header["config"], file)

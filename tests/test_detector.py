@@ -14,7 +14,7 @@ from sppdet.boxes import box_iou, decode_boxes
 from sppdet.config.data import ProposalConfig
 from sppdet.config.detector import CropConfig, DetectorConfig, SelectionConfig, SPPConfig
 from sppdet.config.network import BackboneConfig, FCConfig, PyramidConfig
-from sppdet.detector import DETECTOR_FILE, Detector
+from sppdet.detector import Detector
 from sppdet.errors import ConfigError, InputError, WeightsError
 from sppdet.features.crop import CropExtractor
 from sppdet.files.atomic import load_tensors, save_tensors
@@ -74,8 +74,8 @@ def assert_same(a: Detections, b: Detections) -> None:
 @pytest.mark.parametrize("regress", [True, False])
 def test_a_saved_detector_detects_the_same(tmp_path, features, head, regress):
     detector = make_detector(head, regress).with_features(features)
-    detector.save(tmp_path / DETECTOR_FILE)
-    for path in (tmp_path, tmp_path / DETECTOR_FILE):
+    detector.save(tmp_path / "detector.safetensors")
+    for path in (tmp_path, tmp_path / "detector.safetensors"):
         loaded = Detector.load(path)
         assert loaded.config == detector.config
         assert loaded.classes == CLASSES
@@ -167,7 +167,7 @@ def test_scores_become_probabilities_where_asked(tmp_path):
         detector.probabilities(raw)
     knots = torch.tensor([[[0.0, 1.0]], [[0.5, 0.0]], [[-1.0, -2.0]]]).double()
     detector.calibration = Calibration(knots, torch.tensor([1.0, 2.0, 3.0]).double())
-    detector.save(tmp_path / DETECTOR_FILE)
+    detector.save(tmp_path / "detector.safetensors")
     found = detector.probabilities(raw)
     assert set(found.labels.tolist()) == {1, 2, 3}
     assert (found.scores.diff() <= 0).all()
@@ -225,7 +225,7 @@ def make_deep_detector() -> Detector:
 def test_a_detector_keeps_its_fully_connected_layers(tmp_path, features, ranks):
     detector = make_deep_detector().with_features(features)
     detector = detector.truncated(ranks) if ranks else detector
-    detector.save(tmp_path / DETECTOR_FILE)
+    detector.save(tmp_path / "detector.safetensors")
     loaded = Detector.load(tmp_path)
     assert loaded.layers is not None
     assert [len(layer) for layer in loaded.layers.linears] == ([2 if r < 20 else 1 for r in ranks] if ranks else [1, 1])
@@ -265,7 +265,7 @@ def rewrite(file, tensors: dict[str, Tensor] | None = None, **header) -> None:
     "damage", ["cut", "empty", "foreign", "headless", "layerless", "network", "no file", "no folder"]
 )
 def test_a_file_that_is_no_detector_is_named(tmp_path, damage):
-    file = tmp_path / DETECTOR_FILE
+    file = tmp_path / "detector.safetensors"
     make_detector().save(file)
     match damage:
         case "cut":
@@ -291,7 +291,7 @@ def test_a_file_that_is_no_detector_is_named(tmp_path, damage):
 
 
 def test_a_detector_of_an_unknown_configuration_is_named(tmp_path):
-    file = tmp_path / DETECTOR_FILE
+    file = tmp_path / "detector.safetensors"
     make_detector().save(file)
     rewrite(file, config={**asdict(CONFIG), "roi_align": True})
     with pytest.raises(ConfigError, match=rf"{file}: roi_align: unknown configuration key"):

@@ -20,15 +20,14 @@ from sppdet.config.classification import ClassifierConfig
 from sppdet.config.network import Precision
 from sppdet.config.record import config_from_dict
 from sppdet.errors import InputError, WeightsError
-from sppdet.files.atomic import find_file, load_tensors, save_tensors, with_prefix
+from sppdet.files.atomic import load_tensors, save_tensors, with_prefix
+from sppdet.files.run_folder import RunFolder
 from sppdet.images import as_image, normalize
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image as PILImage
-
-CLASSIFIER_FILE = "classifier.safetensors"
 
 
 class Head(nn.Module):
@@ -145,10 +144,10 @@ class Classifier(nn.Module):
         Raises WeightsError where there is none or it is damaged, and ConfigError where its configuration is unknown or
         the device is not there.
         """
-        file = find_file(path, CLASSIFIER_FILE)
+        file = RunFolder(path).find_classifier()
         tensors, header = load_tensors(file)
         if header.get("kind") != "classifier":
-            raise WeightsError("is not a classifier", file=file, expected=f"a run folder or {CLASSIFIER_FILE}")
+            raise WeightsError("is not a classifier", file=file, expected="a run folder or classifier.safetensors")
         try:
             config = config_from_dict(ClassifierConfig, header["config"], file)
             backbone = build_backbone(config.backbone.name, "random", device)

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from sppdet.classification.batches import Epochs
-from sppdet.classification.classifier import CLASSIFIER_FILE, Classifier, new_classifier
+from sppdet.classification.classifier import Classifier, new_classifier
 from sppdet.classification.evaluation import measure_topk_correct, summarize
 from sppdet.config.classification import TrainClassifierConfig
 from sppdet.data.image_folder import ImageFolder, read_image_folder
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import content_key, hash_tensors, write_json
-from sppdet.files.run_folder import check_config, check_data
+from sppdet.files.run_folder import RunFolder
 from sppdet.heads.linear import mean_norm
 from sppdet.training.gradient_descent import check_fit, fit
 
 logger = logging.getLogger(__name__)
 
-STATE_FILE = "training.safetensors"  # of a training that goes on; gone at the end
 NORM_IMAGES = 64  # from which the features' mean norm is taken
 
 
@@ -33,12 +31,12 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     DataError for folders that are not as they should be, and ImageError for an image that cannot be decoded.
     """
     _check_values(config)
-    folder = Path(config.output)
-    check_config(folder, config)
-    if (folder / CLASSIFIER_FILE).is_file():
-        logger.info("%s is trained already; to train again, remove it or give another --output", folder)
-        classifier = Classifier.load(folder, config.device, config.precision)
-        if config.data.val and not (folder / "val.json").is_file():
+    run = RunFolder(config.output)
+    run.check_config(config)
+    if run.classifier.is_file():
+        logger.info("%s is trained already; to train again, remove it or give another --output", run.path)
+        classifier = Classifier.load(run.path, config.device, config.precision)
+        if config.data.val and not run.val.is_file():
             _evaluate(classifier, read_image_folder(config.data.val, classifier.classes), config)
         return classifier
     images = read_image_folder(config.data.train)
@@ -48,21 +46,21 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     torch.manual_seed(config.seed)
     classifier = new_classifier(config, images.classes, config.device, config.precision, config.dropout)
     weights = hash_tensors([images.labels, *classifier.state_dict().values()])
-    check_data(folder, content_key([(str(file), file.stat().st_size) for file in images.files], weights))
+    run.check_data(content_key([(str(file), file.stat().st_size) for file in images.files], weights))
     epochs = Epochs(images, config)
     classifier.unfreeze(config.blocks)
     _check_network(classifier, config)
     _scale_features(classifier, epochs)
     logger.info("%d images, %d classes", len(images.files), len(images.classes))
-    training = (epochs.steps, config.fit, config.seed, folder / STATE_FILE)
+    training = (epochs.steps, config.fit, config.seed, run.training_state)
     fits = epochs.pooled_bytes(classifier.pooled) <= config.memory_gb * 1e9
     if config.blocks == 0 and config.view != "crop" and fits:
         course = fit(classifier.head, partial(epochs.pooled, classifier=classifier), *training)
     else:
         course = fit(classifier, epochs.pixels, *training)
-    write_json(folder / "training.json", [{"size": epochs.size(i), **numbers} for i, numbers in enumerate(course)])
-    classifier.save(folder / CLASSIFIER_FILE)
-    (folder / STATE_FILE).unlink()
+    write_json(run.training_history, [{"size": epochs.size(i), **numbers} for i, numbers in enumerate(course)])
+    classifier.save(run.classifier)
+    run.training_state.unlink()
     if val:
         _evaluate(classifier, val, config)
     return classifier
@@ -71,7 +69,7 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
 def _evaluate(classifier: Classifier, val: ImageFolder, config: TrainClassifierConfig) -> None:
     """Measure the accuracy on the images held out."""
     result = summarize(measure_topk_correct([classifier], val)[0], val)
-    write_json(Path(config.output) / "val.json", result)
+    write_json(RunFolder(config.output).val, result)
     logger.info("accuracy on %s: %.3f", config.data.val, result["top1"]["mean"])
 
 

@@ -30,7 +30,7 @@ from sppdet.evaluation.bootstrap import BootstrapMAP, bootstrap_map
 from sppdet.evaluation.diagnosis import VOC_CLASSES
 from sppdet.features.extractor import apply
 from sppdet.files.atomic import read_json, write_json
-from sppdet.files.run_folder import check_config
+from sppdet.files.run_folder import RunFolder
 from sppdet.images import read_image
 from sppdet.proposals.cache import propose
 from sppdet.runtime.memory import trim_memory
@@ -175,7 +175,7 @@ def _run(
     folder = Path(config.output) / f"{column.replace(' ', '-')}-{shared}-seed{seed}"
     file = folder / f"{split}-{row}-detections.json"
     config = replace(config, output=str(folder))
-    check_config(folder, config)
+    RunFolder(folder).check_config(config)
     start = time.perf_counter()
     if not file.is_file():
         for end, found in _detect(train(config), test, config.workers).items():

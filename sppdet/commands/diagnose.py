@@ -10,13 +10,12 @@ from sppdet.commands.runs import load_run
 from sppdet.config.data import DataConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.data.detection_files import read_results
-from sppdet.detector import DETECTOR_FILE
 from sppdet.errors import ConfigError, DataError
 from sppdet.evaluation.diagnosis import Diagnosis
 from sppdet.evaluation.diagnosis import diagnose as diagnose_detections
 from sppdet.evaluation.diagnosis_report import plot_diagnosis
-from sppdet.files.atomic import find_file, write_json
-from sppdet.files.run_folder import evaluation_folder
+from sppdet.files.atomic import write_json
+from sppdet.files.run_folder import RunFolder
 
 
 def diagnose(
@@ -33,7 +32,7 @@ def diagnose(
     """
     if (run is None) == (detections is None):
         raise ConfigError("give a run or --detections, one of them", field="run")
-    evaluated = evaluation_folder(run, data) if run else None
+    evaluated = RunFolder(run).evaluation(data) if run else None
     dataset = read_dataset(data, load_run(run, "cpu", "fp32").classes if run else None)
     if detections is None:
         assert run is not None
@@ -45,7 +44,7 @@ def diagnose(
                 file=detections,
                 expected=f"sppdet evaluate {run}, on as many images, to have written it",
             )
-        detector = find_file(run, DETECTOR_FILE)
+        detector = RunFolder(run).find_detector()
         if not is_evaluation_of(evaluated / "evaluation.json", detector, dataset):
             expected = f"sppdet evaluate {run} again, on these images"
             raise DataError("not of these images, or not of this detector", file=detections, expected=expected)

@@ -13,15 +13,14 @@ from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
 from sppdet.data.dataset import read_dataset
 from sppdet.data.detection_files import read_results, write_coco_results, write_voc_results
-from sppdet.detector import DETECTOR_FILE
 from sppdet.errors import ConfigError
 from sppdet.evaluation.bootstrap import RESAMPLES, BootstrapMAP, bootstrap_map
 from sppdet.evaluation.coco import evaluate_coco
 from sppdet.evaluation.plots import plot_precision_recall
 from sppdet.evaluation.reliability import measure_reliability
 from sppdet.evaluation.voc import VOCResult, evaluate_voc
-from sppdet.files.atomic import find_file, read_json, write_json
-from sppdet.files.run_folder import evaluation_folder
+from sppdet.files.atomic import read_json, write_json
+from sppdet.files.run_folder import RunFolder
 from sppdet.structures import Dataset, Detections
 
 logger = logging.getLogger(__name__)
@@ -84,7 +83,7 @@ def evaluate(
         numbers["svd"] = {"ranks": svd, **maps, "change_voc07": cut.map_voc07 - result.map_voc07}
     if proposals:
         numbers["proposals"] = proposals
-    folder = Path(output) if output else evaluation_folder(run, data) if run else None
+    folder = Path(output) if output else RunFolder(run).evaluation(data) if run else None
     if folder:
         write_evaluation(folder, found, dataset, data.split, result, numbers)
     return numbers, folder
@@ -126,7 +125,7 @@ def _detections_of(
     """What a file or folder of detections holds, or what a run finds, which is read where it was saved."""
     if not any(Path(path).glob("*.safetensors")) and Path(path).suffix != ".safetensors":
         return read_results(path, dataset)
-    saved, detector = evaluation_folder(path, data) / "detections.json", find_file(path, DETECTOR_FILE)
+    saved, detector = RunFolder(path).evaluation(data) / "detections.json", RunFolder(path).find_detector()
     if proposals is None and is_evaluation_of(saved.with_name("evaluation.json"), detector, dataset):
         logger.info("%s: taken as what %s detects", saved, path)
         return read_results(saved, dataset)

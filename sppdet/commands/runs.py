@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sppdet.config.network import Device, Precision
-from sppdet.detector import DETECTOR_FILE, Detector
+from sppdet.detector import Detector
 from sppdet.errors import DataError, WeightsError
 from sppdet.proposals.cache import propose
 from sppdet.structures import Dataset, Detections
@@ -15,10 +15,10 @@ from sppdet.structures import Dataset, Detections
 def load_run(run: str, device: Device, precision: Precision, probabilities: bool = False) -> Detector:
     """The detector of a run. Raises WeightsError where there is none, or none that gives probabilities."""
     if Path(run).is_file() and Path(run).suffix != ".safetensors":
-        raise WeightsError("is not a detector", file=run, expected=f"a run folder or {DETECTOR_FILE}")
+        raise WeightsError("is not a detector", file=run, expected="a run folder or detector.safetensors")
     detector = Detector.load(run, device, precision)
     if probabilities and detector.calibration is None:
-        way = f"a detector of this version: remove {DETECTOR_FILE}, and train with the same command; its heads are kept"
+        way = "a detector of this version: remove this file, and train with the same command; its heads are kept"
         raise WeightsError("gives no probabilities", file=run, field="calibration", expected=way)
     return detector
 

@@ -124,18 +124,6 @@ def read_header(path: str | PathLike[str]) -> dict[str, Any]:
         return {}
 
 
-def find_file(run: str | PathLike[str], name: str) -> Path:
-    """The file of this name in a run's folder, or `run` where that is a file. Raises WeightsError for a folder without
-    it."""
-    run = Path(run)
-    if not run.is_dir():
-        return run
-    if not (run / name).is_file():
-        others = ", ".join(sorted(path.name for path in run.glob("*.safetensors")))
-        raise WeightsError("file not found", file=run / name, got=f"a folder with {others}" if others else None)
-    return run / name
-
-
 def load_tensors(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors (memory-mapped) and header of a file written by `save_tensors`.
 

@@ -1,50 +1,141 @@
-"""A run's folder belongs to one configuration, and to one set of data."""
+"""The folder of a run: the names of its files, and the checks that they belong together."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sppdet.config.data import DataConfig
-from sppdet.errors import ConfigError
+from sppdet.config.record import config_from_dict
+from sppdet.errors import ConfigError, WeightsError
 from sppdet.files.atomic import json_ready, read_json, write_json
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-# These say how a run is carried out, not what comes of it; a resumed run may change them.
-EXECUTION_KEYS = ("workers", "cache_gb", "output")
+T = TypeVar("T")
+
+# These say how a run is carried out, not what it gives; a resumed run may change them, and move to another device.
+EXECUTION_KEYS = ("workers", "cache_gb", "output", "device")
 
 
-def check_config(folder: Path, config: DataclassInstance) -> None:
-    """Write the configuration into a new run's folder, or check that it is the one its heads were fitted with."""
-    file = folder / "config.json"
-    wanted = json_ready(asdict(config))
-    if not any(folder.glob("*.safetensors")):  # nothing here depends on a configuration yet
-        write_json(file, wanted)
-        return
-    defaults = _flatten(json_ready(asdict(type(config)())))  # of keys that are younger than the run
-    begun, now = defaults | _flatten(read_json(file)), _flatten(wanted)
-    different = [key for key in now if key not in EXECUTION_KEYS and begun.get(key) != now[key]]
-    if different:
-        raise ConfigError(
-            "holds a run of another configuration; choose another folder or remove it",
-            file=folder,
-            field="output",
-            expected=", ".join(f"{key}={begun.get(key)}" for key in different),
-            got=", ".join(f"{key}={now[key]}" for key in different),
-        )
+class RunFolder:
+    """The folder of a training and of its evaluations.
 
+    `sppdet train` writes
 
-def check_data(folder: Path, key: str) -> None:
-    """Write down the key of all that a run is made from, or check that its heads were fitted to the same; a run that
-    has none is taken to be."""
-    file = folder / "data.json"
-    if any(folder.glob("*.safetensors")) and file.is_file() and read_json(file) != key:
-        reason = "was begun with other images, annotations, proposals or weights; choose another folder or remove it"
-        raise ConfigError(reason, file=folder, field="output")
-    write_json(file, key)
+    - detector.safetensors: network, heads, classes, thresholds, calibration and configuration in one file
+    - config.json: the configuration of the training
+    - data.json: a hash of its images, annotations, proposals and initial weights
+    - val.json: the evaluation on the held-out images
+    - heads-*.safetensors, mined.safetensors, finetuned-*.safetensors: the results of its steps, from which an
+      interrupted training resumes; they may be removed once it is done. finetuned-*.png: the loss of each step
+    - features/: feature maps of a fine-tuned network, removed at the end
+
+    `sppdet classify train` writes classifier.safetensors, config.json, data.json, val.json (the accuracy on held-out
+    images), training.json and training.png (loss and accuracy of each epoch), and training.safetensors, from which it
+    resumes, removed at the end.
+
+    `sppdet evaluate` writes a folder for each split, test/ or test-20/ for its first 20 images: evaluation.json,
+    curves.json, precision_recall.png, detections.json (COCO results) and comp4/ (VOC). `sppdet diagnose` adds
+    diagnosis.json and diagnosis.png.
+    """
+
+    def __init__(self, run: str | PathLike[str]) -> None:
+        """`run`: the folder, or the detector's or classifier's file in it, which may have another name."""
+        path = Path(run)
+        self._file = path if path.is_file() else None
+        self.path = path.parent if self._file else path
+        self.detector = self._file or path / "detector.safetensors"
+        self.classifier = self._file or path / "classifier.safetensors"
+        self.config = self.path / "config.json"
+        self.data_hash = self.path / "data.json"
+        self.val = self.path / "val.json"
+        self.mined = self.path / "mined.safetensors"
+        self.features = self.path / "features"
+        self.training_state = self.path / "training.safetensors"
+        self.training_history = self.path / "training.json"
+
+    def heads(self, name: str) -> Path:
+        """The file of the heads fitted in the step `name`."""
+        return self.path / f"heads-{name}.safetensors"
+
+    def finetuned(self, name: str) -> Path:
+        """The file of the network fine-tuned in the step `name`."""
+        return self.path / f"finetuned-{name}.safetensors"
+
+    def evaluation(self, data: DataConfig) -> Path:
+        """The folder of the evaluation on `data`: RUN/SPLIT, or RUN/SPLIT-20 on the first 20 images."""
+        return self.path / (data.split if data.max_images is None else f"{data.split}-{data.max_images}")
+
+    def find_detector(self) -> Path:
+        """Return the detector's file. Raises WeightsError if the run has none."""
+        return self._find(self.detector)
+
+    def find_classifier(self) -> Path:
+        """Return the classifier's file. Raises WeightsError if the run has none."""
+        return self._find(self.classifier)
+
+    def load_config(self, kind: type[T]) -> T:
+        """Read the configuration of the training back as a record of this class.
+
+        Raises SppdetError if there is no config.json, ConfigError if a key of it is unknown.
+        """
+        return config_from_dict(kind, read_json(self.config), self.config)
+
+    def load_data(self) -> DataConfig:
+        """Read which data the run was trained on. Raises ConfigError if the run has no config.json that says so."""
+        values = read_json(self.config) if self.config.is_file() else {}
+        if "root" not in values.get("data", {}):
+            reason = "the run does not say which data it was trained on"
+            raise ConfigError(reason, file=self.config, field="data.root", expected="a folder: --data.root PATH")
+        return config_from_dict(DataConfig, values["data"], self.config)
+
+    def check_config(self, config: DataclassInstance) -> None:
+        """Record the configuration in a new run's folder, or raise ConfigError if the run was begun with another.
+
+        EXECUTION_KEYS may differ. Keys that are younger than the run had their defaults.
+        """
+        wanted = json_ready(asdict(config))
+        if not self._has_weights():  # nothing here depends on a configuration yet
+            write_json(self.config, wanted)
+            return
+        defaults = _flatten(json_ready(asdict(type(config)())))
+        begun, now = defaults | _flatten(read_json(self.config)), _flatten(wanted)
+        different = [key for key in now if key not in EXECUTION_KEYS and begun.get(key) != now[key]]
+        if different:
+            raise ConfigError(
+                "holds a run of another configuration; choose another folder or remove it",
+                file=self.path,
+                field="output",
+                expected=", ".join(f"{key}={begun.get(key)}" for key in different),
+                got=", ".join(f"{key}={now[key]}" for key in different),
+            )
+
+    def check_data(self, key: str) -> None:
+        """Record a hash of the training data, or raise ConfigError if the run was begun with different data.
+
+        Runs without a recorded hash are accepted.
+        """
+        if self._has_weights() and self.data_hash.is_file() and read_json(self.data_hash) != key:
+            reason = (
+                "was begun with other images, annotations, proposals or weights; choose another folder or remove it"
+            )
+            raise ConfigError(reason, file=self.path, field="output")
+        write_json(self.data_hash, key)
+
+    def _has_weights(self) -> bool:
+        return any(self.path.glob("*.safetensors"))
+
+    def _find(self, file: Path) -> Path:
+        if not self.path.is_dir():
+            raise WeightsError("file not found", file=self.path)
+        if not file.is_file():
+            others = ", ".join(sorted(path.name for path in self.path.glob("*.safetensors")))
+            raise WeightsError("file not found", file=file, got=f"a folder with {others}" if others else None)
+        return file
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -53,9 +144,3 @@ def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
-
-
-def evaluation_folder(run: str, data: DataConfig) -> Path:
-    """The folder that a run's evaluation goes to: RUN/SPLIT, RUN/SPLIT-20 on the first 20 images."""
-    folder = Path(run) if Path(run).is_dir() else Path(run).parent
-    return folder / (data.split if data.max_images is None else f"{data.split}-{data.max_images}")

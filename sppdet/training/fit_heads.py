@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from sppdet.config.training import TrainConfig
 from sppdet.files.atomic import load_tensors, save_tensors
+from sppdet.files.run_folder import RunFolder
 from sppdet.heads.box_regression import fit_box_regression
 from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.heads.softmax import fit_softmax
@@ -25,17 +26,24 @@ logger = logging.getLogger(__name__)
 
 
 def fit_heads(
-    file: Path, cache: FeatureCache, images: list[int], classes: int, config: TrainConfig, known: Sequence[int] = ()
+    run: RunFolder,
+    name: str,
+    cache: FeatureCache,
+    images: list[int],
+    classes: int,
+    config: TrainConfig,
+    known: Sequence[int] = (),
 ) -> tuple[LinearHead, BoxRegressor | None]:
-    """Both heads from the images at these positions, read from `file` where they were fitted before.
+    """Fit both heads to the images at these positions, or read them if the run has fitted them in the step `name`.
 
-    SVMs of the `known` images are in the folder: the mining goes on from them, in the others.
+    known: the images of the run's previous fit, from whose SVMs mining resumes in the others.
     """
+    file = run.heads(name)
     if not file.is_file():
         cache.fill(images)
         logger.info("fitting heads on %d images", len(images))
         if config.head == "svm":
-            fitted = _fit_svm_head(file.parent / "mined.safetensors", cache, images, classes, config, known)
+            fitted = _fit_svm_head(run.mined, cache, images, classes, config, known)
         else:
             fitted = _fit_softmax_head(cache, images, classes, config)
         made = {"weight": fitted.weight, "bias": fitted.bias}

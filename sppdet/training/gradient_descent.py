@@ -83,7 +83,7 @@ def fit(
 
 def check_fit(config: FitConfig) -> None:
     """Raise ConfigError for values that cannot be used."""
-    for field in ("epochs", "batch", "learning_rate"):
+    for field in ("epochs", "batch_size", "learning_rate"):
         if getattr(config, field) <= 0:
             raise ConfigError("out of range", field=f"fit.{field}", expected="more than 0", got=getattr(config, field))
     if not 0 <= config.label_smoothing < 1:

@@ -19,13 +19,13 @@ from sppdet.backbones.zoo import build_backbone
 from sppdet.config.detector import DetectorConfig
 from sppdet.config.training import TrainConfig
 from sppdet.data.dataset import read_dataset
-from sppdet.detector import DETECTOR_FILE, Detector
+from sppdet.detector import Detector
 from sppdet.evaluation.voc import VOCResult, evaluate_voc
 from sppdet.features.build import build_features
 from sppdet.features.crop import CropExtractor
 from sppdet.features.spp import SPPExtractor
 from sppdet.files.atomic import content_key, hash_tensors, write_json
-from sppdet.files.run_folder import check_config, check_data
+from sppdet.files.run_folder import RunFolder
 from sppdet.heads.calibration import fit_calibration
 from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.proposals.cache import propose
@@ -40,8 +40,6 @@ from sppdet.training.thresholds import choose_thresholds
 
 logger = logging.getLogger(__name__)
 
-FEATURES = "features"  # the folder, in the run's own, of a fine-tuned network's features; gone at the end
-
 
 def train(config: TrainConfig) -> Detector:
     """Train the detector that `config` describes into `config.output`, going on where an earlier run stopped.
@@ -50,16 +48,16 @@ def train(config: TrainConfig) -> Detector:
     """
     check_values(config)
     torch.manual_seed(config.seed)
-    folder = Path(config.output)
-    if (folder / DETECTOR_FILE).is_file():
-        check_config(folder, config)
-        logger.info("%s is trained already; to train again, remove it or give another --output", folder)
-        return Detector.load(folder, config.device, config.precision)
+    run = RunFolder(config.output)
+    if run.detector.is_file():
+        run.check_config(config)
+        logger.info("%s is trained already; to train again, remove it or give another --output", run.path)
+        return Detector.load(run.path, config.device, config.precision)
     backbone = build_backbone(config.backbone.name, config.backbone.weights, config.device)
     layers = build_fully_connected(config, backbone)
     source = build_features(config, backbone, config.precision, layers)  # before the hours that proposals may take
     last_conv_blocks(backbone, config.finetune.blocks, "finetune.blocks")
-    check_config(folder, config)
+    run.check_config(config)
     dataset = read_dataset(config.data)
     dataset, fitted, held_out = hold_out(dataset, config)
     logger.info(
@@ -67,23 +65,23 @@ def train(config: TrainConfig) -> Detector:
     )
     proposals = propose(dataset.images, config.proposals, config.workers)
     regions = [LabeledProposals.of(image, boxes) for image, boxes in zip(dataset.images, proposals, strict=True)]
-    check_data(folder, _data_key(source, regions, fitted, held_out))
+    run.check_data(_data_key(source, regions, fitted, held_out))
     config = bound_memory(config, source.dimension, len(dataset.classes))
-    training = Training(config, folder, dataset.classes, source, regions)
+    training = Training(config, run, dataset.classes, source, regions)
 
     training_part = sorted(set(fitted) - set(held_out))
     detector, cache = training.fit("train", training_part)
     result = _evaluate_held_out(detector, dataset, cache, held_out)
-    write_json(folder / "val.json", {"images": len(held_out), **result.as_dict()})
+    write_json(run.val, {"images": len(held_out), **result.as_dict()})
     logger.info("held-out images: map_voc07 %.4f", result.map_voc07)
     thresholds = choose_thresholds(result)
     calibration = fit_calibration([(c.scores, c.right) for c in result.curves.values()], config.calibration)
     if len(training_part) < len(fitted):
         detector, _ = training.fit("all", fitted, training_part)
     detector.thresholds, detector.calibration = thresholds, calibration
-    detector.save(folder / DETECTOR_FILE)
-    shutil.rmtree(folder / FEATURES, ignore_errors=True)
-    logger.info("detector in %s", folder / DETECTOR_FILE)
+    detector.save(run.detector)
+    shutil.rmtree(run.features, ignore_errors=True)
+    logger.info("detector in %s", run.detector)
     return detector
 
 
@@ -92,7 +90,7 @@ class Training:
     """What every fit of a training starts from."""
 
     config: TrainConfig
-    folder: Path
+    run: RunFolder
     classes: tuple[str, ...]
     source: SPPExtractor | CropExtractor
     regions: Sequence[LabeledProposals]
@@ -100,16 +98,16 @@ class Training:
     def fit(self, name: str, images: list[int], known: Sequence[int] = ()) -> tuple[Detector, FeatureCache]:
         """A detector from the images at these positions, among them the `known`, which the last fit was made from, and
         the features it stands on."""
-        heads_file, classes = self.folder / f"heads-{name}.safetensors", len(self.classes)
+        run, classes = self.run, len(self.classes)
         if not self.config.finetune.epochs:
             cache = self._cache()
             cache.fill()
-            return self._detector(*fit_heads(heads_file, cache, images, classes, self.config, known)), cache
+            return self._detector(*fit_heads(run, name, cache, images, classes, self.config, known)), cache
         tuned = self._finetune(name, images)
-        cache = self._cache(self.folder / FEATURES)
+        cache = self._cache(run.features)
         if self.config.head == "softmax":
             return self._detector(*tuned.split()), cache
-        return self._detector(*fit_heads(heads_file, cache, images, classes, self.config)), cache
+        return self._detector(*fit_heads(run, name, cache, images, classes, self.config)), cache
 
     def _finetune(self, name: str, images: list[int]) -> Heads:
         """Fine-tune the network on the images, each time from the same start."""
@@ -119,13 +117,12 @@ class Training:
             replace(config, spp=replace(config.spp, scales=scales)), backbone, config.precision, layers
         )
         settings = replace(config, head="softmax", box_regression=replace(config.box_regression, enabled=True))
-        heads_file = self.folder / "heads-start.safetensors"
-        head, regressor = fit_heads(heads_file, self._cache(), images, len(self.classes), settings)
+        head, regressor = fit_heads(self.run, "start", self._cache(), images, len(self.classes), settings)
         assert regressor is not None  # it is enabled
         heads = Heads(head, regressor).to(backbone.device)
-        file, start = (self.folder / f"finetuned-{part}.safetensors" for part in (name, "start"))
+        file, start = self.run.finetuned(name), self.run.finetuned("start")
         if not file.is_file():
-            shutil.rmtree(self.folder / FEATURES, ignore_errors=True)  # of the network as it was
+            shutil.rmtree(self.run.features, ignore_errors=True)  # of the network as it was
         finetune(source, heads, [self.regions[i] for i in images], config, file, start)
         return heads
 

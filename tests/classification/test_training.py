@@ -49,7 +49,7 @@ def test_colors_are_learnt(config, view, blocks, caplog):
 
 @pytest.mark.parametrize(("blocks", "depth"), [(0, 0), (0, 1), (2, 0), (None, 0)])
 def test_what_is_asked_for_is_trained_and_nothing_else(config, blocks, depth):
-    config = replace(config, blocks=blocks, layers=FCConfig(depth, 16), fit=replace(config.fit, epochs=1))
+    config = replace(config, blocks=blocks, fc=FCConfig(depth, 16), fit=replace(config.fit, epochs=1))
     classifier = train_classifier(config)
     before = build_backbone("shapenet", "random").state_dict()
     changed = {name for name, value in classifier.backbone.state_dict().items() if not torch.equal(value, before[name])}

@@ -6,41 +6,73 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sppdet.config.classification import TrainClassifierConfig
+from sppdet.config.data import DataConfig
 from sppdet.config.training import FinetuneConfig, SVMConfig, TrainConfig
-from sppdet.errors import ConfigError
+from sppdet.errors import ConfigError, WeightsError
 from sppdet.files.atomic import read_json, save_tensors
-from sppdet.files.run_folder import check_config, check_data
+from sppdet.files.run_folder import RunFolder
 
 
 def test_the_keys_that_differ_are_named(tmp_path):
-    folder, config = tmp_path / "run", TrainConfig(svm=SVMConfig(C=0.01))
-    check_config(folder, config)
-    save_tensors(folder / "heads-train.safetensors", {"weight": torch.zeros(1)})
-    check_config(folder, replace(config, workers=7, cache_gb=1, output="elsewhere"))
+    folder, config = RunFolder(tmp_path / "run"), TrainConfig(svm=SVMConfig(C=0.01))
+    folder.check_config(config)
+    save_tensors(folder.path / "heads-train.safetensors", {"weight": torch.zeros(1)})
+    folder.check_config(replace(config, workers=7, cache_gb=1, output="elsewhere", device="cuda"))
     with pytest.raises(ConfigError) as caught:
-        check_config(folder, replace(config, seed=3, svm=replace(config.svm, C=1.0)))
+        folder.check_config(replace(config, seed=3, svm=replace(config.svm, C=1.0)))
     assert caught.value.expected == "svm.C=0.01, seed=0"
     assert caught.value.got == "svm.C=1.0, seed=3"
 
 
 def test_a_run_from_before_a_key_goes_on_with_its_default(tmp_path):
-    folder, config = tmp_path / "run", TrainConfig(svm=SVMConfig(C=0.01))
-    check_config(folder, config)
-    save_tensors(folder / "heads-train.safetensors", {"weight": torch.zeros(1)})
-    written = json.loads((folder / "config.json").read_text())
+    folder, config = RunFolder(tmp_path / "run"), TrainConfig(svm=SVMConfig(C=0.01))
+    folder.check_config(config)
+    save_tensors(folder.path / "heads-train.safetensors", {"weight": torch.zeros(1)})
+    written = json.loads((folder.path / "config.json").read_text())
     del written["calibration"], written["finetune"]["clip"]
-    (folder / "config.json").write_text(json.dumps(written))
-    check_config(folder, config)
+    (folder.path / "config.json").write_text(json.dumps(written))
+    folder.check_config(config)
     with pytest.raises(ConfigError) as caught:
-        check_config(folder, replace(config, finetune=FinetuneConfig(clip=3.0)))
+        folder.check_config(replace(config, finetune=FinetuneConfig(clip=3.0)))
     assert (caught.value.expected, caught.value.got) == ("finetune.clip=10.0", "finetune.clip=3.0")
 
 
 def test_data_are_claimed_once_something_was_made_of_them(tmp_path):
-    check_data(tmp_path, "one")
-    check_data(tmp_path, "two")
+    folder = RunFolder(tmp_path)
+    folder.check_data("one")
+    folder.check_data("two")
     save_tensors(tmp_path / "heads-train.safetensors", {"weight": torch.zeros(1)})
-    check_data(tmp_path, "two")
+    folder.check_data("two")
     with pytest.raises(ConfigError, match="begun with other images"):
-        check_data(tmp_path, "one")
+        folder.check_data("one")
     assert read_json(tmp_path / "data.json") == "two"
+
+
+def test_a_run_may_be_given_as_its_file(tmp_path):
+    file = tmp_path / "best.safetensors"
+    save_tensors(file, {"weight": torch.zeros(1)})
+    run = RunFolder(file)
+    assert (run.path, run.find_detector(), run.find_classifier()) == (tmp_path, file, file)
+    assert run.evaluation(DataConfig(split="test")) == tmp_path / "test"
+    assert RunFolder(tmp_path).evaluation(DataConfig(split="test", max_images=20)) == tmp_path / "test-20"
+
+
+def test_a_missing_detector_is_named(tmp_path):
+    save_tensors(tmp_path / "classifier.safetensors", {"weight": torch.zeros(1)})
+    with pytest.raises(WeightsError, match=r"detector\.safetensors: file not found .got a folder with classifier"):
+        RunFolder(tmp_path).find_detector()
+    with pytest.raises(WeightsError, match=r"none: file not found"):
+        RunFolder(tmp_path / "none").find_detector()
+
+
+def test_a_run_knows_its_configuration_and_data(tmp_path):
+    run, config = RunFolder(tmp_path), TrainConfig(data=DataConfig("photos", classes=["cat"]), val="", seed=3)
+    with pytest.raises(ConfigError, match=r"config\.json: data\.root: the run does not say"):
+        run.load_data()
+    run.check_config(config)
+    assert run.load_config(TrainConfig) == config
+    assert run.load_data() == config.data
+    run.check_config(TrainClassifierConfig())
+    with pytest.raises(ConfigError, match=r"data\.root"):
+        run.load_data()

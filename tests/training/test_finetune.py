@@ -102,7 +102,7 @@ def test_background_has_no_targets(regions):
 
 @pytest.mark.parametrize("features", ["spp", "crop", "roi_pool", "roi_align"])
 def test_features_with_gradients_are_those_of_the_detector(config, regions, features):
-    config = replace(config, features=features, spp=SPPConfig((120,)), layers=FCConfig(1, 32))
+    config = replace(config, features=features, spp=SPPConfig((120,)), fc=FCConfig(1, 32))
     source, _ = build(config)
     image, boxes = read_image(regions[0].annotations.path), regions[0].boxes
     pooled = source.pool(image, boxes, 0.7)
@@ -164,7 +164,7 @@ def test_rescaled_heads_give_the_same(config):
 
 @pytest.mark.parametrize(("features", "depth", "blocks"), [("spp", 0, 2), ("spp", 1, 0), ("spp", 1, 1), ("crop", 0, 1)])
 def test_what_is_asked_for_is_trained_and_nothing_else(config, regions, tmp_path, features, depth, blocks):
-    config = replace(config, features=features, layers=FCConfig(depth, 16))
+    config = replace(config, features=features, fc=FCConfig(depth, 16))
     config = replace(config, finetune=replace(config.finetune, blocks=blocks))
     source, heads = build(config)
     before, layers, start = weights_of(source.backbone), source.layers and weights_of(source.layers), weights_of(heads)
@@ -191,7 +191,7 @@ def test_the_loss_falls(config, regions, tmp_path, caplog):
 
 
 def test_an_interrupted_fine_tuning_goes_on(config, regions, tmp_path, monkeypatch):
-    config = replace(config, layers=FCConfig(1, 16))
+    config = replace(config, fc=FCConfig(1, 16))
     whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
     start = tmp_path / "start.safetensors"
     finetune(*build(config), regions, config, whole, start)

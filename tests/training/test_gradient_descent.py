@@ -109,7 +109,7 @@ def test_a_loss_that_is_not_finite_is_an_error(tmp_path):
     ("config", "field"),
     [
         (FitConfig(epochs=0), "epochs"),
-        (FitConfig(batch_size=-1), "batch"),
+        (FitConfig(batch_size=-1), "batch_size"),
         (FitConfig(learning_rate=0.0), "learning_rate"),
         (FitConfig(label_smoothing=1.0), "label_smoothing"),
     ],

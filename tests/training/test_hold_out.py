@@ -49,17 +49,17 @@ def test_without_a_val_list_every_fifth_image_is_held_out(config, own_data):
     config = replace(config, data=DataConfig(root=str(own_data)))
     assert held_out(config) == (trainval, trainval, [trainval[4], trainval[9]])
     few = trainval[:3]
-    assert held_out(replace(config, data=replace(config.data, images=3))) == (few, few, few[-1:])
+    assert held_out(replace(config, data=replace(config.data, max_images=3))) == (few, few, few[-1:])
 
 
 @pytest.mark.parametrize(("images", "expected"), [(10, [4, 9]), (5, [4]), (4, [3])])
 def test_a_limit_of_images_holds_for_val_too(config, shapes, images, expected):
     names = ids(shapes, "trainval")[:images]
-    limited = replace(config, data=replace(config.data, images=images))
+    limited = replace(config, data=replace(config.data, max_images=images))
     assert held_out(limited) == (names, names, [names[i] for i in expected])
     # Images of val outside the limited split stay outside.
     train_names = ids(shapes, "train")[:6]
-    limited = replace(limited, data=replace(limited.data, split="train", images=6))
+    limited = replace(limited, data=replace(limited.data, split="train", max_images=6))
     assert held_out(limited) == (train_names, train_names, [train_names[4]])
 
 
@@ -75,7 +75,7 @@ def test_a_limit_of_images_holds_for_val_too(config, shapes, images, expected):
 )
 def test_the_log_says_where_the_held_out_images_come_from(config, images, val, said, caplog):
     with caplog.at_level(logging.INFO, "sppdet"):
-        held_out(replace(config, val=val, data=replace(config.data, images=images)))
+        held_out(replace(config, val=val, data=replace(config.data, max_images=images)))
     assert caplog.messages == [f"held out: {said}"]
 
 

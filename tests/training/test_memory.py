@@ -18,5 +18,5 @@ def test_memory_bounds_the_examples():
     assert 0.99e9 < of_boxes <= 1e9
     unbounded = bound_memory(replace(config, memory_gb=100), dimension=100, classes=2)
     assert (unbounded.svm, unbounded.box_regression) == (config.svm, config.box_regression)
-    with pytest.raises(ConfigError, match="memory: too little"):
+    with pytest.raises(ConfigError, match="memory_gb: too little"):
         bound_memory(replace(config, memory_gb=1.5), dimension=25_600, classes=20)

@@ -55,7 +55,7 @@ def find_all(detector: Detector, dataset: Dataset) -> list[Detections]:
 
 @pytest.mark.parametrize(("features", "workers"), [("spp", 2), ("crop", 0)])
 def test_workers_and_the_cache_do_not_change_the_detector(config, features, workers, tmp_path, monkeypatch):
-    config = replace(config, features=features, data=replace(config.data, images=6))
+    config = replace(config, features=features, data=replace(config.data, max_images=6))
     train(config)
     warm = replace(config, output=str(tmp_path / "warm"))
     with monkeypatch.context() as patch:
@@ -70,7 +70,7 @@ def test_workers_and_the_cache_do_not_change_the_detector(config, features, work
 
 
 def test_a_loaded_detector_finds_what_the_trained_one_found(config, shapes):
-    trained = train(replace(config, data=replace(config.data, images=6)))
+    trained = train(replace(config, data=replace(config.data, max_images=6)))
     loaded = Detector.load(config.output)
     assert torch.equal(loaded.thresholds, trained.thresholds)
     test = read_voc(shapes, "test", trained.classes)
@@ -80,7 +80,7 @@ def test_a_loaded_detector_finds_what_the_trained_one_found(config, shapes):
 
 
 def test_another_seed_gives_other_negatives(config, tmp_path):
-    config = replace(config, data=replace(config.data, images=6))
+    config = replace(config, data=replace(config.data, max_images=6))
     train(config)
     other = replace(config, output=str(tmp_path / "other"), seed=1)
     train(other)
@@ -103,7 +103,7 @@ def test_a_softmax_head_trains_and_detects(config, shapes):
 
 @pytest.mark.parametrize("features", ["spp", "crop"])
 def test_heads_are_trained_on_fully_connected_layers(config, shapes, features):
-    trained = train(replace(config, features=features, layers=FCConfig(2, 64), data=replace(config.data, images=6)))
+    trained = train(replace(config, features=features, fc=FCConfig(2, 64), data=replace(config.data, max_images=6)))
     loaded = Detector.load(config.output)
     assert loaded.config.fc == FCConfig(2, 64)
     assert loaded.head.weight.shape[1] == 64
@@ -114,7 +114,7 @@ def test_heads_are_trained_on_fully_connected_layers(config, shapes, features):
 
 
 def test_without_box_regression_detections_are_proposals(config, shapes):
-    train(replace(config, box_regression=BoxRegressionConfig(enabled=False), data=replace(config.data, images=6)))
+    train(replace(config, box_regression=BoxRegressionConfig(enabled=False), data=replace(config.data, max_images=6)))
     detector = Detector.load(config.output)
     assert detector.regressor is None
     (image,) = read_voc(shapes, "test", detector.classes).images[:1]
@@ -150,7 +150,7 @@ def test_coco_format_gives_the_detector_of_voc_format(config, shapes, tmp_path):
 
 def test_a_run_of_too_few_images_is_an_error(config):
     with pytest.raises(DataError, match="too few images"):
-        train(replace(config, data=replace(config.data, images=1)))
+        train(replace(config, data=replace(config.data, max_images=1)))
 
 
 # Images held out
@@ -211,7 +211,7 @@ def test_probabilities_are_fitted_on_what_was_found_in_val(config, shapes, metho
 def test_a_run_does_not_go_on_with_other_annotations(config, shapes, tmp_path):
     """MiningState negatives are positions among regions: of other objects they would be other regions."""
     shutil.copytree(shapes, tmp_path / "data")
-    config = replace(config, data=replace(config.data, root=str(tmp_path / "data"), images=6))
+    config = replace(config, data=replace(config.data, root=str(tmp_path / "data"), max_images=6))
     train(config)
     (Path(config.output) / "detector.safetensors").unlink()
     train(config)  # the same
@@ -253,7 +253,7 @@ def test_softmax_examples_keep_to_the_memory(config, monkeypatch):
     monkeypatch.setattr(
         fitting, "fit_softmax", lambda features, *rest: seen.append(len(features)) or fit(features, *rest)
     )
-    train(replace(config, head="softmax", svm=SVMConfig(max_examples=60), data=replace(config.data, images=6)))
+    train(replace(config, head="softmax", svm=SVMConfig(max_examples=60), data=replace(config.data, max_images=6)))
     assert len(seen) == 2
     assert 0 < max(seen) <= 60
 
@@ -273,7 +273,7 @@ def test_a_wrong_network_is_found_before_any_image_is_searched(config, tmp_path,
 
 def test_stages_are_logged(config, caplog):
     with caplog.at_level(logging.INFO, "sppdet"):
-        train(replace(config, data=replace(config.data, images=6)))
+        train(replace(config, data=replace(config.data, max_images=6)))
     text = caplog.text
     steps = (
         "6 images, 6 classes; 1 held out",
@@ -298,7 +298,7 @@ def test_stages_are_logged(config, caplog):
 )
 def test_a_fine_tuned_detector_is_kept_whole(config, shapes, features, head, depth):
     config = replace(
-        config, features=features, head=head, layers=FCConfig(depth, 32), data=replace(config.data, images=6)
+        config, features=features, head=head, fc=FCConfig(depth, 32), data=replace(config.data, max_images=6)
     )
     config = replace(config, finetune=FinetuneConfig(epochs=1, blocks=2))
     trained = train(config)
@@ -316,7 +316,7 @@ def test_a_fine_tuned_detector_is_kept_whole(config, shapes, features, head, dep
 
 def test_fine_tuning_goes_on_to_the_held_out_images_and_after_an_interruption(config, tmp_path, monkeypatch):
     settings = FinetuneConfig(2, blocks=1, scales=(90, 110))
-    config = replace(config, head="softmax", data=replace(config.data, images=6), finetune=settings)
+    config = replace(config, head="softmax", data=replace(config.data, max_images=6), finetune=settings)
     seen = []
     whole = stages.finetune
 
