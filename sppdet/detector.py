@@ -30,7 +30,7 @@ from sppdet.images import as_image, read_image
 from sppdet.postprocess import select
 from sppdet.proposals.cache import propose_image
 from sppdet.runtime.memory import trim_memory
-from sppdet.runtime.stopwatch import Stopwatch
+from sppdet.runtime.stopwatch import stage
 from sppdet.structures import Detections, check_boxes
 
 if TYPE_CHECKING:
@@ -81,19 +81,13 @@ class Detector:
         found = (self.detect(image, None if proposals is None else proposals[i]) for i, image in enumerate(images))
         return [detections.as_dict() for detections in found]
 
-    def detect(
-        self,
-        image: Tensor | np.ndarray | PILImage,
-        proposals: Tensor | None = None,
-        clock: Stopwatch | None = None,
-    ) -> Detections:
-        """Everything found in one image. Pass a `clock` to learn the time of each stage."""
-        clock = clock or Stopwatch(self.backbone.device)
+    def detect(self, image: Tensor | np.ndarray | PILImage, proposals: Tensor | None = None) -> Detections:
+        """Detect objects in one image; the proposals are selective search's where not given."""
         pixels = as_image(image)
         if proposals is None:
-            with clock("proposals"):
+            with stage("proposals"):
                 proposals = propose_image(pixels, self.config.proposals)
-        return self.encode(pixels, clock).detect(proposals)
+        return self.encode(pixels).detect(proposals)
 
     def detect_files(self, files: Sequence[Path], proposals: Sequence[Tensor]) -> list[Detections]:
         """Everything found in each image file, given its proposals, with a progress bar."""
@@ -101,29 +95,25 @@ class Detector:
         bar = tqdm(pairs, desc="detect", unit="image", total=len(files))
         return [self.detect(read_image(file), boxes) for file, boxes in trim_memory(bar)]
 
-    def encode(self, image: Tensor | np.ndarray | PILImage, clock: Stopwatch | None = None) -> EncodedImage:
+    def encode(self, image: Tensor | np.ndarray | PILImage) -> EncodedImage:
         """Do once what is done once an image; then ask for `.features`, `.score` or `.detect` of any boxes."""
-        clock = clock or Stopwatch(self.backbone.device)
         pixels = as_image(image)
-        return EncodedImage(self, self.regions.encode(pixels, clock), (pixels.shape[1], pixels.shape[2]), clock)
+        return EncodedImage(self, self.regions.encode(pixels), (pixels.shape[1], pixels.shape[2]))
 
     def apply_heads(self, features: Tensor) -> Tensor:
         """All heads in one matrix product: region features (N, D) to (N, heads), which `detections` takes apart."""
         return torch.addmm(self._biases, features, self._weights.T)
 
-    def detections(
-        self, outputs: Tensor, boxes: Tensor, size: tuple[int, int], clock: Stopwatch | None = None
-    ) -> Detections:
+    def detections(self, outputs: Tensor, boxes: Tensor, size: tuple[int, int]) -> Detections:
         """Detections from what `apply_heads` made of boxes (N, 4) in an image of size (H, W): regress the boxes, and
         keep the best of those that overlap."""
-        clock = clock or Stopwatch(outputs.device)
-        with clock("heads"), torch.inference_mode():
+        with stage("heads"), torch.inference_mode():
             scores = self.head.finish(outputs[:, : len(self.head.bias)])  # (N, K)
             boxes = boxes.to(scores.device)
             moved = boxes[:, None].expand(-1, scores.shape[1], -1)  # (N, K, 4)
             if self.regressor:
                 moved = decode_boxes(boxes, outputs[:, len(self.head.bias) :].unflatten(1, (-1, 4)))
-        with clock("nms"):
+        with stage("nms"):
             return select(clip_boxes(moved, *size), scores, self.config.selection, self.head.kind)
 
     def probabilities(self, detections: Detections) -> Detections:
@@ -209,7 +199,6 @@ class EncodedImage:
     detector: Detector
     regions: ImageFeatures
     size: tuple[int, int]
-    clock: Stopwatch
 
     def features(self, boxes: Tensor) -> Tensor:
         """Region features float32 (N, D)."""
@@ -225,8 +214,8 @@ class EncodedImage:
         check_boxes(boxes)
 
         def heads(features: Tensor) -> Tensor:
-            with self.clock("heads"), torch.inference_mode():
+            with stage("heads"), torch.inference_mode():
                 return self.detector.apply_heads(features)
 
         outputs = apply(self.regions, boxes, heads)
-        return self.detector.detections(outputs, boxes, self.size, self.clock)
+        return self.detector.detections(outputs, boxes, self.size)

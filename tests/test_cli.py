@@ -590,7 +590,7 @@ def test_compare_two_runs(place, tmp_path, capsys):
     assert (result["images"], result["regions"]) == (1, 20)
     assert set(result["stages"]) == {"spp", "crop"}
     for stages_of_one in result["stages"].values():
-        assert set(stages_of_one) == {"proposals", "prepare", "conv", "pooling", "heads", "nms"}
+        assert set(stages_of_one) == {"proposals", "preprocess", "conv", "pooling", "heads", "nms"}
         assert all(seconds >= 0 for seconds in stages_of_one.values())
     assert set(result["speedup"]["spp"]) == {"conv", "without_proposals", "total"}
     conv = [result["stages"][name]["conv"] for name in ("crop", "spp")]

@@ -250,8 +250,8 @@ def test_a_detector_without_layers_cannot_be_truncated():
 
 
 def test_every_stage_is_timed():
-    clock = Stopwatch()
-    make_detector().detect(picture(), clock=clock)
+    with Stopwatch() as clock:
+        make_detector().detect(picture())
     assert set(clock.seconds) == set(STAGES)
 
 

@@ -35,7 +35,7 @@ from sppdet.detector import Detector
 from sppdet.images import shorter_side_size
 from sppdet.postprocess import SVM_SCORE
 from sppdet.proposals.cache import propose_image
-from sppdet.runtime.stopwatch import Stopwatch
+from sppdet.runtime.stopwatch import Stopwatch, stage
 
 BACKBONE = "squeezenet1_0"
 WARM_UP_CROPS = 32
@@ -107,7 +107,7 @@ def time_search(image: Tensor) -> dict[str, float]:
     """Median seconds of selective search."""
     clocks = [Stopwatch() for _ in range(PASSES)]
     for clock in clocks:
-        with clock("proposals"):
+        with clock, stage("proposals"):
             propose_image(image, ProposalConfig())
     return {"proposals": float(np.median([clock.seconds["proposals"] for clock in clocks]))}
 

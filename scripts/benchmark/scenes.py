@@ -56,8 +56,9 @@ def random_detector(scene: Scene, backbone: str, depth: int = 0) -> Detector:
 
 def time_stages(detector: Detector, scene: Scene, passes: int = 1) -> dict[str, float]:
     """Median seconds of each stage but the proposals."""
-    clocks = [Stopwatch(detector.backbone.device) for _ in range(passes)]
+    clocks = [Stopwatch() for _ in range(passes)]
     for clock in clocks:
-        detector.detect(scene.image, scene.boxes, clock)
+        with clock:
+            detector.detect(scene.image, scene.boxes)
     stages = [stage for stage in STAGES if stage != "proposals"]
     return {stage: float(np.median([clock.seconds[stage] for clock in clocks])) for stage in stages}

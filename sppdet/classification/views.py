@@ -17,7 +17,7 @@ from sppdet.config.classification import ClassifierConfig, ViewsConfig
 from sppdet.errors import ConfigError
 from sppdet.images import as_image
 from sppdet.pooling.windows import boxes_to_windows
-from sppdet.runtime.stopwatch import Stopwatch
+from sppdet.runtime.stopwatch import stage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,37 +36,27 @@ def predict(classifier: Classifier, image: Tensor | np.ndarray | PILImage, views
 
 @torch.inference_mode()
 def score_views(
-    classifier: Classifier,
-    image: Tensor | np.ndarray | PILImage,
-    views: ViewsConfig | None = None,
-    clock: Stopwatch | None = None,
+    classifier: Classifier, image: Tensor | np.ndarray | PILImage, views: ViewsConfig | None = None
 ) -> Tensor:
-    """Probabilities (V, K) of each view. Pass a `clock` to learn the time of each stage.
-
-    Raises ConfigError for a window larger than the image at one of the sizes.
-    """
-    clock = clock or Stopwatch(classifier.backbone.device)
-    pooled = pool_views(classifier, image, views, clock)
-    with clock("heads"):
+    """Probabilities (V, K) of each view. Raises ConfigError for a window larger than the image at one of the sizes."""
+    pooled = pool_views(classifier, image, views)
+    with stage("heads"):
         return classifier.head(pooled).softmax(dim=1)
 
 
 @torch.inference_mode()
 def pool_views(
-    classifier: Classifier,
-    image: Tensor | np.ndarray | PILImage,
-    views: ViewsConfig | None = None,
-    clock: Stopwatch | None = None,
+    classifier: Classifier, image: Tensor | np.ndarray | PILImage, views: ViewsConfig | None = None
 ) -> Tensor:
     """Pooled features (V, D) of each view: what the classifier's head makes scores of."""
-    views, clock = views or ViewsConfig(), clock or Stopwatch(classifier.backbone.device)
-    with clock("prepare"):
+    views = views or ViewsConfig()
+    with stage("preprocess"):
         prepared = prepare_views(as_image(image), views, classifier.config)
     pooled = []
     for pixels, boxes in prepared:
-        with clock("conv"):
+        with stage("conv"):
             maps = classifier.maps(pixels)  # (1 or 2, C, h, w)
-        with clock("pooling"):
+        with stage("pooling"):
             height, width = maps.shape[2:]
             windows = torch.tensor([[0, 0, width, height]])  # the image as a whole
             if boxes is not None:

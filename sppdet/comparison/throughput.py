@@ -16,7 +16,7 @@ from sppdet.features.crop import CropExtractor
 from sppdet.features.extractor import inference
 from sppdet.features.warp import warp_crops
 from sppdet.images import to_array
-from sppdet.runtime.stopwatch import Stopwatch
+from sppdet.runtime.stopwatch import Stopwatch, stage
 
 BATCHES = {"cpu": (1, 2, 4, 8, 16, 32, 64), "cuda": (8, 16, 32, 64, 128, 256)}
 CROPS = 32  # at least so many crops in one measurement
@@ -55,8 +55,8 @@ def find_best_batch(detector: Detector, batches: Sequence[int] | None = None, ro
     with inference(source.backbone, source.precision):
         for turn in range(-1, rounds):  # the first turn warms up
             for batch in batches:
-                clock, passes = Stopwatch(device), -(-CROPS // batch) if turn >= 0 else 1
-                with clock("conv"):
+                passes = -(-CROPS // batch) if turn >= 0 else 1
+                with Stopwatch() as clock, stage("conv"):
                     for _ in range(passes):
                         source.backbone(pixels[:batch])
                 if turn >= 0:
@@ -79,7 +79,7 @@ def measure_throughput(name: str, detector: Detector, rounds: int = 5) -> Throug
     Both pass the same crops of one random image; they take turns batch by batch, and each counts with its median.
     """
     source = _crop_features(detector)
-    batch, device = source.config.batch_size, source.backbone.device
+    batch = source.config.batch_size
     count = batch * -(-CROPS // batch)
     image = torch.randint(0, 256, (3, 375, 500), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     boxes = random_boxes((375, 500), count)
@@ -88,9 +88,9 @@ def measure_throughput(name: str, detector: Detector, rounds: int = 5) -> Throug
     bare: list[float] = []
     for turn in range(-1, rounds):  # the first turn warms up
         for part, pixels in zip(boxes.split(batch), crops, strict=True):
-            our_clock, bare_clock = Stopwatch(device), Stopwatch(device)
-            source.encode(image, our_clock).features(part)
-            with inference(source.backbone, source.precision), bare_clock("conv"):
+            with Stopwatch() as our_clock:
+                source.encode(image).features(part)
+            with inference(source.backbone, source.precision), Stopwatch() as bare_clock, stage("conv"):
                 source.backbone(pixels)
             if turn >= 0:
                 ours.append(our_clock.seconds["conv"])

@@ -15,7 +15,7 @@ from sppdet.detector import Detector
 from sppdet.errors import InputError
 from sppdet.images import read_image
 from sppdet.proposals.cache import propose_image
-from sppdet.runtime.stopwatch import STAGES, Stopwatch
+from sppdet.runtime.stopwatch import STAGES, Stopwatch, stage
 from sppdet.structures import Annotations, Detections
 
 SUMS = ("without_proposals", "total")
@@ -134,8 +134,7 @@ def find_regions(image: Tensor, count: int, config: ProposalConfig, seed: int = 
     every image weighs the same in a comparison. Raises InputError where count is not positive."""
     if count < 1:
         raise InputError("too few regions", field="regions", expected="1 or more", got=count)
-    clock = Stopwatch()
-    with clock("proposals"):
+    with Stopwatch() as clock, stage("proposals"):
         found = propose_image(image, replace(config, limit=count))
     added = count - len(found)
     extra = random_boxes((image.shape[1], image.shape[2]), added, seed)
@@ -152,8 +151,8 @@ def random_boxes(size: tuple[int, int], count: int, seed: int = 0) -> Tensor:
 
 
 def _time_image(detector: Detector, image: Tensor, boxes: Tensor) -> tuple[Stopwatch, Detections]:
-    clock = Stopwatch(detector.backbone.device)
-    return clock, detector.detect(image, boxes, clock)
+    with Stopwatch() as clock:
+        return clock, detector.detect(image, boxes)
 
 
 def _add_up(clock: Stopwatch, proposals: float) -> dict[str, float]:

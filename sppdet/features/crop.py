@@ -19,7 +19,7 @@ from sppdet.features.extractor import FeatureExtractor, inference
 from sppdet.features.warp import warp_crops
 from sppdet.images import to_array
 from sppdet.pooling.pyramid import SpatialPyramidPooling
-from sppdet.runtime.stopwatch import Stopwatch
+from sppdet.runtime.stopwatch import stage
 
 
 class CropExtractor(FeatureExtractor):
@@ -40,9 +40,9 @@ class CropExtractor(FeatureExtractor):
                 "cannot be used", field="crop", expected="0 <= 2 * context < size, batch >= 1", got=config
             )
 
-    def encode(self, image: Tensor, clock: Stopwatch | None = None) -> CropFeatures:
+    def encode(self, image: Tensor) -> CropFeatures:
         """The image uint8 (3, H, W) itself: the network has nothing to do before it sees the regions."""
-        return CropFeatures(self, to_array(image), clock or Stopwatch(self.backbone.device))
+        return CropFeatures(self, to_array(image))
 
     def pool(self, image: Tensor, boxes: Tensor, scale: float) -> Tensor:
         del scale  # crops have one size
@@ -61,7 +61,6 @@ class CropFeatures:
 
     source: CropExtractor
     image: np.ndarray
-    clock: Stopwatch
 
     def features(self, boxes: Tensor) -> Tensor:
         """Features float32 (N, D) of the map of each box's warped crop."""
@@ -77,18 +76,18 @@ class CropFeatures:
             for start in range(0, len(part), batch):
                 crops = part[start : start + batch]
                 self._pool(crops, memory[start : start + len(crops)])
-            found = source.apply_layers(memory[: len(part)], self.clock)
+            found = source.apply_layers(memory[: len(part)])
             # Half precision even when not cached, so that cold and warm runs agree.
             yield found if source.layers is None else found.half().float()
 
     def _pool(self, boxes: Tensor, out: Tensor) -> None:
-        source, clock = self.source, self.clock
+        source = self.source
         with torch.inference_mode():
-            with clock("prepare"):
+            with stage("preprocess"):
                 crops = warp_crops(self.image, boxes, source.config, source.backbone)
-            with clock("conv"), inference(source.backbone, source.precision):
+            with stage("conv"), inference(source.backbone, source.precision):
                 maps = source.backbone(crops)  # (B, C, h, w)
-            with clock("pooling"):
+            with stage("pooling"):
                 out.copy_(source.pyramid(maps.half()))  # half precision for the same reason
 
     def distinct(self, boxes: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,7 @@ from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.fully_connected import FullyConnected
 from sppdet.config.network import Precision
 from sppdet.images import normalize
-from sppdet.runtime.stopwatch import Stopwatch
+from sppdet.runtime.stopwatch import stage
 
 PART_BYTES = 2**26  # of features that exist at a time while a function is applied to them
 
@@ -70,7 +70,7 @@ class FeatureExtractor(ABC):
         self.dimension = pooled if layers is None else layers.dimension
 
     @abstractmethod
-    def encode(self, image: Tensor, clock: Stopwatch | None = None) -> ImageFeatures:
+    def encode(self, image: Tensor) -> ImageFeatures:
         """Do what is done once an image uint8 (3, H, W)."""
 
     @abstractmethod
@@ -86,11 +86,11 @@ class FeatureExtractor(ABC):
         """Memory for so many pooled features."""
         return torch.empty(count, self.pooled, device=self.backbone.device)
 
-    def apply_layers(self, pooled: Tensor, clock: Stopwatch) -> Tensor:
+    def apply_layers(self, pooled: Tensor) -> Tensor:
         """Pooled features (n, pooled) through the fully connected layers: (n, dimension)."""
         if self.layers is None:
             return pooled
-        with clock("heads"):
+        with stage("heads"):
             return self.layers(pooled)
 
     def join(self, parts: Iterator[Tensor], count: int) -> Tensor:

@@ -19,7 +19,7 @@ from sppdet.images import resize_shorter_side, shorter_side_size
 from sppdet.pooling.pyramid import PreparedMaps, SpatialPyramidPooling
 from sppdet.pooling.roi import RoIAlign
 from sppdet.pooling.windows import boxes_to_cells, boxes_to_windows, choose_scales
-from sppdet.runtime.stopwatch import Stopwatch
+from sppdet.runtime.stopwatch import count_windows, stage
 
 
 class SPPExtractor(FeatureExtractor):
@@ -43,24 +43,22 @@ class SPPExtractor(FeatureExtractor):
         if not self.config.scales or min(self.config.scales) < 1:
             raise ConfigError("no usable scale", field="spp.scales", expected="pixels", got=self.config.scales)
 
-    def encode(self, image: Tensor, clock: Stopwatch | None = None) -> MapFeatures:
+    def encode(self, image: Tensor) -> MapFeatures:
         """The conv5 maps of image uint8 (3, H, W), one a scale."""
-        clock = clock or Stopwatch(self.backbone.device)
-        maps = self.compute_maps(image, clock)
-        with clock("pooling"):
-            return self.restore(maps, (image.shape[1], image.shape[2]), clock)
+        maps = self.compute_maps(image)
+        with stage("pooling"):
+            return self.restore(maps, (image.shape[1], image.shape[2]))
 
-    def compute_maps(self, image: Tensor, clock: Stopwatch | None = None) -> list[Tensor]:
+    def compute_maps(self, image: Tensor) -> list[Tensor]:
         """The same as plain tensors float16 (C, h, w): what is worth keeping of an image."""
-        clock = clock or Stopwatch(self.backbone.device)
         maps = []
         for side in self.config.scales:
-            with clock("prepare"):
+            with stage("preprocess"):
                 resized = resize_shorter_side(image, side)
                 pixels = self.normalize(resized[None])
-            with clock("conv"), inference(self.backbone, self.precision):
+            with stage("conv"), inference(self.backbone, self.precision):
                 maps.append(self.backbone(pixels)[0])  # (C, h, w)
-        with clock("pooling"):
+        with stage("pooling"):
             # Rounded to half precision even when not cached, so that cold and warm runs agree.
             return [m.half() for m in maps]
 
@@ -91,11 +89,11 @@ class SPPExtractor(FeatureExtractor):
         """Features (N, pooled) of windows (N, 4) of a map, written to `out` where that is given."""
         return self.pyramid(maps, windows, out=out)
 
-    def restore(self, maps: list[Tensor], size: tuple[int, int], clock: Stopwatch | None = None) -> MapFeatures:
+    def restore(self, maps: list[Tensor], size: tuple[int, int]) -> MapFeatures:
         """What `encode` gave for an image of `size` (H, W), from its maps float16 (C, h, w)."""
         device = self.backbone.device
         laid_out = tuple(self.prepare_maps(m[None].to(device).float()) for m in maps)
-        return MapFeatures(self, laid_out, size, clock or Stopwatch(device))
+        return MapFeatures(self, laid_out, size)
 
 
 class RoIAlignExtractor(SPPExtractor):
@@ -135,7 +133,6 @@ class MapFeatures:
     source: SPPExtractor
     maps: tuple[PreparedMaps | Tensor, ...]
     size: tuple[int, int]
-    clock: Stopwatch
 
     def features(self, boxes: Tensor) -> Tensor:
         """Features float32 (N, D), each box pooled at the scale that suits its size."""
@@ -148,22 +145,21 @@ class MapFeatures:
         rows = max(1, features.PART_BYTES // (4 * self.source.pooled))
         memory = self.source.empty(min(rows, len(boxes)))
         for part in boxes.split(rows):
-            yield self.source.apply_layers(self._pool(part, memory[: len(part)]), self.clock)
+            yield self.source.apply_layers(self._pool(part, memory[: len(part)]))
 
     def distinct(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes that fall on the same cells at the same scale share their features."""
-        with self.clock("pooling"):
+        with stage("pooling"):
             scales, windows = self._place(boxes)
             places = torch.cat([scales[:, None], windows], dim=1)
             found, shared = places.unique(dim=0, return_inverse=True)
             every = torch.arange(len(boxes), device=boxes.device)
             first = every.new_zeros(len(found)).scatter_reduce(0, shared, every, "amin", include_self=False)
-        self.clock.regions += len(boxes)
-        self.clock.windows += len(first)
+        count_windows(len(boxes), len(first))
         return first, shared
 
     def _pool(self, boxes: Tensor, out: Tensor) -> Tensor:
-        with self.clock("pooling"), torch.inference_mode():
+        with stage("pooling"), torch.inference_mode():
             scales, windows = self._place(boxes)
             if len(self.maps) == 1:
                 return self.source.pool_windows(self.maps[0], windows, out)

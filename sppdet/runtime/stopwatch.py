@@ -1,36 +1,75 @@
-"""Time spent in each stage of detection, read by the comparison."""
+"""Time spent in each stage of detection, measured from outside.
+
+    with Stopwatch() as clock:
+        detector.detect(image)
+    clock.seconds["conv"]
+
+The code that is timed marks its stages with `with stage("conv"):`, which costs next to nothing while no stopwatch runs.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar, Token
 from typing import Literal
 
 import torch
 
-Stage = Literal["proposals", "prepare", "conv", "pooling", "heads", "nms"]
-STAGES: tuple[Stage, ...] = ("proposals", "prepare", "conv", "pooling", "heads", "nms")
+Stage = Literal["proposals", "preprocess", "conv", "pooling", "heads", "nms"]
+STAGES: tuple[Stage, ...] = ("proposals", "preprocess", "conv", "pooling", "heads", "nms")
 
 
 class Stopwatch:
-    """Adds up seconds a stage; on CUDA it waits for the device at both ends of a stage.
+    """Seconds of each stage that runs inside its `with` block, added up. Other threads are not timed.
 
-    regions, windows: how many were asked for, and how many windows of cells these fall on.
+    On CUDA it waits for the device at both ends of a stage. Of nested stopwatches the innermost runs.
+    regions, windows: number of regions to pool from maps, and of distinct windows of cells that they fall on.
     """
 
-    def __init__(self, device: str | torch.device = "cpu") -> None:
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self.regions = self.windows = 0
-        self._synchronize = torch.device(device).type == "cuda"
+        self._token: Token[Stopwatch | None] | None = None
+
+    def __enter__(self) -> Stopwatch:
+        self._token = _running.set(self)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        assert self._token is not None  # as entered
+        _running.reset(self._token)
 
     @contextmanager
-    def __call__(self, stage: Stage) -> Iterator[None]:
-        if self._synchronize:
-            torch.cuda.synchronize()
+    def time(self, name: Stage) -> Iterator[None]:
+        """Add the seconds of the block to those of the stage."""
+        _wait_for_device()
         start = time.perf_counter()
         yield
-        if self._synchronize:
-            torch.cuda.synchronize()
-        self.seconds[stage] += time.perf_counter() - start
+        _wait_for_device()
+        self.seconds[name] += time.perf_counter() - start
+
+
+_running: ContextVar[Stopwatch | None] = ContextVar("stopwatch", default=None)
+_UNTIMED = nullcontext()
+
+
+def stage(name: Stage) -> AbstractContextManager[None]:
+    """Mark a block as part of a stage, for the running stopwatch if there is one."""
+    clock = _running.get()
+    return _UNTIMED if clock is None else clock.time(name)
+
+
+def count_windows(regions: int, windows: int) -> None:
+    """Tell the running stopwatch how many distinct windows a number of regions fall on."""
+    clock = _running.get()
+    if clock is not None:
+        clock.regions += regions
+        clock.windows += windows
+
+
+def _wait_for_device() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()

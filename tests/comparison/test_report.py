@@ -19,8 +19,8 @@ def comparison() -> Comparison:
 
 
 def made_up() -> Comparison:
-    rcnn = {"proposals": 2.0, "prepare": 1.5, "conv": 44.0, "pooling": 1.25, "heads": 0.35, "nms": 0.0421}
-    spp = {"proposals": 2.0, "prepare": 0.0075, "conv": 0.2, "pooling": 0.61, "heads": 0.35, "nms": 0.0419}
+    rcnn = {"proposals": 2.0, "preprocess": 1.5, "conv": 44.0, "pooling": 1.25, "heads": 0.35, "nms": 0.0421}
+    spp = {"proposals": 2.0, "preprocess": 0.0075, "conv": 0.2, "pooling": 0.61, "heads": 0.35, "nms": 0.0419}
     stages = {"rcnn": rcnn, "spp": spp}
     totals = {"rcnn": {"without_proposals": 47.5, "total": 50.0}, "spp": {"without_proposals": 1.25, "total": 3.25}}
     rows = {name: {**stages[name], **totals[name]} for name in stages}
@@ -93,7 +93,7 @@ def test_table_shows_the_numbers(comparison) -> None:
     stages = text.split("\n\n")[1]
     lines = {line.split("  ")[0]: line for line in stages.splitlines()}
     assert "44.0 [39.6, 48.4]" in lines["conv"]
-    assert "0.0075 [0.0067, 0.0083]" in lines["prepare"]
+    assert "0.0075 [0.0067, 0.0083]" in lines["preprocess"]
     assert "50.0 [45.0, 55.0]" in text
     assert "3.25 [" in text
     for number in ("220x", "38x", "64x (102x)", "24x (38x)", "169x (271x)", "2.25", "1.24", "45.4", "46.1", "0.985"):

@@ -215,11 +215,11 @@ def test_crop_features_are_the_pyramid_of_the_crops_map(backbone):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_stages_are_timed(backbone, precision):
     for source, stages in (
-        (SPPExtractor(backbone, PYRAMID, SPPConfig((64,)), precision), {"prepare", "conv", "pooling"}),
-        (CropExtractor(backbone, PYRAMID, CROP, precision), {"prepare", "conv", "pooling"}),
+        (SPPExtractor(backbone, PYRAMID, SPPConfig((64,)), precision), {"preprocess", "conv", "pooling"}),
+        (CropExtractor(backbone, PYRAMID, CROP, precision), {"preprocess", "conv", "pooling"}),
     ):
-        clock = Stopwatch()
-        source.encode(picture(), clock).features(BOXES)
+        with Stopwatch() as clock:
+            source.encode(picture()).features(BOXES)
         assert set(clock.seconds) == stages
         assert min(clock.seconds.values()) > 0
 
@@ -233,8 +233,9 @@ def test_fully_connected_layers_end_the_features(backbone, kind, part, monkeypat
     )
     layers = build_fully_connected(config, backbone)
     assert layers is not None
-    encoded = build_features(config, backbone, layers=layers).encode(picture(), clock := Stopwatch())
-    features = encoded.features(BOXES)
+    with Stopwatch() as clock:
+        encoded = build_features(config, backbone, layers=layers).encode(picture())
+        features = encoded.features(BOXES)
     assert {"conv", "pooling", "heads"} <= set(clock.seconds)
     bare = build_features(replace(config, fc=FCConfig()), backbone).encode(picture()).features(BOXES)
     torch.testing.assert_close(features, layers(bare), rtol=1e-3, atol=1e-4)  # those of crops are rounded to half
