@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from factories import detect
 
 from sppdet.boxes import box_iou
 from sppdet.config.detector import SelectionConfig
@@ -13,36 +14,31 @@ from sppdet.structures import Detections
 HERE, NEAR, FAR = [0, 0, 10, 10], [1, 0, 11, 10], [50, 50, 60, 60]  # HERE and NEAR overlap by 9/11
 
 
-def found(boxes, scores, labels=None) -> Detections:
-    labels = torch.tensor(labels or [1] * len(boxes))
-    return Detections(torch.tensor(boxes, dtype=torch.float32), labels, torch.tensor(scores, dtype=torch.float32))
-
-
 def rows(detections: Detections) -> list[tuple[list[float], int, float]]:
     columns = (detections.boxes.tolist(), detections.labels.tolist(), detections.scores.tolist())
     return list(zip(*columns, strict=True))
 
 
 def test_the_more_probable_box_suppresses_that_of_the_other_detector():
-    one, other = found([HERE, FAR], [0.75, 0.5]), found([NEAR], [0.875])
+    one, other = detect([HERE, FAR], [0.75, 0.5]), detect([NEAR], [0.875])
     for order in ([one, other], [other, one]):
         assert rows(combine_detections(order)) == [(NEAR, 1, 0.875), (FAR, 1, 0.5)]
 
 
 def test_classes_do_not_suppress_each_other():
-    both = combine_detections([found([HERE], [0.5], [1]), found([NEAR], [0.75], [2])])
+    both = combine_detections([detect([HERE], [0.5], [1]), detect([NEAR], [0.75], [2])])
     assert rows(both) == [(NEAR, 2, 0.75), (HERE, 1, 0.5)]
 
 
 def test_the_selection_says_what_remains():
-    parts = [found([HERE, FAR], [0.75, 0.25]), found([NEAR], [0.5])]
+    parts = [detect([HERE, FAR], [0.75, 0.25]), detect([NEAR], [0.5])]
     assert len(combine_detections(parts)) == 2
     assert len(combine_detections(parts, SelectionConfig(nms_iou=0.9))) == 3
     assert rows(combine_detections(parts, SelectionConfig(nms_iou=0.9, max_per_class=1))) == [(HERE, 1, 0.75)]
 
 
 def test_equal_scores_stand_in_the_order_of_the_detectors():
-    one, other = found([HERE], [0.5]), found([NEAR], [0.5])
+    one, other = detect([HERE], [0.5]), detect([NEAR], [0.5])
     assert rows(combine_detections([one, other])) == [(HERE, 1, 0.5)]
     assert rows(combine_detections([other, one])) == [(NEAR, 1, 0.5)]
 

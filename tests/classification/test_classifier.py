@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from noise import random_image
+from factories import random_image
 from PIL import Image
 from torch import nn
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from noise import random_image
+from factories import random_image
 
 from sppdet.backbones.zoo import build_backbone
 from sppdet.classification import training as module

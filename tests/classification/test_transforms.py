@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from factories import random_image
 from hypothesis import given
 from hypothesis import strategies as st
-from noise import random_image
 
 from sppdet.classification.transforms import resize_to_view
 from sppdet.images import resize_shorter_side

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from factories import random_image
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from noise import random_image
 
 from sppdet.classification.transforms import resize_to_view
 from sppdet.classification.views import predict, prepare_views, score_views, view_boxes

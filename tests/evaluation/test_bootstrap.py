@@ -7,7 +7,7 @@ from math import isnan, nan
 import numpy as np
 import pytest
 import scipy.stats
-import torch
+from factories import annotate, detect
 from scipy.stats import binom, norm
 
 from sppdet.errors import InputError
@@ -17,17 +17,6 @@ from sppdet.structures import Annotations, Detections
 
 CLASSES = ("one", "two", "three", "four")
 UNIT, NOWHERE = [0.0, 0, 10, 10], [50.0, 50, 60, 60]
-
-
-def annotate(boxes, labels, difficult=None, name="a") -> Annotations:
-    boxes = torch.as_tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-    hard = torch.as_tensor([False] * len(boxes) if difficult is None else difficult, dtype=torch.bool)
-    return Annotations(name, f"{name}.jpg", boxes, torch.as_tensor(labels, dtype=torch.int64), hard)
-
-
-def detect(boxes, labels, scores) -> Detections:
-    boxes = torch.as_tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-    return Detections(boxes, torch.as_tensor(labels, dtype=torch.int64), torch.as_tensor(scores, dtype=torch.float32))
 
 
 def random_images(rng: np.random.Generator, count: int) -> list[Annotations]:
@@ -51,14 +40,14 @@ def random_detections(rng: np.random.Generator, images: list[Annotations]) -> li
         near[:, 2] -= np.where(rng.random(len(near)) < 0.4, 0.3, 0) * (near[:, 2] - near[:, 0])
         boxes = np.concatenate([near, np.tile([[200, 200, 210, 210]], (wrong, 1))])
         labels = np.concatenate([image.labels.numpy()[copied], rng.integers(1, 5, wrong)])
-        detections.append(detect(boxes, labels, rng.permutation(20)[: len(boxes)] / 20))
+        detections.append(detect(boxes, rng.permutation(20)[: len(boxes)] / 20, labels))
     return detections
 
 
 def one_object_each(found: list[bool]) -> tuple[list[Detections], list[Annotations]]:
     """Images with one object, found or missed, and nothing wrong: the area AP is the share of the found ones."""
     images = [annotate([UNIT], [1], name=f"{i}") for i in range(len(found))]
-    return [detect([UNIT], [1], [0.5]) if hit else Detections.empty() for hit in found], images
+    return [detect([UNIT], [0.5], [1]) if hit else Detections.empty() for hit in found], images
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -162,7 +151,7 @@ def test_the_mean_of_seeds_is_that_of_each_resample() -> None:
 def test_a_class_that_was_not_drawn_is_left_out_of_the_mean() -> None:
     """Class one, in the first image, is found and class two, in the second, is not: 1, 1/2 or 0."""
     images = [annotate([UNIT], [1], name="a"), annotate([UNIT], [2], name="b")]
-    detections = [detect([UNIT], [1], [0.5]), detect([NOWHERE], [2], [0.5])]
+    detections = [detect([UNIT], [0.5], [1]), detect([NOWHERE], [0.5], [2])]
     result = bootstrap_map(detections, images, ["one", "two", "nowhere"], resamples=60)
     expected = [counts[0] / 2 for counts in draw_images(2, 60)]
     assert set(expected) == {0, 1 / 2, 1}
@@ -173,7 +162,7 @@ def test_a_class_that_was_not_drawn_is_left_out_of_the_mean() -> None:
 def test_a_resample_without_objects_is_left_out_of_the_interval() -> None:
     """The only easy object is in the first image."""
     images = [annotate([UNIT], [1], name="a"), annotate([UNIT], [1], [True], name="b")]
-    result = bootstrap_map([detect([UNIT], [1], [0.5])] * 2, images, ["thing"], resamples=60)
+    result = bootstrap_map([detect([UNIT], [0.5], [1])] * 2, images, ["thing"], resamples=60)
     empty = [counts[0] == 0 for counts in draw_images(2, 60)]
     assert 0 < sum(empty) < 60
     assert np.isnan(result.resampled_voc07).tolist() == empty
@@ -220,8 +209,8 @@ def test_only_the_same_draws_can_be_compared(change) -> None:
     ("detections", "options", "message"),
     [
         ([], {}, "expected 1 entries, got 0"),
-        ([detect([UNIT], [2], [0.5])], {}, "expected 1..1, got 2"),
-        ([detect([UNIT], [1], [nan])], {}, "scores of image a"),
+        ([detect([UNIT], [0.5], [2])], {}, "expected 1..1, got 2"),
+        ([detect([UNIT], [nan], [1])], {}, "scores of image a"),
         ([Detections.empty()], {"iou": 0}, "iou"),
         ([Detections.empty()], {"resamples": -1}, "resamples: .*got -1"),
     ],

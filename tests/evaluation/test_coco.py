@@ -6,7 +6,7 @@ from math import isnan
 
 import numpy as np
 import pytest
-import torch
+from factories import annotate, detect
 
 from sppdet.errors import InputError
 from sppdet.evaluation.coco import METRICS, evaluate_coco
@@ -14,17 +14,6 @@ from sppdet.evaluation.voc import Curve, evaluate_voc, monotone_precision
 from sppdet.structures import Annotations, Detections
 
 CLASSES = ("one", "two", "three")
-
-
-def annotate(boxes, labels, difficult=None, name="a") -> Annotations:
-    boxes = torch.as_tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-    difficult = torch.tensor(difficult or [False] * len(boxes), dtype=torch.bool)
-    return Annotations(name, f"{name}.jpg", boxes, torch.as_tensor(labels, dtype=torch.int64), difficult)
-
-
-def detect(boxes, labels, scores) -> Detections:
-    boxes = torch.as_tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-    return Detections(boxes, torch.as_tensor(labels, dtype=torch.int64), torch.as_tensor(scores, dtype=torch.float32))
 
 
 def random_scene(count: int, seed: int) -> tuple[list[Detections], list[Annotations]]:
@@ -46,14 +35,14 @@ def random_scene(count: int, seed: int) -> tuple[list[Detections], list[Annotati
         found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
         scores = np.concatenate([rng.normal(0.5, 1, len(near)), rng.normal(-0.5, 1, 3)])
         images.append(annotate(boxes, labels, name=f"image {i}"))
-        detections.append(detect(found, np.concatenate([np.repeat(labels, copies), rng.integers(1, 4, 3)]), scores))
+        detections.append(detect(found, scores, np.concatenate([np.repeat(labels, copies), rng.integers(1, 4, 3)])))
     return detections, images
 
 
 def test_perfect_detections() -> None:
     boxes = [[0, 0, 20, 20], [50, 50, 100, 100], [100, 0, 300, 200]]
     images = [annotate(boxes, [1, 2, 3], name="x"), annotate([], [], name=7)]
-    values = evaluate_coco([detect(boxes, [1, 2, 3], [0.9, 0.8, 0.7]), Detections.empty()], images, CLASSES)
+    values = evaluate_coco([detect(boxes, [0.9, 0.8, 0.7], [1, 2, 3]), Detections.empty()], images, CLASSES)
     assert tuple(values) == METRICS
     assert values == pytest.approx(dict.fromkeys(METRICS, 1.0))
 
@@ -61,12 +50,12 @@ def test_perfect_detections() -> None:
 def test_first_object_and_first_detection_count() -> None:
     """One object, one detection: with ids from 0 pycocotools would take the match for none."""
     box = [[0, 0, 50, 50]]
-    assert evaluate_coco([detect(box, [1], [0.5])], [annotate(box, [1])], CLASSES)["AP"] == pytest.approx(1)
+    assert evaluate_coco([detect(box, [0.5], [1])], [annotate(box, [1])], CLASSES)["AP"] == pytest.approx(1)
 
 
 def test_overlap_of_064_by_hand() -> None:
     """IoU 0.64 passes 3 of the 10 thresholds 0.50, 0.55 ... 0.95."""
-    values = evaluate_coco([detect([[0, 0, 50, 32]], [1], [0.5])], [annotate([[0, 0, 50, 50]], [1])], CLASSES)
+    values = evaluate_coco([detect([[0, 0, 50, 32]], [0.5], [1])], [annotate([[0, 0, 50, 50]], [1])], CLASSES)
     assert values["AP"] == pytest.approx(0.3)
     assert values["AP50"] == pytest.approx(1)
     assert values["AP75"] == 0
@@ -89,11 +78,11 @@ def test_no_objects_is_nan(images) -> None:
 def test_difficult_objects_are_not_judged() -> None:
     boxes = [[0, 0, 50, 50], [100, 100, 150, 150]]
     image = annotate(boxes, [1, 1], difficult=[False, True])
-    on_both = evaluate_coco([detect(boxes[::-1], [1, 1], [0.9, 0.8])], [image], CLASSES)
-    on_easy = evaluate_coco([detect(boxes[:1], [1], [0.8])], [image], CLASSES)
+    on_both = evaluate_coco([detect(boxes[::-1], [0.9, 0.8], [1, 1])], [image], CLASSES)
+    on_easy = evaluate_coco([detect(boxes[:1], [0.8], [1])], [image], CLASSES)
     assert on_both["AR_10"] == on_easy["AR_10"] == pytest.approx(1)
     assert on_both["AP"] == pytest.approx(1)
-    counted = evaluate_coco([detect(boxes[:1], [1], [0.8])], [annotate(boxes, [1, 1])], CLASSES)
+    counted = evaluate_coco([detect(boxes[:1], [0.8], [1])], [annotate(boxes, [1, 1])], CLASSES)
     assert counted["AP"] < 0.6
 
 
@@ -130,7 +119,7 @@ def separate_scene(count: int, seed: int) -> tuple[list[Detections], list[Annota
         found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
         confused = np.where(rng.random(len(copied)) < 0.2, rng.integers(1, 4, len(copied)), labels[copied])
         images.append(annotate(boxes, labels, difficult.tolist(), f"image {i}"))
-        detections.append(detect(found, confused, rng.normal(0.5, 0.5, len(copied)).round(1)))
+        detections.append(detect(found, rng.normal(0.5, 0.5, len(copied)).round(1), confused))
     return detections, images
 
 

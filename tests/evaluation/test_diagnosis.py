@@ -6,14 +6,13 @@ from fractions import Fraction
 from math import isnan, nan
 
 import pytest
-import torch
+from factories import annotate, detect
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sppdet.errors import InputError
 from sppdet.evaluation.diagnosis import APS, OUTCOMES, VOC_CLASSES, diagnose
 from sppdet.evaluation.voc import evaluate_voc
-from sppdet.structures import Annotations, Detections
 
 CLASSES = ("cat", "dog", "car")  # cats and dogs are similar
 CAT, DOG, CAR = 1, 2, 3
@@ -24,20 +23,6 @@ FAR = [900, 900, 910, 910]
 def top(box, height) -> list[float]:
     """The uppermost part of a box of height 10, whose IoU with it is height / 10."""
     return [*box[:3], height]
-
-
-def annotate(boxes=(), labels=None, difficult=None, name="a") -> Annotations:
-    boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-    labels = torch.tensor([CAT] * len(boxes) if labels is None else labels, dtype=torch.int64)
-    return Annotations(name, f"{name}.jpg", boxes, labels, torch.tensor(difficult or [False] * len(boxes)).bool())
-
-
-def detect(boxes=(), scores=None, labels=None) -> Detections:
-    """Detections of cats, best first, where nothing else is said."""
-    boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-    scores = [1 - k / 64 for k in range(len(boxes))] if scores is None else scores
-    labels = torch.tensor([CAT] * len(boxes) if labels is None else labels, dtype=torch.int64)
-    return Detections(boxes, labels, torch.tensor(scores, dtype=torch.float32))
 
 
 def outcomes_of(detections, images, name="cat", **options) -> list[str]:

@@ -6,19 +6,13 @@ from math import isnan
 
 import pytest
 import torch
+from factories import annotate
 from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.ops import box_iou
 
 from sppdet.errors import InputError
 from sppdet.evaluation.recall import evaluate_proposals
-from sppdet.structures import Annotations
-
-
-def annotate(boxes, labels, difficult=None) -> Annotations:
-    boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-    difficult = torch.tensor(difficult or [False] * len(boxes), dtype=torch.bool)
-    return Annotations("a", "a.jpg", boxes, torch.tensor(labels, dtype=torch.int64), difficult)
 
 
 def boxes_of(*boxes) -> torch.Tensor:

@@ -9,6 +9,7 @@ from math import isnan, sqrt
 import numpy as np
 import pytest
 import torch
+from factories import annotate, detect
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,18 +19,6 @@ from sppdet.structures import Annotations, Detections
 
 FAR = [900, 900, 910, 910]
 EMPTY = Annotations("b", "b.jpg", torch.zeros(0, 4), torch.zeros(0).long(), torch.zeros(0).bool())
-
-
-def annotate(boxes, difficult=None, labels=None) -> Annotations:
-    boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-    labels = torch.tensor(labels or [1] * len(boxes), dtype=torch.int64)
-    return Annotations("a", "a.jpg", boxes, labels, torch.tensor(difficult or [False] * len(boxes)).bool())
-
-
-def detect(boxes, scores=None) -> Detections:
-    boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-    scores = torch.tensor([1 - k / 64 for k in range(len(boxes))] if scores is None else scores).float()
-    return Detections(boxes, torch.ones(len(boxes), dtype=torch.int64), scores)
 
 
 def sizes_of(detections, images):
@@ -120,7 +109,7 @@ def test_a_second_detection_is_an_error_for_every_size() -> None:
 def test_difficult_objects_have_no_size_and_their_matches_count_as_nothing() -> None:
     plain = sizes_of([detect(FOUND)], [annotate(TEN)])
     huge = [300, 0, 800, 500]
-    with_difficult = sizes_of([detect([huge, huge, *FOUND])], [annotate([huge, *TEN], [True] + [False] * 10)])
+    with_difficult = sizes_of([detect([huge, huge, *FOUND])], [annotate([huge, *TEN], difficult=[True] + [False] * 10)])
     assert str(with_difficult) == str(plain)
 
 

@@ -7,36 +7,17 @@ from math import isnan, nan
 
 import numpy as np
 import pytest
-import torch
+from factories import annotate, detect
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sppdet.errors import InputError
 from sppdet.evaluation.voc import Curve, average_precision_area, average_precision_voc07, evaluate_voc, match_class
-from sppdet.structures import Annotations, Detections
+from sppdet.structures import Detections
 
 UNIT = [0, 0, 10, 10]
 FAR = [100, 100, 110, 110]
 NOWHERE = [50, 50, 60, 60]
-
-
-def annotate(boxes, labels=None, difficult=None, name="a") -> Annotations:
-    n = len(boxes)
-    return Annotations(
-        id=name,
-        path=f"{name}.jpg",
-        boxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-        labels=torch.tensor(labels or [1] * n, dtype=torch.int64),
-        difficult=torch.tensor(difficult or [False] * n, dtype=torch.bool),
-    )
-
-
-def detect(boxes, scores, labels=None) -> Detections:
-    return Detections(
-        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-        torch.tensor(labels or [1] * len(boxes), dtype=torch.int64),
-        torch.tensor(scores, dtype=torch.float32),
-    )
 
 
 def curve_of(detections, images, **options) -> Curve:

@@ -1,0 +1,40 @@
+"""Small records, images and detectors for tests, made in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sppdet.structures import Annotations, Detections
+
+
+def as_boxes(rows: object) -> Tensor:
+    """Boxes float32 (N, 4) from any rows of four numbers, or none."""
+    return torch.as_tensor(rows, dtype=torch.float32).reshape(-1, 4)
+
+
+def annotate(
+    boxes: object = (), labels: object = None, difficult: Sequence[bool] | None = None, name: str = "a"
+) -> Annotations:
+    """The objects of an image that is no file, of the first class and not difficult unless said otherwise."""
+    boxes = as_boxes(boxes)
+    labels = torch.ones(len(boxes)) if labels is None else labels
+    difficult = torch.zeros(len(boxes)) if difficult is None else difficult
+    return Annotations(
+        name, f"{name}.jpg", boxes, torch.as_tensor(labels).to(torch.int64), torch.as_tensor(difficult).bool()
+    )
+
+
+def detect(boxes: object = (), scores: object = None, labels: object = None) -> Detections:
+    """Detections of the first class, best first, unless said otherwise."""
+    boxes = as_boxes(boxes)
+    scores = 1 - torch.arange(len(boxes)) / 64 if scores is None else scores
+    labels = torch.ones(len(boxes)) if labels is None else labels
+    return Detections(boxes, torch.as_tensor(labels).to(torch.int64), torch.as_tensor(scores).float())
+
+
+def random_image(height: int, width: int, seed: int = 0) -> Tensor:
+    """Noise, uint8 (3, height, width)."""
+    return torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
