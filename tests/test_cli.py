@@ -634,7 +634,6 @@ def test_help_and_usage(capsys):
         "combine",
         "detect",
         "compare",
-        "benchmark",
         "proposals",
     )
     assert all(name in out for name in (*names, "explain", "download", "convert"))

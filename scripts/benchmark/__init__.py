@@ -1,1 +1,1 @@
-"""The parts of sppdet beside their peers, each measured in one run: `sppdet benchmark`."""
+"""The parts of sppdet next to their peers, each pair measured in the same run: `python scripts/benchmark.py`."""

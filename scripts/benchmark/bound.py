@@ -1,5 +1,5 @@
-"""Detectors with fully connected layers beside the bound that the bare network, the bare matrix products and a copy
-give: nothing that does this work can be faster on this machine."""
+"""Detectors with fully connected layers next to a lower bound of their time on this machine: the bare network, the bare
+matrix products and a copy of the pooled features."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ CROPS = 200
 MODES = ("spp", "spp truncated", "crop", "crop truncated")
 RATIOS: Ratios = {f"ratio_of_bound_{mode.replace(' ', '_')}": (f"bound {mode}", f"sppdet {mode}") for mode in MODES}
 
-Stages = Mapping[str, Mapping[str, float]]
+Stages = dict[str, dict[str, float]]  # median seconds by contestant and stage
 
 
 def time_bounds(scene: Scene, rounds: int) -> tuple[dict[str, Timing], Stages]:
-    """Timings of both modes without proposals and NMS, with and without truncated SVD, and of their bounds; medians of
-    all their stages. R-CNN mode has few crops."""
+    """Time both modes without proposals and NMS, with and without truncated SVD, and their bounds. R-CNN mode gets
+    CROPS crops. Return the timings of the sums, and the medians of all stages."""
     spp = random_detector(scene, BACKBONE, DEPTH)
     crop = with_best_batch(spp.with_features("crop"))
     few = scene.first(CROPS)
     given = ((spp, scene), (as_truncated(spp), scene), (crop, few), (as_truncated(crop), few))
     runs: dict[str, Callable[[int], Mapping[str, float]]] = {}
-    for mode, (detector, of) in zip(MODES, given, strict=True):
-        runs[f"sppdet {mode}"] = partial(time_without_nms, detector, of)
-        runs[f"bound {mode}"] = bound_run(detector, of)
+    for mode, (detector, part) in zip(MODES, given, strict=True):
+        runs[f"sppdet {mode}"] = partial(time_without_nms, detector, part)
+        runs[f"bound {mode}"] = bound_run(detector, part)
     sums, stages = take_staged_turns(runs, rounds, f"{BACKBONE}, bounds")
-    return sums, {name: {stage: timing.median for stage, timing in of.items()} for name, of in stages.items()}
+    return sums, {name: {stage: timing.median for stage, timing in by.items()} for name, by in stages.items()}
 
 
 def as_truncated(detector: Detector) -> Detector:
-    """The detector with random layers of the shapes that `detector.truncated(RANKS)` would have, whose decomposition
-    takes a minute."""
+    """Return the detector with random layers of the shapes of `detector.truncated(RANKS)`, whose decomposition would
+    take a minute."""
     assert detector.layers is not None
     layers = [
         (nn.Linear(layer[0].in_features, rank, bias=False), nn.Linear(rank, layer[-1].out_features))
@@ -64,8 +64,8 @@ def time_without_nms(detector: Detector, scene: Scene, _turn: int) -> dict[str, 
 
 
 def bound_run(detector: Detector, scene: Scene) -> Callable[[int], Mapping[str, float]]:
-    """Seconds of the bare network on the detector's own input, of the bare products of its matrices with as many rows,
-    and of a copy of the pooled features."""
+    """Contestant: the bare network on the detector's own input, the bare products of its matrices with as many rows,
+    and a copy of the pooled features."""
     source, regressor = detector.regions, detector.regressor
     assert detector.layers is not None
     assert regressor is not None
@@ -77,10 +77,10 @@ def bound_run(detector: Detector, scene: Scene) -> Callable[[int], Mapping[str, 
     weights = [weight.T for weight in (*linears, torch.cat([detector.head.weight, regressor.weight]))]
 
     def multiply() -> Tensor:
-        found = pooled
+        rows = pooled
         for weight in weights:
-            found = torch.mm(found, weight)
-        return found
+            rows = torch.mm(rows, weight)
+        return rows
 
     work = {"conv": lambda: [source.backbone(pixels) for pixels in inputs], "products": multiply}
 
@@ -93,7 +93,7 @@ def bound_run(detector: Detector, scene: Scene) -> Callable[[int], Mapping[str, 
 
 
 def prepare_inputs(detector: Detector, scene: Scene) -> list[Tensor]:
-    """What the network is given: the resized image, or batches of crops."""
+    """Prepare the input of the network: the resized image, or batches of crops."""
     source, backbone = detector.regions, detector.backbone
     if isinstance(source, CropExtractor):
         array = to_array(scene.image)

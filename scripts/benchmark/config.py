@@ -1,4 +1,4 @@
-"""The parameters of a benchmark. Nothing here imports torch, so that `sppdet --help` stays quick."""
+"""The parameters of the benchmark."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from sppdet.errors import ConfigError
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """How `sppdet benchmark` measures.
+    """Parameters of the benchmark.
 
     Args:
         output: folder of benchmark.json and the plots.
-        threads: numbers of threads to time, ascending; by default one and all.
-        rounds: measurements of each peer in turns; proposals have a round an image instead.
-        regions: windows that are pooled.
+        threads: numbers of threads to time; one and all by default.
+        rounds: rounds of each comparison; proposals have one per image.
+        regions: number of windows to pool.
         growth: numbers of regions to time.
-        widths: image widths to time.
-        quality_images: at most so many images for the quality modes of selective search.
-        detect_rounds: measurements of R-CNN mode and of a pass for each view, which take long, and of what is compared
-            with them; an image each.
-        scales: shorter sides of the image, in pixels, to time whole-image passes at.
-        train_images: numbers of images to train on; the largest is timed with each number of threads.
-        opencv_python: a Python interpreter with opencv-contrib-python, whose selective search is timed beside ours; by
-            default this one where its OpenCV has it.
+        widths: image widths to time, in pixels.
+        quality_images: images for the quality modes of selective search.
+        detect_rounds: rounds of the parts detect and views, one image each.
+        scales: shorter sides of the image to time, in pixels.
+        train_images: numbers of training images to time.
+        opencv_python: interpreter that has opencv-contrib-python.
     """
 
     output: str = "runs/benchmark"

@@ -1,4 +1,4 @@
-"""A whole image to detections: SPPnet beside R-CNN mode with the same network and heads on the same regions."""
+"""A whole image to detections: SPPnet next to R-CNN mode, with the same network, heads and regions."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ from benchmark.measure import (
     Growth,
     Part,
     Ratios,
-    Row,
     Run,
     Timing,
     add_timings,
-    find_ratios,
     measure_growth,
+    measure_part,
     take_staged_turns,
     thread_counts,
-    using_threads,
 )
 from benchmark.scenes import Scene, find_scenes, random_detector, time_stages
 from sppdet.comparison import timing
@@ -39,7 +37,7 @@ from sppdet.runtime.stopwatch import Stopwatch, stage
 
 BACKBONE = "squeezenet1_0"
 WARM_UP_CROPS = 32
-PASSES = 5  # of what takes well under a second, in a round; their median counts
+PASSES = 5  # per round, of the stages that take well under a second; their median counts
 
 RATIOS: Ratios = {
     "ratio_vs_rcnn_conv": ("R-CNN conv", "sppdet conv"),
@@ -50,41 +48,45 @@ RATIOS: Ratios = {
 
 
 def benchmark_detect(data: DataConfig, config: BenchmarkConfig) -> Part:
-    """Time both modes on `config.regions` regions of an image a round: R-CNN mode once, at the batch that is best here,
-    SPPnet and selective search PASSES times.
+    """Time both modes on `config.regions` regions of one image per round: R-CNN mode once, at its best batch size on
+    this machine, SPPnet and selective search PASSES times.
 
-    With fewer threads than the most there is one round. R-CNN mode warms up on few crops. Images are the first of the
-    data, or scikit-learn's photographs; network and heads are random. Raises ConfigError and DataError for data that
-    cannot be read.
+    Only the largest number of threads has more than one round. R-CNN mode warms up on few crops. The images are the
+    first of the data, or scikit-learn's photographs; network and heads are random. Raises ConfigError and DataError for
+    data that cannot be read.
     """
     scenes = find_scenes(data, config)
     spp = random_detector(scenes[0], BACKBONE)
-    every = thread_counts(config.threads)
-    rows: list[Row] = []
+    most = thread_counts(config.threads)[-1]
     throughputs: dict[int, dict[str, Any]] = {}
-    for threads in every:
-        with using_threads(threads):
-            crop = with_best_batch(spp.with_features("crop"))
-            rounds = config.detect_rounds if threads == every[-1] else 1
-            timings = time_modes(spp, crop, scenes, rounds, f"detect, {threads} threads")
-            if threads == every[-1]:
-                bounds, stages = bound.time_bounds(scenes[0], rounds)
-                timings |= bounds
-            throughputs[threads] = {
-                k: v for k, v in measure_throughput("R-CNN", crop).as_dict().items() if k != "detector"
-            }
-        ratios = find_ratios(timings, RATIOS) | {"rcnn_crops_vs_bare": throughputs[threads]["ratio"]}
-        rows.append(Row(threads, timings, ratios))
-    with using_threads(every[-1]):
+    crop, stages = spp, bound.Stages()
+
+    def measure(threads: int) -> dict[str, Timing]:
+        nonlocal crop, stages
+        crop = with_best_batch(spp.with_features("crop"))
+        rounds = config.detect_rounds if threads == most else 1
+        timings = time_modes(spp, crop, scenes, rounds, f"detect, {threads} threads")
+        if threads == most:
+            bounds, stages = bound.time_bounds(scenes[0], rounds)
+            timings |= bounds
+        throughputs[threads] = measure_throughput("R-CNN", crop).as_dict()
+        del throughputs[threads]["detector"]
+        return timings
+
+    def conclude() -> tuple[list[Growth], dict[str, Any]]:
+        crops = {f"{threads} thread{'s' * (threads > 1)}": pace for threads, pace in throughputs.items()}
         growth = [grow_regions(spp, crop, scenes[0], config), grow_scales(spp, scenes[0], config)]
-        facts = describe_scenes(spp, scenes)
-    crops = {f"{threads} thread{'s' * (threads > 1)}": pace for threads, pace in throughputs.items()}
-    return Part(rows, growth, facts | {"crops": crops, f"seconds_{bound.BACKBONE}": stages})
+        return growth, describe_scenes(spp, scenes) | {"crops": crops, f"seconds_{bound.BACKBONE}": stages}
+
+    part = measure_part(config.threads, RATIOS, measure, conclude)
+    for row in part.rows:
+        row.ratios["rcnn_crops_vs_bare"] = throughputs[row.threads]["ratio"]
+    return part
 
 
 def time_modes(spp: Detector, crop: Detector, scenes: Sequence[Scene], rounds: int, label: str) -> dict[str, Timing]:
-    """Timings of each mode's stages and their sums, and of selective search, which both modes need."""
-    counts = chain([WARM_UP_CROPS], repeat(None))  # boxes of R-CNN mode: few in the first call
+    """Time the stages of each mode and their sums, and selective search, which both modes need."""
+    counts = chain([WARM_UP_CROPS], repeat(None))  # boxes of R-CNN mode: few in the warm-up call
 
     def scene(turn: int) -> Scene:
         return scenes[turn % len(scenes)]
@@ -104,7 +106,7 @@ def time_modes(spp: Detector, crop: Detector, scenes: Sequence[Scene], rounds: i
 
 
 def time_search(image: Tensor) -> dict[str, float]:
-    """Median seconds of selective search."""
+    """Return the median seconds of selective search."""
     clocks = [Stopwatch() for _ in range(PASSES)]
     for clock in clocks:
         with clock, stage("proposals"):
@@ -113,14 +115,14 @@ def time_search(image: Tensor) -> dict[str, float]:
 
 
 def grow_regions(spp: Detector, crop: Detector, scene: Scene, config: BenchmarkConfig) -> Growth:
-    """Seconds without proposals of both modes by regions, as many as there are at most."""
+    """Time both modes without proposals by the number of regions, which is capped at those of the scene."""
     counts = sorted({min(count, len(scene.boxes)) for count in config.growth})
     found = timing.measure_growth({"sppdet": spp, "R-CNN": crop}, scene.image, scene.boxes, counts)
     return Growth("regions", tuple(counts), {name: tuple(seconds.values()) for name, seconds in found.items()})
 
 
 def grow_scales(spp: Detector, scene: Scene, config: BenchmarkConfig) -> Growth:
-    """Seconds without proposals of SPPnet by the pixels of the resized image."""
+    """Time SPPnet without proposals by the number of pixels of the resized image."""
     sides = sorted(set(config.scales))
     sizes = [shorter_side_size(scene.image.shape[1], scene.image.shape[2], side) for side in sides]
 
@@ -132,7 +134,7 @@ def grow_scales(spp: Detector, scene: Scene, config: BenchmarkConfig) -> Growth:
 
 
 def describe_scenes(spp: Detector, scenes: Sequence[Scene]) -> dict[str, Any]:
-    """Means over the images: what the regions are, what scores above -1.5, and what is detected."""
+    """Return means over the images: windows pooled once, boxes scoring above -1.5, and detections."""
     saved, candidates, detections = list[float](), list[float](), list[float]()
     for scene in scenes:
         encoded = spp.encode(scene.image)

@@ -1,4 +1,4 @@
-"""The heads on pooled features: one matrix product, NMS of all classes, and fitting SVMs, each beside its peers."""
+"""The heads on pooled features: one matrix product, NMS of all classes, and fitting SVMs, each next to its peers."""
 
 from __future__ import annotations
 
@@ -10,18 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmark.config import BenchmarkConfig
-from benchmark.measure import (
-    Part,
-    Ratios,
-    Row,
-    Run,
-    clocked,
-    find_ratios,
-    measure_growth,
-    take_turns,
-    thread_counts,
-    using_threads,
-)
+from benchmark.measure import Growth, Part, Ratios, Run, Timing, clocked, measure_growth, measure_part, take_turns
 from benchmark.pooling import random_windows
 from sppdet.backbones.zoo import build_backbone
 from sppdet.boxes import decode_boxes, nms
@@ -35,11 +24,11 @@ from sppdet.postprocess import SVM_SCORE
 BACKBONE = "squeezenet1_0"
 CLASSES = 20
 IMAGE = (380, 500)  # pixels, H and W, that the boxes lie in
-# Mean and standard deviation of outputs: the scores are those of SVMs trained on VOC2007, 9 in 10 above -1.5.
+# Mean and standard deviation of the outputs: scores as of SVMs trained on VOC2007, 9 in 10 of them above -1.5.
 SCORES, OFFSETS = (-1.3, 0.19), (0.0, 0.1)
 SVM_SHAPE = (2000, 4096)  # examples, features
 GAP = 0.01  # relative, of the SVM's objective
-CERTAIN = 0.001  # the gap of the solution that tells how near LinearSVC's is
+CERTAIN = 0.001  # the gap of the reference solution that LinearSVC's is compared with
 TOLERANCES = (1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4)  # LinearSVC's, the last its default
 FEW_ROUNDS = 3
 
@@ -54,7 +43,7 @@ RATIOS: Ratios = {
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """What NMS is given: boxes float32 (M, 4), scores (M,), labels int64 (M,) from 0, regions (M,) they come from."""
+    """Input of NMS: boxes float32 (M, 4), scores (M,), labels int64 (M,) from 0, and the region (M,) of each box."""
 
     boxes: Tensor
     scores: Tensor
@@ -65,9 +54,9 @@ class Candidates:
 def benchmark_heads(config: BenchmarkConfig) -> Part:
     """Time SVM scores and box regression of `config.regions` pooled regions, their NMS, and the fitting of SVMs.
 
-    All of it random, 20 classes. Beside its peers NMS has no limit a class, as they have none; `same_boxes` in the
-    result says whether it keeps the boxes that `batched_nms` keeps. LinearSVC has the loosest tolerance that brings it
-    as near to the best objective as ours comes.
+    Features, heads and boxes are random; there are 20 classes. Next to its peers, which know no limit per class, NMS
+    has none. `same_boxes` in the result: it keeps the same boxes as `batched_nms`. LinearSVC gets the loosest tolerance
+    at which it comes as close to the best objective as our solver.
     """
     detector, features = random_detector(max(config.regions, *config.growth))
     candidates = random_candidates(len(features))
@@ -77,33 +66,35 @@ def benchmark_heads(config: BenchmarkConfig) -> Part:
     def runs_of(regions: int) -> dict[str, Run]:
         return product_runs(detector, features[:regions]) | nms_runs(first_regions(candidates, regions))
 
-    rows = []
-    for threads in thread_counts(config.threads):
-        with using_threads(threads), torch.inference_mode():
-            timings = take_turns(runs_of(config.regions), config.rounds, f"heads, {threads} threads")
-            rounds = min(FEW_ROUNDS, config.rounds)
-            timings |= take_turns(svm_runs(problem, tolerance), rounds, f"SVMs, {threads} threads")
-        rows.append(Row(threads, timings, find_ratios(timings, RATIOS)))
-    counts = sorted(set(config.growth))
-    with using_threads(rows[-1].threads), torch.inference_mode():
-        growth = measure_growth("regions", counts, lambda i: runs_of(counts[i]), min(FEW_ROUNDS, config.rounds))
-    chosen = first_regions(candidates, config.regions)
-    sizes = {"regions": config.regions, "features": features.shape[1], "classes": CLASSES}
-    return Part(rows, [growth], sizes | {"candidates": len(chosen.boxes), "same_boxes": keeps_the_same(chosen)} | facts)
+    few, counts = min(FEW_ROUNDS, config.rounds), sorted(set(config.growth))
+
+    def measure(threads: int) -> dict[str, Timing]:
+        timings = take_turns(runs_of(config.regions), config.rounds, f"heads, {threads} threads")
+        return timings | take_turns(svm_runs(problem, tolerance), few, f"SVMs, {threads} threads")
+
+    def conclude() -> tuple[list[Growth], dict[str, Any]]:
+        growth = measure_growth("regions", counts, lambda i: runs_of(counts[i]), few)
+        chosen = first_regions(candidates, config.regions)
+        sizes = {"regions": config.regions, "features": features.shape[1], "classes": CLASSES}
+        return [growth], sizes | {"candidates": len(chosen.boxes), "same_boxes": keeps_the_same(chosen)} | facts
+
+    with torch.inference_mode():
+        return measure_part(config.threads, RATIOS, measure, conclude)
 
 
 def random_heads(features: Tensor, seed: int = 0) -> tuple[LinearHead, BoxRegressor]:
-    """SVMs and box regression of CLASSES, whose outputs on these features (N, D) are spread as a trained detector's."""
+    """Draw heads of CLASSES whose outputs on these features (N, D) are distributed as those of a trained detector."""
     weight = torch.randn(5 * CLASSES, features.shape[1], generator=torch.Generator().manual_seed(seed))
     outputs = features @ weight.T
-    mean, deviation = (torch.tensor([score] * CLASSES + [o] * 4 * CLASSES) for score, o in zip(SCORES, OFFSETS))  # noqa: B905
+    means, deviations = zip(SCORES, OFFSETS, strict=True)
+    mean, deviation = (torch.tensor([score] * CLASSES + [o] * 4 * CLASSES) for score, o in (means, deviations))
     slope = deviation / outputs.std(dim=0)
     weight, bias = weight * slope[:, None], mean - slope * outputs.mean(dim=0)
     return LinearHead("svm", weight[:CLASSES], bias[:CLASSES]), BoxRegressor(weight[CLASSES:], bias[CLASSES:])
 
 
 def random_detector(count: int) -> tuple[Detector, Tensor]:
-    """A detector with random weights, and features float32 (count, D) for its heads: not negative, as after a ReLU."""
+    """Return a detector with random weights, and non-negative features float32 (count, D) for its heads."""
     config = DetectorConfig(backbone=BackboneConfig(BACKBONE, "random"))
     backbone = build_backbone(BACKBONE, "random")
     dimension = backbone.channels * sum(n * n for n in config.pyramid.levels)
@@ -116,7 +107,7 @@ def class_names() -> tuple[str, ...]:
 
 
 def product_runs(detector: Detector, features: Tensor) -> dict[str, Run]:
-    """All heads at once, one after the other, and the bare product without biases, on features (N, D)."""
+    """Contestants on features (N, D): all heads in one product, one after the other, and the bare product."""
     head, regressor = detector.head, detector.regressor
     assert regressor is not None
     weight = torch.cat([head.weight, regressor.weight])
@@ -129,7 +120,7 @@ def product_runs(detector: Detector, features: Tensor) -> dict[str, Run]:
 
 
 def random_candidates(regions: int, seed: int = 0) -> Candidates:
-    """What scores above -1.5 of so many regions, in an image of 500 x 380 pixels: sides from 20 pixels on."""
+    """Draw boxes of `regions` regions that score above -1.5, in an image of 500 x 380 pixels; sides from 20 pixels."""
     generator = torch.Generator().manual_seed(seed)
     boxes = 10.0 * random_windows(regions, IMAGE[0] // 10, IMAGE[1] // 10, seed)
     mean, deviation = SCORES
@@ -140,14 +131,14 @@ def random_candidates(regions: int, seed: int = 0) -> Candidates:
 
 
 def first_regions(candidates: Candidates, count: int) -> Candidates:
-    """Those of the first so many regions."""
+    """Return the candidates of the first `count` regions."""
     rows = candidates.regions < count
     return Candidates(*(values[rows] for values in vars(candidates).values()))
 
 
 def nms_runs(candidates: Candidates) -> dict[str, Run]:
-    """Ours, also with the limit that detection has, torchvision's of all classes, and a loop of torchvision's over the
-    classes."""
+    """Contestants: our NMS without and with the limit of detection, torchvision's `batched_nms`, and torchvision's
+    `nms` in a loop over the classes."""
     given = candidates.boxes, candidates.scores, candidates.labels, _nms_iou()
     work: dict[str, Callable[[], object]] = {
         "sppdet nms": lambda: nms(*given),
@@ -165,19 +156,19 @@ def batched_nms(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float)
 
 
 def nms_by_class(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    """What a detector without `batched_nms` does: indices of what remains, best score first."""
+    """Run NMS class by class: indices of the boxes that remain, best score first."""
     from torchvision import ops
 
     kept = []
     for label in range(CLASSES):
         rows = (labels == label).nonzero().squeeze(1)
         kept.append(rows[ops.nms(boxes[rows], scores[rows], threshold)])
-    found = torch.cat(kept)
-    return found[scores[found].argsort(descending=True)]
+    indices = torch.cat(kept)
+    return indices[scores[indices].argsort(descending=True)]
 
 
 def keeps_the_same(candidates: Candidates) -> bool:
-    """Whether ours keeps what `batched_nms` keeps."""
+    """Return whether our NMS keeps the same boxes as `batched_nms`."""
     given = candidates.boxes, candidates.scores, candidates.labels, _nms_iou()
     return torch.equal(nms(*given).sort().values, batched_nms(*given).sort().values)
 
@@ -187,8 +178,8 @@ def _nms_iou() -> float:
 
 
 def random_problem(examples: int, dimension: int, classes: int, seed: int = 0) -> SVMProblem:
-    """Examples float16 around a center a class, not negative, their mean norm 20; each an object of one class and a
-    negative of the others."""
+    """Draw non-negative float16 examples around one center per class, with a mean norm of 20; each is a positive of one
+    class and a negative of the others."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(examples) % classes
     centers = torch.randn(classes, dimension, generator=generator)
@@ -199,7 +190,7 @@ def random_problem(examples: int, dimension: int, classes: int, seed: int = 0) -
 
 
 def svm_runs(problem: SVMProblem, tolerance: float) -> dict[str, Run]:
-    """Ours, until every class's duality gap is at most GAP, and LinearSVC with this tolerance."""
+    """Contestants: our solver, to a duality gap of GAP for every class, and LinearSVC with this tolerance."""
     rows = scaled_rows(problem)
     return {
         "sppdet SVMs": clocked(lambda: solve_svms(problem, gap=GAP)),
@@ -208,12 +199,12 @@ def svm_runs(problem: SVMProblem, tolerance: float) -> dict[str, Run]:
 
 
 def scaled_rows(problem: SVMProblem) -> Any:
-    """The examples as an array float32 (n, D), scaled."""
+    """Return the scaled examples, float32 (n, D)."""
     return (problem.features.float() * problem.scale).numpy()
 
 
 def fit_linear_svc(problem: SVMProblem, rows: Any, tolerance: float) -> Tensor:
-    """scikit-learn's weights (K, D + 1) for the same objective; it copies `rows` to double precision."""
+    """Fit LinearSVC to the same objective: weights (K, D + 1). It copies `rows` to double precision."""
     from sklearn.svm import LinearSVC
 
     classes = problem.targets.shape[1]
@@ -232,7 +223,7 @@ def fit_linear_svc(problem: SVMProblem, rows: Any, tolerance: float) -> Tensor:
 
 
 def find_tolerance(problem: SVMProblem) -> tuple[float, dict[str, Any]]:
-    """The loosest tolerance at which LinearSVC's objective of every class is within GAP of the best, and both's
+    """Return the loosest tolerance at which LinearSVC's objective of every class is within GAP of the best one, and the
     objectives, summed over the classes."""
     rows, none = scaled_rows(problem), torch.zeros(problem.targets.shape)
     ours, best = solve_svms(problem, gap=GAP), solve_svms(problem, gap=CERTAIN)
@@ -240,8 +231,8 @@ def find_tolerance(problem: SVMProblem) -> tuple[float, dict[str, Any]]:
         peer, _ = objectives(problem, fit_linear_svc(problem, rows, tolerance), none)
         if (peer - best.dual <= GAP * peer).all():
             break
-    found = {"sppdet SVMs": ours.primal, "LinearSVC": peer, "best": best.primal}
-    objective = {name: {"objective": float(values.sum())} for name, values in found.items()}
+    solutions = {"sppdet SVMs": ours.primal, "LinearSVC": peer, "best": best.primal}
+    objective = {name: {"objective": float(values.sum())} for name, values in solutions.items()}
     return tolerance, {
         "svm_examples": len(rows),
         "svm_features": rows.shape[1],

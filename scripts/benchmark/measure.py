@@ -1,4 +1,4 @@
-"""Times of several contestants that take turns in one run, so that whatever slows the machine meets them all."""
+"""Times of contestants that take turns in one run, so that a drift in the speed of the machine affects all alike."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import numpy as np
 
 from sppdet.errors import ConfigError, InputError
 
-# What is timed, called with the number of its round; it returns its seconds.
+# A contestant: called with the number of the round, returns the seconds it took.
 Run = Callable[[int], float]
 
-# A ratio's name, then whose seconds are divided by whose.
+# By name of the ratio: the contestant whose seconds are the numerator, and that of the denominator.
 Ratios = Mapping[str, tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one contestant in each round; first_call_s: before them, with what is compiled or loaded then."""
+    """Seconds of one contestant per round; first_call_s: seconds of the warm-up call, including compilation."""
 
     first_call_s: float
     seconds: tuple[float, ...]
@@ -37,7 +37,7 @@ class Timing:
         return float(low), float(high)
 
     def as_dict(self) -> dict[str, Any]:
-        """The numbers under the names of the JSON output, in seconds."""
+        """Return the JSON output, in seconds."""
         return {
             "median_s": self.median,
             "quartiles_s": self.quartiles,
@@ -48,21 +48,21 @@ class Timing:
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured with so many threads: timings by contestant, and ratios of them by name."""
+    """Timings by contestant and their ratios by name, measured with one number of threads."""
 
     threads: int
     timings: Mapping[str, Timing]
-    ratios: Mapping[str, float]
+    ratios: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """The numbers under the names of the JSON output."""
+        """Return the JSON output."""
         timings = {name: timing.as_dict() for name, timing in self.timings.items()}
         return {"threads": self.threads, **self.ratios, "seconds": timings}
 
 
 @dataclass(frozen=True)
 class Line:
-    """seconds = intercept + slope * size, by least squares; residual: root mean square over mean seconds."""
+    """Least-squares fit seconds = intercept + slope * size; residual: root mean square divided by the mean seconds."""
 
     slope: float
     intercept: float
@@ -71,7 +71,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Growth:
-    """Median seconds of each contestant at several sizes of the input, counted in `unit`."""
+    """Median seconds by contestant at each input size, in `unit`s."""
 
     unit: str
     sizes: tuple[int, ...]
@@ -82,7 +82,7 @@ class Growth:
         return {name: fit_line(self.sizes, values) for name, values in self.seconds.items()}
 
     def as_dict(self) -> dict[str, Any]:
-        """The numbers under the names of the JSON output."""
+        """Return the JSON output."""
         lines = self.lines
         curves = {name: {"seconds": values} | asdict(lines[name]) for name, values in self.seconds.items()}
         return {"sizes": self.sizes, "curves": curves}
@@ -90,9 +90,10 @@ class Growth:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the benchmark. rows: by number of threads, the most last, whose ratios count; growth: with the same.
+    """One part of the benchmark.
 
-    facts: anything else.
+    rows: one per number of threads, ascending; the ratios of the last are those of the part. growth: measured with the
+    largest number of threads. facts: further entries of the JSON output.
     """
 
     rows: Sequence[Row]
@@ -104,14 +105,14 @@ class Part:
         return self.rows[-1].ratios
 
     def as_dict(self) -> dict[str, Any]:
-        """The numbers under the names of the JSON output, ratios first."""
+        """Return the JSON output, ratios first."""
         rows = [row.as_dict() for row in self.rows]
         growth = {each.unit: each.as_dict() for each in self.growth}
         return {**self.ratios, **self.facts, "rows": rows, "growth": growth}
 
 
 def clocked(work: Callable[[], object]) -> Run:
-    """Seconds of `work`, without those of letting go of its result."""
+    """Return a contestant that times `work`, without the time to free its result."""
 
     def run(_turn: int) -> float:
         start = time.perf_counter()
@@ -124,7 +125,7 @@ def clocked(work: Callable[[], object]) -> Run:
 
 
 def take_turns(runs: Mapping[str, Run], rounds: int, label: str = "benchmark") -> dict[str, Timing]:
-    """Time the contestants `rounds` times, in turns, each first in its turn; before, all once, to warm up.
+    """Warm up with one call each, then time the contestants in `rounds` rounds, starting each round with another one.
 
     Raises InputError for less than one round.
     """
@@ -145,8 +146,8 @@ def take_turns(runs: Mapping[str, Run], rounds: int, label: str = "benchmark") -
 def take_staged_turns(
     runs: Mapping[str, Callable[[int], Mapping[str, float]]], rounds: int, label: str
 ) -> tuple[dict[str, Timing], dict[str, dict[str, Timing]]]:
-    """`take_turns` of contestants that return the seconds of each of their stages: the timings of the sums, by
-    contestant, and of the stages, by contestant and stage."""
+    """Run `take_turns` on contestants that return seconds by stage. Return the timings of the sums by contestant, and
+    those of the stages by contestant and stage."""
     taken: dict[str, list[Mapping[str, float]]] = {name: [] for name in runs}
 
     def run(name: str, turn: int) -> float:
@@ -162,24 +163,47 @@ def take_staged_turns(
 
 
 def add_timings(*timings: Timing) -> Timing:
-    """The sum of several in each round."""
+    """Return the sum of the timings in each round."""
     seconds = zip(*(each.seconds for each in timings), strict=True)
     return Timing(sum(each.first_call_s for each in timings), tuple(map(sum, seconds)))
 
 
 def measure_growth(unit: str, sizes: Sequence[int], runs_at: Callable[[int], Mapping[str, Run]], rounds: int) -> Growth:
-    """The medians of `take_turns` on `runs_at(i)`, the contestants at sizes[i]."""
-    found = [take_turns(runs_at(i), rounds, f"{size} {unit}") for i, size in enumerate(sizes)]
-    return Growth(unit, tuple(sizes), {name: tuple(timings[name].median for timings in found) for name in found[0]})
+    """Return the medians of `take_turns` on `runs_at(i)`, the contestants at sizes[i]."""
+    timings = [take_turns(runs_at(i), rounds, f"{size} {unit}") for i, size in enumerate(sizes)]
+    return Growth(unit, tuple(sizes), {name: tuple(each[name].median for each in timings) for name in timings[0]})
+
+
+def measure_part(
+    threads: Sequence[int] | None,
+    ratios: Ratios,
+    measure: Callable[[int], Mapping[str, Timing]],
+    conclude: Callable[[], tuple[Sequence[Growth], Mapping[str, Any]]],
+) -> Part:
+    """Time the contestants of a part with each number of threads, then measure its growth with the largest.
+
+    Args:
+        threads: numbers of threads; None: one and all.
+        ratios: ratios to work out for each number of threads.
+        measure: returns timings by contestant; called with the number of threads, which is set meanwhile.
+        conclude: returns the growth and further facts; called last, with the largest number of threads set.
+    """
+    rows = []
+    for count in thread_counts(threads):
+        with using_threads(count):
+            timings = measure(count)
+        rows.append(Row(count, timings, find_ratios(timings, ratios)))
+    with using_threads(rows[-1].threads):
+        return Part(rows, *conclude())
 
 
 def median_ratio(over: Timing, under: Timing) -> float:
-    """Median over the rounds of one contestant's seconds in those of the other in the same round."""
+    """Return the median over the rounds of the ratio of two contestants' seconds in the same round."""
     return float(np.median(np.divide(over.seconds, under.seconds)))
 
 
 def find_ratios(timings: Mapping[str, Timing], ratios: Ratios) -> dict[str, float]:
-    """Every ratio by name; NaN where one of its two was not measured."""
+    """Return the ratios by name; NaN if one of the two contestants was not measured."""
     return {
         name: median_ratio(timings[over], timings[under]) if over in timings and under in timings else float("nan")
         for name, (over, under) in ratios.items()
@@ -187,7 +211,7 @@ def find_ratios(timings: Mapping[str, Timing], ratios: Ratios) -> dict[str, floa
 
 
 def fit_line(sizes: Sequence[float], seconds: Sequence[float]) -> Line:
-    """The line through the points; NaN where there are fewer than two sizes."""
+    """Fit a line through the points; NaN for fewer than two sizes."""
     if len(set(sizes)) < 2:
         return Line(float("nan"), float("nan"), float("nan"))
     x, y = np.asarray(sizes, float), np.asarray(seconds, float)
@@ -197,9 +221,9 @@ def fit_line(sizes: Sequence[float], seconds: Sequence[float]) -> Line:
 
 
 def thread_counts(given: Sequence[int] | None) -> tuple[int, ...]:
-    """The numbers of threads to measure, ascending: those given, or one and all.
+    """Return the numbers of threads to measure, ascending: those given, or one and all.
 
-    Raises ConfigError for more than numba was started with, which are the cores or $NUMBA_NUM_THREADS.
+    Raises ConfigError for more than numba was started with (all cores, or $NUMBA_NUM_THREADS).
     """
     import numba
 
@@ -212,7 +236,7 @@ def thread_counts(given: Sequence[int] | None) -> tuple[int, ...]:
 
 @contextmanager
 def using_threads(count: int) -> Iterator[None]:
-    """torch, numba and OpenCV with so many threads; as before at the end."""
+    """Let torch, numba and OpenCV use `count` threads, and restore their settings at the end."""
     import cv2
     import numba
     import torch

@@ -1,4 +1,4 @@
-"""The memory that a process takes while it works."""
+"""The memory of this process over time."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from threading import Event, Thread
 
 from sppdet.runtime.memory import release_freed_memory
 
-EVERY = 0.02  # seconds between two looks
+EVERY = 0.02  # seconds between samples
 STATUS = Path("/proc/self/status")
 
 
 @dataclass
 class MemoryTrace:
-    """Anonymous memory in bytes at moments of `time.time`; empty where the system does not tell."""
+    """Samples of (`time.time()`, bytes of anonymous memory); empty on systems that do not report it."""
 
     samples: list[tuple[float, int]] = field(default_factory=list)
 
     def peak(self, start: float, end: float) -> float:
-        """The most between two moments, in bytes; NaN where nothing was seen."""
+        """Return the largest sample between two moments, in bytes; NaN without samples."""
         return max((taken for moment, taken in self.samples if start <= moment <= end), default=float("nan"))
 
 
 @contextmanager
 def watch_memory() -> Iterator[MemoryTrace]:
-    """Trace the anonymous memory of this process, page cache apart, from a thread. What was freed before is given back
-    first, so that it does not count."""
+    """Trace the anonymous memory of this process (without page cache) from a thread. Memory freed earlier is returned
+    to the system first, so that it does not count."""
     release_freed_memory()
     trace, done = MemoryTrace(), Event()
 
@@ -51,7 +51,7 @@ def watch_memory() -> Iterator[MemoryTrace]:
 
 
 def anonymous_memory() -> int | None:
-    """Bytes of this process's own memory now; None where the system does not tell (only Linux does)."""
+    """Return the bytes of anonymous memory of this process; None on systems other than Linux."""
     lines = STATUS.read_text().splitlines() if STATUS.is_file() else []
     found = [line.split()[1] for line in lines if line.startswith("RssAnon:")]
     return 1024 * int(found[0]) if found else None

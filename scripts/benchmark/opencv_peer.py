@@ -1,8 +1,8 @@
 """OpenCV's selective search, run by path in any interpreter that has opencv-contrib-python, without sppdet.
 
-A message, either way, is a line of JSON and as many bytes as its `bytes` says, an array as .npy. First the script says
-{"opencv": version}; then each {"mode": "fast" or "quality", "threads": n} with an image, uint8 (H, W, 3) BGR, is
-answered by {"seconds": s} with boxes, int32 (N, 4): x y width height, best first. The end of the input ends it.
+A message in either direction is a line of JSON followed by `bytes` bytes of a .npy array. The script first sends
+{"opencv": version}. It answers each {"mode": "fast" or "quality", "threads": n}, with an image uint8 (H, W, 3) BGR, by
+{"seconds": s} with boxes int32 (N, 4): x y width height, best first. It ends with its input.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """Answer requests until the input ends."""
     if not hasattr(cv2, "ximgproc"):
-        sys.exit(f"OpenCV {cv2.__version__} here has no cv2.ximgproc: it is not of opencv-contrib-python")
+        sys.exit(f"OpenCV {cv2.__version__} here has no cv2.ximgproc: opencv-contrib-python is not installed")
     send({"opencv": cv2.__version__}, b"")
     for line in sys.stdin.buffer:
         request = json.loads(line)
@@ -33,7 +33,7 @@ def main() -> None:
 
 def search(image: np.ndarray, mode: str) -> tuple[float, np.ndarray]:
     """Seconds from setBaseImage to the end of process(), and the boxes int32 (N, 4)."""
-    contrib = vars(cv2)["ximgproc"]  # types of plain OpenCV do not know it
+    contrib = vars(cv2)["ximgproc"]  # missing in the type hints of plain OpenCV
     segmentation = contrib.segmentation.createSelectiveSearchSegmentation()
     start = time.perf_counter()
     segmentation.setBaseImage(image)

@@ -1,4 +1,4 @@
-"""Pictures of a benchmark: cost against the size of the input, ours beside its peers."""
+"""Figures of a benchmark: seconds against the size of the input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PEERS = ("#c44e52", "#e8a33d", "#8172b3", "#999999")
 def plot_part(name: str, part: Part, path: str | PathLike[str]) -> None:
     """Write a PNG: median seconds of each contestant against each size that was varied, both axes logarithmic.
 
-    Ours are solid, peers dashed. Raises SppdetError where the file cannot be written.
+    Our curves are solid, those of peers dashed. Raises SppdetError if the file cannot be written.
     """
     figure = new_figure(6 * len(part.growth), 4.4)
     panels = figure.subplots(1, len(part.growth), squeeze=False)[0]
@@ -33,9 +33,9 @@ def plot_part(name: str, part: Part, path: str | PathLike[str]) -> None:
 def _draw_growth(axes: Axes, growth: Growth) -> None:
     ours, peers = iter(OURS), iter(PEERS)
     for name, seconds in growth.seconds.items():
-        mine = name.startswith("sppdet")
-        color = next(ours if mine else peers)
-        axes.plot(growth.sizes, seconds, "o-" if mine else "o--", color=color, label=name, markersize=4)
+        is_ours = name.startswith("sppdet")
+        color = next(ours if is_ours else peers)
+        axes.plot(growth.sizes, seconds, "o-" if is_ours else "o--", color=color, label=name, markersize=4)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks(growth.sizes, [f"{size:,}" for size in growth.sizes], fontsize=8)

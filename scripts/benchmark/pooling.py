@@ -1,9 +1,10 @@
-"""Spatial pyramid pooling beside torchvision's roi_pool, torch's adaptive pooling, and a copy of the output."""
+"""Spatial pyramid pooling next to torchvision's roi_pool, torch's adaptive pooling, and a copy of the output."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,18 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.config import BenchmarkConfig
-from benchmark.measure import (
-    Part,
-    Ratios,
-    Row,
-    Run,
-    clocked,
-    find_ratios,
-    measure_growth,
-    take_turns,
-    thread_counts,
-    using_threads,
-)
+from benchmark.measure import Growth, Part, Ratios, Run, Timing, clocked, measure_growth, measure_part, take_turns
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 
 LEVELS = (6, 3, 2, 1)
@@ -49,34 +39,33 @@ RATIOS: Ratios = {
 def benchmark_pooling(config: BenchmarkConfig) -> Part:
     """Time max pooling of `config.regions` random windows of one map, forward and backward.
 
-    roi_pool reads the layout that it would convert to, the others channels-last maps. `bit_equal` in the result says
-    whether ours is what `adaptive_max_pool2d` gives. A batch of whole maps is pooled beside torch's own layers.
+    roi_pool is given contiguous maps, to which it would convert others; the other contestants get channels-last maps.
+    `bit_equal` in the result: our output equals that of `adaptive_max_pool2d`. A batch of whole maps is pooled as well,
+    next to torch's own layers.
     """
     maps = torch.randn(1, *MAP, generator=torch.Generator().manual_seed(0))
     windows = random_windows(max(config.regions, *config.growth), MAP[1], MAP[2])
     chosen = windows[: config.regions]
     batch = channels_last(torch.randn(*BATCH, generator=torch.Generator().manual_seed(1)))
-    rows = []
-    for threads in thread_counts(config.threads):
-        with using_threads(threads):
-            timings = take_turns(forward_runs(maps, chosen), config.rounds, f"pooling, {threads} threads")
-            timings |= take_turns(backward_runs(maps, chosen), config.rounds, f"backward, {threads} threads")
-            timings |= take_turns(batch_runs(batch), config.rounds, f"batch, {threads} threads")
-        rows.append(Row(threads, timings, find_ratios(timings, RATIOS)))
     counts = sorted(set(config.growth))
-    with using_threads(rows[-1].threads):
-        growth = measure_growth(
-            "regions", counts, lambda i: forward_runs(maps, windows[: counts[i]]), min(GROWTH_ROUNDS, config.rounds)
-        )
-        bit_equal = torch.equal(SpatialPyramidPooling(LEVELS)(channels_last(maps), chosen), by_adaptive(maps, chosen))
-    return Part(
-        rows, [growth], {"regions": len(chosen), "map": MAP, "batch": BATCH, "levels": LEVELS, "bit_equal": bit_equal}
-    )
+
+    def measure(threads: int) -> dict[str, Timing]:
+        timings = take_turns(forward_runs(maps, chosen), config.rounds, f"pooling, {threads} threads")
+        timings |= take_turns(backward_runs(maps, chosen), config.rounds, f"backward, {threads} threads")
+        return timings | take_turns(batch_runs(batch), config.rounds, f"batch, {threads} threads")
+
+    def conclude() -> tuple[list[Growth], dict[str, Any]]:
+        rounds = min(GROWTH_ROUNDS, config.rounds)
+        growth = measure_growth("regions", counts, lambda i: forward_runs(maps, windows[: counts[i]]), rounds)
+        same = torch.equal(SpatialPyramidPooling(LEVELS)(channels_last(maps), chosen), by_adaptive(maps, chosen))
+        return [growth], {"regions": len(chosen), "map": MAP, "batch": BATCH, "levels": LEVELS, "bit_equal": same}
+
+    return measure_part(config.threads, RATIOS, measure, conclude)
 
 
 def random_windows(count: int, height: int, width: int, seed: int = 0) -> Tensor:
-    """Windows int64 (N, 4) inside a map of height x width cells, sides from SHORTEST to all, their logarithm uniform:
-    like those of proposals, many small ones and a few that cover the map."""
+    """Draw windows int64 (N, 4) inside a map of height x width cells. Their sides are log-uniform from SHORTEST to the
+    whole map: like those of proposals, many are small and a few cover the map."""
     rng = np.random.default_rng(seed)
     limit = np.array([width, height])
     shortest = np.minimum(SHORTEST, limit)
@@ -86,12 +75,12 @@ def random_windows(count: int, height: int, width: int, seed: int = 0) -> Tensor
 
 
 def channels_last(maps: Tensor) -> Tensor:
-    """The same maps (B, C, h, w) with the channels of a cell together."""
+    """Return the maps (B, C, h, w) in channels-last layout."""
     return maps.contiguous(memory_format=torch.channels_last)
 
 
 def forward_runs(maps: Tensor, windows: Tensor) -> dict[str, Run]:
-    """Ours and its peers on maps (1, C, h, w), contiguous, and windows int64 (N, 4)."""
+    """Contestants on contiguous maps (1, C, h, w) and windows int64 (N, 4)."""
     pool, cells, corners = SpatialPyramidPooling(LEVELS), channels_last(maps), as_corners(windows)
     source = pool(cells, windows)
     buffer = torch.empty_like(source)
@@ -106,7 +95,7 @@ def forward_runs(maps: Tensor, windows: Tensor) -> dict[str, Run]:
 
 
 def backward_runs(maps: Tensor, windows: Tensor) -> dict[str, Run]:
-    """Ours and four roi_pool calls: forward and backward, and backward alone."""
+    """Our layer and four roi_pool calls: forward and backward, and backward alone."""
     pool, corners = SpatialPyramidPooling(LEVELS), as_corners(windows)
     cells, plain = channels_last(maps).requires_grad_(), maps.clone().requires_grad_()
     forward = {
@@ -124,7 +113,7 @@ def backward_runs(maps: Tensor, windows: Tensor) -> dict[str, Run]:
 
 
 def batch_runs(maps: Tensor) -> dict[str, Run]:
-    """Ours and `AdaptiveLevels` on a batch of whole maps (B, C, h, w): forward, and forward and backward."""
+    """Our layer and `AdaptiveLevels` on a batch of whole maps (B, C, h, w): forward, and forward and backward."""
     pool, leaf = SpatialPyramidPooling(LEVELS), maps.clone().requires_grad_()
     gradient = torch.ones(len(maps), pool.out_features(maps.shape[1]))
     runs: dict[str, Run] = {}
@@ -136,7 +125,7 @@ def batch_runs(maps: Tensor) -> dict[str, Run]:
 
 
 class AdaptiveLevels(nn.Module):
-    """The layer as it is composed of torch's own: (B, D), but the bins of a channel together."""
+    """Pyramid pooling from torch's own layers: (B, D), in channel-major order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,19 +136,19 @@ class AdaptiveLevels(nn.Module):
 
 
 def as_corners(windows: Tensor) -> Tensor:
-    """roi_pool's form, float32 (N, 5): image, then inclusive corners."""
+    """Return windows in roi_pool's form, float32 (N, 5): image, then inclusive corners."""
     return torch.cat([windows.new_zeros(len(windows), 1), windows[:, :2], windows[:, 2:] - 1], dim=1).float()
 
 
 def roi_pool_levels(maps: Tensor, corners: Tensor) -> list[Tensor]:
-    """A call a level: (N, C, n, n) each."""
+    """Call roi_pool once per level: (N, C, n, n) each."""
     from torchvision.ops import roi_pool
 
     return [roi_pool(maps, corners, n) for n in LEVELS]
 
 
 def roi_pool_nested(maps: Tensor, corners: Tensor) -> list[Tensor]:
-    """One call for the finest level, whose maxima give the coarser ones."""
+    """Call roi_pool for the finest level and take its maxima for the coarser ones."""
     from torchvision.ops import roi_pool
 
     finest = roi_pool(maps, corners, LEVELS[0])
@@ -168,16 +157,15 @@ def roi_pool_nested(maps: Tensor, corners: Tensor) -> list[Tensor]:
 
 
 def adaptive_levels(maps: Tensor, windows: Tensor) -> list[list[Tensor]]:
-    """For each window, then level, (1, C, n, n): on maps (1, C, h, w), which with channels last it pools many times
-    faster than (C, h, w)."""
+    """Pool maps (1, C, h, w) window by window, level by level: (1, C, n, n) each. On channels-last maps with a batch
+    dimension adaptive pooling is many times faster than on (C, h, w)."""
     return [[F.adaptive_max_pool2d(maps[..., y1:y2, x1:x2], n) for n in LEVELS] for x1, y1, x2, y2 in windows.tolist()]
 
 
 def by_adaptive(maps: Tensor, windows: Tensor) -> Tensor:
-    """What `SpatialPyramidPooling` has to give, (N, D): bins of a level in row-major order, the channels of a bin
-    together."""
-    rows = [torch.cat([level.permute(0, 2, 3, 1).flatten() for level in of]) for of in adaptive_levels(maps, windows)]
-    return torch.stack(rows)
+    """Return the expected output of `SpatialPyramidPooling`, (N, D): bins in row-major order, channels-last."""
+    windowed = adaptive_levels(maps, windows)
+    return torch.stack([torch.cat([level.permute(0, 2, 3, 1).flatten() for level in levels]) for levels in windowed])
 
 
 def _listed(layer: nn.Module, *arguments: Tensor) -> list[Tensor]:

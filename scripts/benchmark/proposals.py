@@ -1,4 +1,4 @@
-"""Our selective search beside OpenCV's and dlib's: seconds, boxes, and how many objects the boxes cover."""
+"""Our selective search next to OpenCV's and dlib's: seconds, number of boxes, and recall."""
 
 from __future__ import annotations
 
@@ -19,18 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmark.config import BenchmarkConfig
-from benchmark.measure import (
-    Growth,
-    Part,
-    Ratios,
-    Row,
-    Run,
-    find_ratios,
-    measure_growth,
-    take_turns,
-    thread_counts,
-    using_threads,
-)
+from benchmark.measure import Growth, Part, Ratios, Run, Timing, measure_growth, measure_part, take_turns
 from benchmark.opencv_process import OpenCVProcess, start_opencv
 from sppdet.config.data import DataConfig
 from sppdet.data.dataset import read_dataset
@@ -40,8 +29,8 @@ from sppdet.proposals.selective_search import selective_search
 from sppdet.structures import Dataset
 
 WIDTH = 500  # pixels of the searched image, as in R-CNN
-MIN_SIDE = 20  # pixels there; smaller boxes are dropped, ours and the peers'
-CAP = 2000  # boxes an image in R-CNN and SPPnet
+MIN_SIDE = 20  # pixels of the searched image; smaller boxes are dropped, ours and the peers'
+CAP = 2000  # boxes per image in R-CNN and SPPnet
 GROWTH_ROUNDS = 3
 
 RATIOS: Ratios = {
@@ -52,7 +41,7 @@ RATIOS: Ratios = {
     "ratio_vs_dlib": ("dlib", "sppdet opencv_fast"),
 }
 
-# Of an RGB array uint8 (H, W, 3), with so many threads: seconds, and boxes (N, 4) x1 y1 x2 y2 in it, best first.
+# From an RGB array uint8 (H, W, 3) and the number of threads: seconds, and boxes (N, 4) x1 y1 x2 y2, best first.
 Search = Callable[[np.ndarray, int], tuple[float, np.ndarray]]
 
 logger = logging.getLogger("sppdet.benchmark")
@@ -60,62 +49,64 @@ logger = logging.getLogger("sppdet.benchmark")
 
 @dataclass(frozen=True, eq=False)
 class Photographs:
-    """RGB arrays uint8 (H, W, 3), and the data set they come from, None where nothing is annotated."""
+    """RGB arrays uint8 (H, W, 3), and the data set they come from, None for images without annotations."""
 
     arrays: Sequence[np.ndarray]
     dataset: Dataset | None
 
 
 def benchmark_proposals(data: DataConfig, config: BenchmarkConfig) -> Part:
-    """Time the fast modes on every image and the quality modes on the first few, all on the same resized input.
+    """Time the fast modes on all images and the quality modes on the first few, all on the same resized input.
 
-    A round is an image. OpenCV and dlib are left out where they are not installed. Without `data.root` the images are
-    scikit-learn's two photographs. Raises ConfigError and DataError for what cannot be read or started.
+    Each round is one image. OpenCV and dlib take part if they are installed. Without `data.root` the images are
+    scikit-learn's two photographs. Raises ConfigError and DataError for files that cannot be read or an interpreter
+    that cannot be started.
     """
     photographs = read_photographs(data)
     searched = [resize_to_width(array, WIDTH) for array in photographs.arrays]
     few = searched[: config.quality_images]
     with _opencv(config.opencv_python) as opencv:
         fast, quality = choose_searches("fast", opencv), choose_searches("quality", opencv)
-        rows, found = [], []
-        for threads in thread_counts(config.threads):
-            boxes: dict[str, dict[int, Tensor]] = defaultdict(dict)
-            with using_threads(threads):
-                timings = take_turns(_runs(fast, searched, threads, boxes), len(searched), f"fast, {threads} threads")
-                timings |= take_turns(_runs(quality, few, threads, boxes), len(few), f"quality, {threads} threads")
-            rows.append(Row(threads, timings, find_ratios(timings, RATIOS)))
-            found.append(boxes)
-        growth = _measure_growth(fast, photographs.arrays[0], config.widths, rows[-1].threads)
-    facts = {
-        "images": len(searched),
-        "quality_images": len(few),
-        "width": WIDTH,
-        "min_side": MIN_SIDE,
-        "opencv": opencv.version if opencv else None,
-        "same_boxes_on_all_threads": _same_boxes(found),
-        "boxes": {name: _cover(list(of.values()), searched, photographs) for name, of in found[-1].items()},
-    }
-    return Part(rows, [growth], facts)
+        boxes: dict[int, dict[str, dict[int, Tensor]]] = {}  # by number of threads, name and image
+
+        def measure(threads: int) -> dict[str, Timing]:
+            found = boxes[threads] = defaultdict(dict)
+            timings = take_turns(_runs(fast, searched, threads, found), len(searched), f"fast, {threads} threads")
+            return timings | take_turns(_runs(quality, few, threads, found), len(few), f"quality, {threads} threads")
+
+        def conclude() -> tuple[list[Growth], dict[str, Any]]:
+            last = max(boxes)
+            return [_measure_growth(fast, photographs.arrays[0], config.widths, last)], {
+                "images": len(searched),
+                "quality_images": len(few),
+                "width": WIDTH,
+                "min_side": MIN_SIDE,
+                "opencv": opencv.version if opencv else None,
+                "same_boxes_on_all_threads": _same_boxes(list(boxes.values())),
+                "boxes": {name: _cover(list(by.values()), searched, photographs) for name, by in boxes[last].items()},
+            }
+
+        return measure_part(config.threads, RATIOS, measure, conclude)
 
 
 def read_photographs(data: DataConfig) -> Photographs:
-    """The images of `data`, or scikit-learn's where no root is given."""
+    """Read the images of `data`, or scikit-learn's if there is no root."""
     if data.root:
         dataset = read_dataset(data)
         return Photographs([to_array(read_image(image.path)) for image in dataset.images], dataset)
     from sklearn.datasets import load_sample_image
 
-    logger.info("no --data.root: scikit-learn's two photographs are searched, and recall is left out")
+    logger.info("no --data.root: searching scikit-learn's two photographs, without recall")
     return Photographs([load_sample_image(name) for name in ("china.jpg", "flower.jpg")], None)
 
 
 def resize_to_width(array: np.ndarray, width: int) -> np.ndarray:
-    """An array (H, W, 3) at `width` pixels, aspect kept."""
+    """Resize an array (H, W, 3) to `width` pixels, keeping its aspect."""
     return resize_array(array, max(1, round(array.shape[0] * width / array.shape[1])), width)
 
 
 def choose_searches(mode: Literal["fast", "quality"], opencv: OpenCVProcess | None) -> dict[str, Search]:
-    """Ours of this mode, with OpenCV's settings and the paper's, and the peers that there are, by name."""
+    """Return by name our searches of this mode, with OpenCV's settings and the paper's, and the peers installed."""
     searches: dict[str, Search] = {
         f"sppdet opencv_{mode}": partial(_search_ours, f"opencv_{mode}"),
         f"sppdet {mode}": partial(_search_ours, mode),
@@ -129,9 +120,9 @@ def choose_searches(mode: Literal["fast", "quality"], opencv: OpenCVProcess | No
 
 @contextmanager
 def _opencv(interpreter: str | None) -> Iterator[OpenCVProcess | None]:
-    """OpenCV's selective search in `interpreter`, or in this one where its OpenCV has it, or none."""
+    """Start OpenCV's selective search in `interpreter`, or in this one if its OpenCV has it; None otherwise."""
     if interpreter is None and not hasattr(cv2, "ximgproc"):
-        logger.info("OpenCV's selective search is left out: --opencv-python names a Python with opencv-contrib-python")
+        logger.info("without OpenCV's selective search: --opencv_python names a Python with opencv-contrib-python")
         yield None
     else:
         with start_opencv(interpreter or sys.executable) as opencv:
@@ -146,7 +137,7 @@ def _search_ours(mode: str, array: np.ndarray, threads: int) -> tuple[float, np.
 
 
 def _search_dlib(array: np.ndarray, _threads: int) -> tuple[float, np.ndarray]:
-    """dlib's, with its own defaults; it has one thread, and corners that are inclusive."""
+    """Search with dlib and its defaults; it uses one thread and returns inclusive corners."""
     import dlib
 
     found: list[Any] = []
@@ -160,7 +151,7 @@ def _search_dlib(array: np.ndarray, _threads: int) -> tuple[float, np.ndarray]:
 def _runs(
     searches: Mapping[str, Search], arrays: Sequence[np.ndarray], threads: int, boxes: dict[str, dict[int, Tensor]]
 ) -> dict[str, Run]:
-    """The searches with round i on the i-th array; boxes[name][i] takes what they find there, sides of MIN_SIDE on."""
+    """Contestants: search array i in round i, and store the boxes with sides of MIN_SIDE or more in boxes[name][i]."""
 
     def run(name: str, turn: int) -> float:
         seconds, found = searches[name](arrays[turn], threads)
@@ -172,25 +163,24 @@ def _runs(
 
 
 def _measure_growth(searches: Mapping[str, Search], array: np.ndarray, widths: Sequence[int], threads: int) -> Growth:
-    """Seconds of one image at several widths, by its pixels."""
+    """Measure the seconds of one image at several widths, by its number of pixels."""
     arrays = [resize_to_width(array, width) for width in sorted(widths)]
     pixels = [resized.shape[0] * resized.shape[1] for resized in arrays]
 
     def runs_at(i: int) -> dict[str, Run]:
         return _runs(searches, [arrays[i]] * GROWTH_ROUNDS, threads, defaultdict(dict))
 
-    with using_threads(threads):
-        return measure_growth("pixels", pixels, runs_at, GROWTH_ROUNDS)
+    return measure_growth("pixels", pixels, runs_at, GROWTH_ROUNDS)
 
 
 def _same_boxes(found: Sequence[Mapping[str, Mapping[int, Tensor]]]) -> bool:
-    """Whether ours are the same boxes in the same order with every number of threads."""
+    """Return whether our boxes are the same, in the same order, with every number of threads."""
     ours = [name for name in found[0] if name.startswith("sppdet")]
     return all(torch.equal(found[0][name][i], boxes[name][i]) for boxes in found for name in ours for i in boxes[name])
 
 
 def _cover(boxes: Sequence[Tensor], searched: Sequence[np.ndarray], photographs: Photographs) -> dict[str, Any]:
-    """Boxes an image of the first images, boxes in pixels of the searched images; recall and MABO if annotated."""
+    """Return boxes per image, and with annotations recall and MABO. Boxes are in pixels of the searched images."""
     dataset = photographs.dataset
     if dataset is None:
         return {"images": len(boxes), "boxes_per_image": sum(map(len, boxes)) / len(boxes)}

@@ -1,4 +1,4 @@
-"""The benchmark from beginning to end: its parts, the files it leaves, and its table for the terminal."""
+"""The benchmark: its parts, the files it writes, and its table for the terminal."""
 
 from __future__ import annotations
 
@@ -33,19 +33,21 @@ PARTS: Mapping[str, Callable[[DataConfig, BenchmarkConfig], Part]] = {
 
 @dataclass(frozen=True)
 class Benchmark:
-    """The parts that were measured, by name, and the machine."""
+    """The measured parts by name, and the machine."""
 
     parts: Mapping[str, Part]
     machine: Mapping[str, str | int]
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready; NaN is None."""
+        """Return the JSON output; NaN becomes None."""
         return json_ready({name: part.as_dict() for name, part in self.parts.items()} | {"machine": self.machine})
 
 
 def run_benchmark(names: Sequence[str], data: DataConfig, config: BenchmarkConfig) -> Benchmark:
-    """Measure the named parts, all where none is named, one after the other; write benchmark.json and a PNG a part to
-    `config.output`. Raises ConfigError for an unknown part, before anything is measured."""
+    """Measure the named parts, or all, in turn; write benchmark.json and one PNG per part to `config.output`.
+
+    Raises ConfigError for an unknown part, before anything is measured.
+    """
     unknown = [name for name in names if name not in PARTS]
     if unknown:
         raise ConfigError("no such part", field="parts", expected=", ".join(PARTS), got=", ".join(unknown))
@@ -58,7 +60,7 @@ def run_benchmark(names: Sequence[str], data: DataConfig, config: BenchmarkConfi
 
 
 def format_benchmark(benchmark: Benchmark) -> str:
-    """The benchmark as plain text: the ratios of every part first, then seconds, growth and the machine."""
+    """Format the benchmark as plain text: the ratios of all parts first, then seconds, growth and the machine."""
     blocks = [_format_ratios(name, part) for name, part in benchmark.parts.items()]
     for name, part in benchmark.parts.items():
         blocks += [_format_row(name, row) for row in part.rows]

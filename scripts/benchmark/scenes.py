@@ -1,4 +1,4 @@
-"""Images with their regions, detectors with random weights for them, and the seconds of each stage of detection."""
+"""Images with their regions, detectors with random weights, and the seconds of each stage of detection."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from sppdet.runtime.stopwatch import STAGES, Stopwatch
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """An image uint8 (3, H, W) and its regions float32 (N, 4); added: random ones among them."""
+    """An image uint8 (3, H, W) and its regions float32 (N, 4); added: number of random ones among them."""
 
     image: Tensor
     boxes: Tensor
     added: int
 
     def first(self, regions: int | None) -> Scene:
-        """The same with the first so many regions."""
+        """Return the scene with its first `regions` regions; all for None."""
         return replace(self, boxes=self.boxes[:regions])
 
 
 def find_scenes(data: DataConfig, config: BenchmarkConfig) -> list[Scene]:
-    """The first images of the data, or scikit-learn's photographs, one for each round of detection at most, with
-    exactly `config.regions` regions each."""
+    """Read the first images of the data, or scikit-learn's photographs, at most one per round of detection, and find
+    exactly `config.regions` regions in each."""
     few = replace(data, max_images=min(data.max_images or config.detect_rounds, config.detect_rounds))
     images = [as_image(array) for array in read_photographs(few).arrays]
     found = [find_regions(image, config.regions, ProposalConfig()) for image in images]
@@ -45,8 +45,8 @@ def find_scenes(data: DataConfig, config: BenchmarkConfig) -> list[Scene]:
 
 
 def random_detector(scene: Scene, backbone: str, depth: int = 0) -> Detector:
-    """A detector in SPPnet mode with so many fully connected layers, whose random heads score the scene's regions as
-    trained ones would."""
+    """Return a detector in SPPnet mode with `depth` fully connected layers and random heads, whose scores of the
+    scene's regions are distributed as those of a trained detector."""
     config = DetectorConfig(backbone=BackboneConfig(backbone, "random"), fc=FCConfig(depth))
     network = build_backbone(backbone, "random")
     layers = build_fully_connected(config, network)
@@ -55,7 +55,7 @@ def random_detector(scene: Scene, backbone: str, depth: int = 0) -> Detector:
 
 
 def time_stages(detector: Detector, scene: Scene, passes: int = 1) -> dict[str, float]:
-    """Median seconds of each stage but the proposals."""
+    """Return the median seconds of each stage except the proposals."""
     clocks = [Stopwatch() for _ in range(passes)]
     for clock in clocks:
         with clock:

@@ -1,4 +1,4 @@
-"""Training SVMs from cold: seconds and memory of each stage, and how they grow with the images."""
+"""Training SVMs with empty caches: seconds and memory of each stage, and their growth with the number of images."""
 
 from __future__ import annotations
 
@@ -11,23 +11,13 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import time
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmark.config import BenchmarkConfig
-from benchmark.measure import (
-    Growth,
-    Part,
-    Ratios,
-    Row,
-    Timing,
-    clocked,
-    find_ratios,
-    fit_line,
-    thread_counts,
-    using_threads,
-)
+from benchmark.measure import Growth, Part, Ratios, Timing, clocked, fit_line, measure_part, thread_counts
 from benchmark.memory import watch_memory
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config.data import DataConfig
@@ -41,10 +31,10 @@ from sppdet.training.train import train
 
 BACKBONE = "squeezenet1_0"
 SCALE = 688
-WARM_UP = 5  # images, the fewest of which one is held out
-BARE_PASSES = 8  # of the bare network, an image each
+WARM_UP = 5  # images, the smallest number of which one is held out
+BARE_PASSES = 8  # of the bare network, one image each
 
-# The files, in the cache or in the run's folder, with the last of which a stage ends.
+# The files whose last one ends a stage, in the cache or in the folder of the run.
 STAGES = {
     "proposals": "cache/proposals/*/*",
     "features": "cache/features/*/*",
@@ -59,7 +49,7 @@ RATIOS: Ratios = {"ratio_fill_vs_bare_network": ("bare network", "sppdet feature
 
 @dataclass(frozen=True)
 class Training:
-    """Seconds and peak anonymous memory (MB) of each stage, with so many MB of examples mined in the end."""
+    """Seconds and peak anonymous memory (MB) by stage; examples: MB of the examples mined in the end."""
 
     images: int
     seconds: Mapping[str, float]
@@ -70,51 +60,54 @@ class Training:
         return {stage: self.images / seconds for stage, seconds in self.seconds.items()}
 
     def memory(self) -> dict[str, float]:
-        """Peaks in MB, among them that of mining beyond the examples, which are bounded."""
+        """Return peaks in MB, including that of mining without the examples, whose size is bounded."""
         examples = {"examples": self.examples, "mining beyond examples": self.peaks["mining"] - self.examples}
         return {**self.peaks, **examples}
 
 
 def benchmark_train(data: DataConfig, config: BenchmarkConfig) -> Part:
-    """Train detectors on the first `config.train_images` of the data, each from cold in folders of its own.
+    """Train detectors on the first `config.train_images` of the data, each with empty caches and a folder of its own.
 
-    Without `data.root` the images are generated shapes. A training on few images before compiles the kernels: its
-    seconds are those of the first call. The network's weights are random. Every fifth image is held out, as where there
-    is no val split. Raises ConfigError and DataError for data that cannot be read.
+    Without `data.root` the images are generated shapes. A first training on few images compiles the kernels; its
+    seconds are those of the warm-up call. The weights of the network are random. Every fifth image is held out, as
+    without a val split. Raises ConfigError and DataError for data that cannot be read.
     """
     with TemporaryDirectory() as folder:
         data = _readable(data, Path(folder), max(config.train_images))
         paths = [image.path for image in read_dataset(data).images]
         sizes = sorted({min(max(count, WARM_UP), len(paths)) for count in config.train_images})
-        rows = []
-        for threads in thread_counts(config.threads):
-            with using_threads(threads):
-                first, trained = train_cold(data, WARM_UP, threads), train_cold(data, sizes[-1], threads)
-                bare = time_bare_network(paths[:BARE_PASSES])
-            timings = {
-                f"sppdet {stage}": Timing(first.seconds[stage], (seconds,))
-                for stage, seconds in trained.seconds.items()
-            }
-            timings["bare network"] = Timing(bare[0], (len(paths[: sizes[-1]]) * median(bare),))
-            rows.append(Row(threads, timings, find_ratios(timings, RATIOS)))
-        with using_threads(rows[-1].threads):
-            trainings = [*(train_cold(data, count, rows[-1].threads) for count in sizes[:-1]), trained]
-    growth = Growth(
-        "images", tuple(sizes), {f"sppdet {s}": tuple(each.seconds[s] for each in trainings) for s in STAGES}
-    )
+        trained: dict[int, Training] = {}  # by number of threads, on the most images
+
+        def measure(threads: int) -> dict[str, Timing]:
+            first = train_cold(data, WARM_UP, threads)
+            trained[threads] = train_cold(data, sizes[-1], threads)
+            seconds, bare = trained[threads].seconds, time_bare_network(paths[:BARE_PASSES])
+            timings = {f"sppdet {stage}": Timing(first.seconds[stage], (seconds[stage],)) for stage in seconds}
+            return timings | {"bare network": Timing(bare[0], (len(paths[: sizes[-1]]) * median(bare),))}
+
+        def conclude() -> tuple[list[Growth], dict[str, Any]]:
+            most = thread_counts(config.threads)[-1]
+            return describe_growth([*(train_cold(data, count, most) for count in sizes[:-1]), trained[most]])
+
+        return measure_part(config.threads, RATIOS, measure, conclude)
+
+
+def describe_growth(trainings: Sequence[Training]) -> tuple[list[Growth], dict[str, Any]]:
+    """Return the growth of seconds with the number of images, and that of memory; the last training is the largest."""
+    sizes, last = tuple(each.images for each in trainings), trainings[-1]
+    seconds = {f"sppdet {stage}": tuple(each.seconds[stage] for each in trainings) for stage in STAGES}
     memory = {str(each.images): each.memory() for each in trainings}
-    slopes = {stage: fit_line(sizes, [each[stage] for each in memory.values()]).slope for stage in trained.memory()}
-    facts = {
-        "images": sizes[-1],
-        "seconds": sum(trained.seconds.values()),
+    slopes = {stage: fit_line(sizes, [each[stage] for each in memory.values()]).slope for stage in last.memory()}
+    return [Growth("images", sizes, seconds)], {
+        "images": last.images,
+        "seconds": sum(last.seconds.values()),
         "images_per_second": {str(each.images): each.images_per_second() for each in trainings},
         "peak_mb": memory | {"an image": slopes},
     }
-    return Part(rows, [growth], facts)
 
 
 def train_cold(data: DataConfig, images: int, threads: int) -> Training:
-    """Train on so many images with nothing in the caches, and leave nothing."""
+    """Train on `images` images with empty caches, and remove everything afterwards."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         config = TrainConfig(
@@ -138,7 +131,7 @@ def train_cold(data: DataConfig, images: int, threads: int) -> Training:
 
 @contextmanager
 def cache_in(folder: Path) -> Iterator[None]:
-    """$SPPDET_CACHE names this folder; as before at the end."""
+    """Set $SPPDET_CACHE to this folder, and restore it at the end."""
     before = os.environ.get("SPPDET_CACHE")
     os.environ["SPPDET_CACHE"] = str(folder)
     try:
@@ -151,7 +144,7 @@ def cache_in(folder: Path) -> Iterator[None]:
 
 
 def time_bare_network(paths: Sequence[Path]) -> list[float]:
-    """Seconds of the convolutions alone on each image file, read, resized and normalized before; after a warm-up."""
+    """Time the convolutions alone on each image file, after a warm-up; preprocessing is not measured."""
     backbone = build_backbone(BACKBONE, "random")
     with torch.inference_mode():
         pixels = [
@@ -166,7 +159,7 @@ def time_bare_network(paths: Sequence[Path]) -> list[float]:
 
 
 def _readable(data: DataConfig, folder: Path, images: int) -> DataConfig:
-    """The data, or shapes made in `folder` where no root is given."""
+    """Return the data, or shapes generated in `folder` if there is no root."""
     if data.root:
         return data
     return DataConfig(root=str(generate_shapes(folder / "shapes", train=max(images, WARM_UP), test=1)))

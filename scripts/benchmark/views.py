@@ -1,26 +1,16 @@
-"""Multi-view testing of a classifier: its views beside its feature maps alone, and beside a pass for each view."""
+"""Multi-view testing of a classifier, next to computing the feature maps alone, and to one pass per view."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmark.config import BenchmarkConfig
-from benchmark.measure import (
-    Part,
-    Ratios,
-    Row,
-    Run,
-    clocked,
-    find_ratios,
-    measure_growth,
-    take_turns,
-    thread_counts,
-    using_threads,
-)
+from benchmark.measure import Growth, Part, Ratios, Run, Timing, clocked, measure_growth, measure_part, take_turns
 from benchmark.proposals import read_photographs
 from sppdet.classification.classifier import Classifier, new_classifier
 from sppdet.classification.views import prepare_views, score_views
@@ -30,7 +20,7 @@ from sppdet.config.network import BackboneConfig
 from sppdet.images import as_image, normalize
 
 BACKBONE, SIZE, CLASSES = "squeezenet1_0", 224, 20
-BATCH = 4  # crops in one pass, the quickest on CPUs
+BATCH = 4  # crops in one pass, the fastest on CPUs
 KINDS: Mapping[int, ViewsConfig] = {10: ViewsConfig("10views"), 96: ViewsConfig("96views")}
 
 RATIOS: Ratios = {
@@ -40,29 +30,28 @@ RATIOS: Ratios = {
 
 
 def benchmark_views(data: DataConfig, config: BenchmarkConfig) -> Part:
-    """Time a classifier with random weights on the first `config.detect_rounds` images of the data, or on
-    scikit-learn's photographs: views pooled as windows, from the image to probabilities; the bare network on the
-    images that these are windows of; and the classifier on each view alone. What the latter two are given is made
-    before."""
+    """Time a classifier with random weights on the first `config.detect_rounds` images, or on sample photographs.
+
+    Contestants: views pooled as windows, from the image to probabilities; the bare network on the images that these are
+    windows of; the classifier on each view alone. The inputs of the latter two are prepared outside the measurement.
+    """
     few = replace(data, max_images=min(data.max_images or config.detect_rounds, config.detect_rounds))
     images = [as_image(array) for array in read_photographs(few).arrays]
     classifier = new_classifier(ClassifierConfig(BackboneConfig(BACKBONE, "random"), sizes=(SIZE,)), [""] * CLASSES)
-    rows = []
-    for threads in thread_counts(config.threads):
-        with using_threads(threads):
-            runs = view_runs(classifier, images, KINDS[96])
-            timings = take_turns(runs, config.detect_rounds, f"96 views, {threads} threads")
-        rows.append(Row(threads, timings, find_ratios(timings, RATIOS)))
-    counts = sorted(KINDS)
-    with using_threads(rows[-1].threads):
-        growth = measure_growth(
-            "views", counts, lambda i: view_runs(classifier, images, KINDS[counts[i]]), config.detect_rounds
-        )
-    return Part(rows, [growth], {"backbone": BACKBONE, "images": len(images)})
+    rounds, counts = config.detect_rounds, sorted(KINDS)
+
+    def measure(threads: int) -> dict[str, Timing]:
+        return take_turns(view_runs(classifier, images, KINDS[96]), rounds, f"96 views, {threads} threads")
+
+    def conclude() -> tuple[list[Growth], dict[str, Any]]:
+        growth = measure_growth("views", counts, lambda i: view_runs(classifier, images, KINDS[counts[i]]), rounds)
+        return [growth], {"backbone": BACKBONE, "images": len(images)}
+
+    return measure_part(config.threads, RATIOS, measure, conclude)
 
 
 def view_runs(classifier: Classifier, images: Sequence[Tensor], views: ViewsConfig) -> dict[str, Run]:
-    """The three contestants, an image a round."""
+    """The three contestants, one image per round."""
     backbone = classifier.backbone
 
     def at(turn: int) -> Tensor:
@@ -87,7 +76,7 @@ def view_runs(classifier: Classifier, images: Sequence[Tensor], views: ViewsConf
 
 
 def cut_views(image: Tensor, views: ViewsConfig, config: ClassifierConfig) -> list[Tensor]:
-    """Each view as an image of its own, uint8 (3, side, side)."""
+    """Crop the views: uint8 (3, side, side) each."""
     return [
         pixels[:, y1:y2, x1:x2]
         for pair, boxes in prepare_views(image, views, config)

@@ -1,11 +1,9 @@
-"""The commands that measure time."""
+"""The command that measures time."""
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
-from benchmark.config import BenchmarkConfig
 from jsonargparse import ArgumentParser, Namespace
 
 from sppdet.cli.options import add_data, add_json, add_machine, data_of
@@ -40,29 +38,6 @@ def _compare(options: Namespace) -> None:
         print(f"written to {output}")
 
 
-def _benchmark_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "parts", nargs="*", type=str, help="proposals, pooling, heads, detect, train, views; all where none is named"
-    )
-    add_data(parser, split="test", images=100)
-    parser.add_class_arguments(BenchmarkConfig, skip={"opencv_python"})
-    parser.add_argument("--opencv-python", type=str, help="a Python with opencv-contrib-python, timed beside ours")
-    add_json(parser)
-
-
-def _benchmark(options: Namespace) -> None:
-    """Benchmark each part of sppdet beside its peers in one run: ratios, seconds, growth."""
-    from benchmark.run import format_benchmark, run_benchmark
-
-    config = BenchmarkConfig(**{field.name: options[field.name] for field in fields(BenchmarkConfig)})
-    result = run_benchmark(options.parts, data_of(options), config)
-    if options.json:
-        print_json(result.as_dict())
-    else:
-        print(f"{format_benchmark(result)}\nwritten to {config.output}")
-
-
 COMMANDS = {
     "compare": (_compare_arguments, _compare),
-    "benchmark": (_benchmark_arguments, _benchmark),
 }

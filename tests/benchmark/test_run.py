@@ -1,4 +1,4 @@
-"""The command: its JSON, its table and its files."""
+"""The command: JSON, table and files of all parts, which are measured once."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 
 import pytest
 from benchmark import pooling, proposals
+from benchmark.command import main
 from benchmark.config import BenchmarkConfig
 from PIL import Image
 
-from sppdet.cli.main import main
 from sppdet.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -24,7 +24,7 @@ def small(monkeypatch) -> None:
 @pytest.fixture
 def arguments(tmp_path, shapes, fake_python) -> list[str]:
     return [
-        *("--data.root", str(shapes), "--images", "2", "--opencv-python", fake_python, "--threads", "[1]"),
+        *("--data.root", str(shapes), "--data.max_images", "2", "--opencv_python", fake_python, "--threads", "[1]"),
         *("--rounds", "1", "--regions", "5", "--growth", "[3,6]", "--widths", "[40,60]", "--quality_images", "1"),
         *("--detect_rounds", "1", "--scales", "[50]", "--train_images", "[5]"),
         *("--output", str(tmp_path / "out")),
@@ -32,7 +32,7 @@ def arguments(tmp_path, shapes, fake_python) -> list[str]:
 
 
 def test_all_parts_as_json(arguments, tmp_path, capsys):
-    assert main(["benchmark", *arguments, "--json"]) == 0
+    assert main([*arguments, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert list(result) == ["proposals", "pooling", "heads", "detect", "train", "views", "machine"]
     assert list(result["proposals"])[:2] == ["ratio_vs_opencv_fast", "ratio_vs_opencv_quality"]
@@ -63,7 +63,7 @@ def test_all_parts_as_json(arguments, tmp_path, capsys):
 
 
 def test_one_part_as_a_table_ratios_first(arguments, tmp_path, capsys):
-    assert main(["benchmark", "pooling", *arguments]) == 0
+    assert main(["pooling", *arguments]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["pooling:", "median", "ratios,", "by", "threads", "1"]
     assert lines[1].split()[0] == "ratio_vs_roi_pool"
@@ -73,7 +73,7 @@ def test_one_part_as_a_table_ratios_first(arguments, tmp_path, capsys):
 
 
 def test_an_unknown_part_is_an_error_before_anything_is_measured(arguments, tmp_path, capsys):
-    assert main(["benchmark", "pooling", "poling", *arguments]) == 1
+    assert main(["pooling", "poling", *arguments]) == 1
     assert (
         "parts: no such part (expected proposals, pooling, heads, detect, train, views, got poling)"
         in capsys.readouterr().err

@@ -1,0 +1,8 @@
+"""Time the parts of sppdet next to their peers: python scripts/benchmark.py pooling heads --data.root data [--help]."""
+
+import sys
+
+from benchmark.command import main  # the package next to this file, which Python prefers to the file
+
+if __name__ == "__main__":
+    sys.exit(main())
