@@ -3,7 +3,6 @@
 import argparse
 
 from sppdet.commands.compare import compare
-from sppdet.comparison.report import format_table
 from sppdet.config.data import DataConfig
 
 if __name__ == "__main__":
@@ -13,4 +12,4 @@ if __name__ == "__main__":
     options = parser.parse_args()
 
     data = DataConfig(root=options.root, split="test", images=10)
-    print(format_table(compare(options.runs, data, regions=2000)))
+    print(compare(options.runs, data, regions=2000))

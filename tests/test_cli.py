@@ -602,7 +602,6 @@ def test_compare_two_runs(place, tmp_path, capsys):
 
 def test_comparisons_have_folders_of_their_own(monkeypatch, capsys):
     monkeypatch.setattr("sppdet.commands.compare.compare", lambda *given: given[4])
-    monkeypatch.setattr(report, "format_table", str)
     outputs = [run_text(capsys, "compare", *runs).split()[0] for runs in (["a"], ["x/a", "b"])]
     assert outputs == ["runs/compare-a", "runs/compare-a-b"]
 
@@ -610,7 +609,7 @@ def test_comparisons_have_folders_of_their_own(monkeypatch, capsys):
 def test_help_says_from_how_many_images_on_there_is_an_map(capsys):
     with pytest.raises(SystemExit):
         main(["compare", "--help"])
-    assert f"mAP from {report.MAP_IMAGES} images on" in " ".join(capsys.readouterr().out.split())
+    assert f"mAP from {report.MIN_MAP_IMAGES} images on" in " ".join(capsys.readouterr().out.split())
 
 
 def test_compare_one_run_prints_a_table(place, tmp_path, capsys):

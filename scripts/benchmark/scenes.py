@@ -12,7 +12,7 @@ from benchmark.heads import class_names, random_heads
 from benchmark.proposals import read_photographs
 from sppdet.backbones.fully_connected import build_fully_connected
 from sppdet.backbones.zoo import build_backbone
-from sppdet.comparison.timing import find_regions
+from sppdet.comparison.timing import propose_exactly
 from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.config.detector import DetectorConfig
 from sppdet.config.network import BackboneConfig, FCConfig
@@ -40,7 +40,7 @@ def find_scenes(data: DataConfig, config: BenchmarkConfig) -> list[Scene]:
     exactly `config.regions` regions in each."""
     few = replace(data, max_images=min(data.max_images or config.detect_rounds, config.detect_rounds))
     images = [as_image(array) for array in read_photographs(few).arrays]
-    found = [find_regions(image, config.regions, ProposalConfig()) for image in images]
+    found = [propose_exactly(image, config.regions, ProposalConfig()) for image in images]
     return [Scene(image, regions.boxes, regions.added) for image, regions in zip(images, found, strict=True)]
 
 

@@ -24,7 +24,6 @@ def _compare_arguments(parser: ArgumentParser) -> None:
 def _compare(options: Namespace) -> None:
     """Compare detectors: time of each stage, speed-ups, growth with the regions; mAP from 100 images on."""
     from sppdet.commands.compare import compare
-    from sppdet.comparison.report import format_table
 
     growth = tuple(options.growth)
     names = "-".join(Path(run).resolve().name for run in options.runs)
@@ -34,7 +33,7 @@ def _compare(options: Namespace) -> None:
     if options.json:
         print_json(result.as_dict())
     else:
-        print(format_table(result))
+        print(result)
         print(f"written to {output}")
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from sppdet.comparison.paper import COLUMNS, DETECTION_MAP, FIVE_SCALES
 from sppdet.config.training import TrainConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.data.detection_files import read_results, write_coco_results
@@ -40,19 +41,8 @@ from sppdet.training.train import train
 
 logger = logging.getLogger(__name__)
 
-ROWS = ("pool5", "fc6", "ftfc6", "ftfc7", "ftfc7+bb")
-COLUMNS = ("1 scale", "5 scales", "R-CNN")
-FIVE_SCALES = (480, 576, 688, 864, 1200)
+ROWS = tuple(DETECTION_MAP)
 DEPTHS = {"pool5": 0, "fc6": 1, "fc7": 2}
-
-# VOC07 mAP in percent on the whole of VOC2007: ZF-5 for SPPnet, Alex-5 for R-CNN.
-PAPER: Mapping[str, tuple[float, float, float]] = {
-    "pool5": (43.0, 44.9, 44.2),
-    "fc6": (42.5, 44.8, 46.2),
-    "ftfc6": (52.3, 53.7, 53.1),
-    "ftfc7": (54.5, 55.2, 54.2),
-    "ftfc7+bb": (58.0, 59.2, 58.5),
-}
 
 
 @dataclass(frozen=True)
@@ -164,7 +154,7 @@ def configure(config: TrainConfig, row: str, column: str) -> TrainConfig:
 
 
 def _of_paper(row: str, column: str, classes: Sequence[str]) -> float | None:
-    return PAPER[row][COLUMNS.index(column)] / 100 if row in PAPER and set(classes) == VOC_CLASSES else None
+    return DETECTION_MAP[row][COLUMNS.index(column)] if row in DETECTION_MAP and set(classes) == VOC_CLASSES else None
 
 
 def _run(

@@ -1,4 +1,4 @@
-"""The comparison of detectors from beginning to end, and the files it leaves."""
+"""Compare detectors, and write the files of a comparison."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from sppdet.comparison.plots import plot_growth, plot_stages
-from sppdet.comparison.report import MAP_IMAGES, Comparison
+from sppdet.comparison.report import MIN_MAP_IMAGES, Comparison
 from sppdet.comparison.throughput import measure_throughput, with_best_batch
-from sppdet.comparison.timing import SUMS, find_regions, measure_growth, time_detectors
+from sppdet.comparison.timing import SUMS, measure_growth, propose_exactly, time_detectors
 from sppdet.config.detector import FeatureKind
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError, InputError
@@ -35,10 +35,18 @@ def compare_detectors(
 ) -> Comparison:
     """Compare detectors, by name, on the images of `dataset` with `regions` boxes each.
 
-    One detector is compared with itself in the other mode: the same network and heads, named "<name>-crop" or
-    "<name>-spp", without an mAP. R-CNN mode runs at its best batch. baseline: a name; by default the detector in R-CNN
-    mode. Proposals are made as the first detector's configuration says. The mAP is that of the timed detections, from
-    MAP_IMAGES images on. Raises InputError or DataError where there is nothing to compare.
+    A single detector is compared with itself in the other mode: the same network and heads, named "<name>-crop" or
+    "<name>-spp", without an mAP. R-CNN mode runs at its best batch size. Proposals follow the first detector's
+    configuration. The mAP is computed from the timed detections, if there are MIN_MAP_IMAGES images.
+
+    Args:
+        detectors: the detectors, by the names they have in the result.
+        dataset: the images and their classes, which are the detectors' too.
+        regions: number of boxes per image.
+        growth_regions: numbers of boxes to time on the first image.
+        baseline: name of the detector that the others are compared with; by default the first one in R-CNN mode.
+
+    Raises InputError or DataError if there is nothing to compare.
     """
     given = {name: with_best_batch(detector) for name, detector in _checked(detectors, dataset).items()}
     shown = given if len(given) > 1 else _with_counterpart(given)
@@ -50,9 +58,9 @@ def compare_detectors(
     growth: dict[str, dict[int, float]] = {}
     if growth_regions:
         image = read_image(dataset.images[0].path)
-        found = find_regions(image, max(growth_regions), search)
-        growth = measure_growth(shown, image, found.boxes, growth_regions)
-    evaluated = given if len(dataset) >= MAP_IMAGES else ()
+        proposals = propose_exactly(image, max(growth_regions), search)
+        growth = measure_growth(shown, image, proposals.boxes, growth_regions)
+    evaluated = given if len(dataset) >= MIN_MAP_IMAGES else ()
     cropping = [name for name, d in shown.items() if d.config.features == "crop"]
     throughput = measure_throughput(cropping[0], shown[cropping[0]]) if cropping else None
     medians = timings.medians()
@@ -74,7 +82,7 @@ def compare_detectors(
 
 
 def write_comparison(comparison: Comparison, folder: str | PathLike[str]) -> list[Path]:
-    """Write compare.json, stages.png and, where it was measured, growth.png; the paths of what was written."""
+    """Write compare.json, stages.png and, if it was measured, growth.png. Returns their paths."""
     paths = [Path(folder) / "compare.json", Path(folder) / "stages.png"]
     write_json(paths[0], comparison.as_dict())
     plot_stages(comparison, paths[1])
@@ -85,7 +93,7 @@ def write_comparison(comparison: Comparison, folder: str | PathLike[str]) -> lis
 
 
 def _checked(detectors: Mapping[str, Detector], dataset: Dataset) -> Mapping[str, Detector]:
-    """The detectors, once it is sure that hours of measuring would not end in an error."""
+    """Return the detectors, or raise an error before hours of measurement rather than after."""
     if not detectors:
         raise InputError("nothing to compare", field="detectors", expected="at least 1", got=0)
     if not len(dataset):
@@ -108,7 +116,7 @@ def _with_counterpart(given: Mapping[str, Detector]) -> dict[str, Detector]:
 
 
 def _settings(detector: Detector) -> dict[str, Any]:
-    """What a reader must know of a detector to judge its times."""
+    """Return the settings of a detector that explain its times."""
     config = detector.config
     own: dict[str, Any] = {"levels": list(config.levels), "scales": list(config.spp.scales)}
     if config.features == "crop":

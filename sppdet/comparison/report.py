@@ -1,4 +1,4 @@
-"""What a comparison found: as a record, as JSON, and as a table for the terminal."""
+"""The result of a comparison: a record, its JSON, and its table for the terminal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sppdet.comparison.paper import TIMING
 from sppdet.comparison.throughput import Throughput
 from sppdet.comparison.timing import SUMS
 from sppdet.drawing.tables import align
@@ -13,31 +14,30 @@ from sppdet.evaluation.bootstrap import BootstrapMAP
 from sppdet.files.atomic import json_ready
 from sppdet.runtime.stopwatch import STAGES
 
-MAP_IMAGES = 100  # on fewer images an mAP says little
-PAPER: Mapping[str, Any] = {
-    "source": "He et al. 2014, VOC2007, a GPU of 2014, no proposals; R-CNN with Alex-5 unless said, SPPnet with ZF-5",
-    "seconds": {
-        "spp_1_scale": {"conv": 0.053, "fc": 0.089, "total": 0.142},
-        "spp_5_scales": {"conv": 0.293, "fc": 0.089, "total": 0.382},
-        "rcnn": {"conv": 8.96, "fc": 0.07, "total": 9.03},
-        "rcnn_zf5": {"conv": 14.37},
-    },
-    "speedup": {"spp_1_scale": 64, "spp_5_scales": 24},
-    "speedup_zf5_both": {"spp_1_scale": 102, "spp_5_scales": 38},
-    "map_voc07": {"spp_1_scale": 0.580, "spp_5_scales": 0.592, "rcnn": 0.585},
-}
+MIN_MAP_IMAGES = 100  # an mAP on fewer images means little
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Detectors on the same images and regions, everything by their names.
+    """Detectors compared on the same images and regions; its text is the table, with the paper's figures.
 
-    stages: median seconds of each stage. totals: the same without proposals, and of everything. spread: quartiles
-    [25%, 75%] of all of them. growth: seconds without proposals by number of regions. throughput: None without a
-    detector in R-CNN mode. maps: mAPs on the same images, of detectors that were trained themselves, where the images
-    are not fewer than MAP_IMAGES. topped_up: random boxes added where an image had too few proposals.
-    shared: where maps are pooled, the share of the regions that fall on the cells of another, by name. precision: of
-    the convolutions, as are the network and its settings in `detectors`.
+    Args:
+        images: number of images.
+        regions: number of regions per image.
+        topped_up: random boxes added in all images together, because an image had too few proposals.
+        shared: fraction of the regions that fall on the same cells as another, by name; SPPnet only.
+        device: cpu or cuda.
+        machine: name of the processor or GPU.
+        threads: number of torch's threads.
+        torch: version of torch.
+        baseline: name of the detector that the others are compared with.
+        detectors: settings that explain the times, such as network and precision, by name.
+        stages: median seconds of each stage, by name.
+        spread: quartiles [25%, 75%] of each stage and sum, by name.
+        totals: median seconds of all stages, without proposals and with them, by name.
+        growth: seconds without proposals by number of regions, by name.
+        throughput: pace of R-CNN mode's convolutions; None without a detector in R-CNN mode.
+        maps: mAP on the timed images of each trained detector; empty for fewer than MIN_MAP_IMAGES images.
     """
 
     images: int
@@ -59,12 +59,17 @@ class Comparison:
 
     @property
     def others(self) -> list[str]:
-        """The names of the detectors that are not the baseline."""
+        """Names of all detectors except the baseline."""
         return [name for name in self.stages if name != self.baseline]
 
     @property
+    def names(self) -> list[str]:
+        """Names of all detectors, the baseline first."""
+        return [self.baseline, *self.others]
+
+    @property
     def speedup(self) -> dict[str, dict[str, float]]:
-        """How many times the baseline's median seconds are another's: of conv, without proposals, in total."""
+        """The baseline's median seconds divided by each other's, for conv, without_proposals and total."""
         rows = {name: {"conv": self.stages[name]["conv"], **self.totals[name]} for name in self.stages}
         slow = rows[self.baseline]
         return {
@@ -74,56 +79,51 @@ class Comparison:
 
     @property
     def differences(self) -> dict[str, BootstrapMAP]:
-        """By how much another's mAP is above the baseline's, where both have one."""
+        """The mAP of each other detector minus the baseline's, if both have one."""
         if self.baseline not in self.maps:
             return {}
         return {name: self.maps[name].minus(self.maps[self.baseline]) for name in self.others if name in self.maps}
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready; NaN is None, numbers of regions are text."""
+        """Return the comparison for JSON: NaN becomes None, numbers of regions become text."""
         own = {
             "throughput": self.throughput.as_dict() if self.throughput else None,
-            "maps": {name: found.as_dict() for name, found in self.maps.items()},
-            "differences": {name: found.as_dict() for name, found in self.differences.items()},
+            "maps": {name: value.as_dict() for name, value in self.maps.items()},
+            "differences": {name: value.as_dict() for name, value in self.differences.items()},
         }
-        return json_ready(vars(self) | own | {"speedup": self.speedup, "paper": PAPER})
+        return json_ready(vars(self) | own | {"speedup": self.speedup, "paper": TIMING})
 
-
-def format_table(comparison: Comparison) -> str:
-    """The comparison as plain text, the paper's figures beside ours."""
-    parts = [
-        _header(comparison),
-        _stage_table(comparison),
-        _speedup_table(comparison),
-        _growth_table(comparison),
-        _throughput_line(comparison),
-        _map_table(comparison),
-        f"Paper: {PAPER['source']}",
-    ]
-    return "\n\n".join(part for part in parts if part)
+    def __str__(self) -> str:
+        parts = [
+            _header(self),
+            _stage_table(self),
+            _speedup_table(self),
+            _growth_table(self),
+            _throughput_line(self),
+            _map_table(self),
+            f"Paper: {TIMING['source']}",
+        ]
+        return "\n\n".join(part for part in parts if part)
 
 
 def _header(comparison: Comparison) -> str:
     lines = [f"{comparison.images} images, {comparison.regions} regions each, the same for all"]
     if comparison.topped_up:
-        lines[0] += f" ({comparison.topped_up} random boxes in all, where an image had too few proposals)"
+        lines[0] += f" ({comparison.topped_up} random boxes added in total, to images with too few proposals)"
     for name, settings in comparison.detectors.items():
         lines.append(f"{name}: " + ", ".join(f"{key} {value}" for key, value in settings.items()))
-    for name, share in comparison.shared.items():
-        lines.append(
-            f"{name}: {100 * share:.1f}% of the regions fall on the cells of another, pooled and classified once"
-        )
+    for name, fraction in comparison.shared.items():
+        lines.append(f"{name}: {100 * fraction:.1f}% of the regions share their cells with another and are pooled once")
     where = f"{comparison.threads} threads" if comparison.device == "cpu" else comparison.device
     lines.append(f"measured on {comparison.machine}, {where}, torch {comparison.torch}")
     return "\n".join(lines)
 
 
 def _stage_table(comparison: Comparison) -> str:
-    names = [comparison.baseline, *comparison.others]
-    rows = [["seconds an image: median [quartiles]", *names]]
+    rows = [["seconds per image: median [quartiles]", *comparison.names]]
     for row in (*STAGES, *SUMS):
         cells = []
-        for name in names:
+        for name in comparison.names:
             value = comparison.totals[name][row] if row in SUMS else comparison.stages[name][row]
             low, high = comparison.spread[name][row]
             cells.append(f"{_number(value)} [{_number(low)}, {_number(high)}]")
@@ -132,19 +132,19 @@ def _stage_table(comparison: Comparison) -> str:
 
 
 def _speedup_table(comparison: Comparison) -> str:
-    ours = comparison.speedup
-    rows = [[f"times faster than {comparison.baseline}", *ours, "paper, 1 scale", "paper, 5 scales"]]
+    speedup = comparison.speedup
+    rows = [[f"times faster than {comparison.baseline}", *speedup, "paper, 1 scale", "paper, 5 scales"]]
     conv, without, total = (
-        [key.replace("_", " "), *(_times(times[key]) for times in ours.values())]
+        [key.replace("_", " "), *(_times(times[key]) for times in speedup.values())]
         for key in ("conv", "without_proposals", "total")
     )
-    seconds = PAPER["seconds"]
+    seconds = TIMING["seconds"]
     for scales in ("spp_1_scale", "spp_5_scales"):
         alex, zf5 = (seconds[rcnn]["conv"] / seconds[scales]["conv"] for rcnn in ("rcnn", "rcnn_zf5"))
         conv.append(f"{_times(alex)} ({_times(zf5)})")
-        without.append(f"{_times(PAPER['speedup'][scales])} ({_times(PAPER['speedup_zf5_both'][scales])})")
+        without.append(f"{_times(TIMING['speedup'][scales])} ({_times(TIMING['speedup_zf5_both'][scales])})")
     rows += [conv, without, [*total, "-", "-"]]
-    return align(rows) + "\nIn brackets: with the same network, ZF-5, on both sides."
+    return align(rows) + "\nIn brackets: the same network, ZF-5, in both detectors."
 
 
 def _growth_table(comparison: Comparison) -> str:
@@ -152,33 +152,32 @@ def _growth_table(comparison: Comparison) -> str:
         return ""
     counts = list(comparison.growth[comparison.baseline])
     rows = [["seconds by regions, no proposals", *map(str, counts)]]
-    for name in (comparison.baseline, *comparison.others):
-        rows.append([name, *(_number(comparison.growth[name][count]) for count in counts)])
+    rows += [[name, *(_number(comparison.growth[name][count]) for count in counts)] for name in comparison.names]
     return align(rows)
 
 
 def _throughput_line(comparison: Comparison) -> str:
-    found = comparison.throughput
-    if found is None:
+    pace = comparison.throughput
+    if pace is None:
         return ""
     return (
-        f"Crops a second, warping apart: {found.detector} {_number(found.crops_per_second)}, bare network"
-        f" {_number(found.bare_crops_per_second)} at its best batch, {found.bare_best_batch}: ratio {found.ratio:.3f}"
+        f"Crops per second, without warping: {pace.detector} {_number(pace.crops_per_second)}, bare network"
+        f" {_number(pace.bare_crops_per_second)} at its best batch size, {pace.bare_best_batch}: ratio {pace.ratio:.3f}"
     )
 
 
 def _map_table(comparison: Comparison) -> str:
-    paper = PAPER["map_voc07"]
+    paper = TIMING["map_voc07"]
     figures = f"{paper['spp_1_scale']:.1%} with 1 scale, {paper['spp_5_scales']:.1%} with 5, R-CNN {paper['rcnn']:.1%}"
     if not comparison.maps:
-        few = comparison.images < MAP_IMAGES
-        return f"mAP: shown from {MAP_IMAGES} images on; these are {comparison.images}" if few else ""
+        few = comparison.images < MIN_MAP_IMAGES
+        return f"mAP: needs {MIN_MAP_IMAGES} images; these are {comparison.images}" if few else ""
     rows = [["mAP on these images, % (95%)", "VOC07", "area", f"points to {comparison.baseline}"]]
-    for name, found in comparison.maps.items():
+    for name, result in comparison.maps.items():
         difference = comparison.differences.get(name)
-        more = "-" if difference is None else _percent(difference.map_voc07, difference.interval_voc07, "+")
-        area = _percent(found.map_area, found.interval_voc10)
-        rows.append([name, _percent(found.map_voc07, found.interval_voc07), area, more])
+        points = "-" if difference is None else _percent(difference.map_voc07, difference.interval_voc07, "+")
+        area = _percent(result.map_area, result.interval_voc10)
+        rows.append([name, _percent(result.map_voc07, result.interval_voc07), area, points])
     return f"{align(rows)}\nPaper, all of VOC2007: SPPnet {figures}"
 
 
@@ -188,7 +187,7 @@ def _percent(value: float, interval: tuple[float, float], sign: str = "") -> str
 
 
 def _number(value: float) -> str:
-    """Three digits, without an exponent."""
+    """Format with three digits, without an exponent."""
     if value != value:
         return "-"
     return f"{value:.0f}" if value >= 100 else f"{value:.{1 if value >= 10 else 2 if value >= 1 else 4}f}"

@@ -1,7 +1,8 @@
-"""R-CNN mode carries no handicap: its batch is the fastest, and its convolutions keep the bare network's pace."""
+"""R-CNN mode at its best: the fastest batch size, and convolutions at the pace of the bare network."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import median
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 
 from sppdet.comparison.timing import random_boxes
+from sppdet.comparison.turns import take_turns
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError
 from sppdet.features.crop import CropExtractor
@@ -18,13 +20,16 @@ from sppdet.features.warp import warp_crops
 from sppdet.images import to_array
 from sppdet.runtime.stopwatch import Stopwatch, stage
 
-BATCHES = {"cpu": (1, 2, 4, 8, 16, 32, 64), "cuda": (8, 16, 32, 64, 128, 256)}
-CROPS = 32  # at least so many crops in one measurement
+BATCH_SIZES = {"cpu": (1, 2, 4, 8, 16, 32, 64), "cuda": (8, 16, 32, 64, 128, 256)}
+MIN_TIMED_CROPS = 32  # per measurement
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Crops a second of R-CNN mode's convolutions, warping apart, beside the bare network's on the same batches."""
+    """Crops per second through the convolutions of R-CNN mode, without warping, and of the bare network.
+
+    Both are measured on the same batches, of the size that is fastest for the bare network.
+    """
 
     detector: str
     crops_per_second: float
@@ -33,40 +38,39 @@ class Throughput:
 
     @property
     def ratio(self) -> float:
-        """R-CNN mode's pace in that of the bare network."""
+        """Throughput of R-CNN mode as a fraction of the bare network's."""
         return self.crops_per_second / self.bare_crops_per_second
 
     def as_dict(self) -> dict[str, Any]:
-        """The numbers under the names of the JSON output."""
+        """Return the numbers under the names of the JSON output."""
         return asdict(self) | {"ratio": self.ratio}
 
 
-def find_best_batch(detector: Detector, batches: Sequence[int] | None = None, rounds: int = 2) -> int:
-    """The batch at which the bare network passes most crops a second, on random crops.
+def find_best_batch(detector: Detector, batch_sizes: Sequence[int] | None = None, rounds: int = 2) -> int:
+    """Return the batch size at which the bare network processes most random crops per second.
 
-    The batches take turns, and each counts with its best round. Memory: that of the largest batch.
+    The batch sizes take turns; the best round of each counts. Memory use is that of the largest batch.
     """
-    source = _crop_features(detector)
-    device, side = source.backbone.device, source.config.size
-    batches = batches or BATCHES[device.type]
-    pixels = torch.rand(max(batches), 3, side, side, generator=torch.Generator().manual_seed(0))
+    extractor = _conv_extractor(detector)
+    device, side = extractor.backbone.device, extractor.config.size
+    batch_sizes = batch_sizes or BATCH_SIZES[device.type]
+    pixels = torch.rand(max(batch_sizes), 3, side, side, generator=torch.Generator().manual_seed(0))
     pixels = pixels.to(device, memory_format=torch.channels_last)
-    best: dict[int, float] = {}
-    with inference(source.backbone, source.precision):
-        for turn in range(-1, rounds):  # the first turn warms up
-            for batch in batches:
-                passes = -(-CROPS // batch) if turn >= 0 else 1
+    seconds_per_crop: dict[int, list[float]] = defaultdict(list)
+    with inference(extractor.backbone, extractor.precision):
+        for turn, order in take_turns(batch_sizes, rounds):
+            for batch in order:
+                passes = -(-MIN_TIMED_CROPS // batch) if turn >= 0 else 1
                 with Stopwatch() as clock, stage("conv"):
                     for _ in range(passes):
-                        source.backbone(pixels[:batch])
+                        extractor.backbone(pixels[:batch])
                 if turn >= 0:
-                    seconds = clock.seconds["conv"] / (passes * batch)
-                    best[batch] = min(best.get(batch, seconds), seconds)
-    return min(best, key=best.__getitem__)
+                    seconds_per_crop[batch].append(clock.seconds["conv"] / (passes * batch))
+    return min(batch_sizes, key=lambda batch: min(seconds_per_crop[batch]))
 
 
 def with_best_batch(detector: Detector) -> Detector:
-    """The same detector; in R-CNN mode with its crops in batches of the size that is the fastest here."""
+    """Return a detector in R-CNN mode with its fastest crop batch size, any other detector unchanged."""
     if detector.config.features != "crop":
         return detector
     crop = replace(detector.config.crop, batch_size=find_best_batch(detector))
@@ -74,33 +78,33 @@ def with_best_batch(detector: Detector) -> Detector:
 
 
 def measure_throughput(name: str, detector: Detector, rounds: int = 5) -> Throughput:
-    """Crops a second of `detector`'s convolutions and of its bare network, in the detector's batches.
+    """Measure crops per second through the detector's convolutions and its bare network, at the detector's batch size.
 
-    Both pass the same crops of one random image; they take turns batch by batch, and each counts with its median.
+    Both process the same crops of one random image, in turns; the median over all batches counts.
     """
-    source = _crop_features(detector)
-    batch = source.config.batch_size
-    count = batch * -(-CROPS // batch)
+    extractor = _conv_extractor(detector)
+    batch = extractor.config.batch_size
     image = torch.randint(0, 256, (3, 375, 500), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    boxes = random_boxes((375, 500), count)
-    crops = [warp_crops(to_array(image), part, source.config, source.backbone) for part in boxes.split(batch)]
-    ours: list[float] = []
-    bare: list[float] = []
-    for turn in range(-1, rounds):  # the first turn warms up
-        for part, pixels in zip(boxes.split(batch), crops, strict=True):
-            with Stopwatch() as our_clock:
-                source.encode(image).features(part)
-            with inference(source.backbone, source.precision), Stopwatch() as bare_clock, stage("conv"):
-                source.backbone(pixels)
-            if turn >= 0:
-                ours.append(our_clock.seconds["conv"])
-                bare.append(bare_clock.seconds["conv"])
-    return Throughput(name, batch / median(ours), batch / median(bare), batch)
+    boxes = random_boxes((375, 500), batch * -(-MIN_TIMED_CROPS // batch)).split(batch)
+    crops = [warp_crops(to_array(image), chunk, extractor.config, extractor.backbone) for chunk in boxes]
+    seconds: dict[str, list[float]] = {"detector": [], "bare": []}
+    for turn, order in take_turns(seconds, rounds):
+        for chunk, pixels in zip(boxes, crops, strict=True):
+            for contestant in order:
+                with Stopwatch() as clock:
+                    if contestant == "detector":
+                        extractor.encode(image).features(chunk)
+                    else:
+                        with inference(extractor.backbone, extractor.precision), stage("conv"):
+                            extractor.backbone(pixels)
+                if turn >= 0:
+                    seconds[contestant].append(clock.seconds["conv"])
+    return Throughput(name, batch / median(seconds["detector"]), batch / median(seconds["bare"]), batch)
 
 
-def _crop_features(detector: Detector) -> CropExtractor:
-    """The detector's features without fully connected layers: convolutions are what is measured here."""
-    if not isinstance(detector.regions, CropExtractor):
+def _conv_extractor(detector: Detector) -> CropExtractor:
+    """Return the detector's crop extractor without fully connected layers, so that convolutions alone are timed."""
+    extractor = detector.regions
+    if not isinstance(extractor, CropExtractor):
         raise ConfigError("has no crops", field="features", expected="crop", got=detector.config.features)
-    found = detector.regions
-    return CropExtractor(found.backbone, found.pyramid, found.config, found.precision)
+    return CropExtractor(extractor.backbone, extractor.pyramid, extractor.config, extractor.precision)

@@ -1,4 +1,4 @@
-"""Seconds of each stage of several detectors on the same images and regions, and how they grow with the regions."""
+"""Stage times of several detectors on the same images and proposals, and their growth with the number of regions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
+from sppdet.comparison.turns import take_turns
 from sppdet.config.data import ProposalConfig
 from sppdet.detector import Detector
 from sppdet.errors import InputError
@@ -19,17 +21,19 @@ from sppdet.runtime.stopwatch import STAGES, Stopwatch, stage
 from sppdet.structures import Annotations, Detections
 
 SUMS = ("without_proposals", "total")
-LONG = 5.0  # seconds; `measure_growth` does not repeat what takes longer, whose relative noise is small
+MAX_REPEATED_SECONDS = 5.0  # `measure_growth` repeats shorter measurements only: longer ones have little relative noise
 
 
 @dataclass(frozen=True, eq=False)
 class Timings:
-    """What `time_detectors` measured.
+    """The times and detections that `time_detectors` measured, by the detectors' names.
 
-    seconds: for each detector's name and each of STAGES and SUMS, the seconds of each image. detections: by name, those
-    of each image. topped_up: random boxes added, all images together, where selective search found fewer than
-    `regions`. shared: by name, the share of the regions whose cells are another's too, and were pooled with it; only
-    where maps are pooled.
+    Args:
+        seconds: seconds of each image, by name, then by stage (STAGES) or sum (SUMS).
+        detections: detections in each image.
+        regions: number of regions per image.
+        topped_up: random boxes added in all images together, because selective search gave fewer than `regions`.
+        shared: fraction of the regions that fall on the same cells as another and are pooled with it; SPPnet only.
     """
 
     seconds: Mapping[str, Mapping[str, Sequence[float]]]
@@ -39,13 +43,13 @@ class Timings:
     shared: Mapping[str, float]
 
     def medians(self) -> dict[str, dict[str, float]]:
-        """Median over the images, by name, then stage or sum."""
+        """Return the median over the images, by name, then by stage or sum."""
         return {
             name: {row: float(np.median(values)) for row, values in rows.items()} for name, rows in self.seconds.items()
         }
 
     def spread(self) -> dict[str, dict[str, list[float]]]:
-        """The quartiles [25%, 75%] over the images, by name, then stage or sum."""
+        """Return the quartiles [25%, 75%] over the images, by name, then by stage or sum."""
         return {
             name: {row: np.quantile(values, [0.25, 0.75]).tolist() for row, values in rows.items()}
             for name, rows in self.seconds.items()
@@ -53,10 +57,10 @@ class Timings:
 
 
 @dataclass(frozen=True, eq=False)
-class Regions:
-    """Exactly as many boxes float32 (N, 4) of an image as were asked for, best first.
+class TimedProposals:
+    """Boxes float32 (N, 4) of an image, best first, with the seconds of the search.
 
-    seconds: the search took. added: random boxes among them, at the end.
+    The last `added` boxes are random ones.
     """
 
     boxes: Tensor
@@ -74,32 +78,28 @@ def time_detectors(
 ) -> Timings:
     """Time every detector on exactly the same `regions` boxes of each image.
 
-    Proposals are searched once an image, and their time counts for every detector. The detectors take turns image by
-    image, each first in its turn, so that a drift of the machine's speed meets them all. Before, the first image is
-    processed `warmup` times unmeasured, which compiles kernels and fills caches. Files are read outside the
-    measurement. Raises InputError without images or regions.
+    Proposals are searched once per image, and their time counts for every detector. The detectors take turns image by
+    image, after `warmup` unmeasured rounds on the first image. Reading files is not measured. Raises InputError without
+    images or regions.
     """
-    from tqdm import tqdm
-
     if not images or not detectors:
         raise InputError("nothing to compare", field="images", expected="1 or more images and detectors")
-    names = list(detectors)
-    seconds: dict[str, dict[str, list[float]]] = {name: {row: [] for row in (*STAGES, *SUMS)} for name in names}
-    detections: dict[str, list[Detections]] = {name: [] for name in names}
+    seconds: dict[str, dict[str, list[float]]] = {name: {row: [] for row in (*STAGES, *SUMS)} for name in detectors}
+    detections: dict[str, list[Detections]] = {name: [] for name in detectors}
     topped_up = 0
-    counts = {name: [0, 0] for name in names}
-    for turn in tqdm(range(-warmup, len(images)), desc="compare", unit="image"):
+    counts = {name: [0, 0] for name in detectors}
+    for turn, order in tqdm(take_turns(detectors, len(images), warmup), desc="compare", unit="image"):
         i = max(turn, 0)
         image = read_image(images[i].path)
-        found = find_regions(image, regions, config, seed + i)
-        for name in names[i % len(names) :] + names[: i % len(names)]:
-            clock, result = _time_image(detectors[name], image, found.boxes)
+        proposals = propose_exactly(image, regions, config, seed + i)
+        for name in order:
+            clock, result = _time_image(detectors[name], image, proposals.boxes)
             if turn >= 0:
                 detections[name].append(result)
                 counts[name] = [counts[name][0] + clock.regions, counts[name][1] + clock.windows]
-                for row, value in _add_up(clock, found.seconds).items():
+                for row, value in _add_sums(clock, proposals.seconds).items():
                     seconds[name][row].append(value)
-        topped_up += found.added if turn >= 0 else 0
+        topped_up += proposals.added if turn >= 0 else 0
     shared = {name: 1 - windows / asked for name, (asked, windows) in counts.items() if asked}
     return Timings(seconds, detections, regions, topped_up, shared)
 
@@ -107,10 +107,10 @@ def time_detectors(
 def measure_growth(
     detectors: Mapping[str, Detector], image: Tensor, boxes: Tensor, counts: Sequence[int], repeats: int = 3
 ) -> dict[str, dict[int, float]]:
-    """Seconds without proposals, by name, then number of regions: the first so many of `boxes`, in one image.
+    """Measure seconds without proposals on the first `count` boxes of one image, for each of `counts`.
 
-    Each is the median of `repeats` measurements in turns, or the first where it takes more than LONG seconds.
-    Raises InputError where there are fewer boxes than the largest count.
+    Returns them by name, then by count: the median of `repeats` measurements in turns, or the first measurement if it
+    takes longer than MAX_REPEATED_SECONDS. Raises InputError for counts below 1 or above the number of boxes.
     """
     if not counts or min(counts) < 1 or max(counts) > len(boxes):
         raise InputError("cannot be measured", field="regions", expected=f"1..{len(boxes)}", got=tuple(counts))
@@ -119,30 +119,33 @@ def measure_growth(
     growth: dict[str, dict[int, float]] = {name: {} for name in detectors}
     for count in sorted(set(counts)):
         taken: dict[str, list[float]] = defaultdict(list)
-        for _ in range(repeats):
-            for name, detector in detectors.items():
-                if not taken[name] or taken[name][0] <= LONG:
-                    clock, _found = _time_image(detector, image, boxes[:count])
+        for _, order in take_turns(detectors, repeats, warmup=0):
+            for name in order:
+                if not taken[name] or taken[name][0] <= MAX_REPEATED_SECONDS:
+                    clock, _ = _time_image(detectors[name], image, boxes[:count])
                     taken[name].append(sum(clock.seconds.values()))
         for name, values in taken.items():
             growth[name][count] = float(np.median(values))
     return growth
 
 
-def find_regions(image: Tensor, count: int, config: ProposalConfig, seed: int = 0) -> Regions:
-    """`count` regions of image uint8 (3, H, W): selective search's, and random boxes where they are too few, so that
-    every image weighs the same in a comparison. Raises InputError where count is not positive."""
+def propose_exactly(image: Tensor, count: int, config: ProposalConfig, seed: int = 0) -> TimedProposals:
+    """Return exactly `count` regions of image uint8 (3, H, W): proposals of selective search, then random boxes.
+
+    The random boxes fill up if there are too few proposals, so that every image weighs the same in a comparison.
+    Raises InputError for a count below 1.
+    """
     if count < 1:
         raise InputError("too few regions", field="regions", expected="1 or more", got=count)
     with Stopwatch() as clock, stage("proposals"):
-        found = propose_image(image, replace(config, limit=count))
-    added = count - len(found)
+        proposals = propose_image(image, replace(config, limit=count))
+    added = count - len(proposals)
     extra = random_boxes((image.shape[1], image.shape[2]), added, seed)
-    return Regions(torch.cat([found, extra]), clock.seconds["proposals"], added)
+    return TimedProposals(torch.cat([proposals, extra]), clock.seconds["proposals"], added)
 
 
 def random_boxes(size: tuple[int, int], count: int, seed: int = 0) -> Tensor:
-    """`count` boxes float32 (N, 4) inside an image of `size` (H, W), sides from a tenth of its sides to all of them."""
+    """Return `count` boxes float32 (N, 4) in an image of `size` (H, W), with sides from 10% to 100% of the image's."""
     rng = np.random.default_rng(seed)
     limit = np.array([size[1], size[0]])
     sides = rng.uniform(0.1, 1, (count, 2)) * limit
@@ -155,8 +158,8 @@ def _time_image(detector: Detector, image: Tensor, boxes: Tensor) -> tuple[Stopw
         return clock, detector.detect(image, boxes)
 
 
-def _add_up(clock: Stopwatch, proposals: float) -> dict[str, float]:
-    """Seconds of each stage and sum, the shared time of the proposals among them."""
-    rows = {stage: clock.seconds.get(stage, 0.0) for stage in STAGES} | {"proposals": proposals}
-    without = sum(seconds for stage, seconds in rows.items() if stage != "proposals")
+def _add_sums(clock: Stopwatch, proposals: float) -> dict[str, float]:
+    """Return the seconds of each stage and sum; `proposals` is the time of the search, common to all detectors."""
+    rows = {name: clock.seconds.get(name, 0.0) for name in STAGES} | {"proposals": proposals}
+    without = sum(seconds for name, seconds in rows.items() if name != "proposals")
     return rows | {"without_proposals": without, "total": without + proposals}

@@ -71,5 +71,5 @@ def small_networks(monkeypatch) -> None:
     monkeypatch.setattr(train, "SCALE", 100)
     monkeypatch.setattr(views, "SIZE", 64)
     monkeypatch.setattr(train, "BARE_PASSES", 2)
-    monkeypatch.setattr(throughput, "BATCHES", {"cpu": (2,)})
-    monkeypatch.setattr(throughput, "CROPS", 2)
+    monkeypatch.setattr(throughput, "BATCH_SIZES", {"cpu": (2,)})
+    monkeypatch.setattr(throughput, "MIN_TIMED_CROPS", 2)

@@ -11,6 +11,7 @@ import pytest
 
 from sppdet.commands import ablate as ablation
 from sppdet.commands.ablate import Cell, ablate, configure, format_ablation
+from sppdet.comparison.paper import FIVE_SCALES
 from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.config.detector import CropConfig, SPPConfig
 from sppdet.config.network import BackboneConfig, FCConfig
@@ -40,7 +41,7 @@ def config(tmp_path) -> TrainConfig:
     ("row", "column", "features", "depth", "epochs", "scales"),
     [
         ("pool5", "1 scale", "spp", 0, 0, (120,)),
-        ("fc6", "5 scales", "spp", 1, 0, ablation.FIVE_SCALES),
+        ("fc6", "5 scales", "spp", 1, 0, FIVE_SCALES),
         ("ftfc7+bb", "R-CNN", "crop", 2, 1, (120,)),
         ("ftpool5", "1 scale", "spp", 0, 1, (120,)),
     ],

@@ -10,7 +10,6 @@ import torch
 
 from sppdet.comparison import compare, throughput, timing
 from sppdet.comparison.compare import compare_detectors, write_comparison
-from sppdet.comparison.report import format_table
 from sppdet.errors import ConfigError, DataError, InputError
 from sppdet.evaluation.voc import evaluate_voc
 from sppdet.images import read_image
@@ -20,8 +19,8 @@ from sppdet.runtime.stopwatch import STAGES
 @pytest.fixture(autouse=True)
 def few_crops(monkeypatch) -> None:
     """The search for the best batch is the longest part; here it need not be exact."""
-    monkeypatch.setattr(throughput, "BATCHES", {"cpu": (1, 2)})
-    monkeypatch.setattr(throughput, "CROPS", 2)
+    monkeypatch.setattr(throughput, "BATCH_SIZES", {"cpu": (1, 2)})
+    monkeypatch.setattr(throughput, "MIN_TIMED_CROPS", 2)
 
 
 @pytest.fixture
@@ -68,7 +67,7 @@ def test_two_detectors_are_taken_as_they_are(detector, dataset) -> None:
 
 
 def test_any_number_are_compared_with_the_baseline(detector, dataset, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(compare, "MAP_IMAGES", 3)
+    monkeypatch.setattr(compare, "MIN_MAP_IMAGES", 3)
     several = {"a": detector, "b": detector.with_features("crop"), "c": detector}
     found = compare_detectors(several, dataset, regions=5, growth_regions=(3,))
     assert (found.baseline, found.others) == ("b", ["a", "c"])
@@ -76,7 +75,7 @@ def test_any_number_are_compared_with_the_baseline(detector, dataset, tmp_path, 
     assert found.differences["a"].map_voc07 == found.maps["a"].map_voc07 - found.maps["b"].map_voc07
     assert set(found.growth) == set(several)
     assert len(write_comparison(found, tmp_path)) == 3
-    text = format_table(found)
+    text = str(found)
     for line in ("times faster than b", "conv  ", "without proposals", "total  "):
         assert len(next(row for row in text.splitlines() if row.startswith(line)).split()) >= 4
     assert all(any(row.startswith(f"{name} ") for row in text.splitlines()) for name in several)
@@ -89,7 +88,7 @@ def test_two_sppnets_have_no_throughput(detector, dataset) -> None:
 
 
 def test_map_is_that_of_the_timed_detections(detector, dataset, monkeypatch) -> None:
-    monkeypatch.setattr(compare, "MAP_IMAGES", 3)
+    monkeypatch.setattr(compare, "MIN_MAP_IMAGES", 3)
     boxes = torch.tensor([[10.0, 10, 40, 40]])  # the objects themselves, so that something is found
     monkeypatch.setattr(timing, "propose_image", lambda *_: boxes)
     found = compare_detectors({"spp": detector}, dataset, regions=1, growth_regions=())

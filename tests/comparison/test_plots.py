@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sppdet.comparison import plots
-from sppdet.comparison.plots import COLOURS, _label, plot_growth, plot_stages
+from sppdet.comparison.plots import COLORS, _label, plot_growth, plot_stages
 from sppdet.comparison.report import Comparison
 from sppdet.drawing.figures import new_figure
 from sppdet.errors import SppdetError
@@ -55,25 +55,25 @@ def count_pixels(path, color: str) -> int:
 
 def test_both_detectors_are_seen_in_stages(tmp_path) -> None:
     plot_stages(made_up((5000.0, 0.2)), tmp_path / "new" / "stages.png")
-    for color in COLOURS[:2]:
+    for color in COLORS[:2]:
         assert count_pixels(tmp_path / "new" / "stages.png", color) > 3000
 
 
 def test_a_longer_time_is_a_longer_bar(tmp_path) -> None:
     plot_stages(made_up((400.0, 400.0)), tmp_path / "both.png")
     plot_stages(made_up((400.0, 4.0)), tmp_path / "one.png")
-    assert count_pixels(tmp_path / "both.png", COLOURS[1]) > 1.1 * count_pixels(tmp_path / "one.png", COLOURS[1])
+    assert count_pixels(tmp_path / "both.png", COLORS[1]) > 1.1 * count_pixels(tmp_path / "one.png", COLORS[1])
 
 
 @pytest.mark.parametrize("proposals", [0.0, float("nan")])
 def test_a_stage_without_time_has_no_bar(proposals, tmp_path) -> None:
     plot_stages(made_up((40.0, 0.2), proposals), tmp_path / "stages.png")
-    assert count_pixels(tmp_path / "stages.png", COLOURS[0]) > 3000
+    assert count_pixels(tmp_path / "stages.png", COLORS[0]) > 3000
 
 
 def test_growth_shows_a_line_each(tmp_path) -> None:
     plot_growth(made_up((40.0, 0.2)), tmp_path / "growth.png")
-    for color in COLOURS[:2]:
+    for color in COLORS[:2]:
         assert count_pixels(tmp_path / "growth.png", color) > 100
 
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sppdet.comparison.report import MAP_IMAGES, PAPER, Comparison, format_table
+from sppdet.comparison.paper import TIMING
+from sppdet.comparison.report import MIN_MAP_IMAGES, Comparison
 from sppdet.comparison.throughput import Throughput
 from sppdet.evaluation.bootstrap import BootstrapMAP
 
@@ -79,17 +80,17 @@ def test_json_has_every_key_and_no_nan(comparison) -> None:
 
 
 def test_the_papers_speedups_are_those_of_its_seconds() -> None:
-    seconds = PAPER["seconds"]
+    seconds = TIMING["seconds"]
     for scales in ("spp_1_scale", "spp_5_scales"):
         ours = seconds[scales]
         assert ours["conv"] + ours["fc"] == pytest.approx(ours["total"])
-        assert seconds["rcnn"]["total"] / ours["total"] == pytest.approx(PAPER["speedup"][scales], abs=0.5)
+        assert seconds["rcnn"]["total"] / ours["total"] == pytest.approx(TIMING["speedup"][scales], abs=0.5)
         zf5 = seconds["rcnn_zf5"]["conv"] + ours["fc"]
-        assert zf5 / ours["total"] == pytest.approx(PAPER["speedup_zf5_both"][scales], abs=0.5)
+        assert zf5 / ours["total"] == pytest.approx(TIMING["speedup_zf5_both"][scales], abs=0.5)
 
 
 def test_table_shows_the_numbers(comparison) -> None:
-    text = format_table(comparison)
+    text = str(comparison)
     stages = text.split("\n\n")[1]
     lines = {line.split("  ")[0]: line for line in stages.splitlines()}
     assert "44.0 [39.6, 48.4]" in lines["conv"]
@@ -114,24 +115,24 @@ def test_table_shows_the_numbers(comparison) -> None:
 
 def test_table_leaves_out_what_was_not_measured(comparison) -> None:
     bare = replace(comparison, growth={}, throughput=None, maps={}, topped_up=0)
-    text = format_table(bare)
-    for part in ("mAP on these", "Crops a second", "seconds by regions", "random boxes", "\n\n\n"):
+    text = str(bare)
+    for part in ("mAP on these", "Crops per second", "seconds by regions", "random boxes", "\n\n\n"):
         assert part not in text
 
 
-@pytest.mark.parametrize(("images", "said"), [(MAP_IMAGES - 1, True), (MAP_IMAGES, False)])
+@pytest.mark.parametrize(("images", "said"), [(MIN_MAP_IMAGES - 1, True), (MIN_MAP_IMAGES, False)])
 def test_table_says_from_how_many_images_on_there_is_an_map(comparison, images, said) -> None:
-    text = format_table(replace(comparison, images=images, maps={}))
-    assert (f"mAP: shown from {MAP_IMAGES} images on; these are {images}\n" in text) == said
+    text = str(replace(comparison, images=images, maps={}))
+    assert (f"mAP: needs {MIN_MAP_IMAGES} images; these are {images}\n" in text) == said
 
 
 def test_an_unknown_time_is_a_dash(comparison) -> None:
     unknown = {name: {**sums, "total": float("nan")} for name, sums in comparison.totals.items()}
-    text = format_table(replace(comparison, totals=unknown))
+    text = str(replace(comparison, totals=unknown))
     assert "nan" not in text
     assert any(line.startswith("total") and "- [" in line for line in text.splitlines())
 
 
 def test_the_share_of_windows_pooled_once_is_told(comparison) -> None:
-    assert "spp: 18.3% of the regions fall on the cells of another" in format_table(comparison)
+    assert "spp: 18.3% of the regions share their cells with another" in str(comparison)
     assert comparison.as_dict()["shared"] == {"spp": 0.183}

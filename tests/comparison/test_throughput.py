@@ -27,7 +27,7 @@ def test_best_batch_is_the_fastest(detector, monkeypatch) -> None:
             return {"conv": sum(batch * ((batch - 4) ** 2 + 1.0) for batch in passed[self.first :])}
 
     monkeypatch.setattr(throughput, "Stopwatch", ScriptedClock)
-    monkeypatch.setattr(throughput, "CROPS", 8)
+    monkeypatch.setattr(throughput, "MIN_TIMED_CROPS", 8)
     hook = crops.backbone.register_forward_hook(lambda _module, inputs, _output: passed.append(len(inputs[0])))
     assert find_best_batch(crops, (1, 2, 4, 8)) == 4
     assert find_best_batch(crops, (8, 2, 1)) == 2
@@ -48,7 +48,7 @@ def test_rcnn_gets_its_best_batch_and_sppnet_stays(detector, monkeypatch) -> Non
 
 
 def test_both_pass_the_same_batches(detector, monkeypatch) -> None:
-    monkeypatch.setattr(throughput, "CROPS", 8)
+    monkeypatch.setattr(throughput, "MIN_TIMED_CROPS", 8)
     crops = detector.with_features("crop")
     seen: list[torch.Tensor] = []
     hook = crops.backbone.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0].clone()))

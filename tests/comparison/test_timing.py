@@ -15,7 +15,7 @@ from PIL import Image
 
 from sppdet.boxes import box_area
 from sppdet.comparison import timing
-from sppdet.comparison.timing import find_regions, measure_growth, random_boxes, time_detectors
+from sppdet.comparison.timing import measure_growth, propose_exactly, random_boxes, time_detectors
 from sppdet.config.data import ProposalConfig
 from sppdet.errors import InputError
 from sppdet.proposals.cache import propose_image
@@ -98,22 +98,24 @@ def test_no_images_is_an_error() -> None:
 def test_regions_are_the_search_and_then_random_boxes() -> None:
     image = torch.randint(0, 256, (3, 90, 120), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     searched = propose_image(image, SEARCH)
-    few, many = find_regions(image, 3, SEARCH), find_regions(image, len(searched) + 7, SEARCH)
+    few, many = propose_exactly(image, 3, SEARCH), propose_exactly(image, len(searched) + 7, SEARCH)
     assert torch.equal(few.boxes, searched[:3])
     assert few.added == 0
     assert torch.equal(many.boxes[: len(searched)], searched)
     assert many.added == 7
-    assert torch.equal(many.boxes, find_regions(image, len(searched) + 7, SEARCH).boxes)
+    assert torch.equal(many.boxes, propose_exactly(image, len(searched) + 7, SEARCH).boxes)
 
 
 def test_the_limit_of_the_configuration_does_not_bind() -> None:
     image = torch.randint(0, 256, (3, 90, 120), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(find_regions(image, 6, replace(SEARCH, limit=2)).boxes, find_regions(image, 6, SEARCH).boxes)
+    assert torch.equal(
+        propose_exactly(image, 6, replace(SEARCH, limit=2)).boxes, propose_exactly(image, 6, SEARCH).boxes
+    )
 
 
 def test_no_regions_is_an_error() -> None:
     with pytest.raises(InputError, match="regions"):
-        find_regions(torch.zeros(3, 40, 40, dtype=torch.uint8), 0, SEARCH)
+        propose_exactly(torch.zeros(3, 40, 40, dtype=torch.uint8), 0, SEARCH)
 
 
 @given(st.integers(1, 900), st.integers(1, 900), st.integers(0, 30))
@@ -128,7 +130,7 @@ def test_random_boxes_lie_in_the_image(height, width, count) -> None:
 
 
 def test_growth_repeats_what_is_short_only(monkeypatch) -> None:
-    monkeypatch.setattr(timing, "LONG", 10.0)
+    monkeypatch.setattr(timing, "MAX_REPEATED_SECONDS", 10.0)
     calls: list = []
     short, long = ScriptedDetector("short", [3.0, 9.0, 5.0] * 2, calls), ScriptedDetector("long", [50.0, 70.0], calls)
     image, boxes = torch.zeros(3, 40, 60, dtype=torch.uint8), random_boxes((40, 60), 8)
