@@ -1,6 +1,6 @@
 """`python -m sppdet` and the console command."""
 
-from sppdet.cli.main import main
+from sppdet.cli import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

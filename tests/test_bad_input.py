@@ -16,7 +16,7 @@ import torch
 
 from sppdet.backbones.zoo import build_backbone
 from sppdet.classification.classifier import new_classifier
-from sppdet.cli.main import main
+from sppdet.cli import main
 from sppdet.config.classification import ClassifierConfig
 from sppdet.config.data import ProposalConfig
 from sppdet.config.detector import CropConfig, DetectorConfig, SPPConfig

@@ -8,15 +8,15 @@ import math
 import os
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from sppdet import __version__
 from sppdet.backbones.zoo import build_backbone
-from sppdet.cli.main import main
+from sppdet.cli import main
 from sppdet.comparison import report
+from sppdet.config.training import TrainConfig
 from sppdet.data.proposal_files import write_proposals
 from sppdet.data.voc import read_voc
 from sppdet.detector import Detector
@@ -157,7 +157,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(place, tmp_path, monk
     fit = fitting.mine_svms
     monkeypatch.setattr(fitting, "mine_svms", fit_then_stop)
     assert main(train_arguments(place, tmp_path / "run")) == 130
-    assert capsys.readouterr().err.splitlines()[-1] == "sppdet: interrupted; the same command goes on from here"
+    assert capsys.readouterr().err.splitlines()[-1] == "sppdet: interrupted; repeat the command to resume"
     assert sorted(file.name for file in (tmp_path / "run").iterdir()) == [
         "config.json",
         "data.json",
@@ -565,7 +565,7 @@ def test_no_score_is_a_negative_zero(monkeypatch, capsys):
 
 def test_proposals_are_searched_once(place, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SPPDET_CACHE", str(tmp_path))
-    command = ["proposals", "--data.root", place / "shapes", "--split", "test", "--images", 2, "--workers", 0]
+    command = ["proposals", "--data.root", place / "shapes", "--data.split", "test", "--data.max_images", 2, "--workers", 0]
     command += ["--proposals.width", "null"]
     first = run_json(capsys, *command)
     assert (first["images"], first["searched"]) == (2, 2)
@@ -657,9 +657,14 @@ def test_options_win_over_the_file_wherever_they_stand(config, place_of_config, 
     monkeypatch.chdir(tmp_path)
     Path("c.yaml").write_text("features: spp\nspp: {scales: [480]}\nsvm: {C: 0.5}\n")
     taken = []
-    monkeypatch.setattr(stages, "train", lambda config: taken.append(config) or SimpleNamespace(classes=()))
+
+    def stop(config: TrainConfig) -> None:
+        taken.append(config)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "train", stop)
     options = ["--features", "crop", "--svm.C", "0.01"]
-    assert main(["train", *options[:place_of_config], *config, *options[place_of_config:]]) == 0
+    assert main(["train", *options[:place_of_config], *config, *options[place_of_config:]]) == 130
     assert (taken[0].features, taken[0].svm.C, taken[0].spp.scales) == ("crop", 0.01, (480,))
 
 

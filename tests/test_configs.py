@@ -15,7 +15,7 @@ import pytest
 
 from sppdet.backbones.weights import PRETRAINED
 from sppdet.backbones.zoo import build_backbone
-from sppdet.cli.main import build_parser
+from sppdet.cli import build_parser
 from sppdet.config.network import FCConfig
 from sppdet.config.training import TrainConfig
 from sppdet.features.build import build_features

@@ -9,7 +9,7 @@ import pytest
 
 HEAVY = ("torch", "torchvision", "numba", "sklearn", "scipy", "matplotlib", "cv2", "pycocotools", "PIL", "numpy")
 HELP = """
-from sppdet.cli.main import main
+from sppdet.cli import main
 try:
     main({arguments})
 except SystemExit as stopped:

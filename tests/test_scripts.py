@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from jsonargparse import Namespace
 
-from sppdet.cli.main import build_parser
+from sppdet.cli import build_parser
 
 ROOT = Path(__file__).parents[1]
 

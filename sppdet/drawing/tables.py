@@ -13,3 +13,8 @@ def align(rows: Sequence[Sequence[str]]) -> str:
         for row in rows
     )
     return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
+def percent(fraction: float | None) -> str:
+    """Return the fraction in percent with two decimals, "-" for NaN and None."""
+    return "-" if fraction is None or fraction != fraction else f"{100 * fraction:.2f}%"

@@ -26,7 +26,7 @@ from caffe_files import (
 from sppdet.backbones.caffe import ORIGINALS, convert_caffe
 from sppdet.backbones.fully_connected import build_fully_connected
 from sppdet.backbones.zoo import build_backbone
-from sppdet.cli.main import main
+from sppdet.cli import main
 from sppdet.config.detector import DetectorConfig
 from sppdet.config.network import BackboneConfig, FCConfig, PyramidConfig
 from sppdet.errors import ConfigError, WeightsError

@@ -12,7 +12,7 @@ import torch
 
 from sppdet.backbones.fully_connected import build_fully_connected
 from sppdet.classification.classifier import Classifier
-from sppdet.cli.main import main
+from sppdet.cli import main
 from sppdet.config.network import BackboneConfig, FCConfig, NetworkConfig
 from sppdet.data.voc import read_voc
 from sppdet.detector import Detector

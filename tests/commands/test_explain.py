@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sppdet.cli.main import main
+from sppdet.cli import main
 from sppdet.pooling.coverage import SHADES
 
 LEFT_OUT = tuple(bytes.fromhex(SHADES[0][1][1:]))

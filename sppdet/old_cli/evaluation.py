@@ -6,8 +6,8 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from sppdet.cli.options import add_data, add_json, add_machine, add_probabilities, data_of
-from sppdet.cli.output import format_maps, percent, print_json, print_precision, print_reliability
+from sppdet.old_cli.options import add_data, add_json, add_machine, add_probabilities, data_of
+from sppdet.old_cli.output import format_maps, percent, print_json, print_precision, print_reliability
 
 
 def _evaluate_arguments(parser: ArgumentParser) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from sppdet.cli.options import add_data, add_json, add_machine, data_of
-from sppdet.cli.output import print_json
+from sppdet.old_cli.options import add_data, add_json, add_machine, data_of
+from sppdet.old_cli.output import print_json
 
 
 def _compare_arguments(parser: ArgumentParser) -> None:
@@ -37,6 +37,4 @@ def _compare(options: Namespace) -> None:
         print(f"written to {output}")
 
 
-COMMANDS = {
-    "compare": (_compare_arguments, _compare),
-}
+COMMANDS = {"compare": (_compare_arguments, _compare)}

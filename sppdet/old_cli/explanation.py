@@ -6,8 +6,8 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
-from sppdet.cli.options import add_json
-from sppdet.cli.output import print_json
+from sppdet.old_cli.options import add_json
+from sppdet.old_cli.output import print_json
 
 
 def _explain_arguments(parser: ArgumentParser) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from sppdet.cli.options import add_data, add_json, add_machine, data_of
-from sppdet.cli.output import percent, print_error, print_json
-from sppdet.cli.parsing import ConfigFile, add_commands, one_line, run_command
 from sppdet.config.classification import TrainClassifierConfig, ViewsConfig
+from sppdet.old_cli.options import add_data, add_json, add_machine, data_of
+from sppdet.old_cli.output import percent, print_error, print_json
+from sppdet.options import ConfigFile, one_line
 
 
 def _train_arguments(parser: ArgumentParser) -> None:
@@ -126,12 +126,16 @@ PARTS = {
 
 
 def _classify_arguments(parser: ArgumentParser) -> None:
-    add_commands(parser, PARTS)
+    choice = parser.add_subcommands(metavar="COMMAND", title="commands")
+    for name, (add_arguments, run) in PARTS.items():
+        command = ArgumentParser(description=run.__doc__, exit_on_error=False)
+        choice.add_subcommand(name, command, help=(run.__doc__ or "").split("\n")[0])
+        add_arguments(command)
 
 
 def _classify(options: Namespace) -> None:
     """Train, evaluate and use classifiers of images of any size; `sppdet classify COMMAND --help` says how."""
-    run_command(options, PARTS)
+    PARTS[options.subcommand][1](options[options.subcommand])
 
 
 COMMANDS = {"classify": (_classify_arguments, _classify)}

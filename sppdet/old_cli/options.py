@@ -11,13 +11,13 @@ from sppdet.config.network import Device, Precision
 
 
 def add_data(parser: ArgumentParser, split: str, images: int | None = None) -> None:
-    parser.add_class_arguments(DataConfig, "data", skip={"split", "images"})
+    parser.add_class_arguments(DataConfig, "data", skip={"split", "max_images"})
     parser.add_argument("--split", type=str, default=split, help="image list in ImageSets/Main")
     parser.add_argument("--images", type=int | None, default=images, help="only the first so many images")
 
 
 def data_of(options: Namespace) -> DataConfig:
-    return replace(options.data, split=options.split, images=options.images)
+    return replace(options.data, split=options.split, max_images=options.images)
 
 
 def add_machine(parser: ArgumentParser, workers: bool = True) -> None:

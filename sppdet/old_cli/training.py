@@ -6,10 +6,10 @@ from dataclasses import fields
 
 from jsonargparse import ArgumentParser, Namespace
 
-from sppdet.cli.options import add_json, add_machine
-from sppdet.cli.output import print_json
-from sppdet.cli.parsing import ConfigFile
 from sppdet.config.training import TrainConfig
+from sppdet.old_cli.options import add_json, add_machine
+from sppdet.old_cli.output import print_json
+from sppdet.options import ConfigFile
 
 
 def _demo_arguments(parser: ArgumentParser) -> None:
@@ -33,18 +33,6 @@ def _demo(options: Namespace) -> None:
 def _train_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--config", action=ConfigFile, help="a YAML file, such as configs/sppnet_voc07.yaml")
     parser.add_class_arguments(TrainConfig)
-
-
-def _train(options: Namespace) -> None:
-    """Train a detector; going on where an earlier run with the same output stopped.
-
-    Parameters come from --config; dotted overrides such as --features crop --svm.C 0.01 win wherever they stand.
-    """
-    from sppdet.training.train import train
-
-    config = TrainConfig(**{field.name: options[field.name] for field in fields(TrainConfig)})
-    detector = train(config)
-    print(f"detector of {len(detector.classes)} classes in {config.output}")
 
 
 def _ablate_arguments(parser: ArgumentParser) -> None:
@@ -75,6 +63,5 @@ def _ablate(options: Namespace) -> None:
 
 COMMANDS = {
     "demo": (_demo_arguments, _demo),
-    "train": (_train_arguments, _train),
     "ablate": (_ablate_arguments, _ablate),
 }

@@ -1,1 +1,0 @@
-"""The command line. Nothing here imports torch before a command runs, so that `sppdet --help` stays quick."""
