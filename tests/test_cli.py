@@ -565,7 +565,17 @@ def test_no_score_is_a_negative_zero(monkeypatch, capsys):
 
 def test_proposals_are_searched_once(place, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SPPDET_CACHE", str(tmp_path))
-    command = ["proposals", "--data.root", place / "shapes", "--data.split", "test", "--data.max_images", 2, "--workers", 0]
+    command = [
+        "proposals",
+        "--data.root",
+        place / "shapes",
+        "--data.split",
+        "test",
+        "--data.max_images",
+        2,
+        "--workers",
+        0,
+    ]
     command += ["--proposals.width", "null"]
     first = run_json(capsys, *command)
     assert (first["images"], first["searched"]) == (2, 2)
