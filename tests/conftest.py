@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numba
 import pytest
 import torch
 from hypothesis import settings
 
-settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
-settings.load_profile("unhurried")
+settings.register_profile("ci", deadline=None)  # a busy machine is no failure
+settings.register_profile("nightly", deadline=None, max_examples=1000)  # pytest --hypothesis-profile nightly
+settings.load_profile("ci")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
-    """The tests' matrices are small: threads that wait for one another on busy cores would cost minutes."""
+    """The tests' matrices are small: threads that wait for one another on busy cores would cost minutes, in each of
+    several processes (`pytest -n 2`) still more."""
+    numba.set_num_threads(1)  # before torch's: if both share an OpenMP, numba's start sets its threads
     torch.set_num_threads(1)
 
 

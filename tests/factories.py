@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from hypothesis import settings
 from torch import Tensor
 
 from sppdet.structures import Annotations, Detections
@@ -38,3 +39,8 @@ def detect(boxes: object = (), scores: object = None, labels: object = None) -> 
 def random_image(height: int, width: int, seed: int = 0) -> Tensor:
     """Noise, uint8 (3, height, width)."""
     return torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+
+
+def examples(count: int, **options) -> settings:
+    """Settings of a property whose examples are slow: `count` of them where the profile asks for 100."""
+    return settings(max_examples=count * settings.default.max_examples // 100, **options)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from caffe_files import Layer, encode, encode_blob, encode_network, varint
-from hypothesis import given, settings
+from factories import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sppdet.backbones.caffemodel import CaffeLayer, read_binaryproto, read_caffemodel
@@ -128,7 +129,7 @@ def test_a_file_that_is_cut_off_is_never_taken_for_whole(generation, path):
     assert ends == list(range(1, len(names)))
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.data())
 def test_damaged_bytes_give_layers_or_our_error(tmp_path_factory, data):
     content = bytearray(encode_network(NETWORK, data.draw(st.sampled_from(["V2", "V1", "V0"]))))
@@ -143,7 +144,7 @@ def test_damaged_bytes_give_layers_or_our_error(tmp_path_factory, data):
         assert all(isinstance(layer, CaffeLayer) for layer in found)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.binary(max_size=60))
 def test_any_bytes_give_an_array_or_our_error(tmp_path_factory, content):
     path = write(tmp_path_factory.getbasetemp() / "bytes", content)

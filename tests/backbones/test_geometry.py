@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from factories import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torchvision.models.resnet import BasicBlock
@@ -83,7 +84,7 @@ def layers(draw: st.DrawFn) -> nn.Module:
     return nn.Conv2d(1, 1, kernel, stride, padding, dilation=draw(st.integers(1, 2)), bias=False)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.lists(layers(), min_size=1, max_size=3))
 def test_any_stack_of_layers(stack):
     network = nn.Sequential(*stack, nn.Sequential(nn.ReLU(), nn.Dropout(), nn.Identity())).eval()

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from factories import random_image
-from hypothesis import HealthCheck, given, settings
+from factories import examples, random_image
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from sppdet.classification.transforms import resize_to_view
@@ -67,7 +67,7 @@ def test_10_views_are_windows_of_2_maps(classifier, passes):
     assert passes == [(2, 3, 37, 53)]  # 256 / 224 of the size it was trained at
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(24, 70), st.integers(24, 70), st.booleans())
 def test_each_view_is_pooled_from_the_cells_whose_centers_it_shows(classifier, height, width, middles):
     image = random_image(height, width)

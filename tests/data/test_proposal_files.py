@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from factories import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import savemat
 
@@ -78,7 +79,7 @@ some_boxes = st.lists(st.tuples(corner, corner, corner, corner), max_size=5).map
 )
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(first=some_boxes, second=some_boxes, suffix=st.sampled_from([".npz", ".json"]))
 def test_written_boxes_are_read_back_exactly(first, second, suffix):
     with tempfile.TemporaryDirectory() as folder:

@@ -12,6 +12,7 @@ from math import isnan, nan
 
 import pytest
 import torch
+from factories import examples
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
@@ -235,7 +236,7 @@ scenes = st.lists(image, max_size=5)
 QUICK = settings(max_examples=2000, database=None, derandomize=True, phases=[Phase.generate])
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(scenes)
 def test_equals_the_devkit(scene) -> None:
     ours = evaluate_ours(scene)

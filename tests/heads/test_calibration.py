@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from factories import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
@@ -139,7 +140,7 @@ hundredths = st.integers(-200, 200).map(lambda n: n / 100)
 images = st.lists(st.lists(st.tuples(hundredths, st.booleans()), max_size=6), min_size=1, max_size=6)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(images, st.sampled_from(METHODS))
 def test_the_average_precision_stays(images, method):
     """Right detections lie on objects of their own, wrong ones nowhere. Fitted on them, and applied to them."""

@@ -1,17 +1,16 @@
 from __future__ import annotations
 
-import doctest
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import HealthCheck, given, settings
+from factories import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from sppdet.errors import ConfigError, InputError
-from sppdet.pooling import forms
 from sppdet.pooling.forms import GeneralPooling, PaddedPooling, SlidingPooling, WindowPooling
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 
@@ -153,7 +152,7 @@ def test_14_cells_into_4_bins():
     assert SpatialPyramidPooling((4,))(maps).max() == 1
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@examples(150, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.integers(1, 24),
     st.integers(1, 24),
@@ -254,9 +253,3 @@ def test_representations():
     window = "Window1d(kernel=3, stride=2, padding=0, ceil_mode=False)"
     assert repr(GeneralPooling(6, 3, 2)) == f"GeneralPooling(levels=(6,), mode=max, {window})"
     assert issubclass(GeneralPooling, SlidingPooling)
-
-
-def test_the_docstrings_examples_run():
-    results = doctest.testmod(forms)
-    assert results.attempted > 5
-    assert results.failed == 0

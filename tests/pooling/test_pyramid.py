@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import doctest
-
 import numba
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import HealthCheck, given, settings
+from factories import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.models import alexnet as alexnet_of_torchvision
@@ -74,7 +73,7 @@ def test_windows_equal_adaptive_max_pooling_bit_for_bit(levels, needs_gradient):
     assert_bitwise_equal(pooled.detach(), expected)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@examples(150, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.integers(1, 20), st.integers(1, 20), st.sampled_from(PYRAMIDS), st.integers(0, 999), st.booleans(), st.booleans()
 )
@@ -86,7 +85,7 @@ def test_any_size_of_map_and_window(height, width, levels, seed, ties, needs_gra
     assert_bitwise_equal(pooled.detach(), expected)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@examples(60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 20), st.integers(1, 20), st.sampled_from(PYRAMIDS), st.integers(0, 999))
 def test_averages_of_any_size(height, width, levels, seed):
     maps = random_maps(2, 3, height, width, seed=seed)
@@ -371,12 +370,6 @@ def test_the_paper_pyramids_have_their_lengths():
     assert SpatialPyramidPooling().out_features(256) == 12_800  # 50 bins
     assert SpatialPyramidPooling((4, 3, 2, 1)).out_features(256) == 30 * 256
     assert repr(SpatialPyramidPooling((4, 2, 1))) == "SpatialPyramidPooling(levels=(4, 2, 1), mode=max)"
-
-
-def test_the_docstrings_example_runs():
-    results = doctest.testmod(pyramid)
-    assert results.attempted > 0
-    assert results.failed == 0
 
 
 def test_windows_of_several_maps_say_of_which():

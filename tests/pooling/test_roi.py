@@ -1,17 +1,15 @@
 from __future__ import annotations
 
-import doctest
-
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import HealthCheck, given, settings
+from factories import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.ops import roi_align, roi_pool
 
 from sppdet.errors import ConfigError, InputError
-from sppdet.pooling import roi as regions
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.pooling.roi import RoIAlign, RoIPooling
 
@@ -81,7 +79,7 @@ def inner_boxes(draw) -> Tensor:
     return torch.tensor([[x[0], y[0], x[1] + 0.1, y[1] + 0.1]], dtype=torch.float64).clamp(max=9)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@examples(60, suppress_health_check=[HealthCheck.too_slow])
 @given(inner_boxes(), st.sampled_from(LEVELS), st.integers(1, 4))
 def test_roi_align_reads_its_points(box, n, samples):
     maps = random_maps(1, 3, 9, 11).double()
@@ -142,9 +140,3 @@ def test_parameters_that_cannot_be():
     ):
         with pytest.raises(ConfigError, match=field):
             make()
-
-
-def test_the_docstrings_examples_run():
-    results = doctest.testmod(regions)
-    assert results.attempted > 2
-    assert results.failed == 0

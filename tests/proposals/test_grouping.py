@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from factories import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
@@ -72,7 +73,7 @@ def test_merges_the_most_similar_neighbors_first(similarity):
     assert_greedy(regions, similarity, children)
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(seed=st.integers(0, 10_000), min_size=st.integers(12, 200), similarity=st.sampled_from(SIMILARITIES))
 def test_merges_and_boxes_of_any_segmentation(seed, min_size, similarity):
     labels, regions = regions_of(seed, min_size)

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from factories import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import gaussian_filter, label
@@ -56,7 +57,7 @@ def noise(channels: int, seed: int, height: int = 20, width: int = 30) -> np.nda
     return np.clip(np.round(128 + planes), 0, 255).astype(np.float32)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     plane=st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
         lambda size: arrays(np.uint8, (1, *size), elements=st.integers(0, 12) | st.integers(0, 255))
@@ -128,7 +129,7 @@ def test_a_large_k_joins_everything():
     assert not labels.any()
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(seed=st.integers(0, 1000), k=st.integers(0, 60), min_size=st.integers(1, 80), neighbors=st.sampled_from([4, 8]))
 def test_small_segments_are_joined_whole(seed, k, min_size, neighbors):
     edges = sort_edges(noise(3, seed), neighbors)

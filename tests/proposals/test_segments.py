@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from factories import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import gaussian_filter
@@ -54,7 +55,7 @@ def derivatives_by_scharr(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return right, down
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(label_maps)
 def test_sizes_boxes_and_neighbors(labels):
     labels, count = consecutive(labels)
@@ -114,7 +115,7 @@ def test_derivatives_are_those_of_a_gaussian_of_sigma_one():
     assert turned > 2 * difference
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(label_maps, st.integers(1, 3), st.integers(0, 2**32 - 1))
 def test_histograms_sum_to_one(labels, channels, seed):
     labels, count = consecutive(labels)

@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from factories import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sppdet.boxes import box_iou
@@ -172,7 +173,7 @@ def test_scales_each_axis_by_its_real_ratio():
     assert torch.allclose(boxes[:, 0::2] * (100 / 333), (boxes[:, 0::2] * (100 / 333)).round(), atol=1e-4)
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(
     height=st.integers(30, 90),
     width=st.integers(30, 90),
