@@ -18,7 +18,7 @@ if __name__ == "__main__":
     detector = Detector.load(options.run)
     dataset = read_dataset(DataConfig(root=options.root, split=options.split), detector.classes)
     proposals = propose(dataset.images, detector.config.proposals)
-    detections = detector.detect_files([image.path for image in dataset.images], proposals)
+    detections = detector.detect_files([image.image for image in dataset.images], proposals)
     result = evaluate_voc(detections, dataset.images, dataset.classes)
     for name in dataset.classes:
         print(f"{name:16} {result.ap_voc07[name]:.4f} {result.ap_area[name]:.4f}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,7 +25,7 @@ from sppdet.files.atomic import load_tensors, save_tensors, with_prefix
 from sppdet.files.run_folder import RunFolder
 from sppdet.heads.calibration import Calibration
 from sppdet.heads.linear import BoxRegressor, LinearHead
-from sppdet.images import as_image, read_image
+from sppdet.images import as_image
 from sppdet.postprocess import select
 from sppdet.proposals.cache import propose_image
 from sppdet.runtime.memory import trim_memory
@@ -34,8 +33,7 @@ from sppdet.runtime.stopwatch import stage
 from sppdet.structures import Detections, check_boxes
 
 if TYPE_CHECKING:
-    import numpy as np
-    from PIL.Image import Image as PILImage
+    from sppdet.images import ImageLike
 
 
 class Detector:
@@ -81,7 +79,7 @@ class Detector:
         found = (self.detect(image, None if proposals is None else proposals[i]) for i, image in enumerate(images))
         return [detections.as_dict() for detections in found]
 
-    def detect(self, image: Tensor | np.ndarray | PILImage, proposals: Tensor | None = None) -> Detections:
+    def detect(self, image: ImageLike, proposals: Tensor | None = None) -> Detections:
         """Detect objects in one image; the proposals are selective search's where not given."""
         pixels = as_image(image)
         if proposals is None:
@@ -89,13 +87,13 @@ class Detector:
                 proposals = propose_image(pixels, self.config.proposals)
         return self.encode(pixels).detect(proposals)
 
-    def detect_files(self, files: Sequence[Path], proposals: Sequence[Tensor]) -> list[Detections]:
-        """Everything found in each image file, given its proposals, with a progress bar."""
+    def detect_files(self, files: Sequence[ImageLike], proposals: Sequence[Tensor]) -> list[Detections]:
+        """Everything found in each image (a path or pixels), given its proposals, with a progress bar."""
         pairs = zip(files, proposals, strict=True)
         bar = tqdm(pairs, desc="detect", unit="image", total=len(files))
-        return [self.detect(read_image(file), boxes) for file, boxes in trim_memory(bar)]
+        return [self.detect(file, boxes) for file, boxes in trim_memory(bar)]
 
-    def encode(self, image: Tensor | np.ndarray | PILImage) -> EncodedImage:
+    def encode(self, image: ImageLike) -> EncodedImage:
         """Do once what is done once an image; then ask for `.features`, `.score` or `.detect` of any boxes."""
         pixels = as_image(image)
         return EncodedImage(self, self.regions.encode(pixels), (pixels.shape[1], pixels.shape[2]))

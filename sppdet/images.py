@@ -16,6 +16,8 @@ from sppdet.errors import ImageError, InputError
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
+    ImageLike = str | PathLike[str] | Tensor | np.ndarray | PILImage
+
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
 
 
@@ -35,18 +37,21 @@ def read_image(path: str | PathLike[str]) -> Tensor:
         raise ImageError(f"cannot be decoded: {error}", file=path) from error
 
 
-def as_image(image: Tensor | np.ndarray | PILImage) -> Tensor:
-    """Any accepted in-memory image as uint8 (3, H, W) RGB.
+def as_image(image: ImageLike) -> Tensor:
+    """Return an image file, tensor, array or PIL image as uint8 (3, H, W) RGB.
 
-    Tensors are (3, H, W), arrays (H, W, 3); both uint8, or float in [0, 1]. Anything else raises InputError.
+    Tensors are (3, H, W), arrays (H, W, 3); both uint8, or float in [0, 1]. Anything else raises InputError, and a file
+    that cannot be decoded ImageError.
     """
+    if isinstance(image, (str, PathLike)):
+        return read_image(image)
     if not isinstance(image, (Tensor, np.ndarray)):
         from PIL import Image
 
         if isinstance(image, Image.Image):
             return _from_pil(image)
         raise InputError(
-            "unknown image type", field="image", expected="tensor, array or PIL image", got=type(image).__name__
+            "unknown image type", field="image", expected="path, tensor, array or PIL image", got=type(image).__name__
         )
     expected = "uint8 or float in [0, 1], tensor (3, H, W) or array (H, W, 3)"
     channel_axis = 0 if isinstance(image, Tensor) else 2

@@ -22,10 +22,8 @@ def annotate(
     """The objects of an image that is no file, of the first class and not difficult unless said otherwise."""
     boxes = as_boxes(boxes)
     labels = torch.ones(len(boxes)) if labels is None else labels
-    difficult = torch.zeros(len(boxes)) if difficult is None else difficult
-    return Annotations(
-        name, f"{name}.jpg", boxes, torch.as_tensor(labels).to(torch.int64), torch.as_tensor(difficult).bool()
-    )
+    difficult = None if difficult is None else torch.as_tensor(difficult).bool()
+    return Annotations(f"{name}.jpg", boxes, torch.as_tensor(labels).to(torch.int64), difficult, name)
 
 
 def detect(boxes: object = (), scores: object = None, labels: object = None) -> Detections:

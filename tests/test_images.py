@@ -121,7 +121,7 @@ def test_a_missing_image_names_its_file(tmp_path):
         read_image(tmp_path)
 
 
-def test_every_form_of_an_image_is_the_same_image():
+def test_every_form_of_an_image_is_the_same_image(tmp_path):
     array = picture()
     read_only = array.copy()
     read_only.flags.writeable = False
@@ -137,7 +137,10 @@ def test_every_form_of_an_image_is_the_same_image():
         as_tensor(array).float() / 255,
         as_tensor(array).double() / 255,
         Image.fromarray(array),
+        tmp_path / "image.png",
+        str(tmp_path / "image.png"),
     ]
+    Image.fromarray(array).save(tmp_path / "image.png")
     for form in forms:
         image = as_image(form)
         assert image.dtype == torch.uint8
@@ -159,7 +162,6 @@ def test_every_form_of_an_image_is_the_same_image():
         picture().astype(object),
         picture()[:, :, 0],
         np.zeros((4, 4, 4), np.uint8),
-        "image.jpg",
         [[1, 2], [3, 4]],
         None,
     ],

@@ -24,7 +24,7 @@ from benchmark.opencv_process import OpenCVProcess, start_opencv
 from sppdet.config.data import DataConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.evaluation.recall import evaluate_proposals
-from sppdet.images import read_image, resize_array, to_array
+from sppdet.images import resize_array, to_array
 from sppdet.proposals.selective_search import selective_search
 from sppdet.structures import Dataset
 
@@ -93,7 +93,7 @@ def read_photographs(data: DataConfig) -> Photographs:
     """Read the images of `data`, or scikit-learn's if there is no root."""
     if data.root:
         dataset = read_dataset(data)
-        return Photographs([to_array(read_image(image.path)) for image in dataset.images], dataset)
+        return Photographs([to_array(image.read()) for image in dataset.images], dataset)
     from sklearn.datasets import load_sample_image
 
     logger.info("no --data.root: searching scikit-learn's two photographs, without recall")

@@ -13,7 +13,7 @@ from sppdet.boxes import clip_boxes
 from sppdet.drawing.detections import write_picture
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import read_json, write_json
-from sppdet.images import read_image, to_array
+from sppdet.images import to_array
 from sppdet.structures import Annotations, Dataset
 
 
@@ -45,7 +45,7 @@ def write_crops(dataset: Dataset, folder: Path, context: float = 0.0) -> int:
 
 def _cut(image: Annotations, context: float) -> Iterator[tuple[int, Tensor]]:
     """The index and pixels uint8 (3, h, w) of each object that is not difficult."""
-    pixels, boxes = read_image(image.path), image.boxes
+    pixels, boxes = image.read(), image.boxes
     outwards = context * torch.tensor([-1.0, -1.0, 1.0, 1.0])
     grown = clip_boxes(boxes + outwards * (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2), *pixels.shape[1:])
     corners = torch.cat([grown[:, :2].floor(), grown[:, 2:].ceil()], dim=1).int().tolist()

@@ -32,7 +32,6 @@ from sppdet.evaluation.diagnosis import VOC_CLASSES
 from sppdet.features.extractor import apply
 from sppdet.files.atomic import read_json, write_json
 from sppdet.files.run_folder import RunFolder
-from sppdet.images import read_image
 from sppdet.proposals.cache import propose
 from sppdet.runtime.memory import trim_memory
 from sppdet.structures import Dataset, Detections
@@ -184,7 +183,7 @@ def _detect(detector: Detector, test: Dataset, workers: int) -> dict[str, list[D
     found: dict[str, list[Detections]] = {"": [], "+bb": []}
     pairs = zip(test.images, proposals, strict=True)
     for image, boxes in trim_memory(tqdm(pairs, desc="detect", unit="image", total=len(proposals))):
-        encoded = detector.encode(read_image(image.path))
+        encoded = detector.encode(image.read())
         with torch.inference_mode():
             outputs = apply(encoded.regions, boxes, detector.apply_heads)
         found[""].append(plain.detections(outputs, boxes, encoded.size))

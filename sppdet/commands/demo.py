@@ -23,7 +23,7 @@ from sppdet.data.voc import read_voc
 from sppdet.detector import Detector
 from sppdet.drawing.detections import draw_detections, write_picture
 from sppdet.files.atomic import write_json
-from sppdet.images import as_image, read_image, resize_array, to_array
+from sppdet.images import as_image, resize_array, to_array
 from sppdet.proposals.cache import propose
 from sppdet.runtime.machine import find_device
 from sppdet.shapes.dataset import generate_shapes
@@ -114,7 +114,7 @@ def _draw(run: str, data: DataConfig, path: Path, device: Device, precision: Pre
     dataset = read_voc(data.root, data.split, list(detector.classes)).subset(range(PICTURES))
     pictures = []
     for image, boxes in zip(dataset.images, propose(dataset.images, detector.config.proposals, workers), strict=True):
-        pixels = read_image(image.path)
+        pixels = image.read()
         pictures.append((pixels, above_threshold(detector.detect(pixels, boxes), detector.thresholds)))
     gutter = np.full((GUTTER, SHEET_WIDTH, 3), 255, np.uint8)
     rows = [_draw_row(row, detector.classes) for row in (pictures[: PICTURES // 2], pictures[PICTURES // 2 :])]

@@ -29,7 +29,7 @@ def detect_dataset(
     """Everything that the detector of a run finds in each image; `proposals` is a file of another program's."""
     check_classes(run, detector, dataset)
     boxes = propose(dataset.images, replace(detector.config.proposals, file=proposals), workers)
-    return detector.detect_files([image.path for image in dataset.images], boxes)
+    return detector.detect_files([image.image for image in dataset.images], boxes)
 
 
 def check_classes(run: str, detector: Detector, dataset: Dataset) -> None:

@@ -15,7 +15,6 @@ from sppdet.comparison.turns import take_turns
 from sppdet.config.data import ProposalConfig
 from sppdet.detector import Detector
 from sppdet.errors import InputError
-from sppdet.images import read_image
 from sppdet.proposals.cache import propose_image
 from sppdet.runtime.stopwatch import STAGES, Stopwatch, stage
 from sppdet.structures import Annotations, Detections
@@ -90,7 +89,7 @@ def time_detectors(
     counts = {name: [0, 0] for name in detectors}
     for turn, order in tqdm(take_turns(detectors, len(images), warmup), desc="compare", unit="image"):
         i = max(turn, 0)
-        image = read_image(images[i].path)
+        image = images[i].read()
         proposals = propose_exactly(image, regions, config, seed + i)
         for name in order:
             clock, result = _time_image(detectors[name], image, proposals.boxes)

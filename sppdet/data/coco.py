@@ -112,7 +112,7 @@ def _annotate(path: Path, folder: Path, number: int, index: int, record: Any, ob
     boxes, kept = keep_valid_boxes([box for _, box, _ in objects], size, 0, file=path, image=number)
     return Annotations(
         id=number,
-        path=image_path,
+        image=image_path,
         boxes=boxes,
         labels=torch.tensor([objects[i][0] for i in kept], dtype=torch.int64),
         difficult=torch.tensor([objects[i][2] for i in kept], dtype=torch.bool),

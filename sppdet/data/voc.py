@@ -187,7 +187,7 @@ def _annotate(folder: Path, name: str, file: _File, labels: dict[str, int]) -> A
     objects = [file.objects[i] for i in kept]
     return Annotations(
         id=name,
-        path=_find_image(folder, name),
+        image=_find_image(folder, name),
         boxes=boxes,
         labels=torch.tensor([labels[thing.name] for thing in objects], dtype=torch.int64),
         difficult=torch.tensor([thing.difficult for thing in objects], dtype=torch.bool),

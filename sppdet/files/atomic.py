@@ -22,10 +22,15 @@ def cache_folder() -> Path:
 
 
 def content_key(*parts: object) -> str:
-    """A hex key of everything that shapes a result: paths count by their bytes, the rest by its JSON."""
+    """A hex key of everything that shapes a result: paths count by their bytes, tensors by their values and shape, the
+    rest by its JSON."""
     digest = hashlib.sha256()
     for part in parts:
-        data = part.read_bytes() if isinstance(part, Path) else json.dumps(part, sort_keys=True, default=str).encode()
+        if isinstance(part, Path):
+            data = part.read_bytes()
+        else:
+            value = [part.shape, hash_tensors([part])] if isinstance(part, Tensor) else part
+            data = json.dumps(value, sort_keys=True, default=str).encode()
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
     return digest.hexdigest()[:32]

@@ -1,7 +1,8 @@
 """The proposals of many images: searched in parallel, cached by content; or read from another program's file.
 
-The cache is keyed by the bytes of the image file and every parameter that shapes the boxes. `limit` is not one of them:
-all boxes are stored, and the first `limit` handed out, so another limit needs no new search.
+The cache is keyed by the bytes of the image file (the pixels of an image in memory) and every parameter that shapes
+the boxes. `limit` is not one of them: all boxes are stored, and the first `limit` handed out, so another limit needs no
+new search.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from torch import Tensor
 
 from sppdet.config.data import ProposalConfig
 from sppdet.data.proposal_files import read_proposals
-from sppdet.errors import ConfigError, ImageError, WeightsError
-from sppdet.files.atomic import cache_folder, content_key, load_tensors, save_tensors
-from sppdet.images import read_image
+from sppdet.errors import ConfigError, WeightsError
+from sppdet.files.atomic import cache_folder, load_tensors, save_tensors
+from sppdet.images import as_image
 from sppdet.proposals.selective_search import ALGORITHM, check_search, selective_search
 from sppdet.structures import Annotations
 
@@ -33,14 +34,14 @@ def propose(images: Sequence[Annotations], config: ProposalConfig, workers: int 
         raise ConfigError("out of range", field="workers", expected="at least 0", got=workers)
     if config.file:
         return [boxes[: config.limit] for boxes in read_proposals(Path(config.file), [image.id for image in images])]
-    stores = [_store_of(image.path, config) for image in images]
+    stores = [_store_of(image, config) for image in images]
     found: dict[Path, Tensor] = {}
-    missing: dict[Path, Path] = {}
+    missing: dict[Path, Path | Tensor] = {}
     for store, image in zip(stores, images, strict=True):
         try:
             found[store] = _load(store, config.limit)
         except (WeightsError, KeyError):  # not there, or damaged
-            missing.setdefault(store, image.path)
+            missing.setdefault(store, image.image)
     if missing:
         _search_all(missing, config, workers)
         found |= {store: _load(store, config.limit) for store in missing}
@@ -49,7 +50,7 @@ def propose(images: Sequence[Annotations], config: ProposalConfig, workers: int 
 
 def count_missing(images: Sequence[Annotations], config: ProposalConfig) -> int:
     """How many of the images `propose` would have to search."""
-    return 0 if config.file else sum(not _store_of(image.path, config).is_file() for image in images)
+    return 0 if config.file else sum(not _store_of(image, config).is_file() for image in images)
 
 
 def propose_image(image: Tensor, config: ProposalConfig) -> Tensor:
@@ -63,14 +64,9 @@ def propose_image(image: Tensor, config: ProposalConfig) -> Tensor:
     return selective_search(image, config.mode, config.width, config.min_side, config.limit)
 
 
-def _store_of(path: Path, config: ProposalConfig) -> Path:
-    """The cache file of an image file's boxes."""
-    if not path.is_file():
-        raise ImageError("image file not found", file=path)
-    try:
-        key = content_key(path, ALGORITHM, config.mode, config.width, config.min_side)
-    except OSError as error:
-        raise ImageError(f"cannot be read: {error.strerror}", file=path) from error
+def _store_of(image: Annotations, config: ProposalConfig) -> Path:
+    """The cache file of an image's boxes."""
+    key = image.cache_key(ALGORITHM, config.mode, config.width, config.min_side)
     return cache_folder() / "proposals" / key[:2] / f"{key}.safetensors"
 
 
@@ -79,18 +75,18 @@ def _load(store: Path, limit: int) -> Tensor:
     return load_tensors(store)[0]["boxes"][:limit].clone()
 
 
-def _search_all(missing: Mapping[Path, Path], config: ProposalConfig, workers: int) -> None:
-    """Search the image files (store -> image) and store their boxes, with a progress bar on stderr."""
+def _search_all(missing: Mapping[Path, Path | Tensor], config: ProposalConfig, workers: int) -> None:
+    """Search the images (store -> image) and store their boxes, with a progress bar on stderr."""
     from tqdm import tqdm
 
     with tqdm(total=len(missing), desc="proposals", unit="image") as progress:
         if not workers:
-            for store, path in missing.items():
-                _search_file(path, store, config)
+            for store, image in missing.items():
+                _search_file(image, store, config)
                 progress.update()
             return
         with ThreadPoolExecutor(workers) as pool:
-            searches = [pool.submit(_search_file, path, store, config) for store, path in missing.items()]
+            searches = [pool.submit(_search_file, image, store, config) for store, image in missing.items()]
             try:
                 for search in as_completed(searches):
                     search.result()
@@ -100,7 +96,7 @@ def _search_all(missing: Mapping[Path, Path], config: ProposalConfig, workers: i
                 raise
 
 
-def _search_file(path: Path, store: Path, config: ProposalConfig) -> None:
-    """Search one image file and store all its boxes."""
-    boxes = selective_search(read_image(path), config.mode, config.width, config.min_side, limit=None, threads=1)
+def _search_file(image: Path | Tensor, store: Path, config: ProposalConfig) -> None:
+    """Search one image and store all its boxes."""
+    boxes = selective_search(as_image(image), config.mode, config.width, config.min_side, limit=None, threads=1)
     save_tensors(store, {"boxes": boxes})

@@ -17,7 +17,7 @@ from sppdet.boxes import box_iou
 from sppdet.classification.classifier import Classifier, new_classifier
 from sppdet.config.classification import ClassifierConfig, FitConfig
 from sppdet.config.network import Device, NetworkConfig
-from sppdet.images import read_image, resize_array, to_array
+from sppdet.images import resize_array, to_array
 from sppdet.structures import Dataset
 from sppdet.training.gradient_descent import Batch, fit
 
@@ -50,7 +50,7 @@ def pretrain(
     parts = ClassifierConfig(config.backbone, config.pyramid, config.fc, "warp", settings.sizes)
     classifier = new_classifier(parts, ("background", *dataset.classes), device, dropout=settings.dropout)
     classifier.unfreeze(blocks=None)
-    images = [to_array(read_image(image.path)) for image in dataset.images]
+    images = [to_array(image.read()) for image in dataset.images]
 
     def crops(epoch: int) -> Iterator[Batch]:
         size = settings.sizes[epoch % len(settings.sizes)]

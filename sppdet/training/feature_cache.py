@@ -17,12 +17,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sppdet.errors import ConfigError, ImageError, SppdetError
+from sppdet.errors import ConfigError, SppdetError
 from sppdet.features.crop import CropExtractor
 from sppdet.features.extractor import PART_BYTES, ImageFeatures, apply
 from sppdet.features.spp import SPPExtractor
-from sppdet.files.atomic import cache_folder, content_key, hash_tensors, load_tensors, save_tensors
-from sppdet.images import read_image
+from sppdet.files.atomic import cache_folder, hash_tensors, load_tensors, save_tensors
 from sppdet.runtime.memory import trim_memory
 from sppdet.training.sampling import LabeledProposals
 
@@ -119,11 +118,7 @@ class FeatureCache:
 
     def _name_file(self, i: int) -> Path:
         regions = self.regions[i].boxes.tolist() if isinstance(self.source, CropExtractor) else None
-        image = self.regions[i].annotations.path
-        try:
-            key = content_key(image, self._parts, regions)
-        except OSError as error:
-            raise ImageError(f"cannot be read: {error.strerror}", file=image) from error
+        key = self.regions[i].annotations.cache_key(self._parts, regions)
         return self.folder / key[:2] / f"{key}.safetensors"
 
     def _load(self, i: int) -> dict[str, Tensor]:
@@ -134,7 +129,7 @@ class FeatureCache:
             return load_tensors(self._file(i))[0]
 
     def _read(self, i: int) -> Tensor:
-        return read_image(self.regions[i].annotations.path)
+        return self.regions[i].annotations.read()
 
     def _compute(self, i: int, image: Tensor) -> None:
         if isinstance(self.source, CropExtractor):

@@ -28,7 +28,6 @@ from sppdet.features.crop import CropExtractor
 from sppdet.features.spp import SPPExtractor
 from sppdet.files.checkpoint import load_checkpoint, save_checkpoint
 from sppdet.heads.linear import BoxRegressor, LinearHead, mean_norm
-from sppdet.images import read_image
 from sppdet.runtime.memory import trim_memory
 from sppdet.training.plots import plot_losses
 from sppdet.training.sampling import LabeledProposals, softmax_examples
@@ -185,7 +184,7 @@ def draw(
 ) -> Examples:
     """Read an image and draw its regions, mirrored half of the time."""
     indices, labels = softmax_examples(regions, sampling, rng)
-    pixels, boxes = read_image(regions.annotations.path), regions.boxes[indices]
+    pixels, boxes = regions.annotations.read(), regions.boxes[indices]
     targets = torch.zeros(len(boxes), 4)
     found = labels > 0
     objects = regions.best_object()[1][indices[found]]

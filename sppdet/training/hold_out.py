@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 from sppdet.config.training import TrainConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.errors import DataError
-from sppdet.structures import Dataset
+from sppdet.structures import Annotations, Dataset
 
 logger = logging.getLogger(__name__)
 
@@ -20,12 +21,12 @@ def hold_out(dataset: Dataset, config: TrainConfig) -> tuple[Dataset, list[int],
     fitted = list(range(len(dataset)))
     val = _read_val(dataset, config)
     if val is not None:
-        known = {image.path for image in dataset.images}
+        known = {_source(image) for image in dataset.images}
         limited = config.data.max_images is not None
-        extra = [image for image in val.images if image.path not in known and not limited]
+        extra = [image for image in val.images if _source(image) not in known and not limited]
         joined = replace(dataset, images=(*dataset.images, *extra))
-        position = {image.path: i for i, image in enumerate(joined.images)}
-        held_out = [position[image.path] for image in val.images if image.path in position]
+        position = {_source(image): i for i, image in enumerate(joined.images)}
+        held_out = [position[_source(image)] for image in val.images if _source(image) in position]
         if held_out and not set(fitted) <= set(held_out):
             among = f" that are among the first {len(fitted)} of the data" if limited else ""
             logger.info("held out: the images of %s%s", config.val, among)
@@ -37,6 +38,11 @@ def hold_out(dataset: Dataset, config: TrainConfig) -> tuple[Dataset, list[int],
         "held out: %s image, as %s", which, "there is no val" if val is None else f"{config.val} has none or all"
     )
     return dataset, fitted, fitted[HELD_OUT - 1 :: HELD_OUT] or fitted[-1:]
+
+
+def _source(image: Annotations) -> Path | str:
+    """The image's file, or a key of its pixels."""
+    return image.path or image.cache_key()
 
 
 def _read_val(dataset: Dataset, config: TrainConfig) -> Dataset | None:

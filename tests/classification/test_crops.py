@@ -20,7 +20,7 @@ def dataset(tmp_path) -> Dataset:
     Image.fromarray(PIXELS).save(tmp_path / "image.png")
     boxes = torch.tensor([[10.0, 5, 30, 25], [0, 0, 60, 40], [50, 30, 60, 40], [10.4, 5.6, 20.2, 15.9]])
     labels, difficult = torch.tensor([1, 2, 2, 1]), torch.tensor([False, True, False, False])
-    return Dataset("own", ("cat", "dog"), (Annotations("image", tmp_path / "image.png", boxes, labels, difficult),))
+    return Dataset("own", ("cat", "dog"), (Annotations(tmp_path / "image.png", boxes, labels, difficult),))
 
 
 def crops_in(folder: Path) -> dict[str, np.ndarray]:

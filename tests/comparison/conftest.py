@@ -45,5 +45,5 @@ def dataset(tmp_path) -> Dataset:
         path = tmp_path / f"{i}.png"
         Image.fromarray(rng.integers(0, 256, (60, 80 + i, 3), dtype=np.uint8)).save(path)
         box = torch.tensor([[10.0, 10.0, 40.0, 40.0]])
-        images.append(Annotations(path.stem, path, box, torch.tensor([1 + i]), torch.tensor([False])))
+        images.append(Annotations(path, box, torch.tensor([1 + i])))
     return Dataset("noise", CLASSES, tuple(images))

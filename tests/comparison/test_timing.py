@@ -51,7 +51,7 @@ def images(tmp_path) -> list[Annotations]:
 def write_image(path: Path, rng, height: int) -> Annotations:
     Image.fromarray(rng.integers(0, 256, (height, 60, 3), dtype=np.uint8)).save(path)
     none = torch.zeros(0, dtype=torch.int64)
-    return Annotations(path.stem, path, torch.zeros(0, 4), none, none.bool())
+    return Annotations(path, torch.zeros(0, 4), none)
 
 
 def test_takes_turns_and_leaves_the_warmup_out(images) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ VOC_IDS = ("000005", "000007", "2008_000002")
 
 def dataset_of(ids=VOC_IDS, classes=("car", "traffic_car", "dining table"), categories=(3, 90, 7)) -> Dataset:
     none = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.bool)
-    images = tuple(Annotations(name, Path(f"{name}.jpg"), *none) for name in ids)
+    images = tuple(Annotations(f"{name}.jpg", *none, id=name) for name in ids)
     return Dataset("set", classes, images, categories)
 
 

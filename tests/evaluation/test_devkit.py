@@ -99,11 +99,11 @@ def evaluate_ours(images: list[Image]) -> dict[str, tuple[float, float]]:
         boxes, labels, difficult = ([entry[k] for entry in objects] for k in range(3))
         annotations.append(
             Annotations(
-                number,
                 f"{number}.jpg",
                 torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
                 torch.tensor(labels, dtype=torch.int64),
                 torch.tensor(difficult, dtype=torch.bool),
+                number,
             )
         )
         boxes, labels, scores = ([entry[k] for entry in found] for k in range(3))

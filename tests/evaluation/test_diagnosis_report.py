@@ -18,10 +18,7 @@ PLACES = [[20 * k, 0, 20 * k + 10, 10 + k] for k in range(20)]
 
 def diagnosis_of(*detected: int, classes=CLASSES) -> Diagnosis:
     """Five cats, then one dog, one car; found as cats, at the places given."""
-    image = Annotations(
-        *("a", "a.jpg", torch.tensor(PLACES[:7]).float()),
-        *(torch.tensor([1, 1, 1, 1, 1, 2, 3]), torch.zeros(7, dtype=torch.bool)),
-    )
+    image = Annotations("a.jpg", torch.tensor(PLACES[:7]).float(), torch.tensor([1, 1, 1, 1, 1, 2, 3]))
     boxes = torch.tensor([PLACES[k] for k in detected], dtype=torch.float32).reshape(-1, 4)
     found = Detections(boxes, torch.ones(len(boxes), dtype=torch.int64), torch.linspace(1, 0, len(boxes)))
     return diagnose([found], [image], classes, [["cat", "dog"]] if classes else None)

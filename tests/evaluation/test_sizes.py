@@ -8,17 +8,16 @@ from math import isnan, sqrt
 
 import numpy as np
 import pytest
-import torch
 from factories import annotate, detect
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sppdet.evaluation.sizes import SIZES, evaluate_sizes, normalized_precisions, size_classes
 from sppdet.evaluation.voc import Curve, average_precision_area, match_class
-from sppdet.structures import Annotations, Detections
+from sppdet.structures import Detections
 
 FAR = [900, 900, 910, 910]
-EMPTY = Annotations("b", "b.jpg", torch.zeros(0, 4), torch.zeros(0).long(), torch.zeros(0).bool())
+EMPTY = annotate(name="b")
 
 
 def sizes_of(detections, images):

@@ -149,11 +149,7 @@ def test_the_average_precision_stays(images, method):
         boxes = BOX + 20 * torch.arange(len(rows))[:, None]
         right = torch.tensor([hit for _, hit in rows], dtype=torch.bool)
         count = int(right.sum())
-        annotations.append(
-            Annotations(
-                str(number), "x.jpg", boxes[right], torch.ones(count).long(), torch.zeros(count, dtype=torch.bool)
-            )
-        )
+        annotations.append(Annotations(f"{number}.jpg", boxes[right], torch.ones(count).long()))
         scores = torch.tensor([score for score, _ in rows], dtype=torch.float32)
         found = Detections(boxes + 1000 * ~right[:, None], torch.ones(len(rows)).long(), scores)
         detections.append(found[scores.argsort(descending=True, stable=True)])

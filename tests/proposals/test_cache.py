@@ -15,7 +15,7 @@ from sppdet.data.proposal_files import write_proposals
 from sppdet.errors import ConfigError, ImageError
 from sppdet.images import read_image
 from sppdet.proposals import cache as store
-from sppdet.proposals.cache import propose, propose_image
+from sppdet.proposals.cache import count_missing, propose, propose_image
 from sppdet.structures import Annotations
 
 CONFIG = ProposalConfig(width=120, min_side=5)
@@ -23,7 +23,7 @@ CONFIG = ProposalConfig(width=120, min_side=5)
 
 def annotate(path: Path) -> Annotations:
     nothing = torch.zeros(0, dtype=torch.int64)
-    return Annotations(path.stem, path, torch.zeros(0, 4), nothing, nothing.bool())
+    return Annotations(path, torch.zeros(0, 4), nothing)
 
 
 @pytest.fixture
@@ -70,6 +70,16 @@ def test_equal_files_are_searched_once_and_the_cache_spares_the_rest(images, sea
     propose(images[:2], CONFIG, 0)
     propose(images, CONFIG, 0)
     assert [path.name for path in searched] == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+def test_images_in_memory_are_cached_by_their_pixels(images, searched):
+    pixels = [replace(image, image=image.read()) for image in images]
+    expected = [propose_image(image.read(), CONFIG) for image in images]
+    assert count_missing(pixels, CONFIG) == 4
+    assert same(propose(pixels, CONFIG, 0), expected)
+    assert same(propose(pixels, CONFIG, 2), expected)
+    assert len(searched) == 3
+    assert count_missing(pixels, CONFIG) == 0
 
 
 def test_another_limit_needs_no_search_but_other_parameters_do(images, searched):

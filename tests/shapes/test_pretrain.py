@@ -41,7 +41,7 @@ def dataset(tmp_path) -> Dataset:
         Image.fromarray(pixels).save(tmp_path / f"{i}.png")
         box = torch.tensor(np.array(boxes), dtype=torch.float32)
         difficult = torch.zeros(4, dtype=torch.bool)
-        images.append(Annotations(str(i), tmp_path / f"{i}.png", box, torch.tensor(labels), difficult))
+        images.append(Annotations(tmp_path / f"{i}.png", box, torch.tensor(labels), difficult))
     return Dataset("colors", ("red", "blue"), tuple(images))
 
 

@@ -48,8 +48,8 @@ def regions(tmp_path) -> list[LabeledProposals]:
         Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)).save(path)
         corner = rng.uniform(0, 40, (5, 2))
         boxes = torch.from_numpy(np.hstack([corner, corner + rng.uniform(5, 20, (5, 2))])).float()
-        label, difficult = torch.ones(1, dtype=torch.int64), torch.zeros(1, dtype=torch.bool)
-        made.append(LabeledProposals.of(Annotations(str(i), path, boxes[:1], label, difficult), boxes[1:]))
+        label = torch.ones(1, dtype=torch.int64)
+        made.append(LabeledProposals.of(Annotations(path, boxes[:1], label), boxes[1:]))
     return made
 
 
@@ -194,6 +194,17 @@ def test_another_image_under_the_same_name_is_another_key(backbone, regions):
     Image.new("RGB", (80, 60), (200, 30, 90)).save(regions[0].annotations.path)
     after = FeatureCache(source_of("spp", backbone), regions, limit_gb=1).features(0)
     assert not torch.equal(after, before)
+
+
+@pytest.mark.parametrize("kind", ["spp", "crop"])
+def test_images_in_memory_have_the_features_of_their_files(backbone, calls, regions, kind):
+    in_memory = [replace(r, annotations=replace(r.annotations, image=r.annotations.read())) for r in regions]
+    files, pixels = (FeatureCache(source_of(kind, backbone), parts, limit_gb=1) for parts in (regions, in_memory))
+    pixels.fill()
+    assert all(torch.equal(files.features(i), pixels.features(i)) for i in range(3))
+    calls.clear()
+    FeatureCache(source_of(kind, backbone), in_memory, limit_gb=1).fill()
+    assert calls == []
 
 
 def test_a_missing_image_is_named(backbone, regions):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,9 +56,7 @@ def make_cache() -> ArrayCache:
     for i in range(IMAGES):
         corners = np.stack(np.meshgrid(np.arange(8) * 20, np.arange(8) * 20), axis=-1).reshape(-1, 2)[: PROPOSALS + 2]
         boxes = torch.from_numpy(np.hstack([corners, corners + 15])).float()
-        annotations = Annotations(
-            str(i), Path(f"{i}.jpg"), boxes[:2], torch.tensor([1, 2]), torch.zeros(2, dtype=torch.bool)
-        )
+        annotations = Annotations(f"{i}.jpg", boxes[:2], torch.tensor([1, 2]))
         regions.append(LabeledProposals.of(annotations, boxes[2:]))
         features = rng.normal(size=(PROPOSALS + 2, DIMENSION))
         features[:, :3] *= 0.3

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -26,8 +24,7 @@ RNG = np.random.default_rng
 
 def regions_of(objects: list, labels: list[int], difficult: list[bool], proposals: list) -> LabeledProposals:
     annotations = Annotations(
-        "scene",
-        Path("scene.jpg"),
+        "scene.jpg",
         torch.tensor(objects, dtype=torch.float32).reshape(-1, 4),
         torch.tensor(labels, dtype=torch.int64),
         torch.tensor(difficult, dtype=torch.bool),
