@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sppdet.comparison import turns
 from sppdet.errors import ConfigError, InputError
 
 # A contestant: called with the number of the round, returns the seconds it took.
@@ -133,14 +134,11 @@ def take_turns(runs: Mapping[str, Run], rounds: int, label: str = "benchmark") -
 
     if rounds < 1:
         raise InputError("nothing to measure", field="rounds", expected="1 or more", got=rounds)
-    names = list(runs)
-    first = {name: runs[name](0) for name in names}
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for turn in tqdm(range(rounds), desc=label, unit="round"):
-        start = turn % len(names)
-        for name in names[start:] + names[:start]:
-            seconds[name].append(runs[name](turn))
-    return {name: Timing(first[name], tuple(values)) for name, values in seconds.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for turn, names in tqdm(turns.take_turns(runs, rounds), desc=label, unit="round"):
+        for name in names:
+            seconds[name].append(runs[name](max(turn, 0)))
+    return {name: Timing(first, tuple(values)) for name, (first, *values) in seconds.items()}
 
 
 def take_staged_turns(

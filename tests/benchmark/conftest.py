@@ -1,4 +1,4 @@
-"""A stand-in for OpenCV's process, and a small data set."""
+"""A stand-in for OpenCV's process, a small data set, and all parts measured once on it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from benchmark import bound, detect, heads, scenes, train, views
+from benchmark import bound, detect, heads, pooling, proposals, scenes, train, views
+from benchmark.config import BenchmarkConfig
+from benchmark.run import Benchmark, run_benchmark
 
 from sppdet.comparison import throughput
+from sppdet.config.data import DataConfig
 from sppdet.config.network import FCConfig
 from sppdet.shapes.dataset import generate_shapes
 
-# Its boxes tell what it was asked: the whole image, and a small one at x = the first pixel's blue, y = the threads.
+# Its boxes encode the request: the whole image, and a small box at x = blue of the first pixel, y = threads.
 FAKE_PEER = """
 import io, json, sys
 import numpy as np
@@ -33,43 +36,71 @@ for line in sys.stdin.buffer:
 """
 
 
-@pytest.fixture
-def fake_peer(tmp_path) -> Path:
+@pytest.fixture(scope="session")
+def fake_peer(tmp_path_factory) -> Path:
     """A script that speaks the protocol of `opencv_peer.py`."""
-    script = tmp_path / "fake_peer.py"
+    script = tmp_path_factory.mktemp("peer") / "fake_peer.py"
     script.write_text(FAKE_PEER)
     return script
 
 
-@pytest.fixture
-def fake_python(tmp_path, fake_peer) -> str:
-    """An interpreter that runs the fake in place of whatever script it is given."""
-    interpreter = tmp_path / "python"
+@pytest.fixture(scope="session")
+def fake_python(fake_peer) -> str:
+    """An interpreter that runs the fake instead of the script it is given."""
+    interpreter = fake_peer.with_name("python")
     interpreter.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{fake_peer}'\n")
     interpreter.chmod(0o755)
     return str(interpreter)
 
 
-@pytest.fixture
-def shapes(tmp_path) -> Path:
-    generate_shapes(tmp_path / "shapes", train=5, test=3)
-    return tmp_path / "shapes"
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory) -> Path:
+    return generate_shapes(tmp_path_factory.mktemp("data") / "shapes", train=5, test=3)
+
+
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory, shapes, fake_python) -> tuple[Benchmark, Path]:
+    """All parts, measured once on three images and the smallest network, and the folder of its files."""
+    config = BenchmarkConfig(
+        output=str(tmp_path_factory.mktemp("benchmark")),
+        threads=(1,),
+        rounds=2,
+        regions=8,
+        growth=(10, 5),
+        widths=(60, 40),
+        quality_images=2,
+        detect_rounds=2,
+        scales=(90, 60),
+        train_images=(5,),
+        opencv_python=fake_python,
+    )
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("SPPDET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        shrink(monkeypatch)
+        return run_benchmark([], DataConfig(root=str(shapes), split="test"), config), Path(config.output)
 
 
 @pytest.fixture
 def small_networks(monkeypatch) -> None:
     """Every part on the smallest network and little data."""
+    shrink(monkeypatch)
+
+
+def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
     for part in (bound, detect, heads, train, views):
         monkeypatch.setattr(part, "BACKBONE", "shapenet")
     monkeypatch.setattr(scenes, "FCConfig", partial(FCConfig, width=32))
-    monkeypatch.setattr(heads, "SVM_SHAPE", (60, 30))
-    monkeypatch.setattr(detect, "PASSES", 1)
-    monkeypatch.setattr(detect, "WARM_UP_CROPS", 3)
-    monkeypatch.setattr(bound, "DEPTH", 1)
-    monkeypatch.setattr(bound, "RANKS", (8,))
-    monkeypatch.setattr(bound, "CROPS", 4)
-    monkeypatch.setattr(train, "SCALE", 100)
-    monkeypatch.setattr(views, "SIZE", 64)
-    monkeypatch.setattr(train, "BARE_PASSES", 2)
     monkeypatch.setattr(throughput, "BATCH_SIZES", {"cpu": (2,)})
-    monkeypatch.setattr(throughput, "MIN_TIMED_CROPS", 2)
+    sizes = {
+        proposals: {"WIDTH": 90, "CAP": 7},
+        pooling: {"MAP": (4, 9, 12), "BATCH": (3, 4, 6, 7)},
+        heads: {"SVM_SHAPE": (60, 30)},
+        detect: {"PASSES": 1, "WARM_UP_CROPS": 3},
+        bound: {"DEPTH": 1, "RANKS": (8,), "CROPS": 4},
+        train: {"SCALE": 100, "BARE_PASSES": 2},
+        views: {"SIZE": 64},
+        throughput: {"MIN_TIMED_CROPS": 2},
+    }
+    for part, values in sizes.items():
+        for name, value in values.items():
+            monkeypatch.setattr(part, name, value)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from benchmark import bound, detect
 from benchmark.config import BenchmarkConfig
-from benchmark.detect import benchmark_detect, describe_scenes, time_modes
+from benchmark.detect import describe_scenes, time_modes
 from benchmark.scenes import Scene, find_scenes, random_detector, time_stages
 
 from sppdet.comparison.timing import random_boxes
@@ -16,7 +16,7 @@ from sppdet.detector import Detector
 from sppdet.runtime.stopwatch import STAGES
 
 pytestmark = pytest.mark.usefixtures("small_networks")
-CONFIG = BenchmarkConfig(threads=(1,), rounds=2, regions=6, growth=(4, 50), scales=(90, 60), detect_rounds=2)
+CONFIG = BenchmarkConfig(regions=6, detect_rounds=2)
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def scene() -> Scene:
     return Scene(image, random_boxes((60, 80), 10), 0)
 
 
-def test_the_part_holds_ratios_rows_and_growth(shapes):
-    part = benchmark_detect(DataConfig(root=str(shapes), split="test"), CONFIG)
+def test_the_part_holds_ratios_rows_and_growth(measured):
+    part = measured[0].parts["detect"]
     assert set(part.ratios) == {*detect.RATIOS, "rcnn_crops_vs_bare"}
     assert all(value > 0 for value in part.ratios.values())
     timings = part.rows[0].timings
@@ -36,9 +36,9 @@ def test_the_part_holds_ratios_rows_and_growth(shapes):
         total = np.add(timings[f"{mode} without proposals"].seconds, timings["proposals"].seconds)
         assert timings[f"{mode} total"].seconds == pytest.approx(total)
     regions, pixels = part.growth
-    assert (regions.sizes, set(regions.seconds)) == ((4, 6), {"sppdet", "R-CNN"})
+    assert (regions.sizes, set(regions.seconds)) == ((5, 8), {"sppdet", "R-CNN"})
     assert (len(pixels.sizes), set(pixels.seconds)) == (2, {"sppdet"})
-    assert (part.facts["images"], part.facts["regions"]) == (2, 6)
+    assert (part.facts["images"], part.facts["regions"]) == (2, 8)
     assert part.facts["crops"]["1 thread"]["bare_best_batch"] == 2
     assert set(part.facts["seconds_shapenet"]["bound crop"]) == {"conv", "products", "copy"}
 

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 import torch
 from benchmark import heads
-from benchmark.config import BenchmarkConfig
 from benchmark.heads import (
     batched_nms,
-    benchmark_heads,
     find_tolerance,
     first_regions,
     fit_linear_svc,
@@ -23,12 +21,9 @@ from benchmark.heads import (
 
 from sppdet.heads.svm import solve_svms
 
-pytestmark = pytest.mark.usefixtures("small_networks")
-CONFIG = BenchmarkConfig(threads=(1,), rounds=2, regions=8, growth=(10, 5))
 
-
-def test_the_part_holds_ratios_rows_and_growth():
-    part = benchmark_heads(CONFIG)
+def test_the_part_holds_ratios_rows_and_growth(measured):
+    part = measured[0].parts["heads"]
     assert set(part.ratios) == set(heads.RATIOS)
     assert all(value > 0 for value in part.ratios.values())
     contestants = {name for pair in heads.RATIOS.values() for name in pair}

@@ -24,8 +24,6 @@ from hypothesis import strategies as st
 
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 
-CONFIG = BenchmarkConfig(threads=(1,), rounds=2, regions=8, growth=(10, 5))
-
 
 @pytest.fixture
 def maps() -> torch.Tensor:
@@ -67,10 +65,8 @@ def test_every_contestant_runs(maps):
     assert all(run(turn) > 0 for turn in range(2) for run in runs.values())
 
 
-def test_the_part_holds_ratios_rows_and_growth(monkeypatch):
-    monkeypatch.setattr(pooling, "MAP", (4, 9, 12))
-    monkeypatch.setattr(pooling, "BATCH", (3, 4, 6, 7))
-    part = benchmark_pooling(CONFIG)
+def test_the_part_holds_ratios_rows_and_growth(measured):
+    part = measured[0].parts["pooling"]
     assert part.as_dict()["bit_equal"] is True
     assert part.facts["regions"] == 8
     assert all(value > 0 for value in part.ratios.values())
@@ -78,8 +74,9 @@ def test_the_part_holds_ratios_rows_and_growth(monkeypatch):
     assert (part.growth[0].unit, part.growth[0].sizes) == ("regions", (5, 10))
 
 
+@pytest.mark.usefixtures("small_networks")
 def test_another_result_than_adaptive_poolings_is_seen(monkeypatch):
-    monkeypatch.setattr(pooling, "MAP", (4, 9, 12))
-    monkeypatch.setattr(pooling, "BATCH", (3, 4, 6, 7))
     monkeypatch.setattr(pooling, "by_adaptive", lambda maps, windows: by_adaptive(maps + 1e-6, windows))
-    assert benchmark_pooling(CONFIG).facts["bit_equal"] is False
+    assert (
+        benchmark_pooling(BenchmarkConfig(threads=(1,), rounds=1, regions=8, growth=(5,))).facts["bit_equal"] is False
+    )

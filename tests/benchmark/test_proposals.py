@@ -22,18 +22,9 @@ from sppdet.evaluation.recall import evaluate_proposals
 from sppdet.images import read_image
 from sppdet.proposals.selective_search import selective_search
 
-WIDTH = 90
 
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch) -> None:
-    monkeypatch.setattr(proposals, "WIDTH", WIDTH)
-
-
-def test_all_parts_are_measured_on_the_same_images(shapes, fake_python):
-    data = DataConfig(root=str(shapes), split="test")
-    config = BenchmarkConfig(threads=(1,), widths=(60, 40), quality_images=2, opencv_python=fake_python)
-    part = benchmark_proposals(data, config)
+def test_all_contestants_search_the_same_images(measured, shapes):
+    part = measured[0].parts["proposals"]
     values = part.as_dict()
     (row,) = part.rows
     fast, quality = {"sppdet opencv_fast", "sppdet fast", "OpenCV fast"}, {"sppdet opencv_quality", "sppdet quality"}
@@ -48,19 +39,16 @@ def test_all_parts_are_measured_on_the_same_images(shapes, fake_python):
     (growth,) = part.growth
     assert growth.unit == "pixels"
     assert growth.seconds["OpenCV fast"] == (1000.0, 1000.0)
-    array = read_photographs(data).arrays[0]
+    array = read_photographs(DataConfig(root=str(shapes), split="test")).arrays[0]
     assert growth.sizes == tuple(math.prod(resize_to_width(array, width).shape[:2]) for width in (40, 60))
 
 
-def test_quality_of_the_boxes(shapes, fake_python, monkeypatch):
-    monkeypatch.setattr(proposals, "CAP", 7)
-    data = DataConfig(root=str(shapes), split="test")
-    config = BenchmarkConfig(threads=(1,), widths=(40,), quality_images=1, opencv_python=fake_python)
-    found = benchmark_proposals(data, config).facts["boxes"]
-    dataset = read_dataset(data)
+def test_the_boxes_are_evaluated(measured, shapes):
+    found = measured[0].parts["proposals"].facts["boxes"]
+    dataset = read_dataset(DataConfig(root=str(shapes), split="test"))
     images = [read_image(image.path) for image in dataset.images]
 
-    # The fake's one box of sufficient sides is the whole image: an object's overlap is its share of the pixels.
+    # The fake's one box of sufficient sides is the whole image: the IoU of an object is its fraction of the pixels.
     shares = [box_area(one.boxes) / (image.shape[1] * image.shape[2]) for one, image in zip(dataset.images, images)]  # noqa: B905
     shares, labels = torch.cat(shares), torch.cat([one.labels for one in dataset.images])
     assert found["OpenCV fast"]["boxes_per_image"] == 1
@@ -68,17 +56,18 @@ def test_quality_of_the_boxes(shapes, fake_python, monkeypatch):
     mabo = np.mean([float(shares[labels == k].mean()) for k in labels.unique()])
     assert found["OpenCV fast"]["mabo"] == pytest.approx(mabo, abs=1e-5)
 
-    ours = [selective_search(image, "opencv_fast", WIDTH, limit=None) for image in images]
+    ours = [selective_search(image, "opencv_fast", 90, limit=None) for image in images]
     expected = evaluate_proposals(ours, dataset.images, dataset.classes)
     assert found["sppdet opencv_fast"]["boxes_per_image"] == expected.boxes_per_image
     assert found["sppdet opencv_fast"]["recall"] == expected.recall
     assert found["sppdet opencv_fast"]["mabo"] == pytest.approx(expected.mabo, abs=1e-6)
     assert found["sppdet opencv_fast"]["boxes_per_image_at_7"] == 7
     assert found["sppdet opencv_fast"]["mabo_at_7"] < expected.mabo
-    assert found["sppdet quality"]["images"] == 1
+    assert found["sppdet quality"]["images"] == 2
 
 
-def test_without_data_photographs_are_searched_and_their_recall_is_left_out(monkeypatch):
+@pytest.mark.usefixtures("small_networks")
+def test_without_data_photographs_are_searched_without_recall(monkeypatch):
     monkeypatch.delattr(cv2, "ximgproc", raising=False)
     part = benchmark_proposals(DataConfig(), BenchmarkConfig(threads=(1,), widths=(40,), quality_images=1))
     assert (part.facts["images"], part.facts["opencv"]) == (2, None)

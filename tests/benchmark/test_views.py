@@ -5,16 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from benchmark import views
-from benchmark.config import BenchmarkConfig
-from benchmark.views import KINDS, benchmark_views, cut_views, view_runs
+from benchmark.views import KINDS, cut_views, view_runs
 
 from sppdet.classification.classifier import Classifier, new_classifier
 from sppdet.classification.views import score_views
 from sppdet.config.classification import ClassifierConfig
-from sppdet.config.data import DataConfig
 from sppdet.config.network import BackboneConfig
 
-pytestmark = pytest.mark.usefixtures("small_networks")
 IMAGE = torch.randint(0, 256, (3, 80, 110), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
@@ -47,8 +44,8 @@ def test_views_are_cut_in_the_order_in_which_they_are_pooled(classifier):
     assert len({tuple(view.flatten().tolist()) for view in cut}) == 10
 
 
-def test_the_part_holds_its_ratios(shapes):
-    part = benchmark_views(DataConfig(root=str(shapes)), BenchmarkConfig(threads=(1,), detect_rounds=2))
+def test_the_part_holds_its_ratios(measured):
+    part = measured[0].parts["views"]
     assert part.facts["images"] == 2
     assert set(part.ratios) == set(views.RATIOS)
     assert all(value > 0 for value in part.ratios.values())
