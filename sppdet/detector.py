@@ -19,8 +19,8 @@ from sppdet.config.detector import DetectorConfig, FeatureKind
 from sppdet.config.network import Precision
 from sppdet.config.record import config_from_dict
 from sppdet.errors import ConfigError, InputError, WeightsError
-from sppdet.features.build import build_features
-from sppdet.features.extractor import ImageFeatures, apply
+from sppdet.features.build import build_extractor
+from sppdet.features.extractor import ImageFeatures, map_features
 from sppdet.files.atomic import load_tensors, save_tensors, with_prefix
 from sppdet.files.run_folder import RunFolder
 from sppdet.heads.calibration import Calibration
@@ -52,14 +52,13 @@ class Detector:
         head: LinearHead,
         regressor: BoxRegressor | None = None,
         thresholds: Tensor | None = None,
-        precision: Precision = "fp32",
         layers: FullyConnected | None = None,
         calibration: Calibration | None = None,
     ) -> None:
         self.config, self.classes, self.backbone, self.layers = config, tuple(classes), backbone, layers
-        self.regions = build_features(config, backbone, precision, layers)
-        if self.regions.dimension != head.weight.shape[1]:
-            lengths = self.regions.dimension, head.weight.shape[1]
+        self.extractor = build_extractor(config, backbone, layers)
+        if self.extractor.dimension != head.weight.shape[1]:
+            lengths = self.extractor.dimension, head.weight.shape[1]
             raise ConfigError("heads of other features", field="features", expected=lengths[1], got=lengths[0])
         self.head = head.to(backbone.device)
         self.regressor = regressor.to(backbone.device) if regressor else None
@@ -96,7 +95,7 @@ class Detector:
     def encode(self, image: ImageLike) -> EncodedImage:
         """Do once what is done once an image; then ask for `.features`, `.score` or `.detect` of any boxes."""
         pixels = as_image(image)
-        return EncodedImage(self, self.regions.encode(pixels), (pixels.shape[1], pixels.shape[2]))
+        return EncodedImage(self, self.extractor.encode(pixels), (pixels.shape[1], pixels.shape[2]))
 
     def apply_heads(self, features: Tensor) -> Tensor:
         """All heads in one matrix product: region features (N, D) to (N, heads), which `detections` takes apart."""
@@ -142,11 +141,11 @@ class Detector:
     def without_box_regression(self) -> Detector:
         """The same detector, whose detections are proposals as they are."""
         heads = (self.head, None, self.thresholds)
-        return Detector(self.config, self.classes, self.backbone, *heads, self.regions.precision, self.layers)
+        return Detector(self.config, self.classes, self.backbone, *heads, self.layers)
 
     def _with(self, config: DetectorConfig, layers: FullyConnected | None) -> Detector:
-        heads, precision = (self.head, self.regressor, self.thresholds), self.regions.precision
-        return Detector(config, self.classes, self.backbone, *heads, precision, layers, self.calibration)
+        heads = (self.head, self.regressor, self.thresholds)
+        return Detector(config, self.classes, self.backbone, *heads, layers, self.calibration)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write weights, classes and configuration into one safetensors file."""
@@ -171,7 +170,7 @@ class Detector:
         tensors, header = load_tensors(file)
         try:
             config = config_from_dict(DetectorConfig, header["config"], file)
-            backbone = build_backbone(config.backbone.name, "random", device)
+            backbone = build_backbone(config.backbone.name, "random", device, precision)
             backbone.load_state_dict(with_prefix("backbone.", tensors))
             layers = None
             if config.fc.depth:
@@ -185,7 +184,7 @@ class Detector:
             if "calibration.knots" in tensors:
                 calibration = Calibration(tensors["calibration.knots"], tensors["calibration.slope"])
             heads = (head, regressor, tensors["thresholds"])
-            return cls(config, header["classes"], backbone, *heads, precision, layers, calibration)
+            return cls(config, header["classes"], backbone, *heads, layers, calibration)
         except (KeyError, RuntimeError) as error:
             raise WeightsError("is not a detector", file=file, got=error) from error
 
@@ -195,13 +194,13 @@ class EncodedImage:
     """An image of `size` (H, W) that has been through what is done once. Boxes are in its original pixels."""
 
     detector: Detector
-    regions: ImageFeatures
+    image: ImageFeatures
     size: tuple[int, int]
 
     def features(self, boxes: Tensor) -> Tensor:
         """Region features float32 (N, D)."""
         check_boxes(boxes)
-        return self.regions.features(boxes)
+        return self.image.features(boxes)
 
     def score(self, boxes: Tensor) -> Tensor:
         """Scores float32 (N, K), background left out."""
@@ -215,5 +214,5 @@ class EncodedImage:
             with stage("heads"), torch.inference_mode():
                 return self.detector.apply_heads(features)
 
-        outputs = apply(self.regions, boxes, heads)
+        outputs = map_features(self.image, boxes, heads)
         return self.detector.detections(outputs, boxes, self.size)

@@ -18,7 +18,7 @@ from sppdet.backbones.zoo import build_backbone
 from sppdet.cli import build_parser
 from sppdet.config.network import FCConfig
 from sppdet.config.training import TrainConfig
-from sppdet.features.build import build_features
+from sppdet.features.build import build_extractor
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -82,7 +82,7 @@ def test_a_configuration_for_voc_builds_its_network(path):
     needed = PRETRAINED.get(config.backbone.name)
     if needed and config.fc.depth:
         assert tuple(config.pyramid.levels) == needed[0] or needed[0][0] in config.pyramid.levels
-    assert build_features(replace(config, fc=FCConfig()), backbone).pooled > 0
+    assert build_extractor(replace(config, fc=FCConfig()), backbone).pooled > 0
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)

@@ -199,7 +199,7 @@ def test_boxes_stay_on_the_image():
 def test_with_features_keeps_network_and_heads():
     detector = make_detector()
     crop = detector.with_features("crop")
-    assert isinstance(crop.regions, CropExtractor)
+    assert isinstance(crop.extractor, CropExtractor)
     assert crop.config == replace(detector.config, features="crop")
     assert crop.backbone is detector.backbone
     assert torch.equal(crop.head.weight, detector.head.weight)

@@ -15,7 +15,6 @@ from sppdet.backbones.fully_connected import FullyConnected
 from sppdet.comparison.throughput import with_best_batch
 from sppdet.detector import Detector
 from sppdet.features.crop import CropExtractor
-from sppdet.features.extractor import inference
 from sppdet.features.warp import warp_crops
 from sppdet.images import normalize, resize_shorter_side, to_array
 
@@ -66,11 +65,11 @@ def time_without_nms(detector: Detector, scene: Scene, _turn: int) -> dict[str, 
 def bound_run(detector: Detector, scene: Scene) -> Callable[[int], Mapping[str, float]]:
     """Contestant: the bare network on the detector's own input, the bare products of its matrices with as many rows,
     and a copy of the pooled features."""
-    source, regressor = detector.regions, detector.regressor
+    source, regressor = detector.extractor, detector.regressor
     assert detector.layers is not None
     assert regressor is not None
     inputs = prepare_inputs(detector, scene)
-    distinct, _ = source.encode(scene.image).distinct(scene.boxes)
+    distinct, _ = source.encode(scene.image).unique_windows(scene.boxes)
     pooled = torch.rand(len(distinct), source.pooled)
     copy = torch.empty_like(pooled)
     linears = [linear.weight for layer in detector.layers.linears for linear in layer]
@@ -85,7 +84,7 @@ def bound_run(detector: Detector, scene: Scene) -> Callable[[int], Mapping[str, 
     work = {"conv": lambda: [source.backbone(pixels) for pixels in inputs], "products": multiply}
 
     def run(turn: int) -> dict[str, float]:
-        with inference(source.backbone, source.precision):
+        with torch.inference_mode():
             seconds = {stage: clocked(do)(turn) for stage, do in work.items()}
             return seconds | {"copy": clocked(lambda: copy.copy_(pooled))(turn)}
 
@@ -94,7 +93,7 @@ def bound_run(detector: Detector, scene: Scene) -> Callable[[int], Mapping[str, 
 
 def prepare_inputs(detector: Detector, scene: Scene) -> list[Tensor]:
     """Prepare the input of the network: the resized image, or batches of crops."""
-    source, backbone = detector.regions, detector.backbone
+    source, backbone = detector.extractor, detector.backbone
     if isinstance(source, CropExtractor):
         array = to_array(scene.image)
         return [

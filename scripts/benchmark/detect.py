@@ -138,7 +138,7 @@ def describe_scenes(spp: Detector, scenes: Sequence[Scene]) -> dict[str, Any]:
     saved, candidates, detections = list[float](), list[float](), list[float]()
     for scene in scenes:
         encoded = spp.encode(scene.image)
-        distinct, _ = encoded.regions.distinct(scene.boxes)
+        distinct, _ = encoded.image.unique_windows(scene.boxes)
         saved.append(1 - len(distinct) / len(scene.boxes))
         candidates.append(int((encoded.score(scene.boxes) > SVM_SCORE).sum()))
         detections.append(len(encoded.detect(scene.boxes)))

@@ -17,7 +17,7 @@ from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.config.detector import DetectorConfig
 from sppdet.config.network import BackboneConfig, FCConfig
 from sppdet.detector import Detector
-from sppdet.features.build import build_features
+from sppdet.features.build import build_extractor
 from sppdet.images import as_image
 from sppdet.runtime.stopwatch import STAGES, Stopwatch
 
@@ -50,7 +50,7 @@ def random_detector(scene: Scene, backbone: str, depth: int = 0) -> Detector:
     config = DetectorConfig(backbone=BackboneConfig(backbone, "random"), fc=FCConfig(depth))
     network = build_backbone(backbone, "random")
     layers = build_fully_connected(config, network)
-    features = build_features(config, network, layers=layers).encode(scene.image).features(scene.boxes)
+    features = build_extractor(config, network, layers).encode(scene.image).features(scene.boxes)
     return Detector(config, class_names(), network, *random_heads(features), layers=layers)
 
 

@@ -14,17 +14,18 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Backbone(nn.Module):
     """A network from normalized images to their conv5 maps.
 
-    channels: C of the map. geometry: where its cells lie in the image. mean, std: float32 (3,), for
-    `sppdet.images.normalize`: ImageNet's, unless the weights were trained with others.
+    channels: C of the map. geometry: where its cells lie in the image. precision: of the convolutions. mean, std:
+    float32 (3,), for `sppdet.images.normalize`: ImageNet's, unless the weights were trained with others.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, name: str, layers: nn.Sequential, channels: int) -> None:
+    def __init__(self, name: str, layers: nn.Sequential, channels: int, precision: Precision = "fp32") -> None:
         super().__init__()
         self.name = name
         self.layers = layers
+        self.precision: Precision = precision
         self.channels = channels
         self.geometry = geometry_of(layers)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN))
@@ -35,11 +36,9 @@ class Backbone(nn.Module):
         """Where the network is."""
         return self.mean.device
 
-    def autocast(self, precision: Precision) -> torch.autocast:
-        """Convolutions in half precision where asked for, as a context."""
-        dtype = torch.float16 if precision == "fp16" else torch.bfloat16
-        return torch.autocast(self.device.type, dtype, enabled=precision != "fp32")
-
     def forward(self, images: Tensor) -> Tensor:
-        """Normalized images, float32 (B, 3, H, W), to conv5 maps (B, C, h, w)."""
-        return self.layers(images)
+        """Compute the conv5 maps (B, C, h, w) of normalized images float32 (B, 3, H, W), in `precision`."""
+        dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
+        with torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32"):
+            maps: Tensor = self.layers(images)
+            return maps

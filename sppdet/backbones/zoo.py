@@ -11,6 +11,7 @@ from torch import nn
 from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.lrn import AcrossChannelsNorm, WithinChannelNorm
 from sppdet.backbones.weights import load_weights
+from sppdet.config.network import Precision
 from sppdet.errors import ConfigError
 from sppdet.runtime.machine import find_device
 
@@ -21,11 +22,13 @@ BACKBONES = (
 RANDOM_SEED = 0
 
 
-def build_backbone(name: str, weights: str | PathLike[str], device: str = "cpu") -> Backbone:
+def build_backbone(
+    name: str, weights: str | PathLike[str], device: str = "cpu", precision: Precision = "fp32"
+) -> Backbone:
     """A network on `device` in evaluation mode, its parameters frozen, channels-last.
 
     weights: "random" (He initialisation, the same every time), a name of torchvision's weights enum for this network
-    ("DEFAULT", "IMAGENET1K_V1"), or a file as `load_weights` reads it.
+    ("DEFAULT", "IMAGENET1K_V1"), or a file as `load_weights` reads it. precision: of the convolutions.
     Raises ConfigError for an unknown name or a device that is not there, and WeightsError for weights that cannot be
     used.
     """
@@ -36,7 +39,7 @@ def build_backbone(name: str, weights: str | PathLike[str], device: str = "cpu")
     with torch.device("meta"):
         layers = _layers(name)
         channels = layers.eval()(torch.empty(1, 3, 224, 224)).shape[1]
-    backbone = Backbone(name, layers.to_empty(device="cpu"), channels)
+    backbone = Backbone(name, layers.to_empty(device="cpu"), channels, precision)
     _initialize(backbone, torch.Generator().manual_seed(RANDOM_SEED))
     if weights != "random":
         load_weights(backbone, weights)

@@ -68,11 +68,10 @@ class Classifier(nn.Module):
         classes: Sequence[str],
         backbone: Backbone,
         layers: FullyConnected | None = None,
-        precision: Precision = "fp32",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.config, self.classes, self.precision = config, tuple(classes), precision
+        self.config, self.classes = config, tuple(classes)
         self.backbone = backbone
         self.pyramid = SpatialPyramidPooling(config.levels, config.pyramid.mode)
         self.pooled = self.pyramid.out_features(backbone.channels)
@@ -108,8 +107,7 @@ class Classifier(nn.Module):
         backbone = self.backbone
         pixels = normalize(images.to(backbone.device), backbone.mean, backbone.std)
         try:
-            with backbone.autocast(self.precision):
-                maps: Tensor = backbone(pixels)
+            maps: Tensor = backbone(pixels)
         except RuntimeError as error:
             if not re.search("Calculated (padded input|output) size", str(error)):  # torch's words for no cells left
                 raise
@@ -150,10 +148,10 @@ class Classifier(nn.Module):
             raise WeightsError("is not a classifier", file=file, expected="a run folder or classifier.safetensors")
         try:
             config = config_from_dict(ClassifierConfig, header["config"], file)
-            backbone = build_backbone(config.backbone.name, "random", device)
+            backbone = build_backbone(config.backbone.name, "random", device, precision)
             depth = config.fc.depth
             layers = FullyConnected.from_tensors(with_prefix("head.layers.", tensors), depth) if depth else None
-            classifier = cls(config, header["classes"], backbone, layers, precision)
+            classifier = cls(config, header["classes"], backbone, layers)
             classifier.load_state_dict(tensors)
         except (KeyError, RuntimeError) as error:
             raise WeightsError("is not a classifier", file=file, got=error) from error
@@ -168,5 +166,5 @@ def new_classifier(
     dropout: float = 0.0,
 ) -> Classifier:
     """A classifier to be trained, with the weights that `config` names and a last layer from torch's generator."""
-    backbone = build_backbone(config.backbone.name, config.backbone.weights, device)
-    return Classifier(config, classes, backbone, build_fully_connected(config, backbone), precision, dropout)
+    backbone = build_backbone(config.backbone.name, config.backbone.weights, device, precision)
+    return Classifier(config, classes, backbone, build_fully_connected(config, backbone), dropout)

@@ -92,7 +92,7 @@ def _pooling_key(classifier: Classifier) -> Hashable:
         config.sizes[0],
         config.levels,
         config.pyramid.mode,
-        classifier.precision,
+        classifier.backbone.precision,
     )
     return hash_tensors(classifier.backbone.state_dict().values()), seen
 

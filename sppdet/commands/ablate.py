@@ -29,7 +29,7 @@ from sppdet.drawing.tables import align
 from sppdet.errors import ConfigError
 from sppdet.evaluation.bootstrap import BootstrapMAP, bootstrap_map
 from sppdet.evaluation.diagnosis import VOC_CLASSES
-from sppdet.features.extractor import apply
+from sppdet.features.extractor import map_features
 from sppdet.files.atomic import read_json, write_json
 from sppdet.files.run_folder import RunFolder
 from sppdet.proposals.cache import propose
@@ -185,7 +185,7 @@ def _detect(detector: Detector, test: Dataset, workers: int) -> dict[str, list[D
     for image, boxes in trim_memory(tqdm(pairs, desc="detect", unit="image", total=len(proposals))):
         encoded = detector.encode(image.read())
         with torch.inference_mode():
-            outputs = apply(encoded.regions, boxes, detector.apply_heads)
+            outputs = map_features(encoded.image, boxes, detector.apply_heads)
         found[""].append(plain.detections(outputs, boxes, encoded.size))
         found["+bb"].append(detector.detections(outputs, boxes, encoded.size))
     return found

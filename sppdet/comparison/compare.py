@@ -49,7 +49,7 @@ def compare_detectors(
     """
     given = {name: with_best_batch(detector) for name, detector in _checked(detectors, dataset).items()}
     shown = given if len(given) > 1 else _with_counterpart(given)
-    baseline = baseline or next((name for name, d in shown.items() if d.config.features == "crop"), next(iter(shown)))
+    baseline = baseline or next((name for name, d in shown.items() if d.extractor.per_region), next(iter(shown)))
     if baseline not in shown:
         raise ConfigError("unknown detector", field="baseline", expected=" or ".join(shown), got=baseline)
     search = next(iter(shown.values())).config.proposals
@@ -60,7 +60,7 @@ def compare_detectors(
         proposals = propose_exactly(image, max(growth_regions), search)
         growth = measure_growth(shown, image, proposals.boxes, growth_regions)
     evaluated = given if len(dataset) >= MIN_MAP_IMAGES else ()
-    cropping = [name for name, d in shown.items() if d.config.features == "crop"]
+    cropping = [name for name, d in shown.items() if d.extractor.per_region]
     throughput = measure_throughput(cropping[0], shown[cropping[0]]) if cropping else None
     medians = timings.medians()
     return Comparison(
@@ -110,19 +110,16 @@ def _checked(detectors: Mapping[str, Detector], dataset: Dataset) -> Mapping[str
 
 def _with_counterpart(given: Mapping[str, Detector]) -> dict[str, Detector]:
     ((name, detector),) = given.items()
-    other: FeatureKind = "spp" if detector.config.features == "crop" else "crop"
+    other: FeatureKind = "spp" if detector.extractor.per_region else "crop"
     return {name: detector, f"{name}-{other}": with_best_batch(detector.with_features(other))}
 
 
 def _settings(detector: Detector) -> dict[str, Any]:
     """Return the settings of a detector that explain its times."""
     config = detector.config
-    own: dict[str, Any] = {"levels": list(config.levels), "scales": list(config.spp.scales)}
-    if config.features == "crop":
-        own = {"crop": config.crop.size, "batch": config.crop.batch_size}
-    network = {"features": config.features, "backbone": config.backbone.name, "precision": detector.regions.precision}
+    network = {"features": config.features, "backbone": config.backbone.name, "precision": detector.backbone.precision}
     layers = {} if detector.layers is None else {"fully_connected": len(detector.layers)}
-    return network | layers | own
+    return network | layers | detector.extractor.describe()
 
 
 def _machine(device: torch.device) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from sppdet.comparison.turns import take_turns
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError
 from sppdet.features.crop import CropExtractor
-from sppdet.features.extractor import inference
 from sppdet.features.warp import warp_crops
 from sppdet.images import to_array
 from sppdet.runtime.stopwatch import Stopwatch, stage
@@ -57,7 +56,7 @@ def find_best_batch(detector: Detector, batch_sizes: Sequence[int] | None = None
     pixels = torch.rand(max(batch_sizes), 3, side, side, generator=torch.Generator().manual_seed(0))
     pixels = pixels.to(device, memory_format=torch.channels_last)
     seconds_per_crop: dict[int, list[float]] = defaultdict(list)
-    with inference(extractor.backbone, extractor.precision):
+    with torch.inference_mode():
         for turn, order in take_turns(batch_sizes, rounds):
             for batch in order:
                 passes = -(-MIN_TIMED_CROPS // batch) if turn >= 0 else 1
@@ -71,7 +70,7 @@ def find_best_batch(detector: Detector, batch_sizes: Sequence[int] | None = None
 
 def with_best_batch(detector: Detector) -> Detector:
     """Return a detector in R-CNN mode with its fastest crop batch size, any other detector unchanged."""
-    if detector.config.features != "crop":
+    if not detector.extractor.per_region:
         return detector
     crop = replace(detector.config.crop, batch_size=find_best_batch(detector))
     return detector.with_config(replace(detector.config, crop=crop))
@@ -95,7 +94,7 @@ def measure_throughput(name: str, detector: Detector, rounds: int = 5) -> Throug
                     if contestant == "detector":
                         extractor.encode(image).features(chunk)
                     else:
-                        with inference(extractor.backbone, extractor.precision), stage("conv"):
+                        with torch.inference_mode(), stage("conv"):
                             extractor.backbone(pixels)
                 if turn >= 0:
                     seconds[contestant].append(clock.seconds["conv"])
@@ -104,7 +103,7 @@ def measure_throughput(name: str, detector: Detector, rounds: int = 5) -> Throug
 
 def _conv_extractor(detector: Detector) -> CropExtractor:
     """Return the detector's crop extractor without fully connected layers, so that convolutions alone are timed."""
-    extractor = detector.regions
+    extractor = detector.extractor
     if not isinstance(extractor, CropExtractor):
         raise ConfigError("has no crops", field="features", expected="crop", got=detector.config.features)
-    return CropExtractor(extractor.backbone, extractor.pyramid, extractor.config, extractor.precision)
+    return CropExtractor(extractor.backbone, extractor.pyramid, extractor.config)

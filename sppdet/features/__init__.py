@@ -1,1 +1,1 @@
-"""Where a region's features come from: one pass over the whole image (SPPnet), or one a crop (R-CNN)."""
+"""Region features: from one pass over the whole image (SPPnet), or one per crop (R-CNN)."""

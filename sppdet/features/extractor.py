@@ -1,110 +1,131 @@
-"""What the features of both modes have in common.
+"""What all kinds of region features have in common.
 
-They are used in two steps, which is what makes SPPnet fast: `encode(image)` once, then `.features(boxes)` as often as
-wished. For SPPnet the first step holds the network; for R-CNN the second does. Fully connected layers, where a detector
-has them, end the second step of both.
+They are computed in two steps, which is what makes SPPnet fast: `encode(image)` once, then `.features(boxes)` any
+number of times. SPPnet runs the network in the first step, R-CNN in the second. Fully connected layers, if there are
+any, end the second step of both.
 
-The features of 2,000 regions take 200 MB, which is more to move than to compute. Who needs only what a linear layer
-makes of them calls `apply`: the features pass through it part by part, in the same memory.
+The features of 2,000 regions take 200 MB, which take longer to move than to compute. To get only the output of a linear
+layer, call `map_features`: it computes the features chunk by chunk in one reused buffer.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.fully_connected import FullyConnected
-from sppdet.config.network import Precision
+from sppdet.files.atomic import hash_tensors
 from sppdet.images import normalize
 from sppdet.runtime.stopwatch import stage
 
-PART_BYTES = 2**26  # of features that exist at a time while a function is applied to them
-
 
 class ImageFeatures(Protocol):
-    """An image made ready; features of any boxes may be asked for, any number of times.
+    """An encoded image, whose region features may be asked for any number of times.
 
     Boxes are float32 (N, 4), in pixels of the original image.
     """
 
     def features(self, boxes: Tensor) -> Tensor:
-        """Region features float32 (N, D)."""
+        """Compute region features, float32 (N, D)."""
         ...
 
-    def parts(self, boxes: Tensor) -> Iterator[Tensor]:
-        """The same in consecutive parts (n, D); each is overwritten by the next."""
+    def chunks(self, boxes: Tensor) -> Iterator[Tensor]:
+        """Yield the same features in consecutive chunks (n, D); each is overwritten by the next."""
         ...
 
-    def distinct(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Which boxes (M,) have features of their own, and for each box (N,) which of them it shares."""
+    def unique_windows(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return indices (M,) of boxes with distinct features, and for each box (N,) which of those M it shares."""
         ...
 
 
-def apply(encoded: ImageFeatures, boxes: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """`function` of the features of boxes (N, 4), row by row: (n, D) -> (n, ...). Features that several boxes share
-    are computed once."""
-    first, shared = encoded.distinct(boxes)
+def map_features(image: ImageFeatures, boxes: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Apply a row-wise function, (n, D) to (n, ...), to the features of boxes (N, 4).
+
+    Features that several boxes share are computed once.
+    """
+    first, shared = image.unique_windows(boxes)
     if not len(boxes):
-        return function(encoded.features(boxes))
-    return torch.cat([function(part) for part in encoded.parts(boxes[first])])[shared]
+        return function(image.features(boxes))
+    return torch.cat([function(chunk) for chunk in image.chunks(boxes[first])])[shared]
 
 
-class FeatureExtractor(ABC):
-    """A network, whose maps are pooled, and the layers that follow, where there are any: features of length
-    `dimension` from pooled ones of length `pooled`. `precision` is that of the convolutions."""
+class FeatureExtractor(nn.Module, ABC):
+    """The network up to the heads: convolutions, pooling and, optionally, fully connected layers.
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        pooled: int,
-        precision: Precision = "fp32",
-        layers: FullyConnected | None = None,
-    ) -> None:
-        self.backbone, self.pooled, self.precision, self.layers = backbone, pooled, precision, layers
+    pooled: length of the pooled features. dimension: D, length of the features, after the layers.
+    """
+
+    CHUNK_BYTES: ClassVar[int] = 2**26  # of pooled features held at a time by `map_features`
+    per_region: ClassVar[bool]  # the network runs once per region, as in R-CNN, rather than once per image
+
+    def __init__(self, backbone: Backbone, pooled: int, layers: FullyConnected | None = None) -> None:
+        super().__init__()
+        self.backbone, self.pooled, self.layers = backbone, pooled, layers
         self.dimension = pooled if layers is None else layers.dimension
+        self.eval()
 
     @abstractmethod
     def encode(self, image: Tensor) -> ImageFeatures:
-        """Do what is done once an image uint8 (3, H, W)."""
+        """Do the work that is done once per image uint8 (3, H, W)."""
 
     @abstractmethod
     def pool(self, image: Tensor, boxes: Tensor, scale: float) -> Tensor:
-        """Pooled features (n, pooled) of boxes in an image uint8 (3, H, W), with gradients. Where there are several
-        scales, all boxes are at one: that at the share `scale`, in [0, 1), of the list."""
+        """Compute pooled features (n, pooled) of boxes in an image uint8 (3, H, W), with gradients.
+
+        scale: position in [0, 1) in the list of scales, if there are several; all boxes are pooled at that one.
+        """
+
+    @abstractmethod
+    def store(self, image: Tensor, boxes: Tensor) -> dict[str, Tensor]:
+        """Compute what is worth keeping of an image uint8 (3, H, W): the least from which the features of these boxes
+        (N, 4) are restored without the network."""
+
+    @abstractmethod
+    def restore(self, stored: Mapping[str, Tensor], size: tuple[int, int], boxes: Tensor) -> ImageFeatures:
+        """Restore what `encode` gives from what `store` gave for an image of `size` (H, W) and the same boxes.
+
+        If `per_region`, only these boxes have features.
+        """
+
+    @abstractmethod
+    def cache_key(self) -> tuple[object, ...]:
+        """Return what the stored tensors depend on besides the image and, if `per_region`, the boxes."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Return the settings that decide the speed, under their names in a comparison's JSON."""
+
+    def network_key(self) -> tuple[object, ...]:
+        """Return what the feature maps depend on besides their input."""
+        backbone = self.backbone
+        return backbone.name, hash_tensors(backbone.state_dict().values()), backbone.device.type, backbone.precision
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Images uint8 (B, 3, H, W) as the network wants them, on its device."""
+        """Convert images uint8 (B, 3, H, W) to the network's input, on its device."""
         return normalize(images.to(self.backbone.device), self.backbone.mean, self.backbone.std)
 
     def empty(self, count: int) -> Tensor:
-        """Memory for so many pooled features."""
+        """Allocate memory for pooled features (count, pooled)."""
         return torch.empty(count, self.pooled, device=self.backbone.device)
 
     def apply_layers(self, pooled: Tensor) -> Tensor:
-        """Pooled features (n, pooled) through the fully connected layers: (n, dimension)."""
+        """Pass pooled features (n, pooled) through the fully connected layers: (n, dimension)."""
         if self.layers is None:
             return pooled
         with stage("heads"):
-            return self.layers(pooled)
+            features: Tensor = self.layers(pooled)
+            return features
 
-    def join(self, parts: Iterator[Tensor], count: int) -> Tensor:
-        """Features (count, dimension) from their parts."""
-        joined = torch.empty(count, self.dimension, device=self.backbone.device)
+    def concatenate(self, chunks: Iterator[Tensor], count: int) -> Tensor:
+        """Copy chunks of features into one tensor (count, dimension)."""
+        features = torch.empty(count, self.dimension, device=self.backbone.device)
         start = 0
-        for part in parts:
-            joined[start : start + len(part)] = part
-            start += len(part)
-        return joined
-
-
-@contextmanager
-def inference(backbone: Backbone, precision: Precision) -> Iterator[None]:
-    """Convolutions without gradients, in half precision where asked for."""
-    with torch.inference_mode(), backbone.autocast(precision):
-        yield
+        for chunk in chunks:
+            features[start : start + len(chunk)] = chunk
+            start += len(chunk)
+        return features

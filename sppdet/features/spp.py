@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,10 +12,8 @@ from torch import Tensor
 from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.fully_connected import FullyConnected
 from sppdet.config.detector import SPPConfig
-from sppdet.config.network import Precision
 from sppdet.errors import ConfigError
-from sppdet.features import extractor as features
-from sppdet.features.extractor import FeatureExtractor, inference
+from sppdet.features.extractor import FeatureExtractor
 from sppdet.images import resize_shorter_side, shorter_side_size
 from sppdet.pooling.pyramid import PreparedMaps, SpatialPyramidPooling
 from sppdet.pooling.roi import RoIAlign
@@ -28,6 +27,7 @@ class SPPExtractor(FeatureExtractor):
     With a pyramid of one level and the window rule "round" it is Fast R-CNN's RoI pooling.
     """
 
+    per_region = False
     window_type = torch.int64
 
     def __init__(
@@ -35,69 +35,81 @@ class SPPExtractor(FeatureExtractor):
         backbone: Backbone,
         pyramid: SpatialPyramidPooling,
         config: SPPConfig | None = None,
-        precision: Precision = "fp32",
         layers: FullyConnected | None = None,
     ) -> None:
-        super().__init__(backbone, pyramid.out_features(backbone.channels), precision, layers)
+        super().__init__(backbone, pyramid.out_features(backbone.channels), layers)
         self.pyramid, self.config = pyramid, config or SPPConfig()
         if not self.config.scales or min(self.config.scales) < 1:
             raise ConfigError("no usable scale", field="spp.scales", expected="pixels", got=self.config.scales)
 
     def encode(self, image: Tensor) -> MapFeatures:
-        """The conv5 maps of image uint8 (3, H, W), one a scale."""
+        """Compute the conv5 maps of an image uint8 (3, H, W), one per scale."""
         maps = self.compute_maps(image)
         with stage("pooling"):
-            return self.restore(maps, (image.shape[1], image.shape[2]))
+            return self.from_maps(maps, (image.shape[1], image.shape[2]))
 
     def compute_maps(self, image: Tensor) -> list[Tensor]:
-        """The same as plain tensors float16 (C, h, w): what is worth keeping of an image."""
+        """Compute the maps of an image uint8 (3, H, W) as plain tensors float16 (C, h, w), one per scale."""
         maps = []
         for side in self.config.scales:
             with stage("preprocess"):
                 resized = resize_shorter_side(image, side)
                 pixels = self.normalize(resized[None])
-            with stage("conv"), inference(self.backbone, self.precision):
+            with stage("conv"), torch.inference_mode():
                 maps.append(self.backbone(pixels)[0])  # (C, h, w)
         with stage("pooling"):
             # Rounded to half precision even when not cached, so that cold and warm runs agree.
             return [m.half() for m in maps]
 
+    def from_maps(self, maps: list[Tensor], size: tuple[int, int]) -> MapFeatures:
+        """Return what `encode` gives for an image of `size` (H, W), from its maps float16 (C, h, w)."""
+        device = self.backbone.device
+        return MapFeatures(self, tuple(self.prepare_maps(m[None].to(device).float()) for m in maps), size)
+
+    def store(self, image: Tensor, boxes: Tensor) -> dict[str, Tensor]:
+        """Compute the maps, which serve any boxes and any pyramid."""
+        del boxes
+        return {f"map{k}": maps for k, maps in enumerate(self.compute_maps(image))}
+
+    def restore(self, stored: Mapping[str, Tensor], size: tuple[int, int], boxes: Tensor) -> MapFeatures:
+        del boxes
+        return self.from_maps([stored[f"map{k}"] for k in range(len(self.config.scales))], size)
+
+    def cache_key(self) -> tuple[object, ...]:
+        return "maps", self.network_key(), self.config.scales
+
+    def describe(self) -> dict[str, Any]:
+        return {"levels": list(self.pyramid.levels), "scales": list(self.config.scales)}
+
     def pool(self, image: Tensor, boxes: Tensor, scale: float) -> Tensor:
         index = int(scale * len(self.config.scales))
         pixels = self.normalize(resize_shorter_side(image, self.config.scales[index])[None])
-        with self.backbone.autocast(self.precision):
-            maps = self.backbone(pixels).float()  # (1, C, h, w)
+        maps = self.backbone(pixels).float()  # (1, C, h, w)
         windows = self.windows(boxes, index, (image.shape[1], image.shape[2]), (maps.shape[2], maps.shape[3]))
         return self.pool_windows(maps, windows)
 
     def windows(self, boxes: Tensor, index: int, size: tuple[int, int], map_size: tuple[int, int]) -> Tensor:
-        """Windows int64 (N, 4) of boxes in an image of `size` (H, W), on its map (h, w) at the scale of this index."""
+        """Find the windows int64 (N, 4) of boxes in an image of `size` (H, W) on its map (h, w) at a scale's index."""
         return boxes_to_windows(
             boxes, self._ratios(index, size), self.backbone.geometry, map_size, self.config.window_rule
         )
 
     def _ratios(self, index: int, size: tuple[int, int]) -> tuple[float, float]:
-        """The (x, y) ratios of an image resized to the scale of this index, whose size is rounded, to the original."""
+        """Return the (x, y) ratios of the resized image, whose size is rounded, to the original."""
         height, width = shorter_side_size(*size, self.config.scales[index])
         return width / size[1], height / size[0]
 
     def prepare_maps(self, maps: Tensor) -> PreparedMaps | Tensor:
-        """A map (1, C, h, w) made ready for `pool_windows`."""
+        """Lay out a map (1, C, h, w) for `pool_windows`."""
         return self.pyramid.prepare_maps(maps)
 
     def pool_windows(self, maps: Tensor | PreparedMaps, windows: Tensor, out: Tensor | None = None) -> Tensor:
-        """Features (N, pooled) of windows (N, 4) of a map, written to `out` where that is given."""
+        """Pool windows (N, 4) of a map to features (N, pooled), in `out` if given."""
         return self.pyramid(maps, windows, out=out)
-
-    def restore(self, maps: list[Tensor], size: tuple[int, int]) -> MapFeatures:
-        """What `encode` gave for an image of `size` (H, W), from its maps float16 (C, h, w)."""
-        device = self.backbone.device
-        laid_out = tuple(self.prepare_maps(m[None].to(device).float()) for m in maps)
-        return MapFeatures(self, laid_out, size)
 
 
 class RoIAlignExtractor(SPPExtractor):
-    """The same with regions that are not rounded to cells (RoI Align): windows are float32."""
+    """SPPExtractor with regions that are not rounded to cells (RoI Align): windows are float32."""
 
     window_type = torch.float32
 
@@ -106,14 +118,13 @@ class RoIAlignExtractor(SPPExtractor):
         backbone: Backbone,
         align: RoIAlign,
         config: SPPConfig | None = None,
-        precision: Precision = "fp32",
         layers: FullyConnected | None = None,
     ) -> None:
-        super().__init__(backbone, SpatialPyramidPooling(align.levels), config, precision, layers)
+        super().__init__(backbone, SpatialPyramidPooling(align.levels), config, layers)
         self.align = align
 
     def windows(self, boxes: Tensor, index: int, size: tuple[int, int], map_size: tuple[int, int]) -> Tensor:
-        """The boxes in cells; a region may reach over the edge of its map."""
+        """Convert boxes to cells, without rounding; a region may reach over the edge of its map."""
         del map_size
         return boxes_to_cells(boxes, self._ratios(index, size), self.backbone.geometry)
 
@@ -121,60 +132,60 @@ class RoIAlignExtractor(SPPExtractor):
         return maps.contiguous()
 
     def pool_windows(self, maps: Tensor | PreparedMaps, windows: Tensor, out: Tensor | None = None) -> Tensor:
-        assert isinstance(maps, Tensor)  # as laid out
+        assert isinstance(maps, Tensor)  # as `prepare_maps` returns it
         pooled = self.align(maps, windows)
         return pooled if out is None else out.copy_(pooled)
 
 
 @dataclass(frozen=True, eq=False)
 class MapFeatures:
-    """conv5 maps (1, C, h, w) of an image of `size` (H, W), one a scale, laid out for pooling."""
+    """conv5 maps (1, C, h, w) of an image of `size` (H, W), one per scale, laid out for pooling."""
 
-    source: SPPExtractor
+    extractor: SPPExtractor
     maps: tuple[PreparedMaps | Tensor, ...]
     size: tuple[int, int]
 
     def features(self, boxes: Tensor) -> Tensor:
-        """Features float32 (N, D), each box pooled at the scale that suits its size."""
-        if self.source.layers is None:  # straight to where they are to be
-            return self._pool(boxes, self.source.empty(len(boxes)))
-        return self.source.join(self.parts(boxes), len(boxes))
+        """Compute features float32 (N, D), each box pooled at the scale that suits its size."""
+        if self.extractor.layers is None:  # pooled in place
+            return self._pool(boxes, self.extractor.empty(len(boxes)))
+        return self.extractor.concatenate(self.chunks(boxes), len(boxes))
 
-    def parts(self, boxes: Tensor) -> Iterator[Tensor]:
-        """The same in consecutive parts, each overwritten by the next."""
-        rows = max(1, features.PART_BYTES // (4 * self.source.pooled))
-        memory = self.source.empty(min(rows, len(boxes)))
+    def chunks(self, boxes: Tensor) -> Iterator[Tensor]:
+        """Yield the same features in consecutive chunks, each overwritten by the next."""
+        rows = max(1, self.extractor.CHUNK_BYTES // (4 * self.extractor.pooled))
+        memory = self.extractor.empty(min(rows, len(boxes)))
         for part in boxes.split(rows):
-            yield self.source.apply_layers(self._pool(part, memory[: len(part)]))
+            yield self.extractor.apply_layers(self._pool(part, memory[: len(part)]))
 
-    def distinct(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    def unique_windows(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes that fall on the same cells at the same scale share their features."""
         with stage("pooling"):
-            scales, windows = self._place(boxes)
+            scales, windows = self._assign_windows(boxes)
             places = torch.cat([scales[:, None], windows], dim=1)
-            found, shared = places.unique(dim=0, return_inverse=True)
+            unique, shared = places.unique(dim=0, return_inverse=True)
             every = torch.arange(len(boxes), device=boxes.device)
-            first = every.new_zeros(len(found)).scatter_reduce(0, shared, every, "amin", include_self=False)
+            first = every.new_zeros(len(unique)).scatter_reduce(0, shared, every, "amin", include_self=False)
         count_windows(len(boxes), len(first))
         return first, shared
 
     def _pool(self, boxes: Tensor, out: Tensor) -> Tensor:
         with stage("pooling"), torch.inference_mode():
-            scales, windows = self._place(boxes)
+            scales, windows = self._assign_windows(boxes)
             if len(self.maps) == 1:
-                return self.source.pool_windows(self.maps[0], windows, out)
+                return self.extractor.pool_windows(self.maps[0], windows, out)
             for index in scales.unique().tolist():
                 rows = (scales == index).nonzero().squeeze(1)
-                out[rows] = self.source.pool_windows(self.maps[index], windows[rows])
+                out[rows] = self.extractor.pool_windows(self.maps[index], windows[rows])
             return out
 
-    def _place(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """The scale (N,) and the window (N, 4) there of each box."""
-        config = self.source.config
+    def _assign_windows(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the scale's index (N,) and the window there (N, 4) of each box."""
+        config = self.extractor.config
         scales = choose_scales(boxes, min(self.size), config.scales, config.scale_rule)
-        windows = torch.zeros(len(boxes), 4, dtype=self.source.window_type, device=boxes.device)
+        windows = torch.zeros(len(boxes), 4, dtype=self.extractor.window_type, device=boxes.device)
         for index, maps in enumerate(self.maps):
             rows = (scales == index).nonzero().squeeze(1)
             map_size = (maps.shape[2], maps.shape[3])
-            windows[rows] = self.source.windows(boxes[rows], index, self.size, map_size)
+            windows[rows] = self.extractor.windows(boxes[rows], index, self.size, map_size)
         return scales, windows

@@ -1,6 +1,6 @@
-"""ImageFeatures training images kept on disk, so that every pass after the first is only pooling.
+"""A cache on disk of what the network computes of the training images, so that later passes do without it.
 
-SPPnet keeps conv5 maps in half precision (1-3 MB an image and scale) and pools them again at each pass; R-CNN has to
+SPPnet keeps conv5 maps in half precision (1-3 MB per image and scale) and pools them again at each pass; R-CNN has to
 keep the features of every region.
 """
 
@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -18,9 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.errors import ConfigError, SppdetError
-from sppdet.features.crop import CropExtractor
-from sppdet.features.extractor import PART_BYTES, ImageFeatures, apply
-from sppdet.features.spp import SPPExtractor
+from sppdet.features.extractor import FeatureExtractor, ImageFeatures, map_features
 from sppdet.files.atomic import cache_folder, hash_tensors, load_tensors, save_tensors
 from sppdet.runtime.memory import trim_memory
 from sppdet.training.sampling import LabeledProposals
@@ -31,50 +28,39 @@ logger = logging.getLogger(__name__)
 class FeatureCache:
     """Features of the regions of annotated images, computed once.
 
-    Keys hold the image's bytes, the network's name and weights, every parameter that shapes the result, and for crops
-    the regions themselves. A damaged file is computed again.
+    A file's key holds the image's bytes, everything that the extractor's result depends on, and for crops the regions
+    themselves. A damaged file is computed again.
     """
 
     def __init__(
         self,
-        source: SPPExtractor | CropExtractor,
+        extractor: FeatureExtractor,
         regions: Sequence[LabeledProposals],
         limit_gb: float,
         folder: Path | None = None,
     ) -> None:
-        """`folder`: where the files are to be; by default with the other caches, where later trainings find them."""
-        self.source, self.regions, self.limit_gb = source, regions, limit_gb
+        """`folder`: place of the files; by default next to the other caches, where later trainings find them."""
+        self.extractor, self.regions, self.limit_gb = extractor, regions, limit_gb
         self.folder = folder or cache_folder() / "features"
-        shape: object = source.config.scales if isinstance(source, SPPExtractor) else asdict(source.config)
-        pyramid = (source.pyramid.levels, source.pyramid.mode) if isinstance(source, CropExtractor) else None
-        machine = (source.backbone.device.type, source.precision)
-        network = (source.backbone.name, hash_tensors(source.backbone.state_dict().values()))
-        self._parts: tuple[object, ...] = (network, self._kind, shape, pyramid, machine)
-        if isinstance(source, CropExtractor) and source.layers is not None:  # maps come before the layers
-            self._parts += (hash_tensors(source.layers.state_dict().values()),)
+        self._key = extractor.cache_key()
         self._files: dict[int, Path] = {}
 
     @property
     def dimension(self) -> int:
-        return self.source.dimension
+        return self.extractor.dimension
 
     @property
     def device(self) -> torch.device:
-        return self.source.backbone.device
+        return self.extractor.backbone.device
 
     def fill(self, images: Sequence[int] | None = None) -> None:
-        """Compute what is missing of these images, or of all, with a progress bar. What is done stays done when this is
-        interrupted.
+        """Compute what is missing of these images, or of all, with a progress bar. An interrupted call is resumed by
+        the next.
 
-        Raises ConfigError where it would take more disk than the limit or than there is.
+        Raises ConfigError if it would take more disk than the limit or than is free.
         """
         missing = [i for i in (range(len(self.regions)) if images is None else images) if not self._file(i).is_file()]
-        bar = tqdm(
-            missing,
-            desc="features of crops" if self._kind == "crop" else "feature maps",
-            unit="image",
-            disable=not missing,
-        )
+        bar = tqdm(missing, desc="features", unit="image", disable=not missing)
         with ThreadPoolExecutor(1) as reader:  # the next image is read while the network is busy with this one
             reading = [reader.submit(self._read, i) for i in missing[:1]]
             for done, i in enumerate(trim_memory(bar)):
@@ -85,31 +71,25 @@ class FeatureCache:
                     self._check_disk(self._file(i), len(missing))
 
     def features(self, i: int, indices: Tensor | None = None) -> Tensor:
-        """Features float32 (n, D) of regions `indices` of image i, or of all its regions; on the network's device."""
-        encoded, boxes = self._restore(i, indices)
-        return encoded.features(boxes)
+        """Return the features float32 (n, D) of regions `indices` of image i, or of all, on the network's device."""
+        image, boxes = self._restore(i, indices)
+        return image.features(boxes)
 
-    def apply(self, i: int, function: Callable[[Tensor], Tensor], indices: Tensor | None = None) -> Tensor:
-        """`function` of the same features, as `features.apply` does it."""
-        return apply(*self._restore(i, indices), function)
+    def map_features(self, i: int, function: Callable[[Tensor], Tensor], indices: Tensor | None = None) -> Tensor:
+        """Apply a row-wise function to the same features, as `features.extractor.map_features` does."""
+        return map_features(*self._restore(i, indices), function)
 
     def size(self, i: int) -> tuple[int, int]:
-        """(H, W) of image i."""
+        """Return (H, W) of image i."""
         height, width = self._load(i)["size"].tolist()
         return height, width
 
     def _restore(self, i: int, indices: Tensor | None) -> tuple[ImageFeatures, Tensor]:
-        """Image i made ready, and the boxes of its regions at `indices`."""
+        """Restore image i, and select the boxes of its regions `indices`."""
         stored, boxes = self._load(i), self.regions[i].boxes
-        indices = torch.arange(len(boxes)) if indices is None else indices
-        if isinstance(self.source, CropExtractor):
-            return CachedFeatures(stored["features"], indices, self.device), boxes[indices]
-        maps = [stored[f"map{k}"] for k in range(len(self.source.config.scales))]
-        return self.source.restore(maps, self.size(i)), boxes[indices]
-
-    @property
-    def _kind(self) -> str:
-        return "crop" if isinstance(self.source, CropExtractor) else "spp"
+        height, width = stored["size"].tolist()
+        image = self.extractor.restore(stored, (height, width), boxes)
+        return image, boxes if indices is None else boxes[indices]
 
     def _file(self, i: int) -> Path:
         if i not in self._files:
@@ -117,8 +97,8 @@ class FeatureCache:
         return self._files[i]
 
     def _name_file(self, i: int) -> Path:
-        regions = self.regions[i].boxes.tolist() if isinstance(self.source, CropExtractor) else None
-        key = self.regions[i].annotations.cache_key(self._parts, regions)
+        boxes = hash_tensors([self.regions[i].boxes]) if self.extractor.per_region else None
+        key = self.regions[i].annotations.cache_key(self._key, boxes)
         return self.folder / key[:2] / f"{key}.safetensors"
 
     def _load(self, i: int) -> dict[str, Tensor]:
@@ -132,12 +112,8 @@ class FeatureCache:
         return self.regions[i].annotations.read()
 
     def _compute(self, i: int, image: Tensor) -> None:
-        if isinstance(self.source, CropExtractor):
-            tensors = {"features": self.source.encode(image).features(self.regions[i].boxes).half()}
-        else:
-            tensors = {f"map{k}": maps for k, maps in enumerate(self.source.compute_maps(image))}
-        tensors["size"] = torch.tensor(image.shape[1:])
-        save_tensors(self._file(i), tensors)
+        stored = self.extractor.store(image, self.regions[i].boxes)
+        save_tensors(self._file(i), {**stored, "size": torch.tensor(image.shape[1:])})
 
     def _check_disk(self, first: Path, count: int) -> None:
         needed = first.stat().st_size * count / 1e9
@@ -150,23 +126,3 @@ class FeatureCache:
                 expected=f"at least {needed:.1f} GB",
                 got=f"a limit of {self.limit_gb:g} GB and {free:.1f} GB free in {self.folder}",
             )
-
-
-@dataclass(frozen=True, eq=False)
-class CachedFeatures:
-    """Features float16 (R, D) of regions computed before, `indices` (N,) of which are asked for in place of boxes."""
-
-    rows: Tensor
-    indices: Tensor
-    device: torch.device
-
-    def features(self, boxes: Tensor) -> Tensor:
-        return torch.cat(list(self.parts(boxes))) if len(boxes) else self.rows[:0].float().to(self.device)
-
-    def parts(self, boxes: Tensor) -> Iterator[Tensor]:
-        for part in self.indices[: len(boxes)].split(max(1, PART_BYTES // (4 * self.rows.shape[1]))):
-            yield self.rows[part].to(self.device).float()
-
-    def distinct(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        every = torch.arange(len(boxes))
-        return every, every

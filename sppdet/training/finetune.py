@@ -24,8 +24,7 @@ from sppdet.backbones.blocks import last_conv_blocks
 from sppdet.boxes import encode_boxes
 from sppdet.config.training import FinetuneConfig, SoftmaxConfig, TrainConfig
 from sppdet.errors import SppdetError
-from sppdet.features.crop import CropExtractor
-from sppdet.features.spp import SPPExtractor
+from sppdet.features.extractor import FeatureExtractor
 from sppdet.files.checkpoint import load_checkpoint, save_checkpoint
 from sppdet.heads.linear import BoxRegressor, LinearHead, mean_norm
 from sppdet.runtime.memory import trim_memory
@@ -83,7 +82,7 @@ class Heads(nn.Module):
 
 
 def finetune(
-    source: SPPExtractor | CropExtractor,
+    source: FeatureExtractor,
     heads: Heads,
     regions: Sequence[LabeledProposals],
     training: TrainConfig,
@@ -143,7 +142,7 @@ def finetune(
 
 
 def _feature_norm(
-    source: SPPExtractor | CropExtractor,
+    source: FeatureExtractor,
     regions: Sequence[LabeledProposals],
     config: FinetuneConfig,
     sampling: SoftmaxConfig,
@@ -195,12 +194,12 @@ def draw(
     return Examples(pixels, boxes, labels, targets, float(rng.random()))
 
 
-def _features(source: SPPExtractor | CropExtractor, examples: Examples, dropout: float) -> Tensor:
+def _features(source: FeatureExtractor, examples: Examples, dropout: float) -> Tensor:
     features = source.pool(examples.pixels, examples.boxes, examples.scale)  # (n, pooled)
     return F.dropout(features, dropout) if source.layers is None else source.layers(features, dropout)
 
 
-def _loss(source: SPPExtractor | CropExtractor, heads: Heads, examples: Examples, dropout: float) -> Tensor:
+def _loss(source: FeatureExtractor, heads: Heads, examples: Examples, dropout: float) -> Tensor:
     """The sum over the regions of both losses."""
     logits, offsets = heads(_features(source, examples, dropout))
     labels = examples.labels.to(logits.device)

@@ -141,7 +141,7 @@ def mine_svms(
         order = np.random.default_rng([seed, number]).permutation(np.asarray(images)).tolist()
         found = new = 0
         for i in tqdm(order, desc=f"hard negatives, pass {number}", unit="image"):
-            scores = cache.apply(i, mined.head(config).to(cache.device).scores).cpu()
+            scores = cache.map_features(i, mined.head(config).to(cache.device).scores).cpu()
             hard = hard_negatives(cache.regions[i], scores, targets[i], examples.of_image(i), config)
             found, new = found + len(hard), new + len(hard)
             examples.add(i, hard, cache.features(i, hard), targets[i][hard])

@@ -21,9 +21,8 @@ from sppdet.config.training import TrainConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.detector import Detector
 from sppdet.evaluation.voc import VOCResult, evaluate_voc
-from sppdet.features.build import build_features
-from sppdet.features.crop import CropExtractor
-from sppdet.features.spp import SPPExtractor
+from sppdet.features.build import build_extractor
+from sppdet.features.extractor import FeatureExtractor
 from sppdet.files.atomic import content_key, hash_tensors, write_json
 from sppdet.files.run_folder import RunFolder
 from sppdet.heads.calibration import fit_calibration
@@ -53,9 +52,9 @@ def train(config: TrainConfig) -> Detector:
         run.check_config(config)
         logger.info("%s is trained already; to train again, remove it or give another --output", run.path)
         return Detector.load(run.path, config.device, config.precision)
-    backbone = build_backbone(config.backbone.name, config.backbone.weights, config.device)
+    backbone = build_backbone(config.backbone.name, config.backbone.weights, config.device, config.precision)
     layers = build_fully_connected(config, backbone)
-    source = build_features(config, backbone, config.precision, layers)  # before the hours that proposals may take
+    source = build_extractor(config, backbone, layers)  # before the hours that proposals may take
     last_conv_blocks(backbone, config.finetune.blocks, "finetune.blocks")
     run.check_config(config)
     dataset = read_dataset(config.data)
@@ -92,7 +91,7 @@ class Training:
     config: TrainConfig
     run: RunFolder
     classes: tuple[str, ...]
-    source: SPPExtractor | CropExtractor
+    source: FeatureExtractor
     regions: Sequence[LabeledProposals]
 
     def fit(self, name: str, images: list[int], known: Sequence[int] = ()) -> tuple[Detector, FeatureCache]:
@@ -113,9 +112,7 @@ class Training:
         """Fine-tune the network on the images, each time from the same start."""
         config, backbone, layers = self.config, self.source.backbone, self.source.layers
         scales = config.finetune.scales or config.spp.scales
-        source = build_features(
-            replace(config, spp=replace(config.spp, scales=scales)), backbone, config.precision, layers
-        )
+        source = build_extractor(replace(config, spp=replace(config.spp, scales=scales)), backbone, layers)
         settings = replace(config, head="softmax", box_regression=replace(config.box_regression, enabled=True))
         head, regressor = fit_heads(self.run, "start", self._cache(), images, len(self.classes), settings)
         assert regressor is not None  # it is enabled
@@ -132,13 +129,11 @@ class Training:
     def _detector(self, head: LinearHead, regressor: BoxRegressor | None) -> Detector:
         source, config = self.source, _detector_config(self.config)
         boxes = regressor if self.config.box_regression.enabled else None
-        return Detector(
-            config, self.classes, source.backbone, head, boxes, precision=source.precision, layers=source.layers
-        )
+        return Detector(config, self.classes, source.backbone, head, boxes, layers=source.layers)
 
 
 def _data_key(
-    source: SPPExtractor | CropExtractor, regions: Sequence[LabeledProposals], fitted: list[int], held_out: list[int]
+    source: FeatureExtractor, regions: Sequence[LabeledProposals], fitted: list[int], held_out: list[int]
 ) -> str:
     """A key of the weights, the images, their objects and proposals, and which are for what."""
     networks = [source.backbone, *([source.layers] if source.layers else [])]
@@ -154,7 +149,7 @@ def _evaluate_held_out(detector: Detector, dataset: Dataset, cache: FeatureCache
     for i in tqdm(held_out, desc="held-out images", unit="image"):
         regions = cache.regions[i]
         proposals = torch.arange(regions.objects, len(regions.boxes))
-        outputs = cache.apply(i, detector.apply_heads, proposals)
+        outputs = cache.map_features(i, detector.apply_heads, proposals)
         found.append(detector.detections(outputs, regions.boxes[proposals], cache.size(i)))
     return evaluate_voc(found, dataset.subset(held_out).images, dataset.classes)
 

@@ -30,7 +30,6 @@ from sppdet.cli import main
 from sppdet.config.detector import DetectorConfig
 from sppdet.config.network import BackboneConfig, FCConfig, PyramidConfig
 from sppdet.errors import ConfigError, WeightsError
-from sppdet.features.extractor import inference
 from sppdet.images import normalize
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 
@@ -104,9 +103,9 @@ def test_conv5_is_caffes(name, networks, converted):
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 @pytest.mark.parametrize("name", ["caffenet", "zf5"])
 def test_half_precision_holds_maps_of_pixels_up_to_255(name, precision, networks, converted):
-    backbone, image = build_backbone(name, converted[name]), random_image(name)
+    backbone, image = build_backbone(name, converted[name], precision=precision), random_image(name)
     expected = forward(networks[name], as_caffe(image), "conv1", "relu_conv5")
-    with inference(backbone, precision):
+    with torch.inference_mode():
         found = backbone(normalize(image[None], backbone.mean, backbone.std))[0].double().numpy()
     assert np.abs(found - expected).max() < (0.003 if precision == "fp16" else 0.03) * expected.max()
 

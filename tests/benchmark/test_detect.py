@@ -96,7 +96,7 @@ def test_the_bound_has_the_detectors_own_input(scene, features):
 def test_the_bound_multiplies_as_many_rows_by_matrices_of_the_same_shapes(scene, monkeypatch):
     detector = bound.as_truncated(random_detector(scene, "shapenet", 1))
     doubled = Scene(scene.image, scene.boxes.repeat(2, 1), 0)
-    rows = len(detector.regions.encode(scene.image).distinct(scene.boxes)[0])
+    rows = len(detector.extractor.encode(scene.image).unique_windows(scene.boxes)[0])
     products = []
     multiply = torch.mm
     monkeypatch.setattr(torch, "mm", lambda a, b: products.append((*a.shape, b.shape[1])) or multiply(a, b))

@@ -39,7 +39,7 @@ def test_rcnn_gets_its_best_batch_and_sppnet_stays(detector, monkeypatch) -> Non
     assert with_best_batch(detector) is detector
     crops = detector.with_features("crop")
     best = with_best_batch(crops)
-    assert best.config.crop.batch_size == best.regions.config.batch_size == 7
+    assert best.config.crop.batch_size == best.extractor.config.batch_size == 7
     assert crops.config.crop.batch_size == 5
     assert best.backbone is crops.backbone
     assert best.head.weight is crops.head.weight

@@ -18,9 +18,9 @@ from sppdet.backbones.zoo import build_backbone
 from sppdet.config.detector import CropConfig, DetectorConfig, RoIConfig, SPPConfig
 from sppdet.config.network import FCConfig, PyramidConfig
 from sppdet.errors import ConfigError, InputError
-from sppdet.features.build import build_features
+from sppdet.features.build import build_extractor
 from sppdet.features.crop import CropExtractor
-from sppdet.features.extractor import apply
+from sppdet.features.extractor import FeatureExtractor, map_features
 from sppdet.features.spp import SPPExtractor
 from sppdet.features.warp import warp_crops
 from sppdet.pooling.pyramid import SpatialPyramidPooling
@@ -96,7 +96,7 @@ def test_spp_features_are_the_pooled_windows_of_the_map(backbone):
 
 
 def build(backbone, kind: str, size: int = 4, scales: tuple[int, ...] = (64,)):
-    return build_features(DetectorConfig(features=kind, roi=RoIConfig(size), spp=SPPConfig(scales)), backbone)
+    return build_extractor(DetectorConfig(features=kind, roi=RoIConfig(size), spp=SPPConfig(scales)), backbone)
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 6, 7])
@@ -142,7 +142,7 @@ def test_what_is_no_kind_of_features_is_refused(backbone):
 def test_regions_of_the_same_cells_share_their_features(backbone, scales):
     encoded = SPPExtractor(backbone, PYRAMID, SPPConfig(scales)).encode(picture())
     boxes = torch.cat([BOXES, BOXES + 0.01, BOXES[:3]])
-    first, shared = encoded.distinct(boxes)
+    first, shared = encoded.unique_windows(boxes)
     features = encoded.features(boxes)
     assert len(first) <= len(BOXES) + 2
     assert torch.equal(features[first][shared], features)
@@ -156,17 +156,17 @@ def test_a_function_of_the_features_is_the_same_part_by_part(backbone, kind, mon
     encoded = source.encode(picture())
     boxes = torch.cat([BOXES, BOXES[:3]])
     whole = encoded.features(boxes)
-    monkeypatch.setattr("sppdet.features.extractor.PART_BYTES", 3 * 4 * source.dimension)
+    monkeypatch.setattr(FeatureExtractor, "CHUNK_BYTES", 3 * 4 * source.dimension)
     sizes: list[int] = []
 
     def halve(features):
         sizes.append(len(features))
         return features[:, :7] / 2
 
-    found = apply(encoded, boxes, halve)
+    found = map_features(encoded, boxes, halve)
     assert max(sizes) < len(boxes)
     torch.testing.assert_close(found, whole[:, :7] / 2, rtol=1e-5, atol=1e-6)
-    assert apply(encoded, boxes[:0], halve).shape == (0, 7)
+    assert map_features(encoded, boxes[:0], halve).shape == (0, 7)
 
 
 @pytest.mark.parametrize("rule", ["paper", "code"])
@@ -184,10 +184,20 @@ def test_each_box_is_pooled_at_the_scale_of_the_rule(backbone, rule):
 def test_maps_restored_from_half_precision_are_the_cold_ones(backbone, mode):
     source = SPPExtractor(backbone, SpatialPyramidPooling((3, 1), mode), SPPConfig((64, 96)))
     cold = source.encode(picture())
-    restored = source.restore(source.compute_maps(picture()), cold.size)
+    restored = source.restore(source.store(picture(), BOXES), cold.size, BOXES)
     for maps, again in zip(cold.maps, restored.maps, strict=True):
         assert torch.equal(maps.values, again.values)
     assert torch.equal(cold.features(BOXES), restored.features(BOXES))
+
+
+def test_stored_crops_have_the_features_of_their_own_boxes(backbone):
+    extractor = CropExtractor(backbone, PYRAMID, CROP)
+    direct = extractor.encode(picture()).features(BOXES)
+    restored = extractor.restore(extractor.store(picture(), BOXES), (60, 80), BOXES)
+    assert torch.equal(restored.features(BOXES[[4, 0]]), direct[[4, 0]])
+    assert restored.features(BOXES[:0]).shape == (0, extractor.dimension)
+    with pytest.raises(InputError, match="boxes: not among those stored"):
+        restored.features(BOXES + 1)
 
 
 @pytest.mark.parametrize("mode", ["max", "average"])
@@ -213,10 +223,11 @@ def test_crop_features_are_the_pyramid_of_the_crops_map(backbone):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_stages_are_timed(backbone, precision):
+def test_stages_are_timed(precision):
+    backbone = build_backbone("shapenet", "random", precision=precision)
     for source, stages in (
-        (SPPExtractor(backbone, PYRAMID, SPPConfig((64,)), precision), {"preprocess", "conv", "pooling"}),
-        (CropExtractor(backbone, PYRAMID, CROP, precision), {"preprocess", "conv", "pooling"}),
+        (SPPExtractor(backbone, PYRAMID, SPPConfig((64,))), {"preprocess", "conv", "pooling"}),
+        (CropExtractor(backbone, PYRAMID, CROP), {"preprocess", "conv", "pooling"}),
     ):
         with Stopwatch() as clock:
             source.encode(picture()).features(BOXES)
@@ -227,21 +238,21 @@ def test_stages_are_timed(backbone, precision):
 @pytest.mark.parametrize("kind", ["spp", "crop"])
 @pytest.mark.parametrize("part", [1, 2**25])
 def test_fully_connected_layers_end_the_features(backbone, kind, part, monkeypatch):
-    monkeypatch.setattr("sppdet.features.extractor.PART_BYTES", part)
+    monkeypatch.setattr(FeatureExtractor, "CHUNK_BYTES", part)
     config = DetectorConfig(
         features=kind, pyramid=PyramidConfig((3, 1)), fc=FCConfig(2, 40), spp=SPPConfig((48, 64)), crop=CROP
     )
     layers = build_fully_connected(config, backbone)
     assert layers is not None
     with Stopwatch() as clock:
-        encoded = build_features(config, backbone, layers=layers).encode(picture())
+        encoded = build_extractor(config, backbone, layers).encode(picture())
         features = encoded.features(BOXES)
     assert {"conv", "pooling", "heads"} <= set(clock.seconds)
-    bare = build_features(replace(config, fc=FCConfig()), backbone).encode(picture()).features(BOXES)
+    bare = build_extractor(replace(config, fc=FCConfig()), backbone).encode(picture()).features(BOXES)
     torch.testing.assert_close(features, layers(bare), rtol=1e-3, atol=1e-4)  # those of crops are rounded to half
     assert features.shape == (len(BOXES), 40)
     assert features.std() > 0.01
-    torch.testing.assert_close(apply(encoded, BOXES, lambda rows: rows * 2), features * 2)
+    torch.testing.assert_close(map_features(encoded, BOXES, lambda rows: rows * 2), features * 2)
     assert encoded.features(BOXES[:0]).shape == (0, 40)
     assert (kind == "crop") == torch.equal(features, features.half().float())
 
@@ -255,26 +266,28 @@ def test_layers_must_be_those_of_the_configuration(backbone):
         replace(config, pyramid=PyramidConfig((2,))),
     ):
         with pytest.raises(InputError, match="layers: not those of the configuration"):
-            build_features(other, backbone, layers=layers)
+            build_extractor(other, backbone, layers)
     with pytest.raises(InputError, match="layers"):
-        build_features(config, backbone)
+        build_extractor(config, backbone)
 
 
-def test_half_precision_convolutions_are_near(backbone):
+def test_half_precision_convolutions_are_near():
     exact, near = (
-        SPPExtractor(backbone, PYRAMID, SPPConfig((64,)), precision).encode(picture()).features(BOXES)
+        SPPExtractor(build_backbone("shapenet", "random", precision=precision), PYRAMID, SPPConfig((64,)))
+        .encode(picture())
+        .features(BOXES)
         for precision in ("fp32", "bf16")
     )
     assert not torch.equal(exact, near)
     assert (exact - near).norm() / exact.norm() < 0.03
 
 
-def test_build_features_reads_the_configuration(backbone):
+def test_build_extractor_reads_the_configuration(backbone):
     config = DetectorConfig(pyramid=PyramidConfig((2,), "average"), spp=SPPConfig((100,)), crop=CROP)
-    spp = build_features(config, backbone, "bf16")
+    spp = build_extractor(config, build_backbone("shapenet", "random", precision="bf16"))
     assert isinstance(spp, SPPExtractor)
-    assert (spp.config, spp.precision, spp.pyramid.mode) == (SPPConfig((100,)), "bf16", "average")
-    crop = build_features(replace(config, features="crop"), backbone)
+    assert (spp.config, spp.backbone.precision, spp.pyramid.mode) == (SPPConfig((100,)), "bf16", "average")
+    crop = build_extractor(replace(config, features="crop"), backbone)
     assert isinstance(crop, CropExtractor)
     assert (crop.config, crop.dimension) == (CROP, 4 * backbone.channels)
 

@@ -14,6 +14,7 @@ from sppdet.backbones.zoo import Backbone, build_backbone
 from sppdet.config.detector import CropConfig, SPPConfig
 from sppdet.errors import ConfigError, ImageError
 from sppdet.features.crop import CropExtractor
+from sppdet.features.extractor import FeatureExtractor
 from sppdet.features.spp import SPPExtractor
 from sppdet.images import read_image
 from sppdet.pooling.pyramid import SpatialPyramidPooling
@@ -55,7 +56,7 @@ def regions(tmp_path) -> list[LabeledProposals]:
 
 def source_of(
     kind: str, backbone: Backbone, mode: str = "max", layers: FullyConnected | None = None
-) -> SPPExtractor | CropExtractor:
+) -> FeatureExtractor:
     pyramid = SpatialPyramidPooling((2, 1), mode)  # type: ignore[arg-type]
     if kind == "spp":
         return SPPExtractor(backbone, pyramid, SPP, layers=layers)
@@ -150,7 +151,7 @@ def test_everything_that_shapes_the_maps_is_in_the_key(backbone, cache, regions)
     sources = [
         SPPExtractor(backbone, pyramid, SPP),
         SPPExtractor(backbone, pyramid, SPPConfig((48,))),
-        SPPExtractor(backbone, pyramid, SPP, "bf16"),
+        SPPExtractor(build_backbone("shapenet", "random", precision="bf16"), pyramid, SPP),
         SPPExtractor(other, pyramid, SPP),
         CropExtractor(backbone, pyramid, CROP),
         CropExtractor(backbone, pyramid, replace(CROP, context=4)),

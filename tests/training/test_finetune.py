@@ -18,7 +18,7 @@ from sppdet.config.network import BackboneConfig, FCConfig
 from sppdet.config.training import FinetuneConfig, SoftmaxConfig, TrainConfig
 from sppdet.data.voc import read_voc
 from sppdet.errors import SppdetError, WeightsError
-from sppdet.features.build import build_features
+from sppdet.features.build import build_extractor
 from sppdet.files.atomic import save_tensors
 from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.images import read_image
@@ -54,7 +54,7 @@ def config() -> TrainConfig:
 def build(config: DetectorConfig):
     """Region features and random heads on them, the same each time."""
     backbone = build_backbone("shapenet", "random")
-    source = build_features(config, backbone, layers=build_fully_connected(config, backbone))
+    source = build_extractor(config, backbone, build_fully_connected(config, backbone))
     generator = torch.Generator().manual_seed(0)
     weights = [torch.randn(n, source.dimension, generator=generator) / 100 for n in (K + 1, 4 * K)]
     return source, Heads(
@@ -115,8 +115,8 @@ def test_gradients_through_half_precision_are_near_the_full_ones(config, regions
     image, boxes = read_image(regions[0].annotations.path), regions[0].boxes
     gradients = []
     for precision in ("fp32", "bf16"):
-        backbone = build_backbone("shapenet", "random").requires_grad_(True)
-        source = build_features(replace(config, features=features), backbone, precision)
+        backbone = build_backbone("shapenet", "random", precision=precision).requires_grad_(True)
+        source = build_extractor(replace(config, features=features), backbone)
         pooled = source.pool(image, boxes, 0.0)
         assert pooled.dtype == torch.float32
         pooled.square().sum().backward()

@@ -33,7 +33,7 @@ class ArrayCache:
     def features(self, i: int, indices: Tensor | None = None) -> Tensor:
         return self.rows[i] if indices is None else self.rows[i][indices]
 
-    def apply(self, i: int, function: Callable[[Tensor], Tensor]) -> Tensor:
+    def map_features(self, i: int, function: Callable[[Tensor], Tensor]) -> Tensor:
         return function(self.rows[i])
 
     @property
