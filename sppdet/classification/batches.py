@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,12 +11,13 @@ import torch
 from torch import Tensor
 
 from sppdet.classification.classifier import Classifier
+from sppdet.classification.fit import Batch
 from sppdet.classification.transforms import resize_to_view
 from sppdet.config.classification import TrainClassifierConfig
 from sppdet.data.image_folder import ImageFolder
 from sppdet.images import read_image
 from sppdet.runtime.memory import release_freed_memory
-from sppdet.training.gradient_descent import Batch
+from sppdet.runtime.prefetch import prefetch
 
 
 def size_of_epoch(sizes: Sequence[int], epoch: int, order: Literal["alternate", "random"], seed: int) -> int:
@@ -68,14 +68,12 @@ class Epochs:
         return self.images.labels[[sample.index for sample in batch]]
 
     def pixels(self, epoch: int) -> Iterator[Batch]:
-        """Lists of images, the next read while the network is busy with the last."""
-        with ThreadPoolExecutor(self.config.workers) as readers:
-            before: tuple[list[Future[Tensor]], Tensor] | None = None
-            for batch in [*self.plan(epoch), []]:
-                coming = [readers.submit(self.read, sample) for sample in batch], self.labels(batch)
-                if before:
-                    yield [image.result() for image in before[0]], before[1]
-                before = coming
+        """Yield the epoch's batches as lists of images; the next batch is read while the caller works on one."""
+        plan = self.plan(epoch)
+        samples = (sample for batch in plan for sample in batch)
+        images = prefetch(samples, self.read, self.config.workers, ahead=self.config.fit.batch_size)
+        for batch in plan:
+            yield [next(images) for _ in batch], self.labels(batch)
 
     def pooled(self, epoch: int, classifier: Classifier) -> Iterator[Batch]:
         """What a classifier whose network is not trained pools of the images, float32 (B, D), each computed once."""

@@ -11,13 +11,13 @@ from torch import nn
 from sppdet.classification.batches import Epochs
 from sppdet.classification.classifier import Classifier, new_classifier
 from sppdet.classification.evaluation import measure_topk_correct, summarize
+from sppdet.classification.fit import check_fit, fit
 from sppdet.config.classification import TrainClassifierConfig
 from sppdet.data.image_folder import ImageFolder, read_image_folder
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import content_key, hash_tensors, write_json
 from sppdet.files.run_folder import RunFolder
-from sppdet.heads.linear import mean_norm
-from sppdet.training.gradient_descent import check_fit, fit
+from sppdet.training.gradient_descent import scale_to_norm
 
 logger = logging.getLogger(__name__)
 
@@ -76,9 +76,8 @@ def _evaluate(classifier: Classifier, val: ImageFolder, config: TrainClassifierC
 def _scale_features(classifier: Classifier, epochs: Epochs) -> None:
     """Give what the last layer sees the mean norm that is asked for."""
     samples = [sample for batch in epochs.plan(0) for sample in batch][:NORM_IMAGES]
-    with torch.no_grad():
-        features = [classifier.head.features(classifier.pool([epochs.read(sample)])) for sample in samples]
-    classifier.head.scale.fill_(epochs.config.feature_norm / mean_norm(torch.cat(features)))
+    features = (classifier.head.features(classifier.pool([epochs.read(sample)])) for sample in samples)
+    classifier.head.scale.fill_(scale_to_norm(epochs.config.feature_norm, features))
 
 
 def _check_network(classifier: Classifier, config: TrainClassifierConfig) -> None:

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from sppdet.boxes import box_iou
 from sppdet.classification.classifier import Classifier, new_classifier
+from sppdet.classification.fit import Batch, fit
 from sppdet.config.classification import ClassifierConfig, FitConfig
 from sppdet.config.network import Device, NetworkConfig
 from sppdet.images import resize_array, to_array
 from sppdet.structures import Dataset
-from sppdet.training.gradient_descent import Batch, fit
 
 
 @dataclass(frozen=True)

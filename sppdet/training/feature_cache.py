@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -20,6 +19,7 @@ from sppdet.errors import ConfigError, SppdetError
 from sppdet.features.extractor import FeatureExtractor, ImageFeatures, map_features
 from sppdet.files.atomic import cache_folder, hash_tensors, load_tensors, save_tensors
 from sppdet.runtime.memory import trim_memory
+from sppdet.runtime.prefetch import prefetch
 from sppdet.training.sampling import LabeledProposals
 
 logger = logging.getLogger(__name__)
@@ -61,14 +61,11 @@ class FeatureCache:
         """
         missing = [i for i in (range(len(self.regions)) if images is None else images) if not self._file(i).is_file()]
         bar = tqdm(missing, desc="features", unit="image", disable=not missing)
-        with ThreadPoolExecutor(1) as reader:  # the next image is read while the network is busy with this one
-            reading = [reader.submit(self._read, i) for i in missing[:1]]
-            for done, i in enumerate(trim_memory(bar)):
-                image = reading.pop().result()
-                reading = [reader.submit(self._read, j) for j in missing[done + 1 : done + 2]]
-                self._compute(i, image)
-                if done == 0:
-                    self._check_disk(self._file(i), len(missing))
+        images_read = prefetch(missing, self._read)
+        for done, (i, image) in enumerate(trim_memory(zip(bar, images_read, strict=True))):
+            self._compute(i, image)
+            if done == 0:
+                self._check_disk(self._file(i), len(missing))
 
     def features(self, i: int, indices: Tensor | None = None) -> Tensor:
         """Return the features float32 (n, D) of regions `indices` of image i, or of all, on the network's device."""

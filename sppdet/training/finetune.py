@@ -7,10 +7,8 @@ starts from heads fitted to the features as they are, so that the first steps ch
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,20 +16,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
+from torch.optim.lr_scheduler import LambdaLR
 
 from sppdet.backbones.blocks import last_conv_blocks
 from sppdet.boxes import encode_boxes
 from sppdet.config.training import FinetuneConfig, SoftmaxConfig, TrainConfig
-from sppdet.errors import SppdetError
 from sppdet.features.extractor import FeatureExtractor
 from sppdet.files.checkpoint import load_checkpoint, save_checkpoint
-from sppdet.heads.linear import BoxRegressor, LinearHead, mean_norm
-from sppdet.runtime.memory import trim_memory
-from sppdet.training.plots import plot_losses
+from sppdet.heads.linear import BoxRegressor, LinearHead
+from sppdet.runtime.prefetch import prefetch
+from sppdet.training.gradient_descent import Descent, Loss, descend, scale_to_norm
 from sppdet.training.sampling import LabeledProposals, softmax_examples
-
-logger = logging.getLogger(__name__)
 
 # Offsets are divided by these before their loss, so that all four count about as much as a class (Fast R-CNN's code).
 OFFSET_SCALES = (0.1, 0.1, 0.2, 0.2)
@@ -103,58 +98,28 @@ def finetune(
         "heads": heads,
     }
     trained = nn.ModuleDict(parts).requires_grad_(True)
-    weights = list(trained.parameters())
-    optimizer = torch.optim.SGD(weights, lr=config.learning_rate, momentum=MOMENTUM, weight_decay=config.weight_decay)
+    weights, rate = list(trained.parameters()), config.learning_rate
+    optimizer = torch.optim.SGD(weights, lr=rate, momentum=MOMENTUM, weight_decay=config.weight_decay)
     if not start.is_file():
-        heads.rescale(config.feature_norm / _feature_norm(source, regions, config, sampling, seed))
-        save_checkpoint(start, trained, optimizer, {"losses": []})
-    losses = load_checkpoint(file if file.is_file() else start, trained, optimizer)["losses"]
+        first = regions[:NORM_IMAGES]
+        few = (draw(image, config, sampling, np.random.default_rng([seed, i])) for i, image in enumerate(first))
+        norm = config.feature_norm
+        heads.rescale(scale_to_norm(norm, (_features(source, examples, dropout=0.0) for examples in few)))
+        save_checkpoint(start, trained, optimizer, {})
+    load_checkpoint(start, trained, optimizer)
     steps = -(-len(regions) // config.batch_size)
-    for epoch in range(len(losses) // steps, config.epochs):
-        torch.manual_seed(seed + epoch)  # of dropout
-        bar = tqdm(total=steps, desc=f"fine-tuning, epoch {epoch + 1} of {config.epochs}", unit="step")
-        with bar, ThreadPoolExecutor(1) as reader:
-            for step, batch in enumerate(trim_memory(_batches(regions, config, sampling, [seed, epoch], reader))):
-                for group in optimizer.param_groups:
-                    group["lr"] = config.learning_rate * _schedule((epoch * steps + step + 1) / (config.epochs * steps))
-                optimizer.zero_grad()
-                loss = 0.0
-                for examples in batch:  # one after the other: their sizes differ
-                    part = _loss(source, heads, examples, config.dropout) / (len(batch) * sampling.regions_per_image)
-                    part.backward()
-                    loss += float(part.detach())
-                norm = float(nn.utils.clip_grad_norm_(weights, config.clip))
-                if not math.isfinite(loss) or not math.isfinite(norm):
-                    raise SppdetError(
-                        "the training has diverged",
-                        field="finetune.learning_rate",
-                        expected="a lower one",
-                        got=config.learning_rate,
-                    )
-                optimizer.step()
-                losses.append(loss)
-                bar.set_postfix(loss=f"{np.mean(losses[epoch * steps :][-50:]):.3f}")
-                bar.update()
-        logger.info("fine-tuning: mean loss %.4f in epoch %d", np.mean(losses[-steps:]), epoch + 1)
-        plot_losses(losses, steps, file.with_suffix(".png"))
-        save_checkpoint(file, trained, optimizer, {"losses": losses})
+    scheduler = LambdaLR(optimizer, lambda step: _schedule((step + 1) / (config.epochs * steps)))
+
+    def losses(batch: list[Examples]) -> Iterator[Loss]:
+        for examples in batch:  # one after the other: their sizes differ
+            yield _loss(source, heads, examples, config.dropout) / (len(batch) * sampling.regions_per_image), {}
+
+    def batches(epoch: int) -> Iterator[list[Examples]]:
+        return _batches(regions, config, sampling, [seed, epoch])
+
+    course = Descent("finetune", config.epochs, steps, seed, file, config.clip)
+    descend(trained, optimizer, scheduler, batches, losses, course)
     trained.requires_grad_(False)
-
-
-def _feature_norm(
-    source: FeatureExtractor,
-    regions: Sequence[LabeledProposals],
-    config: FinetuneConfig,
-    sampling: SoftmaxConfig,
-    seed: int,
-) -> float:
-    """Mean L2 norm of the features of a few images' regions."""
-    rows = []
-    for i, image in enumerate(regions[:NORM_IMAGES]):
-        examples = draw(image, config, sampling, np.random.default_rng([seed, i]))
-        with torch.no_grad():
-            rows.append(_features(source, examples, dropout=0.0))
-    return mean_norm(torch.cat(rows))
 
 
 def _batches(
@@ -162,20 +127,15 @@ def _batches(
     config: FinetuneConfig,
     sampling: SoftmaxConfig,
     seed: list[int],
-    reader: ThreadPoolExecutor,
 ) -> Iterator[list[Examples]]:
-    """An epoch of the images in random order; the next step's are read while the network is busy with this one's."""
+    """Yield an epoch of the images in random order; the next batch is read while the caller works on one."""
     order = np.random.default_rng(seed).permutation(len(regions)).tolist()
 
     def read(start: int) -> list[Examples]:
         chosen = order[start : start + config.batch_size]
         return [draw(regions[i], config, sampling, np.random.default_rng([*seed, i])) for i in chosen]
 
-    reading = reader.submit(read, 0)
-    for start in range(0, len(order), config.batch_size):
-        batch = reading.result()
-        reading = reader.submit(read, start + config.batch_size)
-        yield batch
+    return prefetch(range(0, len(order), config.batch_size), read)
 
 
 def draw(

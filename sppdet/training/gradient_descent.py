@@ -1,91 +1,103 @@
-"""Gradient descent on batches of any inputs with labels, epoch after epoch, resumed where it was interrupted."""
+"""Gradient descent, epoch after epoch, resumed where it was interrupted."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
-from sppdet.config.classification import FitConfig
-from sppdet.errors import ConfigError, SppdetError
+from sppdet.errors import SppdetError
 from sppdet.files.checkpoint import load_checkpoint, save_checkpoint
+from sppdet.heads.linear import mean_norm
+from sppdet.runtime.memory import trim_memory
+from sppdet.training.plots import plot_losses
 
 logger = logging.getLogger(__name__)
 
-# What a model takes, such as pixels uint8 (B, 3, H, W), with labels int64 (B,).
-Batch = tuple[Tensor | list[Tensor], Tensor]
-MOMENTUM = 0.9
+T = TypeVar("T")
+
+# A part of a batch's loss, and numbers to record with it, such as the images classified correctly.
+Loss = tuple[Tensor, dict[str, float]]
+# For each epoch the `loss` of every step, and the other numbers recorded, by name; each is summed over a step's parts.
+History = list[dict[str, list[float]]]
 
 
-def fit(
-    model: nn.Module,
-    batches: Callable[[int], Iterable[Batch]],
-    steps: int,
-    config: FitConfig,
-    seed: int,
-    file: Path,
-) -> list[dict[str, float]]:
-    """Train those of a model's weights that require gradients to give the labels' classes the highest scores (B, K).
+@dataclass(frozen=True)
+class Descent:
+    """The course of a gradient descent.
 
-    batches: those of an epoch, at most `steps`, the same whenever they are asked for. After every epoch the model and
-    the optimizer's memory are written to `file`, from where an interrupted training goes on. The weights are frozen at
-    the end. Returns the mean `loss` and `accuracy` of each epoch, on its batches. Raises SppdetError where the loss is
-    not finite.
+    name: section of the configuration, for the progress bar and errors. steps: batches per epoch, at most. file: the
+    checkpoint written after every epoch; the loss is drawn next to it. clip: limit of the gradient's L2 norm.
     """
-    check_fit(config)
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer: Optimizer
-    if config.optimizer == "sgd":
-        optimizer = SGD(weights, config.learning_rate, MOMENTUM, weight_decay=config.weight_decay)
-    else:
-        optimizer = AdamW(weights, config.learning_rate, weight_decay=config.weight_decay)
-    schedule = OneCycleLR(optimizer, config.learning_rate, total_steps=config.epochs * steps)
-    epochs: list[dict[str, float]] = []
-    if file.is_file():
-        progress = load_checkpoint(file, model, optimizer)
-        epochs, schedule.last_epoch = progress["epochs"], progress["steps"]
-    model.train()
-    with tqdm(total=config.epochs * steps, initial=len(epochs) * steps, desc="training", unit="step") as bar:
-        for epoch in range(len(epochs), config.epochs):
-            torch.manual_seed(seed + epoch)  # of dropout
-            seen = right = loss_sum = 0.0
-            for inputs, labels in batches(epoch):
-                scores = model(inputs)
-                labels = labels.to(scores.device)
-                loss = F.cross_entropy(scores, labels, label_smoothing=config.label_smoothing)
-                value = float(loss.detach())
-                if not math.isfinite(value):
-                    raise SppdetError("the loss is not finite", field="fit.learning_rate", got=value)
+
+    name: str
+    epochs: int
+    steps: int
+    seed: int
+    file: Path
+    clip: float = math.inf
+
+
+def descend(
+    model: nn.Module,
+    optimizer: Optimizer,
+    scheduler: LRScheduler,
+    batches: Callable[[int], Iterable[T]],
+    losses: Callable[[T], Iterator[Loss]],
+    course: Descent,
+) -> History:
+    """Minimize the losses in place, or resume from the checkpoint of an interrupted descent, and return its history.
+
+    batches: the batches of an epoch, the same whenever they are asked for. losses: the loss of a batch in parts, whose
+    gradients are computed one after the other. Raises SppdetError if the loss or its gradient is not finite,
+    WeightsError if the checkpoint is of another model.
+    """
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    history: History = []
+    if course.file.is_file():
+        history = load_checkpoint(course.file, model, optimizer)["history"]
+        scheduler.last_epoch = sum(len(epoch["loss"]) for epoch in history)
+    total = course.epochs * course.steps
+    with tqdm(total=total, initial=len(history) * course.steps, desc=course.name, unit="step") as bar:
+        for number in range(len(history), course.epochs):
+            torch.manual_seed(course.seed + number)  # of dropout
+            epoch: dict[str, list[float]] = {}
+            for batch in trim_memory(batches(number)):
                 optimizer.zero_grad()
-                loss.backward()
+                step = {"loss": 0.0}
+                for loss, counts in losses(batch):
+                    loss.backward()
+                    for name, value in {"loss": float(loss.detach()), **counts}.items():
+                        step[name] = step.get(name, 0.0) + value
+                norm = float(nn.utils.clip_grad_norm_(weights, course.clip))
+                if not math.isfinite(step["loss"]) or not math.isfinite(norm):
+                    field, peak = f"{course.name}.learning_rate", optimizer.defaults["lr"]
+                    raise SppdetError("the training has diverged", field=field, expected="a lower one", got=peak)
                 optimizer.step()
-                schedule.step()
-                seen += len(labels)
-                right += float((scores.argmax(1) == labels).sum())
-                loss_sum += len(labels) * value
-                shown = {"epoch": epoch + 1, "loss": f"{loss_sum / seen:.3f}", "accuracy": f"{right / seen:.3f}"}
-                bar.set_postfix(shown, refresh=False)
+                scheduler.step()
+                for name, value in step.items():
+                    epoch.setdefault(name, []).append(value)
+                bar.set_postfix(epoch=number + 1, loss=f"{np.mean(epoch['loss'][-50:]):.3f}", refresh=False)
                 bar.update()
-            epochs.append({"loss": loss_sum / seen, "accuracy": right / seen})
-            save_checkpoint(file, model, optimizer, {"epochs": epochs, "steps": schedule.last_epoch})
-    logger.info("training: %.3f of the last epoch's images classified rightly", epochs[-1]["accuracy"])
-    model.requires_grad_(False).eval()
-    return epochs
+            history.append(epoch)
+            logger.info("%s: mean loss %.4f in epoch %d", course.name, np.mean(epoch["loss"]), number + 1)
+            plot = course.file.with_suffix(".png")
+            plot_losses([loss for past in history for loss in past["loss"]], course.steps, plot)
+            save_checkpoint(course.file, model, optimizer, {"history": history})
+    return history
 
 
-def check_fit(config: FitConfig) -> None:
-    """Raise ConfigError for values that cannot be used."""
-    for field in ("epochs", "batch_size", "learning_rate"):
-        if getattr(config, field) <= 0:
-            raise ConfigError("out of range", field=f"fit.{field}", expected="more than 0", got=getattr(config, field))
-    if not 0 <= config.label_smoothing < 1:
-        expected, got = "from 0 to below 1", config.label_smoothing
-        raise ConfigError("out of range", field="fit.label_smoothing", expected=expected, got=got)
+def scale_to_norm(norm: float, features: Iterable[Tensor]) -> float:
+    """Return the factor that gives the rows of these features (n, D) the mean L2 norm `norm`."""
+    with torch.no_grad():
+        return norm / mean_norm(torch.cat(list(features)))

@@ -40,7 +40,7 @@ def test_colors_are_learnt(config, view, blocks, caplog):
     assert course[-1]["loss"] < course[0]["loss"]
     assert "accuracy on" in caplog.text
     assert sorted(path.name for path in Path(config.output).iterdir()) == [
-        *("classifier.safetensors", "config.json", "data.json", "training.json", "val.json")
+        *("classifier.safetensors", "config.json", "data.json", "training.json", "training.png", "val.json")
     ]
     loaded = Classifier.load(config.output)
     image = random_image(50, 40)

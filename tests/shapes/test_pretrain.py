@@ -50,7 +50,7 @@ def test_a_network_learns_to_tell_crops_apart(dataset, tmp_path, caplog):
     with caplog.at_level(logging.INFO, "sppdet"):
         classifier = pretrain(NETWORK, dataset, SETTINGS, 0, tmp_path / "state.safetensors")
     assert classifier.classes == ("background", "red", "blue")
-    (accuracy,) = re.findall(r"training: ([\d.]+) of", caplog.text)
+    (accuracy,) = re.findall(r"fit: ([\d.]+) of", caplog.text)
     assert float(accuracy) > 0.8  # of three about equal classes, one of them background
     for name, value in classifier.backbone.state_dict().items():
         assert torch.equal(before[name], value) == (name in ("mean", "std")), name
@@ -93,7 +93,7 @@ def test_a_loss_that_is_not_finite_is_an_error(dataset, tmp_path):
     backbone.layers[0].weight.fill_(float("nan"))
     save_tensors(tmp_path / "nan.safetensors", backbone.state_dict())
     network = replace(NETWORK, backbone=BackboneConfig("shapenet", str(tmp_path / "nan.safetensors")))
-    with pytest.raises(SppdetError, match="the loss is not finite"):
+    with pytest.raises(SppdetError, match="the training has diverged"):
         pretrain(network, dataset, SETTINGS, 0, tmp_path / "state.safetensors")
 
 

@@ -185,7 +185,7 @@ def test_the_loss_falls(config, regions, tmp_path, caplog):
     source, heads = build(config)
     with caplog.at_level("INFO", "sppdet"):
         finetune(source, heads, regions, config, tmp_path / "file.safetensors", tmp_path / "start.safetensors")
-    losses = [float(record.args[0]) for record in caplog.records if "mean loss" in record.msg]
+    losses = [float(record.args[1]) for record in caplog.records if "mean loss" in record.msg]
     assert len(losses) == 8
     assert losses[-1] < 0.7 * losses[0]
 

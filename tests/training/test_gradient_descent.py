@@ -1,119 +1,76 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
-from sppdet.config.classification import FitConfig
-from sppdet.errors import ConfigError, SppdetError
-from sppdet.files.atomic import load_tensors
-from sppdet.training.gradient_descent import fit
+from sppdet.errors import SppdetError
+from sppdet.training.gradient_descent import Descent, History, Loss, descend, scale_to_norm
 
-FEATURES, STEPS = 8, 5
-CONFIGS = [FitConfig(6, 12, "sgd", 0.1), FitConfig(6, 12, "adamw", 0.05, 0.01, label_smoothing=0.1)]
+STEPS = 4
 
 
-class Model(nn.Sequential):
-    """With everything that has a state: dropout, batch normalization and a layer that is not trained."""
-
-    def __init__(self) -> None:
-        torch.manual_seed(0)
-        super().__init__(
-            nn.Linear(FEATURES, FEATURES), nn.BatchNorm1d(FEATURES), nn.Dropout(0.1), nn.Linear(FEATURES, 3)
-        )
-        self[0].requires_grad_(False)
+@pytest.fixture
+def course(tmp_path) -> Descent:
+    return Descent("finetune", 3, STEPS, 0, tmp_path / "state.safetensors")
 
 
-def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(epoch: int) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(epoch)
-    for _ in range(STEPS):
-        labels = torch.randint(3, (12,), generator=generator)
-        yield torch.randn(12, FEATURES, generator=generator) + 2 * nn.functional.one_hot(labels, FEATURES), labels
+    for _ in range(STEPS - epoch % 2):  # an epoch may have fewer batches than it is planned for
+        yield torch.randn(6, 5, generator=generator)
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=["sgd", "adamw"])
-def test_it_learns_what_may_be_learnt_and_freezes_it(config, tmp_path):
-    model, before = Model(), Model()
-    course = fit(model, batches, STEPS, config, 0, tmp_path / "state.safetensors")
-    assert [set(numbers) for numbers in course] == [{"loss", "accuracy"}] * 6
-    assert course[-1]["loss"] < course[0]["loss"]
-    assert course[-1]["accuracy"] > 0.7
-    assert torch.equal(model[0].weight, before[0].weight)
-    assert not torch.equal(model[3].weight, before[3].weight)
-    assert not model.training
-    assert not any(weight.requires_grad for weight in model.parameters())
-
-
-@pytest.mark.parametrize("config", CONFIGS, ids=["sgd", "adamw"])
-@pytest.mark.parametrize("at", [STEPS + 2, 3 * STEPS, 5 * STEPS + 4])
-def test_an_interrupted_training_goes_on(config, at, tmp_path):
-    whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
-    expected = fit(Model(), batches, STEPS, config, 7, whole)
+def run(course: Descent, parts: int = 1, limit: int = 100, factor: float = 1.0) -> tuple[nn.Linear, History]:
+    torch.manual_seed(0)
+    model = nn.Linear(5, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    scheduler = LambdaLR(optimizer, lambda step: 1 / (1 + step))
     seen = []
 
-    def interrupted(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in batches(epoch):
-            seen.append(epoch)
-            if len(seen) > at:
-                raise KeyboardInterrupt
-            yield batch
+    def losses(batch: Tensor) -> Iterator[Loss]:
+        seen.append(batch)
+        if len(seen) > limit:
+            raise KeyboardInterrupt
+        for rows in batch.chunk(parts):
+            yield factor * (model(rows) - 1).square().sum() / len(batch), {"rows": len(rows)}
 
+    return model, descend(model, optimizer, scheduler, batches, losses, course)
+
+
+def test_a_batch_in_parts_takes_the_same_step(course):
+    whole, history = run(course)
+    parts, same = run(replace(course, file=course.file.with_name("parts.safetensors")), parts=3)
+    torch.testing.assert_close(parts.weight, whole.weight)
+    assert [len(epoch["loss"]) for epoch in history] == [4, 3, 4]
+    assert [epoch["rows"] for epoch in history] == [epoch["rows"] for epoch in same] == [[6] * n for n in (4, 3, 4)]
+    assert history[2]["loss"][-1] < history[0]["loss"][0]
+    assert course.file.with_suffix(".png").is_file()
+
+
+@pytest.mark.parametrize("limit", [5, 7, 10])
+def test_an_interrupted_descent_resumes(course, limit):
+    whole, history = run(course)
+    cut = replace(course, file=course.file.with_name("cut.safetensors"))
     with pytest.raises(KeyboardInterrupt):
-        fit(Model(), interrupted, STEPS, config, 7, cut)
-    begun: list[int] = []
-
-    def counted(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        begun.append(epoch)
-        return batches(epoch)
-
-    model = Model()
-    assert fit(model, counted, STEPS, config, 7, cut) == expected
-    assert begun == list(range(at // STEPS, 6))
-    assert cut.read_bytes() == whole.read_bytes()
-    assert torch.equal(model[3].weight, load_tensors(whole)[0]["model.3.weight"])
+        run(cut, limit=limit)
+    resumed, same = run(cut)
+    assert same == history
+    assert torch.equal(resumed.weight, whole.weight)
+    assert cut.file.read_bytes() == course.file.read_bytes()
 
 
-def test_the_learning_rate_goes_up_and_down(tmp_path, monkeypatch):
-    rates: list[float] = []
-    step = torch.optim.SGD.step
-
-    def watch(self: torch.optim.SGD, *arguments: object) -> object:
-        rates.append(self.param_groups[0]["lr"])
-        return step(self, *arguments)
-
-    monkeypatch.setattr(torch.optim.SGD, "step", watch)
-    fit(Model(), batches, STEPS, FitConfig(4, 12, "sgd", 0.1), 0, tmp_path / "state.safetensors")
-    top = rates.index(max(rates))
-    assert len(rates) == 4 * STEPS
-    assert max(rates) == pytest.approx(0.1)
-    assert rates[: top + 1] == sorted(rates[: top + 1])
-    assert rates[top:] == sorted(rates[top:], reverse=True)
-    assert rates[-1] < 0.001
+def test_a_gradient_that_is_not_finite_is_an_error(course):
+    with pytest.raises(SppdetError, match=r"finetune\.learning_rate: the training has diverged .*got 0\.1"):
+        run(course, factor=float("inf"))
+    assert not Path(course.file).exists()
 
 
-def test_a_loss_that_is_not_finite_is_an_error(tmp_path):
-    def broken(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for inputs, labels in batches(epoch):
-            yield inputs * float("inf"), labels
-
-    file: Path = tmp_path / "state.safetensors"
-    with pytest.raises(SppdetError, match=r"fit\.learning_rate: the loss is not finite"):
-        fit(Model(), broken, STEPS, CONFIGS[0], 0, file)
-    assert not file.exists()
-
-
-@pytest.mark.parametrize(
-    ("config", "field"),
-    [
-        (FitConfig(epochs=0), "epochs"),
-        (FitConfig(batch_size=-1), "batch_size"),
-        (FitConfig(learning_rate=0.0), "learning_rate"),
-        (FitConfig(label_smoothing=1.0), "label_smoothing"),
-    ],
-)
-def test_values_out_of_range_are_errors(config, field, tmp_path):
-    with pytest.raises(ConfigError, match=rf"fit\.{field}: out of range"):
-        fit(Model(), batches, STEPS, config, 0, tmp_path / "state.safetensors")
+def test_features_are_scaled_to_a_mean_norm():
+    features = [torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 1.0], [0.0, 0.0]])]
+    assert scale_to_norm(20.0, features) == pytest.approx(10.0)

@@ -131,7 +131,7 @@ def test_hard_negatives_are_those_above_the_threshold_hardest_first():
     scores = [[-2.0, -0.5], [-1.1, -1.2], [0.3, -3], [-1.0, -9], [-5, -5]]
     assert hard(scores, APART) == [2, 0, 3]
     assert hard(scores, APART, hard_negatives=2) == [2, 0]
-    assert hard(scores, APART, mine=-0.6) == [2, 0]
+    assert hard(scores, APART, hard_margin=-0.6) == [2, 0]
 
 
 def test_known_negatives_are_not_found_again():

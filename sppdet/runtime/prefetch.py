@@ -1,0 +1,29 @@
+"""Reading ahead of the network."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def prefetch(items: Iterable[T], read: Callable[[T], R], threads: int = 1, ahead: int | None = None) -> Iterator[R]:
+    """Yield `read(item)` for each item, in order, while `threads` threads read the next ones.
+
+    ahead: number of items read in advance, `threads` by default.
+    """
+    waiting: deque[Future[R]] = deque()
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for item in items:
+            waiting.append(pool.submit(read, item))
+            if len(waiting) > (ahead or threads):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
