@@ -8,6 +8,7 @@ from pathlib import Path
 import numba
 import pytest
 import torch
+from factories import train_arguments
 from hypothesis import settings
 
 settings.register_profile("ci", deadline=None)  # a busy machine is no failure
@@ -37,3 +38,27 @@ def shared() -> Path:
     if not os.environ.get("SPPDET_SHARED"):
         pytest.skip("SPPDET_SHARED is not set")
     return Path(os.environ["SPPDET_SHARED"]).resolve()
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory) -> Path:
+    """A generated data set: 15 images to train on, 3 of which are val, and 6 to test on."""
+    from sppdet.shapes.dataset import generate_shapes
+
+    return generate_shapes(tmp_path_factory.mktemp("place") / "shapes", train=15, test=6)
+
+
+@pytest.fixture(scope="session")
+def trained(shapes) -> Path:
+    """The folder of `shapes`, with weights, the runs `spp` and `crop` trained from them, and the cache they filled."""
+    from sppdet.backbones.zoo import build_backbone
+    from sppdet.cli import main
+    from sppdet.files.atomic import save_tensors
+
+    place = shapes.parent
+    save_tensors(place / "weights.safetensors", build_backbone("shapenet", "random").state_dict())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPPDET_CACHE", str(place / "cache"))
+        for features in ("spp", "crop"):
+            assert main([*train_arguments(place, place / features), "--features", features]) == 0
+    return place

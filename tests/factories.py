@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from hypothesis import settings
@@ -42,3 +43,13 @@ def random_image(height: int, width: int, seed: int = 0) -> Tensor:
 def examples(count: int, **options) -> settings:
     """Settings of a property whose examples are slow: `count` of them where the profile asks for 100."""
     return settings(max_examples=count * settings.default.max_examples // 100, **options)
+
+
+def train_arguments(place: Path, output: Path) -> list[str]:
+    """The command that trained the runs of the fixture `trained`, a second's work."""
+    return [
+        *("train", "--data.root", str(place / "shapes"), "--output", str(output), "--workers", "0"),
+        *("--backbone.name", "shapenet", "--backbone.weights", str(place / "weights.safetensors")),
+        *("--proposals.limit", "30", "--proposals.width", "null", "--spp.scales", "[120]"),
+        *("--crop.size", "48", "--crop.context", "4", "--svm.C", "0.01"),
+    ]

@@ -10,56 +10,35 @@ import shutil
 from pathlib import Path
 
 import pytest
+from factories import train_arguments
 from PIL import Image
 
 from sppdet import __version__
-from sppdet.backbones.zoo import build_backbone
 from sppdet.cli import main
 from sppdet.comparison import report
 from sppdet.config.training import TrainConfig
 from sppdet.data.proposal_files import write_proposals
 from sppdet.data.voc import read_voc
 from sppdet.detector import Detector
-from sppdet.files.atomic import save_tensors
-from sppdet.shapes.dataset import generate_shapes
 from sppdet.shapes.scene import SHAPES
 from sppdet.training import fit_heads as fitting
 from sppdet.training import train as stages
 
-TINY = (
-    *("--backbone.name", "shapenet", "--proposals.limit", "30", "--proposals.width", "null", "--spp.scales", "[120]"),
-    *("--crop.size", "48", "--crop.context", "4", "--svm.C", "0.01", "--workers", "0"),
-)
 COCO_NAMES = {"AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"} | {
     f"AR_{name}" for name in ("1", "10", "100", "small", "medium", "large")
 }
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
+def place(trained) -> Path:
     """A folder with the data set `shapes`, weights, runs `spp` and `crop`, and the cache that their training filled."""
-    place = tmp_path_factory.mktemp("place")
-    generate_shapes(place / "shapes", train=15, test=6)
-    save_tensors(place / "weights.safetensors", build_backbone("shapenet", "random").state_dict())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPPDET_CACHE", str(place / "cache"))
-        assert main(train_arguments(place, place / "spp")) == 0
-        assert main([*train_arguments(place, place / "crop"), "--features", "crop"]) == 0
-    return place
+    return trained
 
 
 @pytest.fixture(autouse=True)
 def cache(place, monkeypatch) -> None:
     """The cache that the trained runs filled, in place of an empty one."""
     monkeypatch.setenv("SPPDET_CACHE", str(place / "cache"))
-
-
-def train_arguments(place: Path, output: Path) -> list[str]:
-    weights = str(place / "weights.safetensors")
-    return [
-        *("train", "--data.root", str(place / "shapes"), *TINY),
-        *("--backbone.weights", weights, "--output", str(output)),
-    ]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A small generated data set and a training on it that takes a second."""
+"""A training on the small generated data set that takes a second."""
 
 from __future__ import annotations
 
@@ -10,12 +10,6 @@ from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.config.detector import CropConfig, SPPConfig
 from sppdet.config.network import BackboneConfig
 from sppdet.config.training import SVMConfig, TrainConfig
-from sppdet.shapes.dataset import generate_shapes
-
-
-@pytest.fixture(scope="session")
-def shapes(tmp_path_factory) -> Path:
-    return generate_shapes(tmp_path_factory.mktemp("data") / "shapes", train=15, test=4)
 
 
 @pytest.fixture
