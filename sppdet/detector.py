@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from sppdet.backbones.zoo import build_backbone
 from sppdet.boxes import clip_boxes, decode_boxes
 from sppdet.config.detector import DetectorConfig, FeatureKind
 from sppdet.config.network import Precision
-from sppdet.config.record import config_from_dict
+from sppdet.config.record import as_dict, from_dict
 from sppdet.errors import ConfigError, InputError, WeightsError
 from sppdet.features.build import build_extractor
 from sppdet.features.extractor import ImageFeatures, map_features
@@ -157,7 +157,7 @@ class Detector:
             tensors |= {"regressor.weight": self.regressor.weight, "regressor.bias": self.regressor.bias}
         if self.calibration:
             tensors |= {"calibration.knots": self.calibration.knots, "calibration.slope": self.calibration.slope}
-        save_tensors(path, tensors, {"config": asdict(self.config), "classes": self.classes, "head": self.head.kind})
+        save_tensors(path, tensors, {"config": as_dict(self.config), "classes": self.classes, "head": self.head.kind})
 
     @classmethod
     def load(cls, path: str | PathLike[str], device: str = "cpu", precision: Precision = "fp32") -> Detector:
@@ -169,7 +169,7 @@ class Detector:
         file = RunFolder(path).find_detector()
         tensors, header = load_tensors(file)
         try:
-            config = config_from_dict(DetectorConfig, header["config"], file)
+            config = from_dict(DetectorConfig, header["config"], file)
             backbone = build_backbone(config.backbone.name, "random", device, precision)
             backbone.load_state_dict(with_prefix("backbone.", tensors))
             layers = None

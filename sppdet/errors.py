@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from os import PathLike
+from typing import Self
 
 
 class SppdetError(Exception):
@@ -17,13 +18,17 @@ class SppdetError(Exception):
         expected: object = None,
         got: object = None,
     ) -> None:
-        self.file, self.field, self.expected, self.got = file, field, expected, got
+        self.message, self.file, self.field, self.expected, self.got = message, file, field, expected, got
         where = ": ".join(str(part) for part in (file, field) if part is not None)
         text = f"{where}: {message}" if where else message
         details = [f"{name} {value}" for name, value in (("expected", expected), ("got", got)) if value is not None]
         if details:
             text += f" ({', '.join(details)})"
         super().__init__(text)
+
+    def in_file(self, file: str | PathLike[str] | None) -> Self:
+        """Return the same error, naming the file that the value came from."""
+        return type(self)(self.message, file=file, field=self.field, expected=self.expected, got=self.got)
 
 
 class DataError(SppdetError):

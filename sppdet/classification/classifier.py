@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from sppdet.backbones.fully_connected import FullyConnected, build_fully_connect
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config.classification import ClassifierConfig
 from sppdet.config.network import Precision
-from sppdet.config.record import config_from_dict
+from sppdet.config.record import as_dict, from_dict
 from sppdet.errors import InputError, WeightsError
 from sppdet.files.atomic import load_tensors, save_tensors, with_prefix
 from sppdet.files.run_folder import RunFolder
@@ -131,7 +131,7 @@ class Classifier(nn.Module):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write weights, classes and configuration into one safetensors file."""
-        whole = asdict(self.config)
+        whole = as_dict(self.config)
         config = {field.name: whole[field.name] for field in fields(ClassifierConfig)}  # of a training's
         save_tensors(path, self.state_dict(), {"kind": "classifier", "config": config, "classes": self.classes})
 
@@ -147,7 +147,7 @@ class Classifier(nn.Module):
         if header.get("kind") != "classifier":
             raise WeightsError("is not a classifier", file=file, expected="a run folder or classifier.safetensors")
         try:
-            config = config_from_dict(ClassifierConfig, header["config"], file)
+            config = from_dict(ClassifierConfig, header["config"], file)
             backbone = build_backbone(config.backbone.name, "random", device, precision)
             depth = config.fc.depth
             layers = FullyConnected.from_tensors(with_prefix("head.layers.", tensors), depth) if depth else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from sppdet.classification.classifier import Classifier
 from sppdet.classification.views import pool_views
 from sppdet.config.classification import ViewsConfig
 from sppdet.config.network import Device, Precision
+from sppdet.config.record import as_dict
 from sppdet.data.image_folder import ImageFolder, read_image_folder
 from sppdet.errors import DataError
 from sppdet.evaluation.bootstrap import RESAMPLES
@@ -56,7 +56,7 @@ def evaluate_classifiers(
     def mean(names: Sequence[str], several: Sequence[Hits]) -> tuple[dict[str, Any], Hits]:
         topk_correct = {key: np.mean([one[key] for one in several], axis=0) for key in several[0]}
         single = {name: float(one["top1"].mean()) for name, one in zip(names, several, strict=True)}
-        return summarize(topk_correct, images, resamples) | {"runs": single, "views": asdict(views)}, topk_correct
+        return summarize(topk_correct, images, resamples) | {"runs": single, "views": as_dict(views)}, topk_correct
 
     result, found = mean(runs, each[: len(runs)])
     if against:

@@ -12,7 +12,6 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
 from sppdet.config.classification import FitConfig
-from sppdet.errors import ConfigError
 from sppdet.training.gradient_descent import Descent, Loss, descend
 
 # Inputs of the model, such as pixels uint8 (B, 3, H, W), with labels int64 (B,).
@@ -62,13 +61,3 @@ def fit(
         epochs.append({"loss": loss / images, "accuracy": sum(epoch["correct"]) / images})
     logger.info("fit: %.3f of the last epoch's images classified correctly", epochs[-1]["accuracy"])
     return epochs
-
-
-def check_fit(config: FitConfig) -> None:
-    """Raise ConfigError for values that cannot be used."""
-    for field in ("epochs", "batch_size", "learning_rate"):
-        if getattr(config, field) <= 0:
-            raise ConfigError("out of range", field=f"fit.{field}", expected="more than 0", got=getattr(config, field))
-    if not 0 <= config.label_smoothing < 1:
-        expected, got = "from 0 to below 1", config.label_smoothing
-        raise ConfigError("out of range", field="fit.label_smoothing", expected=expected, got=got)

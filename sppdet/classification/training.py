@@ -11,7 +11,7 @@ from torch import nn
 from sppdet.classification.batches import Epochs
 from sppdet.classification.classifier import Classifier, new_classifier
 from sppdet.classification.evaluation import measure_topk_correct, summarize
-from sppdet.classification.fit import check_fit, fit
+from sppdet.classification.fit import fit
 from sppdet.config.classification import TrainClassifierConfig
 from sppdet.data.image_folder import ImageFolder, read_image_folder
 from sppdet.errors import ConfigError, DataError
@@ -30,7 +30,8 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     Raises ConfigError for values that cannot be used and where the folder holds a run of another configuration,
     DataError for folders that are not as they should be, and ImageError for an image that cannot be decoded.
     """
-    _check_values(config)
+    if not config.data.train:
+        raise ConfigError("no data given", field="data.train", expected="a folder: --data.train PATH")
     run = RunFolder(config.output)
     run.check_config(config)
     if run.classifier.is_file():
@@ -88,20 +89,3 @@ def _check_network(classifier: Classifier, config: TrainClassifierConfig) -> Non
     smallest = min(config.sizes)
     with torch.no_grad():
         classifier.pool(torch.zeros(1, 3, smallest, smallest, dtype=torch.uint8))  # raises where it is too small
-
-
-def _check_values(config: TrainClassifierConfig) -> None:
-    check_fit(config.fit)
-    if not config.sizes or min(config.sizes) < 1:
-        raise ConfigError("no usable size", field="sizes", expected="pixels", got=list(config.sizes))
-    if not config.data.train:
-        raise ConfigError("no data given", field="data.train", expected="a folder: --data.train PATH")
-    if not 0 <= config.dropout < 1:
-        raise ConfigError("out of range", field="dropout", expected="from 0 to below 1", got=config.dropout)
-    if config.precision == "fp16":
-        raise ConfigError("too small a range for gradients", field="precision", expected="fp32 or bf16", got="fp16")
-    for field, value in {"workers": config.workers, "feature_norm": config.feature_norm}.items():
-        if value <= 0:
-            raise ConfigError("out of range", field=field, expected="more than 0", got=value)
-    if config.seed < 0:
-        raise ConfigError("out of range", field="seed", expected="at least 0", got=config.seed)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 # Shorter sides of the image around windows of so many pixels.
 PAPER_WINDOW = 224
 PAPER_SIDES = {"10views": (256,), "96views": (224, 256, 300, 360, 448, 560)}
-KINDS = ("full", "crop", "warp", *PAPER_SIDES)
 
 
 def predict(classifier: Classifier, image: Tensor | np.ndarray | PILImage, views: ViewsConfig | None = None) -> Tensor:
@@ -71,16 +70,9 @@ def prepare_views(image: Tensor, views: ViewsConfig, config: ClassifierConfig) -
     """For each size the image as the network sees it, uint8 (1, 3, h, w), or with its mirror image (2, 3, h, w), and
     the boxes (n, 4) in its pixels that are the views of both; None where it is seen as a whole."""
     kind, trained = views.kind or config.view, config.sizes[0]
-    if kind not in KINDS:
-        raise ConfigError("no such views", field="views.kind", expected=", ".join(KINDS), got=kind)
-    if views.window is not None and kind not in PAPER_SIDES:
-        expected = " or ".join(PAPER_SIDES)
-        raise ConfigError("has no windows", field="views.window", expected=f"with kind {expected}", got=f"kind {kind}")
     window = trained if views.window is None else views.window
     default = tuple(round(side * window / PAPER_WINDOW) for side in PAPER_SIDES.get(kind, ())) or (trained,)
     sizes = views.sizes or default
-    if min(*sizes, window) < 1:
-        raise ConfigError("out of range", field="views", expected="pixels", got=f"sizes {sizes}, window {window}")
     prepared = []
     for size in sizes:
         boxes = None

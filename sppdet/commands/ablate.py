@@ -35,7 +35,6 @@ from sppdet.files.run_folder import RunFolder
 from sppdet.proposals.cache import propose
 from sppdet.runtime.memory import trim_memory
 from sppdet.structures import Dataset, Detections
-from sppdet.training.memory import check_values
 from sppdet.training.train import train
 
 logger = logging.getLogger(__name__)
@@ -95,8 +94,6 @@ def ablate(
     classes = read_dataset(config.data).classes
     test = read_dataset(replace(config.data, split=split, max_images=None), classes)
     trainings = {(row, column): configure(config, row, column) for row in rows for column in columns}
-    for settings in trainings.values():
-        check_values(settings)
     cells: list[Cell] = []
     for number, ((row, column), settings) in enumerate(trainings.items(), start=1):
         logger.info("cell %d of %d: %s, %s", number, len(trainings), row, column)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from sppdet.config.network import Device, NetworkConfig, Precision
+from sppdet.config.record import at_least, below_1, positive, section
+from sppdet.errors import ConfigError
 
 View = Literal["full", "crop", "warp"]
 
 
-@dataclass(frozen=True)
+@section("")
 class ClassifierConfig(NetworkConfig):
     """What a classifier is, as stored in its file: all that turns an image into class scores except the weights.
 
@@ -22,10 +24,10 @@ class ClassifierConfig(NetworkConfig):
     """
 
     view: View = "full"
-    sizes: tuple[int, ...] = (224,)
+    sizes: tuple[int, ...] = at_least(1, (224,))
 
 
-@dataclass(frozen=True)
+@section("views")
 class ViewsConfig:
     """What of an image is scored in testing; the views' probabilities are averaged (section 3.1).
 
@@ -41,13 +43,18 @@ class ViewsConfig:
     """
 
     kind: Literal["full", "crop", "warp", "10views", "96views"] | None = None
-    sizes: tuple[int, ...] = ()
-    window: int | None = None
+    sizes: tuple[int, ...] = at_least(1, ())
+    window: int | None = at_least(1, None)
     flip: bool = False
     full_image: bool = False
 
+    def check(self) -> None:
+        if self.window is not None and self.kind not in ("10views", "96views"):
+            got = f"kind {self.kind or 'of training'}"
+            raise ConfigError("has no windows", field="views.window", expected="with kind 10views or 96views", got=got)
 
-@dataclass(frozen=True)
+
+@section("fit")
 class FitConfig:
     """Gradient descent. The learning rate goes up over the first 30% of the steps and then down to almost 0, momentum
     the other way round (one cycle, Smith and Topin 2018).
@@ -61,15 +68,15 @@ class FitConfig:
         label_smoothing: share of the target that is spread over all classes.
     """
 
-    epochs: int = 20
-    batch_size: int = 32
+    epochs: int = at_least(1, 20)
+    batch_size: int = at_least(1, 32)
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = 0.01
-    weight_decay: float = 5e-4
-    label_smoothing: float = 0.0
+    learning_rate: float = positive(0.01)
+    weight_decay: float = at_least(0, 5e-4)
+    label_smoothing: float = below_1(0.0)
 
 
-@dataclass(frozen=True)
+@section("data")
 class FoldersConfig:
     """Images in torchvision's ImageFolder layout: a folder for each class.
 
@@ -82,7 +89,7 @@ class FoldersConfig:
     val: str | None = None
 
 
-@dataclass(frozen=True)
+@section("")
 class TrainClassifierConfig(ClassifierConfig):
     """A classifier and how it is trained.
 
@@ -108,15 +115,21 @@ class TrainClassifierConfig(ClassifierConfig):
     """
 
     size_order: Literal["alternate", "random"] = "alternate"
-    blocks: int | None = 0
+    blocks: int | None = at_least(0, 0)
     fit: FitConfig = field(default_factory=FitConfig)
-    feature_norm: float = 20.0
-    dropout: float = 0.5
+    feature_norm: float = positive(20.0)
+    dropout: float = below_1(0.5)
     flip: bool = True
     data: FoldersConfig = field(default_factory=FoldersConfig)
     output: str = "runs/classifier"
     device: Device = "cpu"
     precision: Precision = "fp32"
-    workers: int = 2
-    memory_gb: float = 4.0
-    seed: int = 0
+    workers: int = at_least(1, 2)
+    memory_gb: float = at_least(0, 4.0)
+    seed: int = at_least(0, 0)
+
+    def check(self) -> None:
+        if self.precision == "fp16":
+            raise ConfigError(
+                "too small a range for gradients", field="precision", expected="fp32 or bf16", got=self.precision
+            )

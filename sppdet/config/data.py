@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from sppdet.config.record import at_least, section
 
-@dataclass(frozen=True)
+SearchMode = Literal["fast", "quality", "opencv_fast", "opencv_quality"]
+
+
+@section("data")
 class DataConfig:
     """Where the images and their annotations are.
 
@@ -24,10 +27,10 @@ class DataConfig:
     annotations: str | None = None
     year: str | None = None
     classes: list[str] | None = None
-    max_images: int | None = None
+    max_images: int | None = at_least(1, None)
 
 
-@dataclass(frozen=True)
+@section("proposals")
 class ProposalConfig:
     """Selective search (Uijlings et al. 2013), or proposals made by another program.
 
@@ -35,12 +38,12 @@ class ProposalConfig:
         mode: fast or quality, with the paper's settings; opencv_fast or opencv_quality, with those of OpenCV.
         width: the image is resized to this width first, as R-CNN did, and boxes are scaled back; null: as it is.
         min_side: boxes with a side under this many pixels of the searched image are dropped.
-        limit: at most this many boxes an image, best first.
+        limit: at most this many boxes an image, best first; null: all.
         file: proposals made by another program (COCO-style .json, .npz, R-CNN's .mat) in place of selective search.
     """
 
-    mode: Literal["fast", "quality", "opencv_fast", "opencv_quality"] = "fast"
-    width: int | None = 500
-    min_side: int = 20
-    limit: int = 2000
+    mode: SearchMode = "fast"
+    width: int | None = at_least(1, 500)
+    min_side: int = at_least(0, 20)
+    limit: int | None = at_least(1, 2000)
     file: str | None = None

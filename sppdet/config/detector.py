@@ -6,16 +6,20 @@ option says so. Nothing here imports torch, so that `sppdet --help` stays quick.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from sppdet.config.data import ProposalConfig
 from sppdet.config.network import NetworkConfig
+from sppdet.config.record import at_least, fraction, section
+from sppdet.errors import ConfigError
 
 FeatureKind = Literal["spp", "crop", "roi_pool", "roi_align"]
+WindowRule = Literal["paper", "code", "round"]
+ScaleRule = Literal["paper", "code"]
 
 
-@dataclass(frozen=True)
+@section("spp")
 class SPPConfig:
     """Features of a whole-image pass (features: spp; scales of roi_pool and roi_align too).
 
@@ -25,12 +29,12 @@ class SPPConfig:
         scale_rule: how a window's scale is chosen among several: the paper's (area nearest 224^2) or the code's.
     """
 
-    scales: tuple[int, ...] = (688,)
-    window_rule: Literal["paper", "code", "round"] = "paper"
-    scale_rule: Literal["paper", "code"] = "paper"
+    scales: tuple[int, ...] = at_least(1, (688,))
+    window_rule: WindowRule = "paper"
+    scale_rule: ScaleRule = "paper"
 
 
-@dataclass(frozen=True)
+@section("roi")
 class RoIConfig:
     """Features of one grid of bins a region, from the whole-image pass at `spp.scales`: Fast R-CNN's, `pyramid.mode` of
     windows rounded to cells (features: roi_pool), or Mask R-CNN's, without rounding (roi_align).
@@ -40,11 +44,11 @@ class RoIConfig:
         samples: of a bin of roi_align, in each direction.
     """
 
-    size: int = 6
-    samples: int = 2
+    size: int = at_least(1, 6)
+    samples: int = at_least(1, 2)
 
 
-@dataclass(frozen=True)
+@section("crop")
 class CropConfig:
     """Features of warped crops (features: crop), as in R-CNN.
 
@@ -55,11 +59,16 @@ class CropConfig:
     """
 
     size: int = 227
-    context: int = 16
-    batch_size: int = 4
+    context: int = at_least(0, 16)
+    batch_size: int = at_least(1, 4)
+
+    def check(self) -> None:
+        if 2 * self.context >= self.size:
+            expected = f"less than half of crop.size {self.size}"
+            raise ConfigError("leaves nothing of the box", field="crop.context", expected=expected, got=self.context)
 
 
-@dataclass(frozen=True)
+@section("selection")
 class SelectionConfig:
     """Which scored regions become detections.
 
@@ -70,11 +79,11 @@ class SelectionConfig:
     """
 
     min_score: float | None = None
-    nms_iou: float = 0.3
-    max_per_class: int = 100
+    nms_iou: float = fraction(0.3)
+    max_per_class: int = at_least(0, 100)
 
 
-@dataclass(frozen=True)
+@section("")
 class DetectorConfig(NetworkConfig):
     """What a detector is, as stored in its file: all that turns an image into detections except the weights."""
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from sppdet.config.record import at_least, section, within
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Device = Literal["cpu", "cuda"]
 
 
-@dataclass(frozen=True)
+@section("backbone")
 class BackboneConfig:
     """The convolutional network, up to its last convolution (conv5).
 
@@ -24,7 +26,7 @@ class BackboneConfig:
     weights: str = "DEFAULT"
 
 
-@dataclass(frozen=True)
+@section("pyramid")
 class PyramidConfig:
     """Spatial pyramid pooling of a region's conv5 cells (section 2.2).
 
@@ -33,11 +35,11 @@ class PyramidConfig:
         mode: max or average of a bin's cells.
     """
 
-    levels: tuple[int, ...] = (6, 3, 2, 1)
+    levels: tuple[int, ...] = at_least(1, (6, 3, 2, 1))
     mode: Literal["max", "average"] = "max"
 
 
-@dataclass(frozen=True)
+@section("fc")
 class FCConfig:
     """Fully connected layers between pooling and heads (SPPnet, section 4; R-CNN, section 2.1).
 
@@ -48,11 +50,11 @@ class FCConfig:
         width: features that each of the random layers gives.
     """
 
-    depth: int = 0
-    width: int = 4096
+    depth: int = within(0, 2, 0)
+    width: int = at_least(1, 4096)
 
 
-@dataclass(frozen=True)
+@section("")
 class NetworkConfig:
     """The network of a detector or classifier, up to its heads."""
 

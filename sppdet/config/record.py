@@ -1,32 +1,207 @@
-"""Configuration records from plain values."""
+"""Configuration records that check themselves when they are made, and their plain form.
+
+    @section("svm")
+    class SVMConfig:
+        C: float = positive(0.001)
+
+makes a frozen dataclass; `SVMConfig(C=0)` raises ConfigError: "svm.C: out of range (expected more than 0, got 0)".
+`section` is a decorator because jsonargparse takes records with a common base class for subclass types.
+"""
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from os import PathLike
-from typing import Any, TypeVar, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from sppdet.errors import ConfigError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 T = TypeVar("T")
 
+UNIONS = (UnionType, Union)  # int | None; Literal[...] | None
 
-def config_from_dict(kind: type[T], values: dict[str, Any], file: str | PathLike[str] | None = None) -> T:
-    """A configuration record from the plain values that `dataclasses.asdict` gave, lists back to tuples.
+TYPE_NAMES: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    NoneType: "null",
+    list: "a list",
+    tuple: "a list",
+}
 
-    Raises ConfigError that names the file and the first key that is unknown or whose value cannot be read.
+
+class Range(NamedTuple):
+    contains: Callable[[Any], bool]
+    expected: str
+
+
+def _field(default: T, contains: Callable[[Any], bool], expected: str) -> T:
+    return field(default=default, metadata={"range": Range(contains, expected)})
+
+
+def positive(default: T) -> T:
+    """Declare a number more than 0.
+
+    In all ranges: None stands for itself, each number of a list is checked, and a list may be empty only if its default
+    is.
     """
-    hints = get_type_hints(kind)
-    arguments: dict[str, Any] = {}
+    return _field(default, lambda value: value > 0, "more than 0")
+
+
+def at_least(least: float, default: T) -> T:
+    """Declare a number of at least `least`."""
+    return _field(default, lambda value: value >= least, f"at least {least}")
+
+
+def within(low: float, high: float, default: T) -> T:
+    """Declare a number from `low` to `high`, both included."""
+    return _field(default, lambda value: low <= value <= high, f"from {low} to {high}")
+
+
+def fraction(default: T) -> T:
+    """Declare a number from 0 to 1, both included."""
+    return within(0, 1, default)
+
+
+def below_1(default: T) -> T:
+    """Declare a number from 0 to 1, 1 excluded."""
+    return _field(default, lambda value: 0 <= value < 1, "from 0 to below 1")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def section(prefix: str) -> Callable[[type[T]], type[T]]:
+    """Make a class a frozen dataclass that checks its values when it is made.
+
+    Its keys are named "prefix.key" in errors. Lists become tuples if the field is one. Rules about several keys go into
+    a method `check(self)` of the class, which is called last.
+    """
+
+    def decorate(kind: type[T]) -> type[T]:
+        def check_fields(self: DataclassInstance) -> None:
+            for name, hint in _hints(type(self)).items():
+                if get_origin(hint) is tuple and isinstance(getattr(self, name), list):
+                    object.__setattr__(self, name, tuple(getattr(self, name)))
+            for part in fields(self):
+                _check(type(self), part.name, getattr(self, part.name))
+            if hasattr(self, "check"):
+                self.check()
+
+        kind.__post_init__ = check_fields  # type: ignore[attr-defined]
+        kind.__section__ = prefix  # type: ignore[attr-defined]
+        return dataclass(frozen=True)(kind)
+
+    return decorate
+
+
+def from_dict(kind: type[T], values: Mapping[str, Any], file: str | PathLike[str] | None = None) -> T:
+    """Build a record from the plain values of `as_dict`; missing keys take their defaults.
+
+    Raises ConfigError that names the file and the first key that is unknown or whose value cannot be used.
+    """
+    try:
+        record: T = _build(kind, values)
+        return record
+    except ConfigError as error:
+        raise error.in_file(file) from error
+
+
+def as_dict(record: DataclassInstance) -> dict[str, Any]:
+    """Return the values of a record in plain form: nested records as dicts, tuples as lists."""
+    return {part.name: _plain(getattr(record, part.name)) for part in fields(record)}
+
+
+def check_values(kind: type, values: Mapping[str, Any]) -> None:
+    """Check the types and ranges of plain values given for a record, but no rules about several keys.
+
+    Raises ConfigError that names the first key that is unknown or whose value cannot be used.
+    """
+    hints = _hints(kind)
     for name, value in values.items():
         if name not in hints:
-            raise ConfigError("unknown configuration key", file=file, field=name, expected=", ".join(sorted(hints)))
-        nested, several = is_dataclass(hints[name]), get_origin(hints[name]) is tuple
-        if (nested and not isinstance(value, dict)) or (several and not isinstance(value, (list, tuple))):
-            raise ConfigError("cannot be read", file=file, field=name, expected="keys" if nested else "list", got=value)
-        if nested:
-            value = config_from_dict(hints[name], value, file)
-        elif several:
-            value = tuple(value)
-        arguments[name] = value
-    return kind(**arguments)
+            raise ConfigError("unknown configuration key", field=_key(kind, name), expected=", ".join(sorted(hints)))
+        if is_dataclass(hints[name]) and isinstance(value, Mapping):
+            check_values(hints[name], value)
+        else:
+            _check(kind, name, tuple(value) if get_origin(hints[name]) is tuple and isinstance(value, list) else value)
+
+
+def _build(kind: Any, values: Mapping[str, Any]) -> Any:
+    hints = _hints(kind)
+    check_values(kind, values)
+    nested = {name: _build(hints[name], value) for name, value in values.items() if is_dataclass(hints[name])}
+    return kind(**{**values, **nested})
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return as_dict(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _check(kind: type, name: str, value: Any) -> None:
+    """Raise ConfigError unless the value has the type and is in the range of the record's field."""
+    hint, declared = _hints(kind)[name], _ranges(kind)[name]
+    if not _fits(value, hint):
+        raise ConfigError("cannot be used", field=_key(kind, name), expected=_describe(hint), got=value)
+    allowed, default = declared
+    if allowed is None or value is None:
+        return
+    numbers = value if isinstance(value, tuple) else (value,)
+    if (default and not numbers) or not all(map(allowed.contains, numbers)):
+        got = list(value) if isinstance(value, tuple) else value
+        raise ConfigError("out of range", field=_key(kind, name), expected=allowed.expected, got=got)
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+@cache
+def _ranges(kind: Any) -> dict[str, tuple[Range | None, Any]]:
+    """The range, if there is one, and the default of each field."""
+    return {part.name: (part.metadata.get("range"), part.default) for part in fields(kind)}
+
+
+def _key(kind: Any, name: str) -> str:
+    return f"{kind.__section__}.{name}" if kind.__section__ else name
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, choices = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return value in choices
+    if origin in UNIONS:
+        return any(_fits(value, choice) for choice in choices)
+    if origin in (tuple, list):
+        return isinstance(value, origin) and all(_fits(item, choices[0]) for item in value)
+    if hint in (int, float):
+        return isinstance(value, (int, hint)) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _describe(hint: Any) -> str:
+    """A type in plain words."""
+    if get_origin(hint) is Literal:
+        return " or ".join(map(str, get_args(hint)))
+    if get_origin(hint) in UNIONS:
+        return " or ".join(map(_describe, get_args(hint)))
+    return TYPE_NAMES.get(get_origin(hint) or hint, "keys")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from sppdet.config.data import DataConfig
 from sppdet.config.detector import DetectorConfig
 from sppdet.config.network import Device, Precision
+from sppdet.config.record import at_least, below_1, fraction, positive, section
+from sppdet.errors import ConfigError
 
 
-@dataclass(frozen=True)
+@section("svm")
 class SVMConfig:
     """One-vs-rest linear SVMs with hard-negative mining (R-CNN, section 2.3; SPPnet, section 4.1).
 
@@ -33,25 +35,25 @@ class SVMConfig:
         epochs: most epochs in one fit.
     """
 
-    C: float = 0.001
+    C: float = positive(0.001)
     loss: Literal["hinge", "squared_hinge"] = "hinge"
-    positive_weight: float = 2.0
-    feature_norm: float = 20.0
+    positive_weight: float = positive(2.0)
+    feature_norm: float = positive(20.0)
     bias: float = 10.0
-    negative_iou: float = 0.3
-    duplicate_iou: float = 0.7
-    random_negatives: int = 10
+    negative_iou: float = fraction(0.3)
+    duplicate_iou: float = fraction(0.7)
+    random_negatives: int = at_least(0, 10)
     hard_margin: float = -1.0001
     easy_margin: float = -1.2
-    hard_negatives: int = 60
-    refit_every: int = 8000
-    passes: int = 1
-    max_examples: int = 50_000
-    gap: float = 0.01
-    epochs: int = 100
+    hard_negatives: int = at_least(0, 60)
+    refit_every: int = at_least(1, 8000)
+    passes: int = at_least(0, 1)
+    max_examples: int = at_least(1, 50_000)
+    gap: float = at_least(0, 0.01)
+    epochs: int = at_least(1, 100)
 
 
-@dataclass(frozen=True)
+@section("softmax")
 class SoftmaxConfig:
     """A softmax layer fitted on frozen features.
 
@@ -64,15 +66,15 @@ class SoftmaxConfig:
         iterations: L-BFGS iterations at most.
     """
 
-    foreground_iou: float = 0.5
-    background_iou: float = 0.1
-    regions_per_image: int = 64
-    foreground: float = 0.25
-    weight_decay: float = 1e-4
-    iterations: int = 100
+    foreground_iou: float = fraction(0.5)
+    background_iou: float = fraction(0.1)
+    regions_per_image: int = at_least(1, 64)
+    foreground: float = fraction(0.25)
+    weight_decay: float = at_least(0, 1e-4)
+    iterations: int = at_least(1, 100)
 
 
-@dataclass(frozen=True)
+@section("finetune")
 class FinetuneConfig:
     """Fine-tuning by gradient descent before the heads are fitted (SPPnet, section 4.1; Fast R-CNN, section 2.3).
 
@@ -95,20 +97,20 @@ class FinetuneConfig:
         clip: the gradient's norm is made no larger than this.
     """
 
-    epochs: int = 0
-    blocks: int = 0
-    learning_rate: float = 0.002
-    feature_norm: float = 5.0
-    weight_decay: float = 5e-4
-    batch_size: int = 2
-    regions_per_image: int = 128
-    scales: tuple[int, ...] = ()
-    dropout: float = 0.5
+    epochs: int = at_least(0, 0)
+    blocks: int = at_least(0, 0)
+    learning_rate: float = at_least(0, 0.002)
+    feature_norm: float = positive(5.0)
+    weight_decay: float = at_least(0, 5e-4)
+    batch_size: int = at_least(1, 2)
+    regions_per_image: int = at_least(1, 128)
+    scales: tuple[int, ...] = at_least(1, ())
+    dropout: float = below_1(0.5)
     flip: bool = True
-    clip: float = 10.0
+    clip: float = positive(10.0)
 
 
-@dataclass(frozen=True)
+@section("box_regression")
 class BoxRegressionConfig:
     """Class-specific ridge regression from a region's features to its object's box (R-CNN, appendix C).
 
@@ -122,13 +124,13 @@ class BoxRegressionConfig:
     """
 
     enabled: bool = True
-    ridge: float = 4000.0
-    iou: float = 0.5
-    max_per_object: int = 16
-    max_per_class: int = 2000
+    ridge: float = positive(4000.0)
+    iou: float = fraction(0.5)
+    max_per_object: int = at_least(1, 16)
+    max_per_class: int = at_least(1, 2000)
 
 
-@dataclass(frozen=True)
+@section("")
 class TrainConfig(DetectorConfig):
     """A detector and how it is trained.
 
@@ -160,7 +162,18 @@ class TrainConfig(DetectorConfig):
     output: str = "runs/spp"
     device: Device = "cpu"
     precision: Precision = "fp32"
-    workers: int = 2
-    cache_gb: float = 40.0
-    memory_gb: float = 6.0
-    seed: int = 0
+    workers: int = at_least(0, 2)
+    cache_gb: float = at_least(0, 40.0)
+    memory_gb: float = positive(6.0)
+    seed: int = at_least(0, 0)
+
+    def check(self) -> None:
+        if not self.finetune.epochs:
+            return
+        if self.precision == "fp16":
+            raise ConfigError(
+                "too small a range for gradients", field="precision", expected="fp32 or bf16", got=self.precision
+            )
+        if not self.finetune.blocks and not self.fc.depth:
+            expected = "at least 1, or a fc.depth of 1 or 2"
+            raise ConfigError("leaves nothing to fine-tune", field="finetune.blocks", expected=expected, got=0)

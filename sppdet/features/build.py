@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import get_args
 
 from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.fully_connected import FullyConnected
-from sppdet.config.detector import DetectorConfig, FeatureKind
-from sppdet.errors import ConfigError, InputError
+from sppdet.config.detector import DetectorConfig
+from sppdet.errors import InputError
 from sppdet.features.crop import CropExtractor
 from sppdet.features.extractor import FeatureExtractor
 from sppdet.features.spp import RoIAlignExtractor, SPPExtractor
@@ -23,16 +22,13 @@ def build_extractor(
 
     Raises InputError for layers that are not those of the configuration.
     """
-    if config.roi.size < 1 or config.roi.samples < 1:
-        raise ConfigError("out of range", field="roi", expected="size and samples of at least 1", got=config.roi)
     pyramid = SpatialPyramidPooling(config.levels, config.pyramid.mode)
     pooled = pyramid.out_features(backbone.channels)
     shape = (config.fc.depth, pooled if config.fc.depth else 0)
     given = (0, 0) if layers is None else (len(layers), layers.inputs)
     if shape != given:
         raise InputError("not those of the configuration", field="layers", expected=f"depth, inputs {shape}", got=given)
-    kind: str = config.features
-    match kind:
+    match config.features:
         case "spp":
             return SPPExtractor(backbone, pyramid, config.spp, layers)
         case "crop":
@@ -42,6 +38,3 @@ def build_extractor(
         case "roi_align":
             align = RoIAlign(config.roi.size, samples=config.roi.samples)
             return RoIAlignExtractor(backbone, align, config.spp, layers)
-        case _:
-            kinds = ", ".join(get_args(FeatureKind))
-            raise ConfigError("unknown features", field="features", expected=kinds, got=kind)

@@ -13,7 +13,7 @@ from torch import Tensor
 from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.fully_connected import FullyConnected
 from sppdet.config.detector import CropConfig
-from sppdet.errors import ConfigError, InputError
+from sppdet.errors import InputError
 from sppdet.features.extractor import FeatureExtractor
 from sppdet.features.warp import warp_crops
 from sppdet.files.atomic import hash_tensors
@@ -36,10 +36,6 @@ class CropExtractor(FeatureExtractor):
     ) -> None:
         super().__init__(backbone, pyramid.out_features(backbone.channels), layers)
         self.pyramid, self.config = pyramid, config or CropConfig()
-        if not 0 <= 2 * self.config.context < self.config.size or self.config.batch_size < 1:
-            raise ConfigError(
-                "cannot be used", field="crop", expected="0 <= 2 * context < size, batch >= 1", got=config
-            )
 
     def encode(self, image: Tensor) -> CropFeatures:
         """Wrap the image uint8 (3, H, W): the network sees nothing but crops of it."""

@@ -12,7 +12,6 @@ from torch import Tensor
 from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.fully_connected import FullyConnected
 from sppdet.config.detector import SPPConfig
-from sppdet.errors import ConfigError
 from sppdet.features.extractor import FeatureExtractor
 from sppdet.images import resize_shorter_side, shorter_side_size
 from sppdet.pooling.pyramid import PreparedMaps, SpatialPyramidPooling
@@ -39,8 +38,6 @@ class SPPExtractor(FeatureExtractor):
     ) -> None:
         super().__init__(backbone, pyramid.out_features(backbone.channels), layers)
         self.pyramid, self.config = pyramid, config or SPPConfig()
-        if not self.config.scales or min(self.config.scales) < 1:
-            raise ConfigError("no usable scale", field="spp.scales", expected="pixels", got=self.config.scales)
 
     def encode(self, image: Tensor) -> MapFeatures:
         """Compute the conv5 maps of an image uint8 (3, H, W), one per scale."""

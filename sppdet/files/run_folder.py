@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sppdet.config.data import DataConfig
-from sppdet.config.record import config_from_dict
+from sppdet.config.record import as_dict, from_dict
 from sppdet.errors import ConfigError, WeightsError
-from sppdet.files.atomic import json_ready, read_json, write_json
+from sppdet.files.atomic import read_json, write_json
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -83,7 +82,7 @@ class RunFolder:
 
         Raises SppdetError if there is no config.json, ConfigError if a key of it is unknown.
         """
-        return config_from_dict(kind, read_json(self.config), self.config)
+        return from_dict(kind, read_json(self.config), self.config)
 
     def load_data(self) -> DataConfig:
         """Read which data the run was trained on. Raises ConfigError if the run has no config.json that says so."""
@@ -91,18 +90,18 @@ class RunFolder:
         if "root" not in values.get("data", {}):
             reason = "the run does not say which data it was trained on"
             raise ConfigError(reason, file=self.config, field="data.root", expected="a folder: --data.root PATH")
-        return config_from_dict(DataConfig, values["data"], self.config)
+        return from_dict(DataConfig, values["data"], self.config)
 
     def check_config(self, config: DataclassInstance) -> None:
         """Record the configuration in a new run's folder, or raise ConfigError if the run was begun with another.
 
         EXECUTION_KEYS may differ. Keys that are younger than the run had their defaults.
         """
-        wanted = json_ready(asdict(config))
+        wanted = as_dict(config)
         if not self._has_weights():  # nothing here depends on a configuration yet
             write_json(self.config, wanted)
             return
-        defaults = _flatten(json_ready(asdict(type(config)())))
+        defaults = _flatten(as_dict(type(config)()))
         begun, now = defaults | _flatten(read_json(self.config)), _flatten(wanted)
         different = [key for key in now if key not in EXECUTION_KEYS and begun.get(key) != now[key]]
         if different:

@@ -7,16 +7,13 @@ turns a window without cells into the cell at its truncated mean.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import assert_never
 
 import torch
 from torch import Tensor
 
 from sppdet.backbones.geometry import Geometry
-from sppdet.errors import ConfigError
-
-WindowRule = Literal["paper", "code", "round"]
-ScaleRule = Literal["paper", "code"]
+from sppdet.config.detector import ScaleRule, WindowRule
 
 # The authors' code shrinks a region by this many pixels at stride 16 before it looks for cells.
 CODE_SHRINK = 6.5
@@ -39,7 +36,7 @@ def boxes_to_windows(
         to boxes of whole pixels at scale 1; at others a window may differ by a cell.
     round: Fast R-CNN's, round(u) to round(u), both included, halves away from zero. Its authors round the box's edge
         over the stride itself, as though cell 0 had its center at pixel 0; where it has not, windows differ by a cell.
-    Here u is the distance of a box's edge from the center of cell 0, in strides. Raises ConfigError for another rule.
+    Here u is the distance of a box's edge from the center of cell 0, in strides.
     """
     edges = _edges(boxes, scale, geometry)
     start, end = edges[:, :2], edges[:, 2:]
@@ -51,7 +48,7 @@ def boxes_to_windows(
     elif rule == "round":
         first, last = _round_half_away(start), _round_half_away(end)
     else:
-        raise ConfigError("unknown window rule", field="spp.window_rule", expected="paper, code or round", got=rule)
+        assert_never(rule)
     middle = ((first + last) / 2).trunc()
     empty = first > last
     first, last = torch.where(empty, middle, first), torch.where(empty, middle, last)
@@ -82,8 +79,6 @@ def choose_scales(boxes: Tensor, shorter_side: int, scales: tuple[int, ...], rul
     sides = torch.tensor(scales, dtype=torch.float64, device=boxes.device)
     size = (boxes[:, 2:] - boxes[:, :2]).double()
     area = size.prod(dim=1).clamp(min=1e-9)[:, None]  # (N, 1)
-    if rule not in ("paper", "code"):
-        raise ConfigError("unknown scale rule", field="spp.scale_rule", expected="paper or code", got=rule)
     if rule == "paper":
         distance = (area * (sides / shorter_side) ** 2 - PAPER_SIDE**2).abs()  # (N, S)
     else:

@@ -18,7 +18,7 @@ from sppdet.data.proposal_files import read_proposals
 from sppdet.errors import ConfigError, WeightsError
 from sppdet.files.atomic import cache_folder, load_tensors, save_tensors
 from sppdet.images import as_image
-from sppdet.proposals.selective_search import ALGORITHM, check_search, selective_search
+from sppdet.proposals.selective_search import ALGORITHM, selective_search
 from sppdet.structures import Annotations
 
 
@@ -29,7 +29,6 @@ def propose(images: Sequence[Annotations], config: ProposalConfig, workers: int 
     threads, an image each (0: by this one), and stored at once, so that an interrupted run goes on where it stopped.
     The boxes do not depend on the workers. Raises ImageError, DataError or ConfigError.
     """
-    check_search(config.mode, config.width, config.min_side, config.limit)
     if workers < 0:
         raise ConfigError("out of range", field="workers", expected="at least 0", got=workers)
     if config.file:
@@ -70,7 +69,7 @@ def _store_of(image: Annotations, config: ProposalConfig) -> Path:
     return cache_folder() / "proposals" / key[:2] / f"{key}.safetensors"
 
 
-def _load(store: Path, limit: int) -> Tensor:
+def _load(store: Path, limit: int | None) -> Tensor:
     """The first `limit` stored boxes, copied so that the file does not stay mapped."""
     return load_tensors(store)[0]["boxes"][:limit].clone()
 

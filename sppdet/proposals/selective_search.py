@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from sppdet.boxes import clip_boxes
+from sppdet.config.data import ProposalConfig, SearchMode
 from sppdet.errors import ConfigError, InputError
 from sppdet.images import resize_array, to_array
 from sppdet.proposals.grouping import Hierarchy, group
@@ -67,8 +68,8 @@ PRESETS = {
 }
 
 
-class Region(NamedTuple):
-    """Where a proposal comes from: a node of a hierarchy, whose `mask` and `segments` are in the searched image."""
+class Node(NamedTuple):
+    """The node of a hierarchy that a proposal bounds, with `hierarchy.mask(node)` in the searched image."""
 
     hierarchy: Hierarchy
     node: int
@@ -76,62 +77,58 @@ class Region(NamedTuple):
 
 def selective_search(
     image: Tensor,
-    mode: str = "fast",
+    mode: SearchMode = "fast",
     width: int | None = 500,
     min_side: int = 20,
     limit: int | None = 2000,
     threads: int | None = None,
 ) -> Tensor:
-    """Boxes float32 (N, 4) of an image uint8 (3, H, W), 1 <= N <= limit, best first, in pixels of the image.
+    """Return boxes float32 (N, 4) that are likely to hold an object, 1 <= N <= limit, best first, in pixels of `image`.
 
-    `mode` is one of `PRESETS`: the paper's fast (8 hierarchies) and quality (80), and those of OpenCV's implementation.
-    The image is searched at `width` pixels (None: as it is; a height above 4 widths makes it narrower), and boxes with
-    a side under `min_side` pixels there are dropped. Where none remains, the whole image is the one box. The first n
-    boxes are the same for every limit (None: no limit) and number of threads (None: one a core). Raises ConfigError
-    for a parameter out of range, InputError for what is not an image.
+    Args:
+        image: uint8 (3, H, W).
+        mode: a key of `PRESETS`: the paper's fast (8 hierarchies) or quality (80), or those of OpenCV's implementation.
+        width: pixels to resize the image to before the search; None: its own. An image higher than 4 times its width
+            is made narrower.
+        min_side: least side of a box, in pixels of the resized image. If no box is left, the whole image is returned.
+        limit: maximum number of boxes; None: all. The first n boxes are the same for every limit.
+        threads: number of threads, which does not change the boxes; None: one per core.
+
+    Raises ConfigError for a parameter out of range, InputError for what is not an image.
+
+    >>> image = torch.full((3, 80, 120), 90, dtype=torch.uint8)
+    >>> image[:, 20:60, 30:80] = 230
+    >>> selective_search(image, width=None)[:2]
     """
-    return search_regions(image, mode, width, min_side, limit, threads)[0]
+    return search_nodes(image, ProposalConfig(mode, width, min_side, limit), threads)[0]
 
 
-def search_regions(
-    image: Tensor,
-    mode: str = "fast",
-    width: int | None = 500,
-    min_side: int = 20,
-    limit: int | None = 2000,
-    threads: int | None = None,
-) -> tuple[Tensor, list[Region]]:
-    """The boxes of `selective_search`, and for each the node that it bounds."""
+def search_nodes(
+    image: Tensor, config: ProposalConfig | None = None, threads: int | None = None
+) -> tuple[Tensor, list[Node]]:
+    """Return the boxes of `selective_search` and the node that each bounds."""
+    config = config or ProposalConfig()
     check_tensor(image, "image", torch.uint8, 3, None, None)
     if not image.numel():
         raise InputError("has no pixels", field="image", expected="uint8 (3, H, W)", got=tuple(image.shape))
-    check_search(mode, width, min_side, limit, threads)
+    if threads is not None and threads < 1:
+        raise ConfigError("out of range", field="threads", expected="at least 1", got=threads)
     array = to_array(image)
-    searched = _resize_to_width(array, width) if width else array
-    hierarchies = search_hierarchies(searched, PRESETS[mode], threads)
+    searched = _resize_to_width(array, config.width) if config.width else array
+    hierarchies = search_hierarchies(searched, PRESETS[config.mode], threads)
     boxes = np.concatenate([hierarchy.boxes for hierarchy in hierarchies])
-    ranked = _rank(hierarchies, _seed(array, mode, width, min_side))
+    ranked = _rank(hierarchies, _seed(array, config.mode, config.width, config.min_side))
     sides = boxes[ranked, 2:] - boxes[ranked, :2]
-    ranked = _distinct(boxes, ranked[(sides >= min_side).all(axis=1)])[:limit]
+    ranked = _distinct(boxes, ranked[(sides >= config.min_side).all(axis=1)])[: config.limit]
     if not len(ranked):
-        ranked = np.array([len(boxes) - 1])  # the last node of a hierarchy
+        ranked = np.array([len(boxes) - 1])  # the last node of a hierarchy: the whole image
     scale_x, scale_y = array.shape[1] / searched.shape[1], array.shape[0] / searched.shape[0]
-    found = torch.from_numpy((boxes[ranked] * [scale_x, scale_y, scale_x, scale_y]).astype(np.float32))
+    scaled = torch.from_numpy((boxes[ranked] * [scale_x, scale_y, scale_x, scale_y]).astype(np.float32))
     starts = np.cumsum([0] + [len(hierarchy.boxes) for hierarchy in hierarchies])
     owners = np.searchsorted(starts, ranked, side="right") - 1
-    nodes = (ranked - starts[owners]).tolist()
-    regions = [Region(hierarchies[owner], node) for owner, node in zip(owners.tolist(), nodes, strict=True)]
-    return clip_boxes(found, *array.shape[:2]), regions
-
-
-def check_search(mode: str, width: int | None, min_side: int, limit: int | None, threads: int | None = None) -> None:
-    """Raise ConfigError for a parameter of selective search that is out of range."""
-    if mode not in PRESETS:
-        raise ConfigError("unknown mode of selective search", field="mode", expected=", ".join(PRESETS), got=mode)
-    ranges = (("width", width, 1), ("min_side", min_side, 0), ("limit", limit, 1), ("threads", threads, 1))
-    for name, value, least in ranges:
-        if value is not None and value < least:
-            raise ConfigError("out of range", field=name, expected=f"at least {least}", got=value)
+    numbers = (ranked - starts[owners]).tolist()
+    nodes = [Node(hierarchies[owner], number) for owner, number in zip(owners.tolist(), numbers, strict=True)]
+    return clip_boxes(scaled, *array.shape[:2]), nodes
 
 
 def search_hierarchies(array: np.ndarray, preset: Preset, threads: int | None = None) -> list[Hierarchy]:

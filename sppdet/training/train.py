@@ -33,7 +33,7 @@ from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.finetune import Heads, finetune
 from sppdet.training.fit_heads import fit_heads
 from sppdet.training.hold_out import hold_out
-from sppdet.training.memory import bound_memory, check_values
+from sppdet.training.memory import bound_memory
 from sppdet.training.sampling import LabeledProposals
 from sppdet.training.thresholds import choose_thresholds
 
@@ -45,7 +45,6 @@ def train(config: TrainConfig) -> Detector:
 
     Raises ConfigError for values that cannot be used and where the folder holds a run of another configuration.
     """
-    check_values(config)
     torch.manual_seed(config.seed)
     run = RunFolder(config.output)
     if run.detector.is_file():

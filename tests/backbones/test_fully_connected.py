@@ -158,12 +158,6 @@ def test_no_depth_no_layers():
     assert build_fully_connected(configure("shapenet", "random", 0, (1,)), backbone) is None
 
 
-@pytest.mark.parametrize(("depth", "width", "field"), [(3, 8, "depth"), (-1, 8, "depth"), (1, 0, "width")])
-def test_layers_that_cannot_be_are_refused(depth, width, field):
-    with pytest.raises(ConfigError, match=rf"layers\.{field}: out of range"):
-        build(configure("shapenet", "random", depth, (1,), width))
-
-
 # Truncation
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sppdet.classification.fit import check_fit, fit
+from sppdet.classification.fit import fit
 from sppdet.config.classification import FitConfig
-from sppdet.errors import ConfigError, SppdetError
+from sppdet.errors import SppdetError
 from sppdet.files.atomic import load_tensors
 
 FEATURES, STEPS = 8, 5
@@ -103,17 +103,3 @@ def test_a_loss_that_is_not_finite_is_an_error(tmp_path):
     with pytest.raises(SppdetError, match=r"fit\.learning_rate: the training has diverged"):
         fit(Model(), broken, STEPS, CONFIGS[0], 0, file)
     assert not file.exists()
-
-
-@pytest.mark.parametrize(
-    ("config", "field"),
-    [
-        (FitConfig(epochs=0), "epochs"),
-        (FitConfig(batch_size=-1), "batch_size"),
-        (FitConfig(learning_rate=0.0), "learning_rate"),
-        (FitConfig(label_smoothing=1.0), "label_smoothing"),
-    ],
-)
-def test_values_out_of_range_are_errors(config, field):
-    with pytest.raises(ConfigError, match=rf"fit\.{field}: out of range"):
-        check_fit(config)

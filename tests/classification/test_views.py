@@ -125,9 +125,3 @@ def test_probabilities_are_the_mean_of_the_views(classifier):
 def test_a_window_larger_than_the_image_is_an_error(classifier):
     with pytest.raises(ConfigError, match=r"views\.window: larger than the image .expected at most 40.*got 41"):
         predict(classifier, random_image(50, 70), replace(SMALL, window=41))
-
-
-@pytest.mark.parametrize("views", [ViewsConfig("11views"), ViewsConfig("full", window=30), ViewsConfig(window=30)])
-def test_views_that_there_are_not_are_refused(classifier, views):
-    with pytest.raises(ConfigError, match=r"views\.(kind|window)"):
-        predict(classifier, random_image(50, 70), views)

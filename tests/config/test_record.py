@@ -1,16 +1,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import FrozenInstanceError, asdict, replace
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
 from sppdet.config.detector import DetectorConfig, SPPConfig
 from sppdet.config.network import PyramidConfig
-from sppdet.config.record import config_from_dict
+from sppdet.config.record import as_dict, from_dict
 from sppdet.config.training import SVMConfig, TrainConfig
 from sppdet.errors import ConfigError
-from sppdet.files.atomic import json_ready
 
 CHANGED = TrainConfig(
     features="crop",
@@ -23,23 +22,23 @@ CHANGED = TrainConfig(
 
 @pytest.mark.parametrize("config", [DetectorConfig(), TrainConfig(), CHANGED], ids=["detector", "train", "changed"])
 def test_a_configuration_survives_json(config):
-    stored = json.loads(json.dumps(json_ready(asdict(config))))
-    restored = config_from_dict(type(config), stored)
+    stored = json.loads(json.dumps(as_dict(config)))
+    restored = from_dict(type(config), stored)
     assert restored == config
     assert isinstance(restored.pyramid.levels, tuple)
     assert hash(restored.spp.scales) == hash(config.spp.scales)
 
 
 def test_missing_keys_take_their_defaults():
-    assert config_from_dict(DetectorConfig, {"spp": {"scales": [600]}}) == DetectorConfig(spp=SPPConfig((600,)))
+    assert from_dict(DetectorConfig, {"spp": {"scales": [600]}}) == DetectorConfig(spp=SPPConfig((600,)))
 
 
 @pytest.mark.parametrize(
-    ("values", "key"), [({"feature": "spp"}, "feature"), ({"spp": {"scale": [1]}}, "scale"), ({"svm": {}}, "svm")]
+    ("values", "key"), [({"feature": "spp"}, "feature"), ({"spp": {"scale": [1]}}, "spp.scale"), ({"svm": {}}, "svm")]
 )
 def test_an_unknown_key_is_named_with_its_file(values, key):
     with pytest.raises(ConfigError, match="unknown configuration key") as caught:
-        config_from_dict(DetectorConfig, values, "run/detector.safetensors")
+        from_dict(DetectorConfig, values, "run/detector.safetensors")
     assert caught.value.field == key
     assert str(caught.value).startswith(f"run/detector.safetensors: {key}: ")
 
@@ -47,7 +46,7 @@ def test_an_unknown_key_is_named_with_its_file(values, key):
 @pytest.mark.parametrize("values", [{"spp": 5}, {"spp": {"scales": 688}}, {"spp": None}])
 def test_a_value_of_another_shape_is_an_error(values):
     with pytest.raises(ConfigError, match=r"x\.yaml"):
-        config_from_dict(DetectorConfig, values, "x.yaml")
+        from_dict(DetectorConfig, values, "x.yaml")
 
 
 def test_configurations_are_frozen():

@@ -17,7 +17,7 @@ from sppdet.backbones.fully_connected import build_fully_connected
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config.detector import CropConfig, DetectorConfig, RoIConfig, SPPConfig
 from sppdet.config.network import FCConfig, PyramidConfig
-from sppdet.errors import ConfigError, InputError
+from sppdet.errors import InputError
 from sppdet.features.build import build_extractor
 from sppdet.features.crop import CropExtractor
 from sppdet.features.extractor import FeatureExtractor, map_features
@@ -125,17 +125,6 @@ def test_aligned_features_are_torchvisions_of_boxes_in_pixels(backbone, scales):
         shifted = box * ratio - (center + 0.5) + stride / 2  # as if cell 0 covered the first pixels
         expected = roi_align(maps[k][None].float(), [shifted[None]], 4, 1 / stride, sampling_ratio=2, aligned=True)
         torch.testing.assert_close(row, expected[0].permute(1, 2, 0).flatten(), rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("kind", ["roi_pool", "roi_align"])
-def test_a_grid_without_bins_is_refused(backbone, kind):
-    with pytest.raises(ConfigError, match=r"roi: .*at least 1"):
-        build(backbone, kind, size=0)
-
-
-def test_what_is_no_kind_of_features_is_refused(backbone):
-    with pytest.raises(ConfigError, match=r"features.*spp, crop, roi_pool, roi_align.*got hog"):
-        build(backbone, "hog")
 
 
 @pytest.mark.parametrize("scales", [(64,), (64, 256, 120)])
@@ -290,15 +279,3 @@ def test_build_extractor_reads_the_configuration(backbone):
     crop = build_extractor(replace(config, features="crop"), backbone)
     assert isinstance(crop, CropExtractor)
     assert (crop.config, crop.dimension) == (CROP, 4 * backbone.channels)
-
-
-@pytest.mark.parametrize("config", [CropConfig(size=32, context=16), CropConfig(context=-1), CropConfig(batch_size=0)])
-def test_crops_that_cannot_be_are_refused(backbone, config):
-    with pytest.raises(ConfigError, match="crop"):
-        CropExtractor(backbone, PYRAMID, config)
-
-
-@pytest.mark.parametrize("scales", [(), (0,), (688, -1)])
-def test_scales_that_cannot_be_are_refused(backbone, scales):
-    with pytest.raises(ConfigError, match="scales"):
-        SPPExtractor(backbone, PYRAMID, SPPConfig(scales))

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sppdet.backbones.geometry import Geometry
-from sppdet.errors import ConfigError
 from sppdet.pooling.windows import boxes_to_windows, choose_scales
 
 ZF5 = Geometry(stride=16, center=20.0, receptive_field=139)  # cells centerd at 20.5, 36.5, 52.5 ...
@@ -144,13 +143,6 @@ def test_the_codes_window_reaches_less_than_a_tenth_of_a_stride_outside(box, geo
     assume(inside)
     found = boxes_to_windows(box, (1.0, 1.0), geometry, (40, 40), "code")[0].tolist()
     assert (found[0], found[2]) == (inside[0], inside[-1] + 1)
-
-
-def test_an_unknown_rule_is_an_error():
-    with pytest.raises(ConfigError, match="paper, code or round"):
-        window((0.0, 0, 9, 9), "nearest")
-    with pytest.raises(ConfigError, match="paper or code"):
-        choose_scales(torch.zeros(1, 4), 100, (100,), "round")  # type: ignore[arg-type]
 
 
 FIVE = (480, 576, 688, 864, 1200)

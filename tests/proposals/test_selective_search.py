@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sppdet.boxes import box_iou
+from sppdet.config.data import ProposalConfig
 from sppdet.errors import ConfigError, InputError
 from sppdet.images import read_image, to_array
 from sppdet.proposals.grouping import Hierarchy
@@ -23,7 +24,7 @@ from sppdet.proposals.selective_search import (
     PRESETS,
     _rank,
     search_hierarchies,
-    search_regions,
+    search_nodes,
     selective_search,
     to_space,
 )
@@ -115,12 +116,12 @@ def test_a_preset_gives_a_hierarchy_for_each_space_threshold_and_similarity(mode
 
 
 @pytest.mark.parametrize("width", [None, 90, 333])
-def test_regions_bound_the_boxes(width):
+def test_nodes_bound_the_boxes(width):
     image = scene(3, 101, 157)
-    boxes, regions = search_regions(image, width=width, min_side=8, limit=100)
+    boxes, nodes = search_nodes(image, ProposalConfig(width=width, min_side=8, limit=100))
     assert torch.equal(boxes, selective_search(image, width=width, min_side=8, limit=100))
-    assert len(regions) == len(boxes) > 50
-    for box, (hierarchy, node) in zip(boxes, regions, strict=True):
+    assert len(nodes) == len(boxes) > 50
+    for box, (hierarchy, node) in zip(boxes, nodes, strict=True):
         mask = hierarchy.mask(node)
         np.testing.assert_array_equal(mask, np.isin(hierarchy.labels, hierarchy.segments(node)))
         y, x = np.nonzero(mask)
@@ -227,11 +228,11 @@ def test_refuses_what_is_not_an_image():
 @pytest.mark.parametrize("mode", PRESETS)
 def test_images_of_few_pixels(size, mode):
     image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, *size), dtype=np.uint8))
-    boxes, regions = search_regions(image, mode, width=None, min_side=0)
+    boxes, nodes = search_nodes(image, ProposalConfig(mode, width=None, min_side=0))
     check_boxes(boxes)
     assert [0, 0, size[1], size[0]] in boxes.tolist()
-    assert len(regions) == len(boxes) == len(torch.unique(boxes, dim=0))
-    assert all(hierarchy.mask(node).any() for hierarchy, node in regions)
+    assert len(nodes) == len(boxes) == len(torch.unique(boxes, dim=0))
+    assert all(hierarchy.mask(node).any() for hierarchy, node in nodes)
 
 
 def objects(annotation: Path) -> torch.Tensor:
