@@ -22,7 +22,5 @@ def read_dataset(config: DataConfig, classes: tuple[str, ...] | None = None) -> 
     else:
         dataset = read_voc(config.root, config.split, names, config.year)
     if config.max_images is not None:
-        if config.max_images < 1:
-            raise ConfigError("no images left", field="data.max_images", expected="1 or more", got=config.max_images)
         dataset = dataset.subset(range(min(config.max_images, len(dataset))))
     return dataset
