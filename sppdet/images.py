@@ -1,4 +1,4 @@
-"""The only decoder: any image file, array or PIL image becomes uint8 (3, H, W) RGB. Also resizing and normalising."""
+"""The only image decoder: a file, array or PIL image becomes uint8 (3, H, W) RGB. Also resizing and normalization."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".
 
 
 def read_image(path: str | PathLike[str]) -> Tensor:
-    """Decode a file to uint8 (3, H, W) RGB, turned upright as its EXIF orientation says; 16-bit depth is scaled to 8.
+    """Decode a file to uint8 (3, H, W) RGB, upright by its EXIF orientation, 16-bit depth scaled to 8.
 
     Raises ImageError for a file that is missing, truncated or not an image.
     """
@@ -33,7 +33,7 @@ def read_image(path: str | PathLike[str]) -> Tensor:
     try:
         with Image.open(path) as image:
             return _from_pil(image)
-    except Exception as error:  # damaged bytes lead Pillow to almost any exception
+    except Exception as error:  # damaged files make Pillow raise almost any exception
         raise ImageError(f"cannot be decoded: {error}", file=path) from error
 
 
@@ -71,30 +71,30 @@ def as_image(image: ImageLike) -> Tensor:
 
 
 def to_array(image: Tensor) -> np.ndarray:
-    """uint8 (3, H, W) tensor as a contiguous uint8 (H, W, 3) RGB array; shares memory where it can."""
+    """Return a tensor uint8 (3, H, W) as a contiguous array (H, W, 3), without a copy if possible."""
     return np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
 
 
 def resize_array(array: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Array (H, W, 3) resized to (height, width, 3): bilinear when it grows, area average when it shrinks."""
+    """Resize an array (H, W, 3) to (height, width, 3): bilinear if it grows, area average if it shrinks."""
     shrinks = height * width < array.shape[0] * array.shape[1]
     return cv2.resize(array, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def shorter_side_size(height: int, width: int, side: int) -> tuple[int, int]:
-    """(height, width) of an image resized so that its shorter side is `side`, aspect kept up to rounding."""
+    """Return (height, width) of an image resized to a shorter side of `side` pixels, aspect kept up to rounding."""
     ratio = side / min(height, width)
     return max(1, round(height * ratio)), max(1, round(width * ratio))
 
 
 def resize_shorter_side(image: Tensor, side: int) -> Tensor:
-    """Image uint8 (3, H, W) resized so that its shorter side is `side` pixels (SPPnet, section 4.1)."""
+    """Resize an image uint8 (3, H, W) to a shorter side of `side` pixels (SPPnet, section 4.1)."""
     size = shorter_side_size(image.shape[1], image.shape[2], side)
     return torch.from_numpy(resize_array(to_array(image), *size)).permute(2, 0, 1)
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 (B, 3, H, W) to float32 (x / 255 - mean) / std, channels-last; mean, std: (3,), on the same device."""
+    """Normalize uint8 (B, 3, H, W) to float32 (x / 255 - mean) / std, channels-last; mean, std: (3,), same device."""
     scale = 1 / (255 * std)
     shift = -mean / std
     out = images.to(torch.float32, memory_format=torch.channels_last)

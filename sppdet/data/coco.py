@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from sppdet.data.valid_boxes import keep_valid_boxes
 from sppdet.errors import DataError
 from sppdet.files.atomic import read_json
 from sppdet.structures import Annotations, Dataset
+from sppdet.structures.valid_boxes import keep_valid_boxes
 
 
 def read_coco(

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from sppdet.data.valid_boxes import keep_valid_boxes
 from sppdet.errors import DataError
 from sppdet.structures import Annotations, Dataset
+from sppdet.structures.valid_boxes import keep_valid_boxes
 
 JPEG_IMAGES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 PARTS = ("JPEGImages", "Annotations", "ImageSets/Main")

@@ -6,34 +6,62 @@ import colorsys
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 import numpy as np
 from torch import Tensor
 
 from sppdet.files.atomic import write_atomically
-from sppdet.images import to_array
-from sppdet.structures import Detections
+from sppdet.images import as_image, to_array
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+    from sppdet.images import ImageLike
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-Corners = tuple[int, int, int, int]  # x1 y1 x2 y2, of a box or of the plate its text stands on
+Corners = tuple[int, int, int, int]  # x1 y1 x2 y2, of a box or of a label's plate
 
 
-def draw_detections(image: Tensor, detections: Detections, classes: Sequence[str]) -> np.ndarray:
-    """uint8 (H, W, 3) RGB: the image uint8 (3, H, W) with each box, its class and its score, the best on top."""
+class ScoredBoxes(Protocol):
+    """The part of Detections that is drawn."""
+
+    @property
+    def boxes(self) -> Tensor: ...
+    @property
+    def labels(self) -> Tensor: ...
+    @property
+    def scores(self) -> Tensor: ...
+    @property
+    def classes(self) -> tuple[str, ...] | None: ...
+
+
+def draw_detections(image: ImageLike, detections: ScoredBoxes, classes: Sequence[str] | None = None) -> np.ndarray:
+    """Return the image with each box, its class and its score drawn on it: uint8 (H, W, 3) RGB, the best box on top.
+
+    classes: names of labels 1..K, by default those that the detections know, or numbers.
+    """
+    boxes, labels, scores = detections.boxes, detections.labels, detections.scores
+    classes = classes or detections.classes or [f"class {k}" for k in range(1, max(labels.tolist(), default=0) + 1)]
+    return draw_boxes(as_image(image), boxes, labels, scores, classes)
+
+
+def draw_boxes(image: Tensor, boxes: Tensor, labels: Tensor, scores: Tensor, classes: Sequence[str]) -> np.ndarray:
+    """Return an image uint8 (3, H, W) with boxes (N, 4), the names of their labels (N,) and their scores (N,) drawn on
+    it: uint8 (H, W, 3) RGB, the first box on top."""
     canvas = to_array(image).copy()
     scale = max(min(canvas.shape[:2]) / 400, 0.4)
-    labels, scores = detections.labels.tolist(), detections.scores.tolist()
-    boxes: list[Corners] = [(x1, y1, x2, y2) for x1, y1, x2, y2 in detections.boxes.round().int().tolist()]
-    texts = [f"{classes[k - 1]} {score:z.2f}" for k, score in zip(labels, scores, strict=True)]
-    colors = [class_color(k, len(classes)) for k in labels]
+    corners: list[Corners] = [(x1, y1, x2, y2) for x1, y1, x2, y2 in boxes.round().int().tolist()]
+    texts = [f"{classes[k - 1]} {score:z.2f}" for k, score in zip(labels.tolist(), scores.tolist(), strict=True)]
+    colors = [class_color(k, len(classes)) for k in labels.tolist()]
     size = scale / 2
     widest = max((_measure(text, size)[0] for text in texts), default=0)
     size *= min(1.0, canvas.shape[1] / max(widest, 1))
     plates: list[Corners] = []
-    for box, text in zip(boxes, texts, strict=True):
-        plates.append(_place(box, _measure(text, size), (canvas.shape[0], canvas.shape[1]), plates))
-    for (x1, y1, x2, y2), color in reversed(list(zip(boxes, colors, strict=True))):
+    for box, text in zip(corners, texts, strict=True):
+        plates.append(_place_label(box, _measure(text, size), (canvas.shape[0], canvas.shape[1]), plates))
+    for (x1, y1, x2, y2), color in reversed(list(zip(corners, colors, strict=True))):
         cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), color, max(1, round(2 * scale)))
     for plate, text, color in reversed(list(zip(plates, texts, colors, strict=True))):
         _write(canvas, plate, text, size, color)
@@ -41,30 +69,31 @@ def draw_detections(image: Tensor, detections: Detections, classes: Sequence[str
 
 
 def class_color(label: int, classes: int) -> tuple[int, int, int]:
-    """A color of its own, RGB 0..255, for each label in 1..K."""
+    """Return a color for a label in 1..K, RGB 0..255, different for each label."""
     red, green, blue = colorsys.hsv_to_rgb((label - 1) / max(classes, 1), 0.85, 0.95)
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def write_picture(path: str | PathLike[str], picture: np.ndarray) -> None:
-    """Write uint8 (H, W, 3) RGB to an image file, atomically."""
+def write_picture(path: str | PathLike[str], picture: np.ndarray | PILImage) -> None:
+    """Write a picture (uint8 (H, W, 3) RGB, or PIL image) to an image file, atomically."""
     from PIL import Image
 
-    write_atomically(Path(path), lambda temporary: Image.fromarray(picture).save(temporary, quality=92, subsampling=0))
+    image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
+    write_atomically(Path(path), lambda temporary: image.save(temporary, quality=92, subsampling=0))
 
 
-def _place(box: Corners, size: tuple[int, int], canvas: tuple[int, int], taken: Sequence[Corners]) -> Corners:
-    """Where a plate of (width, height) goes: above its box, inside it or below it, the first place in the canvas (H, W)
-    that no other plate has."""
+def _place_label(box: Corners, size: tuple[int, int], canvas: tuple[int, int], taken: Sequence[Corners]) -> Corners:
+    """Return the plate of a label of (width, height): above its box, inside it or below it, at the first position in
+    the canvas (H, W) that overlaps no plate in `taken`."""
     (width, height), (x1, y1, _, y2) = size, box
     left = min(max(x1, 0), max(canvas[1] - width, 0))
     lowest = max(canvas[0] - height, 0)
-    places = [
+    plates = [
         (left, top, left + width, top + height)
         for top in (y1 - height, y1, y2, y2 - height, min(max(y1, 0), lowest))
         if 0 <= top <= lowest
     ]
-    return next((place for place in places if not any(_overlap(place, other) for other in taken)), places[0])
+    return next((plate for plate in plates if not any(_overlap(plate, other) for other in taken)), plates[0])
 
 
 def _overlap(a: Corners, b: Corners) -> bool:
@@ -72,7 +101,7 @@ def _overlap(a: Corners, b: Corners) -> bool:
 
 
 def _measure(text: str, size: float) -> tuple[int, int]:
-    """Width and height of the plate: half a descender above the letters, and one below."""
+    """Return the width and height of a label's plate: half a descender above the letters, and one below."""
     (width, height), base = cv2.getTextSize(text, FONT, size, _stroke(size))
     return width, height + base // 2 + base
 

@@ -1,4 +1,4 @@
-"""Figures that are drawn into files, without a screen."""
+"""Figures drawn to files, without a display."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches."""
+    """Return an empty figure of this size in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -22,5 +22,5 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
-    """Write a PNG. Raises SppdetError where the file cannot be written."""
+    """Write a PNG. Raises SppdetError if the file cannot be written."""
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sppdet.drawing import detections as drawing
-from sppdet.drawing.detections import _place, class_color, draw_detections, write_picture
+from sppdet.drawing.detections import _place_label, class_color, draw_detections, write_picture
 from sppdet.errors import SppdetError
 from sppdet.images import read_image
 from sppdet.structures import Detections
@@ -63,7 +63,7 @@ def test_the_best_box_lies_on_top():
 def plates(monkeypatch, image, found: Detections) -> list:
     """The plates of the texts, in the order in which they were placed."""
     placed = []
-    monkeypatch.setattr(drawing, "_place", lambda *given: placed.append(_place(*given)) or placed[-1])
+    monkeypatch.setattr(drawing, "_place_label", lambda *given: placed.append(_place_label(*given)) or placed[-1])
     draw_detections(image, found, CLASSES)
     return placed
 

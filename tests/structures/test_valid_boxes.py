@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sppdet.data.valid_boxes import keep_valid_boxes
+from sppdet.structures.valid_boxes import keep_valid_boxes
 
 coordinate = st.one_of(st.integers(-30, 130).map(float), st.sampled_from([math.nan, math.inf, -math.inf, 1e39]))
 
@@ -38,7 +38,7 @@ def test_keeps_exactly_the_usable_boxes_cut_to_the_image(boxes, size, least_side
 def test_reports_file_object_box_and_reason(caplog):
     boxes = [(0, 0, 5, 5), (7, 7, 7, 9), (math.nan, 0, 5, 5), (20, 0, 25, 5)]
     keep_valid_boxes(boxes, (10, 10), 0, file="some/a.xml", image="a")
-    assert [record.name for record in caplog.records] == ["sppdet"] * 3
+    assert [record.name for record in caplog.records] == ["sppdet.structures.valid_boxes"] * 3
     assert caplog.messages == [
         "some/a.xml: image a, object 2: box (7, 7, 7, 9) skipped: no area",
         "some/a.xml: image a, object 3: box (nan, 0, 5, 5) skipped: not finite",

@@ -1,4 +1,4 @@
-"""Which annotated boxes are usable: shared by the readers, so that all data sets are cleaned and reported alike."""
+"""The check of annotated boxes that all readers share, so that all data sets are cleaned and reported alike."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sppdet.boxes import clip_boxes
-from sppdet.structures import ImageId
+from sppdet.structures.annotations import ImageId
 
 logger = logging.getLogger(__name__)
 
@@ -23,11 +23,11 @@ def keep_valid_boxes(
     file: str | PathLike[str],
     image: ImageId,
 ) -> tuple[Tensor, list[int]]:
-    """Usable boxes as float32 (N, 4), clipped to the image, and the index of each in `boxes`.
+    """Return the usable boxes float32 (N, 4), clipped to the image, and their indices in `boxes`.
 
-    boxes: x1 y1 x2 y2, original image, 0-based, half-open. size: (width, height), None where unknown.
-    A box is left out, and logged as a warning of the logger "sppdet", when it is not finite, when a side is not
-    longer than `least_side` pixels, or when it lies wholly outside the image.
+    boxes: x1 y1 x2 y2, original image, 0-based, half-open. size: (width, height), None if unknown.
+    A box is skipped with a logged warning if it is not finite, if a side is not longer than `least_side` pixels, or if
+    it lies wholly outside the image.
     """
     given = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
     inside = given if size is None else clip_boxes(given, height=size[1], width=size[0])

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from sppdet.errors import ImageError, InputError
-from sppdet.structures import Annotations, Dataset, Detections, check_boxes
+from sppdet.structures import Annotations
 
 BOXES = torch.tensor([[0.0, 1, 5, 6], [2, 2, 2, 9]])
 NONE = torch.zeros(0, dtype=torch.int64)
@@ -17,24 +17,6 @@ NONE = torch.zeros(0, dtype=torch.int64)
 
 def annotations(name: str = "a", labels: tuple[int, ...] = (1, 2)) -> Annotations:
     return Annotations(f"{name}.jpg", BOXES, torch.tensor(labels))
-
-
-@pytest.mark.parametrize(
-    ("boxes", "reason"),
-    [
-        ([[0.0, 0, 1, 1]], "not a tensor"),
-        (BOXES.double(), "float64"),
-        (BOXES.long(), "int64"),
-        (BOXES[0], r"expected float32 \(N, 4\), got float32 \(4,\)"),
-        (BOXES[:, :3], r"\(2, 3\)"),
-        (torch.tensor([[0, 0, torch.nan, 1]]), "not finite"),
-        (torch.tensor([[0, 0, torch.inf, 1]]), "not finite"),
-        (torch.tensor([[0.0, 0, 1, 1], [5, 0, 4, 9]]), r"wrong order .* got \[5.0, 0.0, 4.0, 9.0\]"),
-    ],
-)
-def test_wrong_boxes_are_refused(boxes, reason):
-    with pytest.raises(InputError, match=reason):
-        check_boxes(boxes)
 
 
 def test_annotations_check_themselves():
@@ -75,23 +57,3 @@ def test_annotations_of_an_image_in_memory_hold_its_pixels(form):
 def test_records_are_frozen():
     with pytest.raises(FrozenInstanceError):
         annotations().id = "b"  # type: ignore[misc]
-
-
-def test_a_data_set_numbers_its_categories_and_takes_subsets():
-    dataset = Dataset("set", ("cat", "dog"), tuple(annotations(name) for name in "abc"))
-    assert dataset.category_ids == (1, 2)
-    assert Dataset("coco", ("cat", "dog"), (), (17, 18)).category_ids == (17, 18)
-    part = dataset.subset([2, 0])
-    assert [image.id for image in part.images] == ["c", "a"]
-    assert (part.name, part.classes, len(part)) == ("set", ("cat", "dog"), 2)
-
-
-def test_detections_index_and_convert():
-    found = Detections(BOXES, torch.tensor([1, 2]), torch.tensor([0.9, 0.5]))
-    assert len(found) == 2
-    assert found[found.scores > 0.6].labels.tolist() == [1]
-    assert found[1:].boxes.tolist() == [[2, 2, 2, 9]]
-    assert set(found.as_dict()) == {"boxes", "labels", "scores"}
-    assert len(Detections.empty()) == 0
-    with pytest.raises(InputError, match="scores"):
-        Detections(BOXES, torch.tensor([1, 2]), torch.tensor([0.9]))

@@ -1,0 +1,39 @@
+"""Checks of tensors: dtype, shape, order of corners, range of labels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sppdet.errors import InputError
+
+
+def check_tensor(value: object, name: str, dtype: torch.dtype, *shape: int | None) -> None:
+    """Raise InputError unless `value` is a tensor of this dtype and shape; None stands for any length."""
+    expected = f"{str(dtype).removeprefix('torch.')} ({', '.join('N' if n is None else str(n) for n in shape)})"
+    if not isinstance(value, Tensor):
+        raise InputError("not a tensor", field=name, expected=expected, got=type(value).__name__)
+    same_shape = value.ndim == len(shape) and all(n is None or n == m for n, m in zip(shape, value.shape, strict=True))
+    if value.dtype != dtype or not same_shape:
+        got = f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+        raise InputError("wrong type or shape", field=name, expected=expected, got=got)
+
+
+def check_boxes(boxes: object, name: str = "boxes") -> None:
+    """Raise InputError unless `boxes` is float32 (N, 4), finite, with x1 <= x2 and y1 <= y2."""
+    check_tensor(boxes, name, torch.float32, None, 4)
+    assert isinstance(boxes, Tensor)
+    if not torch.isfinite(boxes).all():
+        raise InputError("not finite", field=name, expected="finite coordinates")
+    wrong = (boxes[:, 2:] < boxes[:, :2]).any(dim=1)
+    if wrong.any():
+        raise InputError(
+            "corners in the wrong order", field=name, expected="x1 <= x2, y1 <= y2", got=boxes[wrong][0].tolist()
+        )
+
+
+def check_labels(labels: Tensor, name: str, classes: int) -> None:
+    """Raise InputError unless all labels are in 1..classes."""
+    wrong = labels[(labels < 1) | (labels > classes)]
+    if len(wrong):
+        raise InputError("label of no class", field=name, expected=f"1..{classes}", got=int(wrong[0]))

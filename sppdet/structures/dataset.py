@@ -1,0 +1,90 @@
+"""A named list of annotated images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from sppdet.boxes import box_area
+from sppdet.errors import InputError
+from sppdet.structures.annotations import Annotations
+from sppdet.structures.torchvision import convert_coco, convert_voc
+
+if TYPE_CHECKING:
+    from torchvision.datasets import CocoDetection, VOCDetection
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """A named list of annotated images.
+
+    classes: names of labels 1..K. category_ids: ids of the classes in COCO files, 1..K by default.
+
+    As a torch data set it yields torchvision's (image, target) pairs; `images` are the annotations themselves.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    images: tuple[Annotations, ...]
+    category_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        ids = tuple(self.category_ids) or tuple(range(1, len(self.classes) + 1))
+        values = {"classes": tuple(self.classes), "images": tuple(self.images), "category_ids": ids}
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_torchvision(cls, source: VOCDetection | CocoDetection, classes: Sequence[str] | None = None) -> Dataset:
+        """Convert one of torchvision's data sets. Images stay in their files; transforms are not applied.
+
+        classes: names of labels 1..K. By default the sorted names of the objects in a VOC split (give the names to
+        make several splits agree), or all categories of a COCO file in the order of their ids.
+        Unusable boxes are skipped and logged (see `keep_valid_boxes`). Raises DataError for a class that is not in
+        `classes`, or a class that a COCO file does not have.
+        """
+        from torchvision.datasets import CocoDetection, VOCDetection
+
+        if isinstance(source, VOCDetection):
+            return cls(f"VOC{source.year}", *convert_voc(source, classes))
+        if isinstance(source, CocoDetection):
+            return cls(Path(source.root).name, *convert_coco(source, classes))
+        raise InputError(
+            "unknown data set", field="source", expected="VOCDetection or CocoDetection", got=type(source).__name__
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Any]]:
+        """Return an image float32 (3, H, W) in [0, 1] and its target, as torchvision's detection models take them.
+
+        target: boxes, labels, image_id (the id if it is a number, else the index), area, and iscrowd for difficult
+        objects.
+        """
+        annotations = self.images[index]
+        boxes = annotations.boxes
+        target = {
+            "boxes": boxes,
+            "labels": annotations.labels,
+            "image_id": annotations.id if isinstance(annotations.id, int) else range(len(self))[index],
+            "area": box_area(boxes),
+            "iscrowd": annotations.difficult.to(torch.int64),
+        }
+        return annotations.read() / 255, target
+
+    def __iter__(self) -> Iterator[tuple[Tensor, dict[str, Any]]]:
+        return (self[index] for index in range(len(self)))
+
+    def __repr__(self) -> str:
+        objects = sum(len(image.labels) for image in self.images)
+        return f"Dataset({self.name}: {len(self)} images, {objects} objects, {len(self.classes)} classes)"
+
+    def subset(self, indices: Sequence[int]) -> Dataset:
+        """Return the same data set with only the images at `indices`."""
+        return replace(self, images=tuple(self.images[i] for i in indices))
