@@ -46,7 +46,9 @@ class ImageFeatures(Protocol):
 def map_features(image: ImageFeatures, boxes: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     """Apply a row-wise function, (n, D) to (n, ...), to the features of boxes (N, 4).
 
-    Features that several boxes share are computed once.
+    Features that several boxes share are computed once. The last digits of a matrix product may depend on its number of
+    rows, as some processors round products of different shapes differently: equal calls give equal bits, and the same
+    box among others, in another chunk or R-CNN batch, gives the same numbers up to rounding.
     """
     first, shared = image.unique_windows(boxes)
     if not len(boxes):

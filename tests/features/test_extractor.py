@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import get_args
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from contracts import assert_extractor
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 from torchvision.ops import roi_align
 
 from sppdet.backbones.fully_connected import build_fully_connected
 from sppdet.backbones.zoo import build_backbone
-from sppdet.config.detector import CropConfig, DetectorConfig, RoIConfig, SPPConfig
+from sppdet.config.detector import CropConfig, DetectorConfig, FeatureKind, RoIConfig, SPPConfig
 from sppdet.config.network import FCConfig, PyramidConfig
 from sppdet.errors import InputError
 from sppdet.features.build import build_extractor
@@ -65,15 +67,25 @@ def test_crops_call_the_network_once_a_batch(backbone, calls, n, batch):
     assert {shape[1:] for shape in calls} <= {(3, 67, 67)}
 
 
-@pytest.mark.parametrize("source", [SPPExtractor, CropExtractor])
-def test_any_boxes_have_finite_features(backbone, source):
-    config = SPPConfig((64,)) if source is SPPExtractor else CROP
-    encoded = source(backbone, PYRAMID, config).encode(picture())
-    outside = torch.tensor([[-50.0, -50, -40, -40], [500, 500, 600, 600], [-100, -100, 900, 900], [0, 0, 0, 0]])
-    features = encoded.features(torch.cat([BOXES, outside]))
-    assert features.dtype == torch.float32
-    assert features.isfinite().all()
-    assert encoded.features(BOXES[:0]).shape == (0, features.shape[1])
+OUTSIDE = torch.tensor([[-50.0, -50, -40, -40], [500, 500, 600, 600], [-100, -100, 900, 900], [0, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("kind", get_args(FeatureKind))
+@pytest.mark.parametrize("depth", [0, 2])
+@pytest.mark.parametrize("rows", [3, 1000])
+def test_every_extractor_keeps_the_contract(backbone, kind, depth, rows, monkeypatch):
+    """Whatever the boxes, and in chunks of any number of rows."""
+    config = DetectorConfig(
+        features=kind,
+        pyramid=PyramidConfig((3, 1)),
+        roi=RoIConfig(3),
+        fc=FCConfig(depth, 40),
+        spp=SPPConfig((64, 120)),
+        crop=CROP,
+    )
+    extractor = build_extractor(config, backbone, build_fully_connected(config, backbone))
+    monkeypatch.setattr(FeatureExtractor, "CHUNK_BYTES", rows * 4 * extractor.pooled)
+    assert_extractor(extractor, picture(), torch.cat([BOXES, BOXES[:3], OUTSIDE]))
 
 
 def test_the_whole_image_covers_nearly_all_cells(backbone):
@@ -96,7 +108,9 @@ def test_spp_features_are_the_pooled_windows_of_the_map(backbone):
 
 
 def build(backbone, kind: str, size: int = 4, scales: tuple[int, ...] = (64,)):
-    return build_extractor(DetectorConfig(features=kind, roi=RoIConfig(size), spp=SPPConfig(scales)), backbone)
+    return build_extractor(
+        DetectorConfig(features=kind, roi=RoIConfig(size), spp=SPPConfig(scales), crop=CROP), backbone
+    )
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 6, 7])
@@ -139,23 +153,12 @@ def test_regions_of_the_same_cells_share_their_features(backbone, scales):
 
 
 @pytest.mark.parametrize("kind", ["spp", "crop"])
-def test_a_function_of_the_features_is_the_same_part_by_part(backbone, kind, monkeypatch):
-    config = SPPConfig((64, 120))
-    source = SPPExtractor(backbone, PYRAMID, config) if kind == "spp" else CropExtractor(backbone, PYRAMID, CROP)
-    encoded = source.encode(picture())
-    boxes = torch.cat([BOXES, BOXES[:3]])
-    whole = encoded.features(boxes)
-    monkeypatch.setattr(FeatureExtractor, "CHUNK_BYTES", 3 * 4 * source.dimension)
+def test_a_function_is_applied_to_chunks(backbone, kind, monkeypatch):
+    extractor = build(backbone, kind)
+    monkeypatch.setattr(FeatureExtractor, "CHUNK_BYTES", 3 * 4 * extractor.dimension)
     sizes: list[int] = []
-
-    def halve(features):
-        sizes.append(len(features))
-        return features[:, :7] / 2
-
-    found = map_features(encoded, boxes, halve)
-    assert max(sizes) < len(boxes)
-    torch.testing.assert_close(found, whole[:, :7] / 2, rtol=1e-5, atol=1e-6)
-    assert map_features(encoded, boxes[:0], halve).shape == (0, 7)
+    map_features(extractor.encode(picture()), BOXES, lambda rows: sizes.append(len(rows)) or rows)
+    assert 0 < max(sizes) < len(BOXES)
 
 
 @pytest.mark.parametrize("rule", ["paper", "code"])
