@@ -105,8 +105,8 @@ class MiningState:
 
     @classmethod
     def load(cls, path: Path, cache: FeatureCache, classes: int, config: SVMConfig) -> MiningState:
-        """Read what `save` wrote, and the features of the examples from the cache again (after fully connected layers, up
-        to rounding: they are computed with other rows)."""
+        """Read what `save` wrote, and the features of the examples from the cache again: after fully connected layers,
+        which now see other rows at a time, up to rounding."""
         tensors, header = load_tensors(path)
         examples = Examples(config.max_examples, cache.dimension, classes)
         examples.restore(tensors["sources"], cache, lambda i: svm_targets(cache.regions[i], classes, config))
