@@ -1,32 +1,84 @@
-"""sppdet: train, understand and compare region-based detectors.
+"""Train, evaluate and compare region-based object detectors.
 
-image -> proposals -> region features -> heads -> detections -> evaluation, comparison
+Models:   Detector, Classifier; the layers SpatialPyramidPooling, RoIPooling, RoIAlign
+Verbs:    train, evaluate, compare, ablate
+Settings: TrainConfig
+Records:  Annotations (one image and its objects), Dataset, Detections
+Data:     read_image, read_voc, read_coco, draw_detections
+Steps:    selective_search, nms, box_iou
+Metrics:  evaluate_voc, evaluate_coco, bootstrap_map, diagnose
+Errors:   SppdetError, the base class of all errors
+
+Boxes are float32 (N, 4) as x1 y1 x2 y2, in pixels of the original image, 0-based and half-open. Labels are 1..K, images
+uint8 (3, H, W) RGB. A name is imported when it is first used.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sppdet.boxes import box_iou as box_iou
+    from sppdet.boxes import nms as nms
     from sppdet.classification.classifier import Classifier as Classifier
+    from sppdet.commands.ablate import ablate as ablate
+    from sppdet.commands.compare import compare as compare
+    from sppdet.commands.evaluate import evaluate as evaluate
+    from sppdet.config.training import TrainConfig as TrainConfig
+    from sppdet.data.coco import read_coco as read_coco
+    from sppdet.data.voc import read_voc as read_voc
     from sppdet.detector import Detector as Detector
+    from sppdet.drawing.detections import draw_detections as draw_detections
+    from sppdet.errors import SppdetError as SppdetError
+    from sppdet.evaluation.bootstrap import bootstrap_map as bootstrap_map
+    from sppdet.evaluation.coco import evaluate_coco as evaluate_coco
+    from sppdet.evaluation.diagnosis import diagnose as diagnose
+    from sppdet.evaluation.voc import evaluate_voc as evaluate_voc
     from sppdet.images import read_image as read_image
     from sppdet.pooling.pyramid import SpatialPyramidPooling as SpatialPyramidPooling
+    from sppdet.pooling.roi import RoIAlign as RoIAlign
+    from sppdet.pooling.roi import RoIPooling as RoIPooling
+    from sppdet.proposals.selective_search import selective_search as selective_search
+    from sppdet.structures import Annotations as Annotations
+    from sppdet.structures import Dataset as Dataset
+    from sppdet.structures import Detections as Detections
+    from sppdet.training.train import train as train
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "Detector", "SpatialPyramidPooling", "read_image"]
 
 _HOMES = {
-    "Classifier": "sppdet.classification.classifier",
-    "Detector": "sppdet.detector",
-    "SpatialPyramidPooling": "sppdet.pooling.pyramid",
-    "read_image": "sppdet.images",
+    "boxes": "box_iou nms",
+    "classification.classifier": "Classifier",
+    "commands.ablate": "ablate",
+    "commands.compare": "compare",
+    "commands.evaluate": "evaluate",
+    "config.training": "TrainConfig",
+    "data.coco": "read_coco",
+    "data.voc": "read_voc",
+    "detector": "Detector",
+    "drawing.detections": "draw_detections",
+    "errors": "SppdetError",
+    "evaluation.bootstrap": "bootstrap_map",
+    "evaluation.coco": "evaluate_coco",
+    "evaluation.diagnosis": "diagnose",
+    "evaluation.voc": "evaluate_voc",
+    "images": "read_image",
+    "pooling.pyramid": "SpatialPyramidPooling",
+    "pooling.roi": "RoIAlign RoIPooling",
+    "proposals.selective_search": "selective_search",
+    "structures": "Annotations Dataset Detections",
+    "training.train": "train",
 }
+_MODULES = {name: f"sppdet.{module}" for module, names in _HOMES.items() for name in names.split()}
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:  # torch takes seconds to import: only when something of it is asked for
-    if name in _HOMES:
-        from importlib import import_module
-
-        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'sppdet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

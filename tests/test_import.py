@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +38,15 @@ def test_the_names_of_the_package_are_found_when_asked_for():
 
     assert (sppdet.Detector, sppdet.read_image) == (Detector, read_image)
     assert sppdet.SpatialPyramidPooling is SpatialPyramidPooling
-    assert all(hasattr(sppdet, name) for name in sppdet.__all__)
+    assert all(hasattr(sppdet, name) and name in dir(sppdet) and name in sppdet.__doc__ for name in sppdet.__all__)
     with pytest.raises(AttributeError, match="nothing"):
         _ = sppdet.nothing
+
+
+def test_type_checkers_see_the_public_names():
+    import sppdet
+
+    tree = ast.parse(Path(sppdet.__file__).read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    imports = {alias.asname: node.module for node in block.body for alias in node.names}
+    assert imports == sppdet._MODULES
