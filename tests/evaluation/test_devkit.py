@@ -11,13 +11,11 @@ from fractions import Fraction
 from math import isnan, nan
 
 import pytest
-import torch
-from factories import examples
+from factories import annotate, detect, examples
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from sppdet.evaluation.voc import evaluate_voc
-from sppdet.structures import Annotations, Detections
 
 Box = tuple[int, int, int, int]
 Image = tuple[list[tuple[Box, int, bool]], list[tuple[Box, int, float]]]  # (box, label, difficult), (box, label, score)
@@ -97,23 +95,9 @@ def evaluate_ours(images: list[Image]) -> dict[str, tuple[float, float]]:
     annotations, detections = [], []
     for number, (objects, found) in enumerate(images):
         boxes, labels, difficult = ([entry[k] for entry in objects] for k in range(3))
-        annotations.append(
-            Annotations(
-                f"{number}.jpg",
-                torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-                torch.tensor(labels, dtype=torch.int64),
-                torch.tensor(difficult, dtype=torch.bool),
-                number,
-            )
-        )
+        annotations.append(annotate(boxes, labels, difficult, f"{number}"))
         boxes, labels, scores = ([entry[k] for entry in found] for k in range(3))
-        detections.append(
-            Detections(
-                torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-                torch.tensor(labels, dtype=torch.int64),
-                torch.tensor(scores, dtype=torch.float32),
-            )
-        )
+        detections.append(detect(boxes, scores, labels))
     result = evaluate_voc(detections, annotations, CLASSES)
     return {name: (result.ap_voc07[name], result.ap_area[name]) for name in CLASSES}
 
@@ -233,11 +217,18 @@ image = st.tuples(
     st.lists(st.tuples(boxes, st.integers(1, 3), st.sampled_from([-1.0, 0.25, 0.5, 2.0])), max_size=6),
 )
 scenes = st.lists(image, max_size=5)
+# Boxes of all sizes, 0 too.
+corner, side, label = st.integers(0, 6), st.integers(0, 4), st.integers(1, 2)
+grid_box = st.builds(lambda x, y, w, h: (x, y, x + w, y + h), corner, corner, side, side)
+grid_image = st.tuples(
+    st.lists(st.tuples(grid_box, label, st.booleans()), max_size=5),
+    st.lists(st.tuples(grid_box, label, st.sampled_from([0.0, 0.25, 0.5, 1.0])), max_size=8),
+)
 QUICK = settings(max_examples=2000, database=None, derandomize=True, phases=[Phase.generate])
 
 
-@examples(300)
-@given(scenes)
+@examples(400)
+@given(scenes | st.lists(grid_image, max_size=4))
 def test_equals_the_devkit(scene) -> None:
     ours = evaluate_ours(scene)
     for label, name in enumerate(CLASSES, start=1):

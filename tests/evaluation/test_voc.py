@@ -1,15 +1,12 @@
-"""VOC average precision against curves worked out by hand and against the devkit's loop written out slowly."""
+"""VOC average precision against curves worked out by hand; test_devkit.py holds it against the devkit's loop."""
 
 from __future__ import annotations
 
-from fractions import Fraction
 from math import isnan, nan
 
 import numpy as np
 import pytest
 from factories import annotate, detect
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sppdet.errors import InputError
 from sppdet.evaluation.voc import Curve, average_precision_area, average_precision_voc07, evaluate_voc, match_class
@@ -232,68 +229,3 @@ def test_as_dict() -> None:
 def test_wrong_input_is_named(detections, images, options, message) -> None:
     with pytest.raises(InputError, match=message):
         evaluate_voc(detections, images, ["thing"], **options)
-
-
-# The oracle: the devkit's description followed with loops and fractions; no arrays, no shared code.
-
-
-def exact_iou(a, b) -> Fraction:
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return Fraction(0)
-    area = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-    return Fraction(width * height, area - width * height)
-
-
-def slow_ap(scene, label) -> tuple[float, float]:
-    queue = [
-        (-score, i, j) for i, (_, found) in enumerate(scene) for j, (_, of, score) in enumerate(found) if of == label
-    ]
-    positives = sum(of == label and not hard for objects, _ in scene for _, of, hard in objects)
-    if positives == 0:
-        return nan, nan
-    taken, points, right, wrong = set(), [], 0, 0
-    for _, i, j in sorted(queue):
-        box, best, match = scene[i][1][j][0], Fraction(-1), None
-        for k, (target, of, _) in enumerate(scene[i][0]):
-            if of == label and exact_iou(box, target) > best:
-                best, match = exact_iou(box, target), k
-        if match is None or best < Fraction(1, 2) or (i, match) in taken:
-            wrong += 1
-        elif not scene[i][0][match][2]:
-            taken.add((i, match))
-            right += 1
-        if right + wrong:
-            points.append((Fraction(right, positives), Fraction(right, right + wrong)))
-    eleven = sum(max((p for r, p in points if r >= Fraction(k, 10)), default=Fraction(0)) for k in range(11)) / 11
-    area, last = Fraction(0), Fraction(0)
-    for recall in sorted({r for r, _ in points}):
-        area += (recall - last) * max(p for r, p in points if r >= recall)
-        last = recall
-    return float(eleven), float(area)
-
-
-corner = st.integers(0, 6)
-side = st.integers(0, 4)
-box = st.builds(lambda x, y, w, h: (x, y, x + w, y + h), corner, corner, side, side)
-label = st.integers(1, 2)
-scene = st.lists(
-    st.tuples(
-        st.lists(st.tuples(box, label, st.booleans()), max_size=5),
-        st.lists(st.tuples(box, label, st.sampled_from([0.0, 0.25, 0.5, 1.0])), max_size=8),
-    ),
-    max_size=4,
-)
-
-
-@given(scene)
-def test_equals_the_slow_oracle(scene) -> None:
-    images = [annotate(*([entry[n] for entry in objects] for n in range(3))) for objects, _ in scene]
-    boxes_labels_scores = [[[entry[n] for entry in found] for n in range(3)] for _, found in scene]
-    detections = [detect(boxes, scores, labels) for boxes, labels, scores in boxes_labels_scores]
-    result = evaluate_voc(detections, images, ["one", "two"])
-    for k, name in enumerate(("one", "two"), start=1):
-        eleven, area = slow_ap(scene, k)
-        assert result.ap_voc07[name] == pytest.approx(eleven, abs=1e-12, nan_ok=True)
-        assert result.ap_area[name] == pytest.approx(area, abs=1e-12, nan_ok=True)
