@@ -20,8 +20,9 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from sppdet import __version__, old_cli
+from sppdet.config.load import explain, one_line
 from sppdet.errors import SppdetError
-from sppdet.options import HelpFormatter, call, config_first, explain, one_line, parser_of
+from sppdet.options import HelpFormatter, call, config_first, parser_of
 from sppdet.runtime.memory import keep_freed_memory
 
 COMMANDS: dict[str, tuple[str, ...]] = {  # name: the commands of a group, functions of one file

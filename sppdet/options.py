@@ -1,4 +1,4 @@
-"""Options of the command line from the signature of a function, and errors in the user's words.
+"""Options of the command line from the signature of a function.
 
 - Parameters that may be given by position are positional arguments, always text: `run: str` is required,
   `run: str | None = None` optional, `images: list[str]` one or more.
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
@@ -23,11 +22,10 @@ from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 from docstring_parser import parse
-from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
-from sppdet.errors import ConfigError
+from sppdet.config.load import config_action
 
-TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "NoneType": "null"}
 PYTHON_ONLY = ("dataset",)
 
 
@@ -54,7 +52,7 @@ def parser_of(function: Callable[..., Any]) -> ArgumentParser:
         optional = one.default is not one.empty
         given: dict[str, Any] = {"help": texts.get(one.name), **({"default": one.default} if optional else {})}
         if one.name == "config":
-            parser.add_argument("--config", action=ConfigFile, help=given["help"])
+            parser.add_argument("--config", action=config_action(kinds["config"]), help=given["help"])
             parser.add_class_arguments(kinds["config"])
         elif one.name not in kinds:
             several = str(one.annotation).startswith("list[")
@@ -100,51 +98,3 @@ def config_first(arguments: Sequence[str]) -> list[str]:
     known, rest = parser.parse_known_args(arguments)
     first = next((i for i, argument in enumerate(rest) if argument.startswith("-")), len(rest))
     return [*rest[:first], *(part for file in known.config for part in ("--config", file)), *rest[first:]]
-
-
-def explain(error: Exception, prefix: str = "--") -> str:
-    """One line that names the option (after `prefix`), what is expected and what was given."""
-    text = one_line(error)
-    option = re.search(r'Parser key "([^"]+)"', text)
-    if option is None:
-        return text
-    name = f"{prefix}{option[1]}"
-    if "Unable to load config" in text:
-        return f"{name}: is a group of options (expected {name}.NAME VALUE)"
-    expected = re.findall(r"Expected an? (<class '\w+'>|typing\.Literal\[[^]]*\])", text)
-    got = re.search(r"(?:Got|Given) value: ?(.*?)(?: - Expected an? .*)?$", text)
-    if not expected or got is None:
-        return text.replace(option[0], name)
-    nested = re.match(r"NestedArg\(key='([^']+)', val=(.*)\)", got[1])
-    if nested:
-        return str(ConfigError("no such option", field=f"{name}.{nested[1]}", got=nested[2].strip("'")))
-    wanted = " or ".join(_describe(kind, got[1]) for kind in expected)
-    return str(ConfigError("cannot be used", field=name, expected=wanted, got=got[1] or "nothing"))
-
-
-def one_line(error: Exception) -> str:
-    """The message of the error without line breaks."""
-    return " ".join(str(error).split())
-
-
-class ConfigFile(ActionConfigFile):
-    """--config FILE, checked on its own, so that an error in it names the file."""
-
-    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
-        try:
-            found = parser.parse_path(values)
-            super().__call__(parser, cfg, values, option_string)
-        except (ArgumentError, TypeError, ValueError, OSError) as error:
-            raise ConfigError(explain(error, prefix=""), file=values) from error
-        for key in set(found.keys()) - set(parser.get_defaults().keys()):  # jsonargparse takes `svm: 3` for good
-            raise ConfigError("is not a value but a group of keys", file=values, field=key, got=found[key])
-
-
-def _describe(kind: str, got: str) -> str:
-    """A type as jsonargparse prints it, in plain words."""
-    if kind.startswith("typing.Literal"):
-        return "one of " + ", ".join(re.findall(r"'([^']*)'", kind))
-    name = kind.removeprefix("<class '").removesuffix("'>")
-    if name in ("list", "tuple"):
-        return f"a list such as [{got}]" if re.fullmatch(r"[\w.,-]+", got) else "a list in brackets, without spaces"
-    return TYPES.get(name, name)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
-from os import PathLike
+from os import PathLike, fspath
 from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
@@ -90,17 +90,15 @@ def below_1(default: T) -> T:
 def section(prefix: str) -> Callable[[type[T]], type[T]]:
     """Make a class a frozen dataclass that checks its values when it is made.
 
-    Its keys are named "prefix.key" in errors. Lists become tuples if the field is one. Rules about several keys go into
-    a method `check(self)` of the class, which is called last.
+    Its keys are named "prefix.key" in errors. Lists become tuples if the field is one, and paths become text. Rules
+    about several keys go into a method `check(self)` of the class, which is called last.
     """
 
     def decorate(kind: type[T]) -> type[T]:
         def check_fields(self: DataclassInstance) -> None:
             for name, hint in _hints(type(self)).items():
-                if get_origin(hint) is tuple and isinstance(getattr(self, name), list):
-                    object.__setattr__(self, name, tuple(getattr(self, name)))
-            for part in fields(self):
-                _check(type(self), part.name, getattr(self, part.name))
+                object.__setattr__(self, name, _convert(getattr(self, name), hint))
+                _check(type(self), name, getattr(self, name))
             if hasattr(self, "check"):
                 self.check()
 
@@ -140,7 +138,7 @@ def check_values(kind: type, values: Mapping[str, Any]) -> None:
         if is_dataclass(hints[name]) and isinstance(value, Mapping):
             check_values(hints[name], value)
         else:
-            _check(kind, name, tuple(value) if get_origin(hints[name]) is tuple and isinstance(value, list) else value)
+            _check(kind, name, _convert(value, hints[name]))
 
 
 def _build(kind: Any, values: Mapping[str, Any]) -> Any:
@@ -148,6 +146,12 @@ def _build(kind: Any, values: Mapping[str, Any]) -> Any:
     check_values(kind, values)
     nested = {name: _build(hints[name], value) for name, value in values.items() if is_dataclass(hints[name])}
     return kind(**{**values, **nested})
+
+
+def _convert(value: Any, hint: Any) -> Any:
+    if isinstance(value, PathLike):
+        return fspath(value)
+    return tuple(value) if get_origin(hint) is tuple and isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:

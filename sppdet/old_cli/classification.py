@@ -9,13 +9,13 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from sppdet.config.classification import TrainClassifierConfig, ViewsConfig
+from sppdet.config.load import config_action, one_line
 from sppdet.old_cli.options import add_data, add_json, add_machine, data_of
 from sppdet.old_cli.output import percent, print_error, print_json
-from sppdet.options import ConfigFile, one_line
 
 
 def _train_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--config", action=ConfigFile, help="a YAML file of these parameters")
+    parser.add_argument("--config", action=config_action(TrainClassifierConfig), help="a YAML file of these parameters")
     parser.add_class_arguments(TrainClassifierConfig)
 
 

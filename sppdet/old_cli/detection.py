@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from jsonargparse import ArgumentParser, Namespace
 
+from sppdet.config.load import one_line
 from sppdet.old_cli.options import add_json, add_machine, add_probabilities
 from sppdet.old_cli.output import print_error, print_json
-from sppdet.options import one_line
 
 
 def _detect_arguments(parser: ArgumentParser) -> None:

@@ -6,10 +6,10 @@ from dataclasses import fields
 
 from jsonargparse import ArgumentParser, Namespace
 
+from sppdet.config.load import config_action
 from sppdet.config.training import TrainConfig
 from sppdet.old_cli.options import add_json, add_machine
 from sppdet.old_cli.output import print_json
-from sppdet.options import ConfigFile
 
 
 def _demo_arguments(parser: ArgumentParser) -> None:
@@ -31,7 +31,9 @@ def _demo(options: Namespace) -> None:
 
 
 def _train_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--config", action=ConfigFile, help="a YAML file, such as configs/sppnet_voc07.yaml")
+    parser.add_argument(
+        "--config", action=config_action(TrainConfig), help="a YAML file, such as configs/sppnet_voc07.yaml"
+    )
     parser.add_class_arguments(TrainConfig)
 
 

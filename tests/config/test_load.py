@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sppdet.config.classification import TrainClassifierConfig
+from sppdet.config.load import load_config
+from sppdet.config.training import SVMConfig, TrainConfig
+from sppdet.errors import ConfigError
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "c.yaml"
+    file.write_text(f"{text}\n")
+    return file
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_every_configuration_of_the_project_can_be_read(file):
+    config = load_config(file)
+    assert isinstance(config, TrainConfig)
+    assert config.output.startswith("runs/")
+
+
+def test_keys_that_the_file_leaves_out_have_their_defaults(tmp_path):
+    file = write(tmp_path, "svm: {C: 1e-3, epochs: 7}\nspp: {scales: [480, 688]}")
+    read = load_config(file)
+    assert read == replace(TrainConfig(), svm=SVMConfig(C=1e-3, epochs=7), spp=read.spp)
+    assert read.spp.scales == (480, 688)
+
+
+def test_overrides_replace_values_of_the_file(tmp_path):
+    file = write(tmp_path, "svm: {C: 0.5, epochs: 7}\nseed: 3")
+    config = load_config(file, {"svm.C": 0.01, "spp.scales": [480], "data.root": tmp_path, "data.classes": ["dog"]})
+    assert (config.svm.C, config.svm.epochs, config.seed, config.spp.scales) == (0.01, 7, 3, (480,))
+    assert (config.data.root, config.data.classes) == (str(tmp_path), ["dog"])
+
+
+def test_overrides_may_complete_a_file(tmp_path):
+    file = write(tmp_path, "finetune: {epochs: 2}")
+    assert load_config(file, {"fc.depth": 1}).finetune.epochs == 2
+    with pytest.raises(ConfigError, match=r"c\.yaml: finetune\.blocks: leaves nothing to fine-tune"):
+        load_config(file)
+
+
+def test_a_classifier_has_a_record_of_its_own(tmp_path):
+    config = load_config(write(tmp_path, "fit: {epochs: 2}"), {"data.train": "images"}, TrainClassifierConfig)
+    assert (config.fit.epochs, config.data.train) == (2, "images")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("svm: {D: 3}", r"svm\.D: no such option"),
+        ("svn: {C: 3}", r"svn\.C: no such option"),
+        ("svm: 3", "svm: is not a value but a group of keys"),
+        ("svm: {C: many}", r"svm\.C: cannot be used \(expected a number, got many\)"),
+        ("svm: {C: 0}", r"svm\.C: out of range \(expected more than 0, got 0\.0\)"),
+        ("seed: -1", r"seed: out of range \(expected at least 0, got -1\)"),
+        ("head: foo", "head: cannot be used .*svm, softmax, got foo"),
+        ("crop: {context: 200}", r"crop\.context: leaves nothing of the box"),
+        ("spp: [1", ".*line 1"),
+        ("", ""),
+    ],
+)
+def test_an_error_in_a_file_names_file_and_key(tmp_path, text, message):
+    file = write(tmp_path, text)
+    with pytest.raises(ConfigError, match=rf"^{file}: {message}"):
+        load_config(file, {"workers": 1})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"svm.D": 1}, r"^svm\.D: unknown configuration key"),
+        ({"svn.C": 1}, "^svn: unknown configuration key"),
+        ({"svm.C": "x"}, r"^svm\.C: cannot be used \(expected a number, got x\)"),
+        ({"svm": 1}, r"^svm: cannot be used \(expected keys, got 1\)"),
+        ({"seed": -1}, "^seed: out of range"),
+    ],
+)
+def test_an_error_in_an_override_names_its_key(tmp_path, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(tmp_path, "seed: 1"), overrides)
+
+
+def test_a_file_that_does_not_exist_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"nothing\.yaml: .*does not exist"):
+        load_config(tmp_path / "nothing.yaml")
+
+
+def test_a_value_out_of_range_ends_the_command_line_before_any_work(tmp_path):
+    """Nothing is read: there is no data set."""
+    file = write(tmp_path, "svm: {C: 0}")
+    for arguments, start in ((["--svm.C", "0"], ""), (["--config", str(file)], f"{file}: ")):
+        command = [sys.executable, "-m", "sppdet", "train", *arguments]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert ended.returncode == 1
+        assert ended.stderr == f"sppdet: error: {start}svm.C: out of range (expected more than 0, got 0.0)\n"
