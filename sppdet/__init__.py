@@ -2,7 +2,7 @@
 
 Models:   Detector, Classifier; the layers SpatialPyramidPooling, RoIPooling, RoIAlign
 Verbs:    train, evaluate, compare, ablate
-Settings: TrainConfig
+Settings: TrainConfig, load_config
 Records:  Annotations (one image and its objects), Dataset, Detections
 Data:     read_image, read_voc, read_coco, draw_detections
 Steps:    selective_search, nms, box_iou
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sppdet.commands.ablate import ablate as ablate
     from sppdet.commands.compare import compare as compare
     from sppdet.commands.evaluate import evaluate as evaluate
+    from sppdet.config.load import load_config as load_config
     from sppdet.config.training import TrainConfig as TrainConfig
     from sppdet.data.coco import read_coco as read_coco
     from sppdet.data.voc import read_voc as read_voc
@@ -53,6 +54,7 @@ _HOMES = {
     "commands.ablate": "ablate",
     "commands.compare": "compare",
     "commands.evaluate": "evaluate",
+    "config.load": "load_config",
     "config.training": "TrainConfig",
     "data.coco": "read_coco",
     "data.voc": "read_voc",
