@@ -87,7 +87,7 @@ class RunFolder:
     def load_data(self) -> DataConfig:
         """Read which data the run was trained on. Raises ConfigError if the run has no config.json that says so."""
         values = read_json(self.config) if self.config.is_file() else {}
-        if "root" not in values.get("data", {}):
+        if not values.get("data", {}).get("root"):
             reason = "the run does not say which data it was trained on"
             raise ConfigError(reason, file=self.config, field="data.root", expected="a folder: --data.root PATH")
         return from_dict(DataConfig, values["data"], self.config)

@@ -36,7 +36,7 @@ WARM_UP = 0.05  # share of the steps over which the learning rate rises
 
 
 @dataclass(frozen=True, eq=False)
-class Examples:
+class ImageSample:
     """One image's share of a step: pixels uint8 (3, H, W), boxes float32 (n, 4) in it, labels int64 (n,), 0 for
     background, box regression targets float32 (n, 4), zeros for background, and a number in [0, 1) that chooses the
     scale: it is random while fine-tuning, the best of each window otherwise (SPPnet, section 4.1)."""
@@ -102,7 +102,7 @@ def finetune(
     optimizer = torch.optim.SGD(weights, lr=rate, momentum=MOMENTUM, weight_decay=config.weight_decay)
     if not start.is_file():
         first = regions[:NORM_IMAGES]
-        few = (draw(image, config, sampling, np.random.default_rng([seed, i])) for i, image in enumerate(first))
+        few = (sample_image(image, config, sampling, np.random.default_rng([seed, i])) for i, image in enumerate(first))
         norm = config.feature_norm
         heads.rescale(scale_to_norm(norm, (_features(source, examples, dropout=0.0) for examples in few)))
         save_checkpoint(start, trained, optimizer, {})
@@ -110,11 +110,11 @@ def finetune(
     steps = -(-len(regions) // config.batch_size)
     scheduler = LambdaLR(optimizer, lambda step: _schedule((step + 1) / (config.epochs * steps)))
 
-    def losses(batch: list[Examples]) -> Iterator[Loss]:
+    def losses(batch: list[ImageSample]) -> Iterator[Loss]:
         for examples in batch:  # one after the other: their sizes differ
             yield _loss(source, heads, examples, config.dropout) / (len(batch) * sampling.regions_per_image), {}
 
-    def batches(epoch: int) -> Iterator[list[Examples]]:
+    def batches(epoch: int) -> Iterator[list[ImageSample]]:
         return _batches(regions, config, sampling, [seed, epoch])
 
     course = Descent("finetune", config.epochs, steps, seed, file, config.clip)
@@ -127,39 +127,39 @@ def _batches(
     config: FinetuneConfig,
     sampling: SoftmaxConfig,
     seed: list[int],
-) -> Iterator[list[Examples]]:
+) -> Iterator[list[ImageSample]]:
     """Yield an epoch of the images in random order; the next batch is read while the caller works on one."""
     order = np.random.default_rng(seed).permutation(len(regions)).tolist()
 
-    def read(start: int) -> list[Examples]:
+    def read(start: int) -> list[ImageSample]:
         chosen = order[start : start + config.batch_size]
-        return [draw(regions[i], config, sampling, np.random.default_rng([*seed, i])) for i in chosen]
+        return [sample_image(regions[i], config, sampling, np.random.default_rng([*seed, i])) for i in chosen]
 
     return prefetch(range(0, len(order), config.batch_size), read)
 
 
-def draw(
+def sample_image(
     regions: LabeledProposals, config: FinetuneConfig, sampling: SoftmaxConfig, rng: np.random.Generator
-) -> Examples:
+) -> ImageSample:
     """Read an image and draw its regions, mirrored half of the time."""
     indices, labels = softmax_examples(regions, sampling, rng)
     pixels, boxes = regions.annotations.read(), regions.boxes[indices]
     targets = torch.zeros(len(boxes), 4)
     found = labels > 0
-    objects = regions.best_object()[1][indices[found]]
+    objects = regions.match()[1][indices[found]]
     targets[found] = encode_boxes(boxes[found], regions.annotations.boxes[objects])
     if config.flip and rng.random() < 0.5:
         pixels, boxes, targets = pixels.flip(2), boxes.clone(), targets * torch.tensor([-1.0, 1, 1, 1])
         boxes[:, [0, 2]] = pixels.shape[2] - boxes[:, [2, 0]]
-    return Examples(pixels, boxes, labels, targets, float(rng.random()))
+    return ImageSample(pixels, boxes, labels, targets, float(rng.random()))
 
 
-def _features(source: FeatureExtractor, examples: Examples, dropout: float) -> Tensor:
+def _features(source: FeatureExtractor, examples: ImageSample, dropout: float) -> Tensor:
     features = source.pool(examples.pixels, examples.boxes, examples.scale)  # (n, pooled)
     return F.dropout(features, dropout) if source.layers is None else source.layers(features, dropout)
 
 
-def _loss(source: FeatureExtractor, heads: Heads, examples: Examples, dropout: float) -> Tensor:
+def _loss(source: FeatureExtractor, heads: Heads, examples: ImageSample, dropout: float) -> Tensor:
     """The sum over the regions of both losses."""
     logits, offsets = heads(_features(source, examples, dropout))
     labels = examples.labels.to(logits.device)

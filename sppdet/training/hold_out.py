@@ -1,10 +1,11 @@
-"""Which images heads are fitted on, and which are held out to choose thresholds."""
+"""The division of the images: all that heads are fitted to in the end, and those held out to choose thresholds."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from sppdet.config.training import TrainConfig
 from sppdet.data.dataset import read_dataset
@@ -16,37 +17,67 @@ logger = logging.getLogger(__name__)
 HELD_OUT = 5  # without a val split, every fifth image is held out
 
 
-def hold_out(dataset: Dataset, config: TrainConfig) -> tuple[Dataset, list[int], list[int]]:
-    """The images of the training split and of val in one data set, and the positions of each."""
+class Split(NamedTuple):
+    """The images of a training. fitted: indices of the images that the last heads are fitted to. held_out: indices of
+    the images that the first heads are evaluated on."""
+
+    dataset: Dataset
+    fitted: list[int]
+    held_out: list[int]
+
+    @property
+    def training(self) -> list[int]:
+        """Indices of the images that the first heads are fitted to."""
+        return sorted(set(self.fitted) - set(self.held_out))
+
+    @property
+    def images(self) -> tuple[Annotations, ...]:
+        return self.dataset.images
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.dataset.classes
+
+
+def hold_out(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | None = None) -> Split:
+    """Join the training images and those of val in one data set, and divide it.
+
+    dataset, val: the images if they are not read as `config` says. Without val, or if it holds no training image or all
+    of them, every fifth image is held out. Raises DataError if there is only one image, or val has other classes.
+    """
+    limited = dataset is None and config.data.max_images is not None
+    name = config.val if val is None else val.name
+    if dataset is None:
+        dataset = read_dataset(config.data)
+        val = _read_val(dataset, config) if val is None else val
+    if val is not None and val.classes != dataset.classes:
+        names = [", ".join(each.classes) for each in (dataset, val)]
+        raise DataError("other classes than the training images", field="val", expected=names[0], got=names[1])
     fitted = list(range(len(dataset)))
-    val = _read_val(dataset, config)
     if val is not None:
         known = {_source(image) for image in dataset.images}
-        limited = config.data.max_images is not None
         extra = [image for image in val.images if _source(image) not in known and not limited]
         joined = replace(dataset, images=(*dataset.images, *extra))
         position = {_source(image): i for i, image in enumerate(joined.images)}
         held_out = [position[_source(image)] for image in val.images if _source(image) in position]
         if held_out and not set(fitted) <= set(held_out):
             among = f" that are among the first {len(fitted)} of the data" if limited else ""
-            logger.info("held out: the images of %s%s", config.val, among)
-            return joined, fitted, held_out
+            logger.info("held out: the images of %s%s", name, among)
+            return Split(joined, fitted, held_out)
     if len(fitted) < 2:
         raise DataError("too few images", field="data", expected="at least 2, one to be held out", got=len(fitted))
     which = "every fifth" if len(fitted) >= HELD_OUT else "the last"
-    logger.info(
-        "held out: %s image, as %s", which, "there is no val" if val is None else f"{config.val} has none or all"
-    )
-    return dataset, fitted, fitted[HELD_OUT - 1 :: HELD_OUT] or fitted[-1:]
+    logger.info("held out: %s image, as %s", which, "there is no val" if val is None else f"{name} has none or all")
+    return Split(dataset, fitted, fitted[HELD_OUT - 1 :: HELD_OUT] or fitted[-1:])
 
 
 def _source(image: Annotations) -> Path | str:
-    """The image's file, or a key of its pixels."""
+    """Return the image's file, or a hash of its pixels."""
     return image.path or image.cache_key()
 
 
 def _read_val(dataset: Dataset, config: TrainConfig) -> Dataset | None:
-    """The images thresholds are chosen on, or None where the data have no default val split."""
+    """Read the images that `config.val` names. None if it has its default and the data have no such split."""
     data = replace(config.data, max_images=None)
     default = config.val == TrainConfig.val
     if not config.val or (data.annotations and default):

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 COARSE_GAP = 10
 
 
-class Examples:
+class ExamplePool:
     """A bounded set of examples: features float16 (n, D), targets int8 (n, K), and which region each is."""
 
     def __init__(self, capacity: int, dimension: int, classes: int) -> None:
@@ -89,7 +89,7 @@ class Examples:
 class MiningState:
     """Where mining stands: its examples, the number that scales their features, and the SVMs fitted to them."""
 
-    examples: Examples
+    examples: ExamplePool
     scale: float
     solution: SVMSolution
 
@@ -108,7 +108,7 @@ class MiningState:
         """Read what `save` wrote, and the features of the examples from the cache again: after fully connected layers,
         which now see other rows at a time, up to rounding."""
         tensors, header = load_tensors(path)
-        examples = Examples(config.max_examples, cache.dimension, classes)
+        examples = ExamplePool(config.max_examples, cache.dimension, classes)
         examples.restore(tensors["sources"], cache, lambda i: svm_targets(cache.regions[i], classes, config))
         unknown = np.full(classes, np.inf), np.zeros(classes)
         return cls(examples, header["scale"], SVMSolution(tensors["weights"], tensors["alpha"], *unknown))
@@ -128,7 +128,7 @@ def mine_svms(
     learn from, ConfigError where max_examples cannot hold the objects.
     """
     targets = {i: svm_targets(cache.regions[i], classes, config) for i in images}
-    examples = start.examples if start else Examples(config.max_examples, cache.dimension, classes)
+    examples = start.examples if start else ExamplePool(config.max_examples, cache.dimension, classes)
     first = _leave_room(config, examples.room, sum(int((targets[i] > 0).any(dim=1).sum()) for i in images), len(images))
     for i in tqdm(images, desc="first examples", unit="image"):
         chosen = initial_svm_examples(cache.regions[i], first, np.random.default_rng([seed, i]))
@@ -169,13 +169,13 @@ def _leave_room(config: SVMConfig, room: int, objects: int, images: int) -> SVMC
     return replace(config, random_negatives=min(config.random_negatives, share))
 
 
-def _problem(examples: Examples, scale: float, config: SVMConfig) -> SVMProblem:
+def _problem(examples: ExamplePool, scale: float, config: SVMConfig) -> SVMProblem:
     return SVMProblem(
         examples.features, examples.targets, scale, config.bias, config.C, config.positive_weight, config.loss
     )
 
 
-def _refit(examples: Examples, start: SVMSolution | None, scale: float, config: SVMConfig, seed: int) -> MiningState:
+def _refit(examples: ExamplePool, start: SVMSolution | None, scale: float, config: SVMConfig, seed: int) -> MiningState:
     problem = _problem(examples, scale, config)
     solution = solve_svms(problem, start, config.gap, config.epochs, seed)
     message = "svm: %d examples, %d epochs, duality gap %.2f%%, objective %.4g"

@@ -25,14 +25,14 @@ class LabeledProposals:
     iou: Tensor
 
     @classmethod
-    def of(cls, annotations: Annotations, proposals: Tensor) -> LabeledProposals:
+    def from_annotations(cls, annotations: Annotations, proposals: Tensor) -> LabeledProposals:
         """Objects and proposals of one image, proposals without area left out."""
         solid = (proposals[:, 2:] > proposals[:, :2]).all(dim=1)
         boxes = torch.cat([annotations.boxes, proposals[solid]])
         return cls(boxes, annotations, box_iou(boxes, annotations.boxes))
 
     @property
-    def objects(self) -> int:
+    def num_objects(self) -> int:
         """G: regions before this index are the annotated objects."""
         return len(self.annotations.boxes)
 
@@ -43,7 +43,7 @@ class LabeledProposals:
             overlaps[:, label - 1] = torch.maximum(overlaps[:, label - 1], column)
         return overlaps
 
-    def best_object(self) -> tuple[Tensor, Tensor]:
+    def match(self) -> tuple[Tensor, Tensor]:
         """IoU (R,) with, and index (R,) of, the object that each region overlaps most; difficult ones do not count."""
         usable = self.iou.masked_fill(self.annotations.difficult, -1.0)
         if usable.shape[1] == 0:
@@ -66,8 +66,8 @@ def svm_targets(regions: LabeledProposals, classes: int, config: SVMConfig) -> T
 def initial_svm_examples(regions: LabeledProposals, config: SVMConfig, rng: np.random.Generator) -> Tensor:
     """Indices of the objects that are not difficult, and of random proposals to start as negatives."""
     objects = (~regions.annotations.difficult).nonzero().flatten()
-    proposals = torch.arange(regions.objects, len(regions.boxes))
-    return torch.cat([objects, choose(proposals, config.random_negatives, rng)])
+    proposals = torch.arange(regions.num_objects, len(regions.boxes))
+    return torch.cat([objects, sample(proposals, config.random_negatives, rng)])
 
 
 def hard_negatives(
@@ -90,15 +90,15 @@ def softmax_examples(
     regions: LabeledProposals, config: SoftmaxConfig, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """Indices and labels int64 (n,) of foreground and background regions, 0 for background (SPPnet, section 4.1)."""
-    if regions.objects == 0:
-        background = choose(torch.arange(len(regions.boxes)), config.regions_per_image, rng)
+    if regions.num_objects == 0:
+        background = sample(torch.arange(len(regions.boxes)), config.regions_per_image, rng)
         return background, torch.zeros_like(background)
-    overlap, best = regions.best_object()
+    overlap, best = regions.match()
     share = round(config.regions_per_image * config.foreground)
-    foreground = choose((overlap >= config.foreground_iou).nonzero().flatten(), share, rng)
+    foreground = sample((overlap >= config.foreground_iou).nonzero().flatten(), share, rng)
     highest = regions.iou.max(dim=1).values  # difficult objects included: what overlaps one is no background
     is_background = (overlap >= config.background_iou) & (highest < config.foreground_iou)
-    background = choose(is_background.nonzero().flatten(), config.regions_per_image - len(foreground), rng)
+    background = sample(is_background.nonzero().flatten(), config.regions_per_image - len(foreground), rng)
     labels = torch.cat([regions.annotations.labels[best[foreground]], torch.zeros_like(background)])
     return torch.cat([foreground, background]), labels
 
@@ -110,12 +110,12 @@ def box_regression_examples(
 
     per_object: for each class (index label - 1), at most so many examples an object.
     """
-    overlap, best = regions.best_object()
-    overlap[: regions.objects] = -1  # the objects themselves have nothing to learn from
+    overlap, best = regions.match()
+    overlap[: regions.num_objects] = -1  # the objects themselves have nothing to learn from
     chosen = []
     for index, label in enumerate(regions.annotations.labels.tolist()):
         near = ((overlap > config.iou) & (best == index)).nonzero().flatten()
-        chosen.append(choose(near, per_object[label - 1], rng))
+        chosen.append(sample(near, per_object[label - 1], rng))
     indices = torch.cat([torch.zeros(0, dtype=torch.int64), *chosen])
     objects = best[indices]
     targets = (
@@ -126,13 +126,13 @@ def box_regression_examples(
 
 def count_box_regression_examples(regions: LabeledProposals, classes: int, config: BoxRegressionConfig) -> Tensor:
     """float32 (K,): how many proposals are near an object of each class, all that could be examples."""
-    overlap, best = regions.best_object()
-    near = (overlap[regions.objects :] > config.iou).nonzero().flatten() + regions.objects
+    overlap, best = regions.match()
+    near = (overlap[regions.num_objects :] > config.iou).nonzero().flatten() + regions.num_objects
     labels = regions.annotations.labels[best[near]] if len(near) else near
     return torch.bincount(labels, minlength=classes + 1)[1:].float()
 
 
-def choose(indices: Tensor, count: int, rng: np.random.Generator) -> Tensor:
+def sample(indices: Tensor, count: int, rng: np.random.Generator) -> Tensor:
     """At most `count` of the indices, at random, in ascending order."""
     if len(indices) <= count:
         return indices

@@ -50,7 +50,7 @@ def regions(tmp_path) -> list[LabeledProposals]:
         corner = rng.uniform(0, 40, (5, 2))
         boxes = torch.from_numpy(np.hstack([corner, corner + rng.uniform(5, 20, (5, 2))])).float()
         label = torch.ones(1, dtype=torch.int64)
-        made.append(LabeledProposals.of(Annotations(path, boxes[:1], label), boxes[1:]))
+        made.append(LabeledProposals.from_annotations(Annotations(path, boxes[:1], label), boxes[1:]))
     return made
 
 
@@ -180,7 +180,7 @@ def test_rows_of_crops_come_out_of_the_layers_and_maps_serve_all_of_them(backbon
 
 
 def test_maps_serve_every_pyramid_and_all_proposals_crops_only_theirs(backbone, cache, regions):
-    fewer = [LabeledProposals.of(r.annotations, r.boxes[r.objects : -1]) for r in regions]
+    fewer = [LabeledProposals.from_annotations(r.annotations, r.boxes[r.num_objects : -1]) for r in regions]
     for parts in (regions, fewer):
         FeatureCache(source_of("spp", backbone), parts, limit_gb=1).fill()
     FeatureCache(SPPExtractor(backbone, SpatialPyramidPooling((5,)), SPP), regions, limit_gb=1).fill()

@@ -26,7 +26,7 @@ from sppdet.proposals.cache import propose
 from sppdet.shapes.dataset import generate_shapes
 from sppdet.shapes.scene import SHAPES
 from sppdet.training import finetune as module
-from sppdet.training.finetune import Heads, draw, finetune
+from sppdet.training.finetune import Heads, finetune, sample_image
 from sppdet.training.sampling import LabeledProposals
 
 K = len(SHAPES)
@@ -37,7 +37,7 @@ def regions(tmp_path_factory) -> list[LabeledProposals]:
     root = generate_shapes(tmp_path_factory.mktemp("data") / "shapes", train=6, test=1)
     images = read_voc(root, "trainval").images
     proposals = propose(images, ProposalConfig(width=None, limit=60), 0)
-    return [LabeledProposals.of(image, boxes) for image, boxes in zip(images, proposals, strict=True)]
+    return [LabeledProposals.from_annotations(image, boxes) for image, boxes in zip(images, proposals, strict=True)]
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ def test_mirrored_examples_have_mirrored_boxes_and_targets(regions):
     image = regions[0]
     drawn = {}
     for seed in range(20):
-        examples = draw(image, config, sampling, np.random.default_rng(seed))
-        still = draw(image, replace(config, flip=False), sampling, np.random.default_rng(seed))
+        examples = sample_image(image, config, sampling, np.random.default_rng(seed))
+        still = sample_image(image, replace(config, flip=False), sampling, np.random.default_rng(seed))
         mirrored = not torch.equal(examples.pixels, still.pixels)
         drawn[mirrored] = examples, still
         assert torch.equal(examples.labels, still.labels)
@@ -95,7 +95,7 @@ def test_mirrored_examples_have_mirrored_boxes_and_targets(regions):
 
 
 def test_background_has_no_targets(regions):
-    examples = draw(regions[0], FinetuneConfig(), SoftmaxConfig(regions_per_image=64), np.random.default_rng(0))
+    examples = sample_image(regions[0], FinetuneConfig(), SoftmaxConfig(regions_per_image=64), np.random.default_rng(0))
     assert (examples.labels == 0).any()
     assert (examples.targets[examples.labels == 0] == 0).all()
 
@@ -134,7 +134,7 @@ def test_an_image_may_have_no_examples(config, features):
 
 
 def test_dropout_is_of_pooled_features_where_there_are_no_layers(config, regions):
-    examples = draw(regions[0], config.finetune, config.softmax, np.random.default_rng(0))
+    examples = sample_image(regions[0], config.finetune, config.softmax, np.random.default_rng(0))
     source, _ = build(config)
     whole, part = (module._features(source, examples, dropout) for dropout in (0.0, 0.25))
     left = part != 0

@@ -10,7 +10,6 @@ import pytest
 
 from sppdet.config.data import DataConfig
 from sppdet.config.training import TrainConfig
-from sppdet.data.dataset import read_dataset
 from sppdet.errors import DataError
 from sppdet.shapes.scene import SHAPES
 from sppdet.training.hold_out import hold_out
@@ -20,7 +19,7 @@ VAL = (4, 9, 14)  # the generated set's val among its 15 images of trainval
 
 def held_out(config: TrainConfig) -> tuple[list[str], list[str], list[str]]:
     """The names of all images, of those that are fitted at the end, and of those held out before."""
-    dataset, fitted, out = hold_out(read_dataset(config.data), config)
+    dataset, fitted, out = hold_out(config)
     names = [str(image.id) for image in dataset.images]
     assert len(set(names)) == len(names)
     return names, [names[i] for i in fitted], [names[i] for i in out]

@@ -14,7 +14,7 @@ from sppdet.heads.linear import LinearHead
 from sppdet.heads.svm import SVMProblem, solve_svms
 from sppdet.structures import Annotations
 from sppdet.training import mining
-from sppdet.training.mining import Examples, MiningState, mine_svms
+from sppdet.training.mining import ExamplePool, MiningState, mine_svms
 from sppdet.training.sampling import LabeledProposals, svm_targets
 
 IMAGES, PROPOSALS, DIMENSION = 30, 60, 16
@@ -57,7 +57,7 @@ def make_cache() -> ArrayCache:
         corners = np.stack(np.meshgrid(np.arange(8) * 20, np.arange(8) * 20), axis=-1).reshape(-1, 2)[: PROPOSALS + 2]
         boxes = torch.from_numpy(np.hstack([corners, corners + 15])).float()
         annotations = Annotations(f"{i}.jpg", boxes[:2], torch.tensor([1, 2]))
-        regions.append(LabeledProposals.of(annotations, boxes[2:]))
+        regions.append(LabeledProposals.from_annotations(annotations, boxes[2:]))
         features = rng.normal(size=(PROPOSALS + 2, DIMENSION))
         features[:, :3] *= 0.3
         features[0, 0] = features[1, 1] = 6
@@ -229,7 +229,7 @@ def test_mining_goes_on_in_other_images_from_what_was_saved(tmp_path):
 
 def test_examples_keep_and_drop_rows():
     rng = np.random.default_rng(0)
-    examples = Examples(5000, 3, 2)
+    examples = ExamplePool(5000, 3, 2)
     features = torch.from_numpy(rng.normal(size=(4000, 3))).half()
     targets = torch.from_numpy(rng.integers(-1, 2, (4000, 2))).to(torch.int8)
     for image in range(4):

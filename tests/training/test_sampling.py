@@ -11,10 +11,10 @@ from sppdet.structures import Annotations
 from sppdet.training.sampling import (
     LabeledProposals,
     box_regression_examples,
-    choose,
     count_box_regression_examples,
     hard_negatives,
     initial_svm_examples,
+    sample,
     softmax_examples,
     svm_targets,
 )
@@ -29,7 +29,7 @@ def regions_of(objects: list, labels: list[int], difficult: list[bool], proposal
         torch.tensor(labels, dtype=torch.int64),
         torch.tensor(difficult, dtype=torch.bool),
     )
-    return LabeledProposals.of(annotations, torch.tensor(proposals, dtype=torch.float32).reshape(-1, 4))
+    return LabeledProposals.from_annotations(annotations, torch.tensor(proposals, dtype=torch.float32).reshape(-1, 4))
 
 
 # Two objects and a difficult one of the first class, all 10 x 10.
@@ -55,7 +55,7 @@ def names(indices: Tensor) -> list[str]:
 
 def test_objects_come_first_and_flat_proposals_are_left_out():
     regions = regions_of(OBJECTS, [1, 2, 1], [False] * 3, [[1, 1, 5, 5], [2, 2, 2, 9], [2, 2, 9, 2], [3, 3, 4, 4]])
-    assert regions.objects == 3
+    assert regions.num_objects == 3
     assert regions.boxes.tolist() == [*OBJECTS, [1, 1, 5, 5], [3, 3, 4, 4]]
     assert torch.equal(regions.iou, box_iou(regions.boxes, regions.annotations.boxes))
 
@@ -99,7 +99,7 @@ def test_first_examples_are_objects_and_random_proposals():
     chosen = initial_svm_examples(SCENE, SVMConfig(random_negatives=3), RNG(0))
     assert names(chosen[:2]) == ["first", "second"]
     assert len(chosen) == 5
-    assert chosen[2:].min() >= SCENE.objects
+    assert chosen[2:].min() >= SCENE.num_objects
     assert len(set(chosen.tolist())) == 5
     assert names(initial_svm_examples(SCENE, SVMConfig(random_negatives=99), RNG(0))) == [
         name for name in NAMES if name != "difficult"
@@ -108,13 +108,13 @@ def test_first_examples_are_objects_and_random_proposals():
 
 def test_choose():
     indices = torch.arange(10, 30)
-    chosen = choose(indices, 5, RNG(0))
+    chosen = sample(indices, 5, RNG(0))
     assert len(set(chosen.tolist())) == 5
     assert (chosen.diff() > 0).all()
     assert torch.isin(chosen, indices).all()
-    assert torch.equal(choose(indices, 5, RNG(0)), chosen)
-    assert torch.equal(choose(indices, 20, RNG(0)), indices)
-    assert len(choose(indices, 0, RNG(0))) == len(choose(indices, -1, RNG(0))) == 0
+    assert torch.equal(sample(indices, 5, RNG(0)), chosen)
+    assert torch.equal(sample(indices, 20, RNG(0)), indices)
+    assert len(sample(indices, 0, RNG(0))) == len(sample(indices, -1, RNG(0))) == 0
 
 
 def hard(scores: list[list[float]], boxes: list, known: list[int] = (), **settings) -> list[int]:  # type: ignore[assignment]

@@ -22,7 +22,7 @@ from sppdet.files.atomic import save_tensors
 from sppdet.heads.calibration import fit_calibration
 from sppdet.images import read_image
 from sppdet.proposals.cache import propose
-from sppdet.structures import Dataset, Detections
+from sppdet.structures import Annotations, Dataset, Detections
 from sppdet.training import fit_heads as fitting
 from sppdet.training import train as stages
 from sppdet.training.train import train
@@ -146,6 +146,24 @@ def test_coco_format_gives_the_detector_of_voc_format(config, shapes, tmp_path):
     coco = replace(config, data=data, val=str(tmp_path / "val.json"), output=str(tmp_path / "coco"))
     train(coco)
     assert detector_bytes(coco) == detector_bytes(config)
+
+
+def in_memory(dataset: Dataset) -> Dataset:
+    images = [Annotations(one.read(), one.boxes, one.labels, one.difficult, one.id) for one in dataset.images]
+    return replace(dataset, images=tuple(images))
+
+
+def test_images_in_memory_give_the_detector_of_their_files(config, shapes, tmp_path):
+    train(config)
+    memory = replace(config, data=DataConfig(), output=str(tmp_path / "memory"))
+    train(memory, *(in_memory(read_voc(shapes, split)) for split in ("trainval", "val")))
+    assert detector_bytes(memory) == detector_bytes(config)
+
+
+def test_val_in_memory_has_the_same_classes(config, shapes):
+    dataset = read_voc(shapes, "val")
+    with pytest.raises(DataError, match="val: other classes than the training images"):
+        train(replace(config, data=DataConfig()), dataset, replace(dataset, classes=dataset.classes[::-1]))
 
 
 def test_a_run_of_too_few_images_is_an_error(config):
