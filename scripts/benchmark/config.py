@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from sppdet.errors import ConfigError
+from sppdet.config.record import at_least, section
 
 
-@dataclass(frozen=True)
+@section("")
 class BenchmarkConfig:
     """Parameters of the benchmark.
 
@@ -27,28 +25,12 @@ class BenchmarkConfig:
 
     output: str = "runs/benchmark"
     threads: tuple[int, ...] | None = None
-    rounds: int = 7
-    regions: int = 2000
-    growth: tuple[int, ...] = (100, 300, 1000, 2000, 4000)
-    widths: tuple[int, ...] = (250, 350, 500, 700, 1000)
-    quality_images: int = 10
-    detect_rounds: int = 3
-    scales: tuple[int, ...] = (344, 486, 688, 973)
-    train_images: tuple[int, ...] = (60, 90, 120)
+    rounds: int = at_least(1, 7)
+    regions: int = at_least(1, 2000)
+    growth: tuple[int, ...] = at_least(1, (100, 300, 1000, 2000, 4000))
+    widths: tuple[int, ...] = at_least(1, (250, 350, 500, 700, 1000))
+    quality_images: int = at_least(1, 10)
+    detect_rounds: int = at_least(1, 3)
+    scales: tuple[int, ...] = at_least(1, (344, 486, 688, 973))
+    train_images: tuple[int, ...] = at_least(1, (60, 90, 120))
     opencv_python: str | None = None
-
-    def __post_init__(self) -> None:
-        for name in (
-            "rounds",
-            "regions",
-            "growth",
-            "widths",
-            "quality_images",
-            "detect_rounds",
-            "scales",
-            "train_images",
-        ):
-            value = getattr(self, name)
-            numbers = [value] if isinstance(value, int) else value
-            if not numbers or min(numbers) < 1:
-                raise ConfigError("out of range", field=name, expected="1 or more", got=value)

@@ -24,11 +24,11 @@ from sppdet.comparison.paper import COLUMNS, DETECTION_MAP, FIVE_SCALES
 from sppdet.config.training import TrainConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.data.detection_files import read_results, write_coco_results
+from sppdet.data.voc import VOC_CLASSES
 from sppdet.detector import Detector
 from sppdet.drawing.tables import align
 from sppdet.errors import ConfigError
 from sppdet.evaluation.bootstrap import BootstrapMAP, bootstrap_map
-from sppdet.evaluation.diagnosis import VOC_CLASSES
 from sppdet.features.extractor import map_features
 from sppdet.files.atomic import read_json, write_json
 from sppdet.files.run_folder import RunFolder
@@ -150,7 +150,9 @@ def configure(config: TrainConfig, row: str, column: str) -> TrainConfig:
 
 
 def _of_paper(row: str, column: str, classes: Sequence[str]) -> float | None:
-    return DETECTION_MAP[row][COLUMNS.index(column)] if row in DETECTION_MAP and set(classes) == VOC_CLASSES else None
+    return (
+        DETECTION_MAP[row][COLUMNS.index(column)] if row in DETECTION_MAP and set(classes) == set(VOC_CLASSES) else None
+    )
 
 
 def _run(

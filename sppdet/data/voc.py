@@ -19,6 +19,11 @@ JPEG_IMAGES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 PARTS = ("JPEGImages", "Annotations", "ImageSets/Main")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
+VOC_CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+
 
 @dataclass(frozen=True)
 class _Object:

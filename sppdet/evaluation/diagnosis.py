@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppdet.boxes import box_iou
+from sppdet.data.voc import VOC_CLASSES
 from sppdet.errors import InputError
 from sppdet.evaluation.sizes import SIZES, SizeAP, evaluate_sizes
 from sppdet.evaluation.voc import Matches, average_precision_area, match_class, mean_over_classes, trace_curve
@@ -34,7 +35,6 @@ VOC_SIMILAR = (
     ("chair", "diningtable", "sofa"),
     ("aeroplane", "bird"),
 )
-VOC_CLASSES = {"bottle", "pottedplant", "tvmonitor"}.union(*VOC_SIMILAR)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +141,7 @@ def diagnose(
 def _similarity(classes: Sequence[str], sets: Sequence[Sequence[str]] | None) -> NDArray[np.bool_]:
     """Which classes are similar, bool (K, K)."""
     if sets is None:
-        sets = VOC_SIMILAR if VOC_CLASSES.issuperset(classes) else ()
+        sets = VOC_SIMILAR if set(VOC_CLASSES).issuperset(classes) else ()
     else:
         unknown = [name for names in sets for name in names if name not in classes]
         if unknown:

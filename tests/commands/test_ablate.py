@@ -16,9 +16,9 @@ from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.config.detector import CropConfig, SPPConfig
 from sppdet.config.network import BackboneConfig, FCConfig
 from sppdet.config.training import FinetuneConfig, TrainConfig
+from sppdet.data.voc import VOC_CLASSES
 from sppdet.errors import ConfigError
 from sppdet.evaluation.bootstrap import BootstrapMAP
-from sppdet.evaluation.diagnosis import VOC_CLASSES
 from sppdet.shapes.dataset import generate_shapes
 
 

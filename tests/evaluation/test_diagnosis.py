@@ -10,8 +10,9 @@ from factories import annotate, detect
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sppdet.data.voc import VOC_CLASSES
 from sppdet.errors import InputError
-from sppdet.evaluation.diagnosis import APS, OUTCOMES, VOC_CLASSES, diagnose
+from sppdet.evaluation.diagnosis import APS, OUTCOMES, VOC_SIMILAR, diagnose
 from sppdet.evaluation.voc import evaluate_voc
 
 CLASSES = ("cat", "dog", "car")  # cats and dogs are similar
@@ -174,7 +175,9 @@ def test_nothing_at_all_is_nan(detections, images, classes) -> None:
 
 def test_similar_classes_of_voc() -> None:
     assert len(VOC_CLASSES) == 20
+    assert {"bottle", "pottedplant", "tvmonitor"}.union(*VOC_SIMILAR) == set(VOC_CLASSES)
     names = sorted(VOC_CLASSES)
+    assert names == list(VOC_CLASSES)
     image = annotate([[20 * k, 0, 20 * k + 10, 10] for k in range(20)], list(range(1, 21)))
 
     def confused_with(name: str) -> set[str]:
