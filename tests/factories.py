@@ -35,6 +35,11 @@ def detect(boxes: object = (), scores: object = None, labels: object = None) -> 
     return Detections(boxes, torch.as_tensor(labels).to(torch.int64), torch.as_tensor(scores).float())
 
 
+def random_maps(*shape: int, seed: int = 0) -> Tensor:
+    """Maps, normally distributed."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
 def random_image(height: int, width: int, seed: int = 0) -> Tensor:
     """Noise, uint8 (3, height, width)."""
     return torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from factories import detect
 from PIL import Image
 
 from sppdet.commands import demo
 from sppdet.commands.demo import format_demo, run_demo
 from sppdet.shapes.pretrain import Pretraining
-from sppdet.structures import Detections
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_pictures_stand_in_a_row_with_even_gutters():
     sizes = [(173, 255), (188, 228), (180, 225)]
     images = [torch.zeros(3, *size, dtype=torch.uint8) for size in sizes]
     whole = [torch.tensor([[0.0, 0, width, height]]) for height, width in sizes]
-    found = [Detections(boxes, torch.tensor([1]), torch.tensor([0.5])) for boxes in whole]
+    found = [detect(boxes, [0.5]) for boxes in whole]
     row = demo._draw_row(list(zip(images, found, strict=True)), ["disc"])
     assert row.shape[1] == demo.SHEET_WIDTH
     white = (row == 255).all(axis=(0, 2))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from factories import detect
 
 from sppdet.commands.detect import _picture_names, above_threshold
 from sppdet.commands.evaluate import evaluate
@@ -11,9 +12,7 @@ from sppdet.config.data import DataConfig
 from sppdet.errors import ConfigError
 from sppdet.structures import Detections
 
-FOUND = Detections(
-    torch.tensor([[0.0, 0, 1, 1]]).repeat(4, 1), torch.tensor([1, 2, 1, 2]), torch.tensor([3.0, 2.0, 1.0, 0.5])
-)
+FOUND = detect([[0, 0, 1, 1]] * 4, [3.0, 2.0, 1.0, 0.5], [1, 2, 1, 2])
 
 
 def test_each_class_has_its_threshold():

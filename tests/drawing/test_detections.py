@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from factories import detect
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,14 +15,6 @@ from sppdet.structures import Detections
 
 GREY = torch.full((3, 200, 300), 128, dtype=torch.uint8)
 CLASSES = ("disc", "square", "star")
-
-
-def detections(boxes: list, labels: list[int], scores: list[float]) -> Detections:
-    return Detections(
-        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-        torch.tensor(labels, dtype=torch.int64),
-        torch.tensor(scores, dtype=torch.float32),
-    )
 
 
 def changed(picture: np.ndarray) -> np.ndarray:
@@ -38,12 +31,12 @@ def test_nothing_found_leaves_the_image_as_it_is():
 
 def test_the_image_itself_is_not_changed():
     image = GREY.clone()
-    draw_detections(image, detections([[50, 60, 150, 160]], [1], [0.5]), CLASSES)
+    draw_detections(image, detect([[50, 60, 150, 160]], [0.5], [1]), CLASSES)
     assert torch.equal(image, GREY)
 
 
 def test_a_box_is_drawn_on_its_own_border_pixels_with_a_text_above():
-    picture = draw_detections(GREY, detections([[50, 60, 150, 160]], [2], [0.5]), CLASSES)
+    picture = draw_detections(GREY, detect([[50, 60, 150, 160]], [0.5], [2]), CLASSES)
     color = class_color(2, 3)
     for y, x in ((159, 100), (100, 50), (100, 149), (159, 149)):  # the last pixels of a half-open box
         assert tuple(picture[y, x]) == color
@@ -56,7 +49,7 @@ def test_a_box_is_drawn_on_its_own_border_pixels_with_a_text_above():
 
 def test_the_best_box_lies_on_top():
     box = [50, 60, 150, 160]
-    picture = draw_detections(GREY, detections([box, box], [1, 3], [0.9, 0.1]), CLASSES)
+    picture = draw_detections(GREY, detect([box, box], [0.9, 0.1], [1, 3]), CLASSES)
     assert tuple(picture[159, 100]) == class_color(1, 3)
 
 
@@ -70,14 +63,14 @@ def plates(monkeypatch, image, found: Detections) -> list:
 
 @pytest.mark.parametrize("box", [[50, 0, 150, 160], [50, 3, 150, 160], [0, 0, 300, 200], [-40, -30, 20, 5]])
 def test_a_text_without_room_above_stands_inside(box, monkeypatch):
-    (plate,) = plates(monkeypatch, GREY, detections([box], [2], [0.5]))
+    (plate,) = plates(monkeypatch, GREY, detect([box], [0.5], [2]))
     assert plate[0] >= max(box[0], 0)
     assert max(box[1], 0) <= plate[1] < plate[3] <= 200
 
 
 def test_texts_of_boxes_upon_one_another_do_not_cover_each_other(monkeypatch):
     boxes = [[50, 60, 150, 160], [52, 61, 152, 163], [49, 58, 149, 159]]
-    placed = plates(monkeypatch, GREY, detections(boxes, [1, 2, 3], [0.9, 0.5, 0.1]))
+    placed = plates(monkeypatch, GREY, detect(boxes, [0.9, 0.5, 0.1], [1, 2, 3]))
     assert placed[0][3] == 60  # the best has the place above its box
     for i, a in enumerate(placed):
         for b in placed[i + 1 :]:
@@ -88,7 +81,7 @@ def test_texts_of_boxes_upon_one_another_do_not_cover_each_other(monkeypatch):
 def test_a_text_is_not_cut_off(size, monkeypatch):
     image = torch.zeros(3, *size, dtype=torch.uint8)
     right = [[size[1] - 20, size[0] - 30, size[1], size[0]]]
-    (plate,) = plates(monkeypatch, image, detections(right, [2], [0.5]))
+    (plate,) = plates(monkeypatch, image, detect(right, [0.5], [2]))
     assert 0 <= plate[0] < plate[2] <= size[1]
     assert 0 <= plate[1] < plate[3] <= size[0]
 
@@ -96,7 +89,7 @@ def test_a_text_is_not_cut_off(size, monkeypatch):
 def test_no_score_is_a_negative_zero(monkeypatch):
     texts = []
     monkeypatch.setattr(drawing, "_write", lambda _canvas, _plate, text, *_: texts.append(text))
-    draw_detections(GREY, detections([[50, 60, 150, 160]], [1], [-0.001]), CLASSES)
+    draw_detections(GREY, detect([[50, 60, 150, 160]], [-0.001], [1]), CLASSES)
     assert texts == ["disc 0.00"]
 
 
@@ -109,7 +102,7 @@ def test_any_box_can_be_drawn_on_any_image(corners, score, size):
     x1, x2 = sorted(corners[:2])
     y1, y2 = sorted(corners[2:])
     image = torch.zeros(3, *size, dtype=torch.uint8)
-    picture = draw_detections(image, detections([[x1, y1, x2, y2]], [1], [score]), CLASSES)
+    picture = draw_detections(image, detect([[x1, y1, x2, y2]], [score], [1]), CLASSES)
     assert picture.shape == (*size, 3)
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
+from factories import annotate, detect
 from PIL import Image
 
 from sppdet.errors import SppdetError
 from sppdet.evaluation.diagnosis import OUTCOMES, Diagnosis, diagnose
 from sppdet.evaluation.diagnosis_report import COLOURS, format_diagnosis, plot_diagnosis
-from sppdet.structures import Annotations, Detections
 
 CLASSES = ("cat", "dog", "car", "tail $x")
 PLACES = [[20 * k, 0, 20 * k + 10, 10 + k] for k in range(20)]
@@ -18,9 +17,8 @@ PLACES = [[20 * k, 0, 20 * k + 10, 10 + k] for k in range(20)]
 
 def diagnosis_of(*detected: int, classes=CLASSES) -> Diagnosis:
     """Five cats, then one dog, one car; found as cats, at the places given."""
-    image = Annotations("a.jpg", torch.tensor(PLACES[:7]).float(), torch.tensor([1, 1, 1, 1, 1, 2, 3]))
-    boxes = torch.tensor([PLACES[k] for k in detected], dtype=torch.float32).reshape(-1, 4)
-    found = Detections(boxes, torch.ones(len(boxes), dtype=torch.int64), torch.linspace(1, 0, len(boxes)))
+    image = annotate(PLACES[:7], [1, 1, 1, 1, 1, 2, 3])
+    found = detect([PLACES[k] for k in detected])
     return diagnose([found], [image], classes, [["cat", "dog"]] if classes else None)
 
 

@@ -6,7 +6,7 @@ from math import isnan
 
 import pytest
 import torch
-from factories import annotate
+from factories import annotate, as_boxes
 from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.ops import box_iou
@@ -15,17 +15,13 @@ from sppdet.errors import InputError
 from sppdet.evaluation.recall import evaluate_proposals
 
 
-def boxes_of(*boxes) -> torch.Tensor:
-    return torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-
-
 def test_by_hand() -> None:
     """Best overlaps: class one 1 and 0.5, class two 0.4, a difficult object that no one asks for."""
     images = [
         annotate([[0, 0, 10, 10], [200, 200, 240, 240], [300, 0, 400, 100]], [1, 1, 2]),
         annotate([[0, 0, 10, 10]], [1], difficult=[True]),
     ]
-    proposals = [boxes_of([0, 0, 10, 10], [0, 0, 10, 9], [200, 200, 240, 220], [300, 0, 400, 40]), boxes_of()]
+    proposals = [as_boxes([[0, 0, 10, 10], [0, 0, 10, 9], [200, 200, 240, 220], [300, 0, 400, 40]]), as_boxes([])]
     quality = evaluate_proposals(proposals, images, ["one", "two", "three"])
     assert quality.objects == 3
     assert quality.boxes_per_image == 2
@@ -51,7 +47,7 @@ def test_sizes_are_cocos(side, size) -> None:
 
 def test_images_without_proposals_lower_the_recall() -> None:
     image = annotate([[0, 0, 10, 10]], [1])
-    quality = evaluate_proposals([boxes_of(), image.boxes], [image, image], ["one"])
+    quality = evaluate_proposals([as_boxes([]), image.boxes], [image, image], ["one"])
     assert quality.recall == quality.mabo == 0.5
 
 
@@ -79,12 +75,12 @@ objects = st.lists(st.tuples(box, st.integers(1, 2), st.booleans()), max_size=4)
 @given(st.lists(st.tuples(objects, st.lists(box, max_size=5)), max_size=4))
 def test_equals_a_loop(scene) -> None:
     images = [annotate(*([entry[n] for entry in part] for n in range(3))) for part, _ in scene]
-    quality = evaluate_proposals([boxes_of(*boxes) for _, boxes in scene], images, ["one", "two"])
+    quality = evaluate_proposals([as_boxes(boxes) for _, boxes in scene], images, ["one", "two"])
     best: dict[int, list[float]] = {1: [], 2: []}
     for part, boxes in scene:
         for target, label, difficult in part:
             if not difficult:
-                pairs = [box_iou(boxes_of(target), boxes_of(other)).item() for other in boxes]
+                pairs = [box_iou(as_boxes(target), as_boxes(other)).item() for other in boxes]
                 best[label].append(max(pairs, default=0.0))
     every = best[1] + best[2]
     averages = [sum(values) / len(values) for values in best.values() if values]

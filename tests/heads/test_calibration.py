@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from factories import examples
+from factories import annotate, detect, examples
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from sppdet.errors import InputError
 from sppdet.evaluation.voc import evaluate_voc
 from sppdet.heads.calibration import Calibration, fit_calibration
-from sppdet.structures import Annotations, Detections
+from sppdet.structures import Detections
 
 METHODS = ("platt", "isotonic")
 BOX = torch.tensor([[0.0, 0, 10, 10]])
@@ -148,10 +148,9 @@ def test_the_average_precision_stays(images, method):
     for number, rows in enumerate(images):
         boxes = BOX + 20 * torch.arange(len(rows))[:, None]
         right = torch.tensor([hit for _, hit in rows], dtype=torch.bool)
-        count = int(right.sum())
-        annotations.append(Annotations(f"{number}.jpg", boxes[right], torch.ones(count).long()))
+        annotations.append(annotate(boxes[right], name=f"{number}"))
         scores = torch.tensor([score for score, _ in rows], dtype=torch.float32)
-        found = Detections(boxes + 1000 * ~right[:, None], torch.ones(len(rows)).long(), scores)
+        found = detect(boxes + 1000 * ~right[:, None], scores)
         detections.append(found[scores.argsort(descending=True, stable=True)])
     raw = evaluate_voc(detections, annotations, ["thing"])
     (curve,) = raw.curves.values()
@@ -167,7 +166,7 @@ def test_the_average_precision_stays(images, method):
 def test_calibrated_detections_are_sorted_over_the_classes():
     calibration = Calibration(torch.zeros(2, 1, 2).double(), torch.tensor([0.5, 4.0]).double())
     boxes = BOX + torch.arange(4)[:, None]
-    found = Detections(boxes, torch.tensor([1, 2, 2, 1]), torch.tensor([2.0, 1.0, -1.0, -2.0]))
+    found = detect(boxes, [2.0, 1.0, -1.0, -2.0], [1, 2, 2, 1])
     probable = calibration.calibrate(found)
     assert probable.labels.tolist() == [2, 1, 1, 2]
     assert torch.equal(probable.boxes, boxes[[1, 0, 3, 2]])
@@ -177,7 +176,7 @@ def test_calibrated_detections_are_sorted_over_the_classes():
 
 def test_probabilities_that_are_equal_in_float32_keep_the_order_of_their_scores():
     calibration = Calibration(torch.zeros(1, 1, 2).double(), torch.tensor([100.0]).double())
-    found = Detections(BOX + torch.arange(3)[:, None], torch.ones(3).long(), torch.tensor([9.0, 8.0, 7.0]))
+    found = detect(BOX + torch.arange(3)[:, None], [9.0, 8.0, 7.0])
     probable = calibration.calibrate(found)
     assert probable.scores.tolist() == [1, 1, 1]
     assert torch.equal(probable.boxes, found.boxes)

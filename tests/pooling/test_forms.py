@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from factories import examples
+from factories import examples, random_maps
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -19,10 +19,6 @@ SIZES, LEVELS = range(1, 41), range(1, 8)
 # Where torch refuses the padded form, and what the window form gives in place of n bins.
 PADDING_REFUSED = {6: [*range(1, 6), 7, 8, 9, 13, 14, 15, 19, 25], 4: [1, 2, 3, 5, 9], 3: [1, 2], 2: [1], 1: []}
 WRONG_COUNTS = {(4, 6): 5, (4, 7): 6, (4, 11): 5, (6, 11): 10, (6, 10): 9}
-
-
-def random_maps(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def windows_by_hand(form: str, cells: int, n: int) -> tuple[int, int, int]:

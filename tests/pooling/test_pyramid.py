@@ -4,7 +4,7 @@ import numba
 import pytest
 import torch
 import torch.nn.functional as F
-from factories import examples
+from factories import examples, random_maps
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -47,10 +47,6 @@ def random_windows(count: int, height: int, width: int, seed: int = 0) -> Tensor
         y = torch.randperm(height + 1, generator=generator)[:2].sort().values
         rows.append([x[0], y[0], x[1], y[1]])
     return torch.tensor(rows)
-
-
-def random_maps(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def tied_maps(*shape: int, seed: int = 0) -> Tensor:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from factories import examples
+from factories import examples, random_maps
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -16,10 +16,6 @@ from sppdet.pooling.roi import RoIAlign, RoIPooling
 SIZES, LEVELS = range(1, 41), range(1, 8)
 BOXES = torch.tensor([[0.0, 0, 159, 111], [16.3, 8, 120, 90.7], [31.9, 47.2, 33, 48]])  # of 160 x 112 pixels
 IMAGE = torch.tensor([0, 1, 1])
-
-
-def random_maps(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("n", LEVELS)

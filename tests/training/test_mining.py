@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
+from factories import annotate
 from torch import Tensor
 
 from sppdet.config.training import SVMConfig
 from sppdet.errors import ConfigError, DataError
 from sppdet.heads.linear import LinearHead
 from sppdet.heads.svm import SVMProblem, solve_svms
-from sppdet.structures import Annotations
 from sppdet.training import mining
 from sppdet.training.mining import ExamplePool, MiningState, mine_svms
 from sppdet.training.sampling import LabeledProposals, svm_targets
@@ -56,7 +56,7 @@ def make_cache() -> ArrayCache:
     for i in range(IMAGES):
         corners = np.stack(np.meshgrid(np.arange(8) * 20, np.arange(8) * 20), axis=-1).reshape(-1, 2)[: PROPOSALS + 2]
         boxes = torch.from_numpy(np.hstack([corners, corners + 15])).float()
-        annotations = Annotations(f"{i}.jpg", boxes[:2], torch.tensor([1, 2]))
+        annotations = annotate(boxes[:2], [1, 2], name=f"{i}")
         regions.append(LabeledProposals.from_annotations(annotations, boxes[2:]))
         features = rng.normal(size=(PROPOSALS + 2, DIMENSION))
         features[:, :3] *= 0.3

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from factories import annotate, as_boxes
 from torch import Tensor
 
 from sppdet.boxes import box_iou, decode_boxes
 from sppdet.config.training import BoxRegressionConfig, SoftmaxConfig, SVMConfig
-from sppdet.structures import Annotations
 from sppdet.training.sampling import (
     LabeledProposals,
     box_regression_examples,
@@ -23,13 +23,7 @@ RNG = np.random.default_rng
 
 
 def regions_of(objects: list, labels: list[int], difficult: list[bool], proposals: list) -> LabeledProposals:
-    annotations = Annotations(
-        "scene.jpg",
-        torch.tensor(objects, dtype=torch.float32).reshape(-1, 4),
-        torch.tensor(labels, dtype=torch.int64),
-        torch.tensor(difficult, dtype=torch.bool),
-    )
-    return LabeledProposals.from_annotations(annotations, torch.tensor(proposals, dtype=torch.float32).reshape(-1, 4))
+    return LabeledProposals.from_annotations(annotate(objects, labels, difficult), as_boxes(proposals))
 
 
 # Two objects and a difficult one of the first class, all 10 x 10.

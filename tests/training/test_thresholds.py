@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from factories import detect
 from numpy.typing import NDArray
 
 from sppdet.commands.detect import above_threshold
 from sppdet.evaluation.voc import Curve, VOCResult
-from sppdet.structures import Detections
 from sppdet.training.thresholds import choose_thresholds
 
 
@@ -37,6 +37,5 @@ def test_thresholds_are_0_where_nothing_was_ever_right():
 def test_the_detections_that_make_f1_best_are_drawn():
     scores = [3.0, 2.0, 1.0, -1.0]
     thresholds = choose_thresholds(VOCResult({"a": curve(scores, [True, False, True, False], 2)}, 0.5))
-    boxes = torch.tensor([[0.0, 0, 1, 1]]).repeat(4, 1)
-    shown = above_threshold(Detections(boxes, torch.ones(4, dtype=torch.int64), torch.tensor(scores)), thresholds)
+    shown = above_threshold(detect([[0, 0, 1, 1]] * 4, scores), thresholds)
     assert shown.scores.tolist() == [3, 2, 1]
