@@ -1,1 +1,1 @@
-"""Every parameter, as frozen records read from YAML and dotted overrides."""
+"""All parameters, as frozen records that check themselves; read from YAML files and dotted overrides."""

@@ -1,4 +1,4 @@
-"""Every parameter of a classifier and its training. Nothing here imports torch, so that `sppdet --help` stays quick."""
+"""Parameters of a classifier and its training. Nothing here imports torch, so that `sppdet --help` stays quick."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ View = Literal["full", "crop", "warp"]
 
 @section("")
 class ClassifierConfig(NetworkConfig):
-    """What a classifier is, as stored in its file: all that turns an image into class scores except the weights.
+    """Everything that turns an image into class scores, except the weights; stored in the classifier's file.
 
     Args:
-        layers: fully connected layers between pooling and the last one, which gives a score a class.
-        view: what the network sees of an image at a size. full: all of it, the shorter side of this size, aspect kept
-            (up to 4 to 1); crop: a square of this size out of that; warp: all of it, squeezed into the square.
-        sizes: pixels that it is trained at. It is tested at the first where not told otherwise.
+        fc: fully connected layers between pooling and the last layer, which gives one score per class.
+        view: part of the image that the network sees. full: the image resized to a shorter side of `sizes`, aspect kept
+            (up to 4 to 1); crop: a square cut out of that; warp: the whole image squeezed into the square.
+        sizes: training sizes, in pixels. The first is the default for testing.
     """
 
     view: View = "full"
@@ -29,17 +29,17 @@ class ClassifierConfig(NetworkConfig):
 
 @section("views")
 class ViewsConfig:
-    """What of an image is scored in testing; the views' probabilities are averaged (section 3.1).
+    """Views of an image scored in testing; their probabilities are averaged (section 3.1).
 
     Args:
-        kind: full, crop or warp, as in training; 10views: the corners and the center of an image and its mirror image;
-            96views: the middles of the sides as well, at six sizes. 10views and 96views are windows of the feature
-            maps, which are computed once a size. By default that which the classifier was trained with.
-        sizes: pixels of the shorter side; by default the first that it was trained at, s, for 10views 256 / 224 s, and
+        kind: full, crop or warp, as in training; 10views: corners and center of an image and of its mirror image;
+            96views: the middles of the sides as well, at six sizes. 10views and 96views are windows of feature maps
+            that are computed once per size. By default the training's.
+        sizes: shorter sides of the image, in pixels; by default the first training size s, for 10views 256 / 224 s, and
             for 96views 224, 256, 300, 360, 448 and 560 / 224 s.
-        window: side, in pixels, of the views of 10views and 96views; by default s.
-        flip: the mirror image as well, as 10views and 96views always do.
-        full_image: with 10views and 96views, each map as a whole beside its windows.
+        window: side of the views of 10views and 96views, in pixels; by default s.
+        flip: add the mirror image, as 10views and 96views always do.
+        full_image: add each whole map to the windows of 10views and 96views.
     """
 
     kind: Literal["full", "crop", "warp", "10views", "96views"] | None = None
@@ -56,16 +56,17 @@ class ViewsConfig:
 
 @section("fit")
 class FitConfig:
-    """Gradient descent. The learning rate goes up over the first 30% of the steps and then down to almost 0, momentum
-    the other way round (one cycle, Smith and Topin 2018).
+    """Gradient descent with one cycle of the learning rate (Smith and Topin 2018).
+
+    The learning rate rises over the first 30% of the steps and falls almost to 0; momentum does the opposite.
 
     Args:
         epochs: passes over the images.
-        batch_size: images a step.
+        batch_size: images per step.
         optimizer: sgd, with momentum, or adamw.
-        learning_rate: the highest.
-        weight_decay: L2 penalty (sgd), or decay (adamw), of all that is trained.
-        label_smoothing: share of the target that is spread over all classes.
+        learning_rate: peak learning rate.
+        weight_decay: L2 penalty (sgd) or decay (adamw) of all trained weights.
+        label_smoothing: fraction of the target that is spread over all classes.
     """
 
     epochs: int = at_least(1, 20)
@@ -78,11 +79,11 @@ class FitConfig:
 
 @section("data")
 class FoldersConfig:
-    """Images in torchvision's ImageFolder layout: a folder for each class.
+    """Images in torchvision's ImageFolder layout: one folder per class.
 
     Args:
-        train: images to train on.
-        val: images whose accuracy is measured at the end; none where not given.
+        train: training images.
+        val: images to measure the accuracy on at the end; by default none.
     """
 
     train: str = ""
@@ -91,27 +92,26 @@ class FoldersConfig:
 
 @section("")
 class TrainClassifierConfig(ClassifierConfig):
-    """A classifier and how it is trained.
+    """A classifier and its training.
 
     Args:
-        size_order: how sizes change from epoch to epoch, with one set of weights. alternate: one after the other;
-            random: any from the smallest to the largest of them.
-        blocks: how many of the network's last blocks (a convolution, a Fire module, a stage of residual blocks) are
-            trained with the fully connected layers; 0: none; null: the whole network and its batch normalization, as
-            random weights need.
-        fit: the gradient descent.
-        feature_norm: what the last layer sees is multiplied by one number that makes its mean L2 norm this at the
-            beginning.
-        dropout: share of the features left out before the last layer, and after each other fully connected one.
+        size_order: order of the sizes from epoch to epoch, with one set of weights. alternate: one after the other;
+            random: any from the smallest to the largest.
+        blocks: number of the network's last blocks (a convolution, Fire module or stage of residual blocks) to train
+            with the fully connected layers; 0: none; null: the whole network with its batch normalization, as random
+            weights need.
+        fit: gradient descent.
+        feature_norm: mean L2 norm that the features are scaled to before the last layer, at the beginning.
+        dropout: fraction of the features dropped before the last layer and after each other fully connected layer.
         flip: mirror half of the images.
         data: the images.
-        output: the run's folder.
+        output: folder of the run.
         device: cpu or cuda.
-        precision: of the convolutions; training cannot do with fp16.
-        workers: images read at once, a thread each.
-        memory_gb: most gigabytes for what a network of which no block is trained makes of the images, so that
-            each is passed through it once; where they would take more, it is once an epoch, as with view crop.
-        seed: of every random choice.
+        precision: number format of the convolutions; training does not work in fp16.
+        workers: threads reading images.
+        memory_gb: maximum gigabytes for features of a network without trained blocks, which are then computed once; if
+            they would take more, or with view crop, they are computed in every epoch.
+        seed: seed for all random choices.
     """
 
     size_order: Literal["alternate", "random"] = "alternate"

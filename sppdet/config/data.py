@@ -1,4 +1,4 @@
-"""Where the images and their proposals come from."""
+"""Parameters of data and proposals."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ SearchMode = Literal["fast", "quality", "opencv_fast", "opencv_quality"]
 
 @section("data")
 class DataConfig:
-    """Where the images and their annotations are.
+    """Images and their annotations, in VOC layout or COCO format.
 
     Args:
-        root: VOC layout: the year's folder, VOCdevkit or its parent. COCO format: the folder of images.
-        split: image list in ImageSets/Main. For COCO format only a name.
-        annotations: COCO-format annotation file; setting it means the data are in COCO format.
-        year: VOC year, where root holds more than one.
-        classes: class names in the order of their labels; found from the data when not given.
-        max_images: only the first so many images of the split.
+        root: VOC year's folder, VOCdevkit or its parent; for COCO format the folder of images.
+        split: image list in ImageSets/Main; for COCO format only a name.
+        annotations: COCO-format annotation file; without it the data are in VOC layout.
+        year: VOC year, if root holds more than one.
+        classes: class names in the order of their labels; by default those in the data.
+        max_images: maximum number of images; the first of the split are used.
     """
 
     root: str = ""
@@ -35,11 +35,11 @@ class ProposalConfig:
     """Selective search (Uijlings et al. 2013), or proposals made by another program.
 
     Args:
-        mode: fast or quality, with the paper's settings; opencv_fast or opencv_quality, with those of OpenCV.
-        width: the image is resized to this width first, as R-CNN did, and boxes are scaled back; null: as it is.
-        min_side: boxes with a side under this many pixels of the searched image are dropped.
-        limit: at most this many boxes an image, best first; null: all.
-        file: proposals made by another program (COCO-style .json, .npz, R-CNN's .mat) in place of selective search.
+        mode: fast or quality (settings of the paper), or opencv_fast or opencv_quality (settings of OpenCV).
+        width: pixels to resize the image to before the search, as in R-CNN; null: no resizing.
+        min_side: least side of a box, in pixels of the resized image.
+        limit: maximum number of boxes per image, best first; null: all.
+        file: proposals of another program (COCO-style .json, .npz or R-CNN's .mat), used instead of selective search.
     """
 
     mode: SearchMode = "fast"

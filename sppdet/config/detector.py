@@ -1,7 +1,7 @@
-"""Every parameter of a detector.
+"""Parameters of a detector.
 
-The defaults are the paper's where it speaks (He et al. 2014, section 4.1); where the authors' code differs, a named
-option says so. Nothing here imports torch, so that `sppdet --help` stays quick.
+Defaults follow the paper (He et al. 2014, section 4.1); options named after the code select what the authors' code does
+differently. Nothing here imports torch, so that `sppdet --help` stays quick.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ ScaleRule = Literal["paper", "code"]
 
 @section("spp")
 class SPPConfig:
-    """Features of a whole-image pass (features: spp; scales of roi_pool and roi_align too).
+    """Features from one pass over the whole image (features spp; the scales also of roi_pool and roi_align).
 
     Args:
-        scales: the image is resized so that its shorter side is each of these, in pixels.
-        window_rule: how a box becomes a window of cells: the paper's, the authors' code's, or Fast R-CNN's rounding.
-        scale_rule: how a window's scale is chosen among several: the paper's (area nearest 224^2) or the code's.
+        scales: shorter sides of the resized image, in pixels.
+        window_rule: rounding of boxes to windows of cells: the paper's, the authors' code's, or Fast R-CNN's (round).
+        scale_rule: choice of one scale per window: the paper's (area nearest to 224^2) or the authors' code's.
     """
 
     scales: tuple[int, ...] = at_least(1, (688,))
@@ -36,12 +36,13 @@ class SPPConfig:
 
 @section("roi")
 class RoIConfig:
-    """Features of one grid of bins a region, from the whole-image pass at `spp.scales`: Fast R-CNN's, `pyramid.mode` of
-    windows rounded to cells (features: roi_pool), or Mask R-CNN's, without rounding (roi_align).
+    """Features of one grid of bins per region, from one pass over the whole image at `spp.scales`.
+
+    roi_pool pools windows rounded to cells (Fast R-CNN) with `pyramid.mode`; roi_align does not round (Mask R-CNN).
 
     Args:
-        size: bins a side, in place of pyramid.levels.
-        samples: of a bin of roi_align, in each direction.
+        size: bins per side, used instead of pyramid.levels.
+        samples: points per bin and direction, for roi_align.
     """
 
     size: int = at_least(1, 6)
@@ -50,12 +51,12 @@ class RoIConfig:
 
 @section("crop")
 class CropConfig:
-    """Features of warped crops (features: crop), as in R-CNN.
+    """Features of warped crops (features crop), as in R-CNN.
 
     Args:
-        size: side of the warped crop in pixels.
-        context: pixels of the crop's border that show what surrounds the box.
-        batch_size: crops in one pass of the network; on CPUs a few are quickest, on GPUs many.
+        size: side of the warped crop, in pixels.
+        context: width of the border that shows the surroundings of the box, in pixels of the crop.
+        batch_size: crops per pass of the network; a few are fastest on CPUs, many on GPUs.
     """
 
     size: int = 227
@@ -70,12 +71,12 @@ class CropConfig:
 
 @section("selection")
 class SelectionConfig:
-    """Which scored regions become detections.
+    """Selection of detections from the scored regions.
 
     Args:
         min_score: scores must be greater; null: -1.5 for SVMs, 0.01 for softmax.
-        nms_iou: a box is suppressed when its IoU with a better one of its class is greater.
-        max_per_class: at most so many detections a class and image; 0: all.
+        nms_iou: IoU with a better box of the class above which a box is suppressed.
+        max_per_class: maximum number of detections per class and image; 0: all.
     """
 
     min_score: float | None = None
@@ -85,7 +86,7 @@ class SelectionConfig:
 
 @section("")
 class DetectorConfig(NetworkConfig):
-    """What a detector is, as stored in its file: all that turns an image into detections except the weights."""
+    """Everything that turns an image into detections, except the weights; stored in the detector's file."""
 
     features: FeatureKind = "spp"
     head: Literal["svm", "softmax"] = "svm"

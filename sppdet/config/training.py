@@ -1,4 +1,4 @@
-"""Every parameter of a training. Nothing here imports torch, so that `sppdet --help` stays quick."""
+"""Parameters of the training of a detector. Nothing here imports torch, so that `sppdet --help` stays quick."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ class SVMConfig:
 
     Args:
         C: weight of the hinge losses against the regularizer.
-        loss: hinge (L1, the paper's) or squared_hinge.
-        positive_weight: the positives' losses count so many times.
-        feature_norm: features are multiplied by one number that makes their mean L2 norm this.
+        loss: hinge (L1, as in the paper) or squared_hinge.
+        positive_weight: weight of the losses of positives; that of negatives is 1.
+        feature_norm: mean L2 norm that the features are scaled to.
         bias: value of the constant feature that carries the bias.
-        negative_iou: a region is a negative of a class when its IoU with every object of the class is below this.
-        duplicate_iou: of hard negatives of an image that overlap by more than this, the hardest stays.
-        random_negatives: negatives an image to start from.
-        hard_margin: regions scoring above this for a class they are a negative of are hard.
-        easy_margin: at a refit, negatives scoring below this for every class are dropped.
-        hard_negatives: at most so many new hard negatives an image and pass, hardest first.
-        refit_every: new hard negatives, of all classes together, between refits (the code: 2,000 of each class).
+        negative_iou: IoU with every object of a class below which a region is a negative of the class.
+        duplicate_iou: IoU above which only the hardest of an image's overlapping hard negatives is kept.
+        random_negatives: random negatives per image to start from.
+        hard_margin: score above which a negative is hard.
+        easy_margin: score below which, for every class, a negative is dropped at a refit.
+        hard_negatives: maximum number of new hard negatives per image and pass, hardest first.
+        refit_every: new hard negatives of all classes between refits (the authors' code: 2,000 of each class).
         passes: passes over the images.
-        max_examples: bound on the examples kept at once; each takes 2 bytes a feature.
-        gap: relative duality gap at which a fit is good.
-        epochs: most epochs in one fit.
+        max_examples: maximum number of examples kept at once; each takes 2 bytes per feature.
+        gap: relative duality gap at which a fit has converged.
+        epochs: maximum number of epochs per fit.
     """
 
     C: float = positive(0.001)
@@ -55,15 +55,15 @@ class SVMConfig:
 
 @section("softmax")
 class SoftmaxConfig:
-    """A softmax layer fitted on frozen features.
+    """Softmax layer fitted to frozen features.
 
     Args:
-        foreground_iou: regions with at least this IoU with an object are examples of its class.
-        background_iou: regions whose best IoU lies from this to foreground_iou are background.
-        regions_per_image: examples an image.
-        foreground: share of foreground among them.
+        foreground_iou: IoU with an object from which a region is an example of its class.
+        background_iou: best IoU from which, up to foreground_iou, a region is background.
+        regions_per_image: examples per image.
+        foreground: fraction of foreground among the examples.
         weight_decay: L2 penalty on the weights.
-        iterations: L-BFGS iterations at most.
+        iterations: maximum number of L-BFGS iterations.
     """
 
     foreground_iou: float = fraction(0.5)
@@ -78,23 +78,24 @@ class SoftmaxConfig:
 class FinetuneConfig:
     """Fine-tuning by gradient descent before the heads are fitted (SPPnet, section 4.1; Fast R-CNN, section 2.3).
 
-    Its regions are of the kinds and shares that `softmax` says. Its learning rate rises over the first twentieth of the
-    steps, then falls to 0 along a cosine.
+    Regions are sampled as in `softmax`. The learning rate rises over the first 5% of the steps, then falls to 0 along a
+    cosine.
 
     Args:
-        epochs: passes over the images; 0: the network stays as it is.
-        blocks: how many of the network's last blocks (a convolution, a Fire module, a stage of residual blocks) are
-            trained with the fully connected layers; 0: these alone, as in SPPnet.
-        learning_rate: the highest.
-        feature_norm: the features that the heads see are multiplied by one number that makes their mean L2 norm this:
-            the lower, the more is left to the network to learn.
-        weight_decay: L2 penalty on all that is trained.
-        batch_size: images a step.
-        regions_per_image: examples an image.
-        scales: of each image one is drawn for its shorter side; none: of spp.scales. Crops have one size.
-        dropout: share left out of each fully connected layer's features, and of pooled ones where there are no layers.
+        epochs: passes over the images; 0: no fine-tuning.
+        blocks: number of the network's last blocks (a convolution, Fire module or stage of residual blocks) to train
+            with the fully connected layers; 0: only these layers, as in SPPnet.
+        learning_rate: peak learning rate.
+        feature_norm: mean L2 norm that the features are scaled to before the heads; the lower, the more the network
+            has to learn.
+        weight_decay: L2 penalty on all trained weights.
+        batch_size: images per step.
+        regions_per_image: examples per image.
+        scales: shorter sides to sample from for each image, in pixels; none: spp.scales. Crops have one size.
+        dropout: fraction of the features dropped after each fully connected layer, or of the pooled features if there
+            is no layer.
         flip: mirror half of the images.
-        clip: the gradient's norm is made no larger than this.
+        clip: maximum norm of the gradient.
     """
 
     epochs: int = at_least(0, 0)
@@ -115,12 +116,12 @@ class BoxRegressionConfig:
     """Class-specific ridge regression from a region's features to its object's box (R-CNN, appendix C).
 
     Args:
-        enabled: fit and use it.
-        ridge: the regularizer, on features whose mean norm is svm.feature_norm (SPPnet 4000 at IoU 0.5; R-CNN 1000 at
-            0.6); it shrinks with the share of the examples that is used.
-        iou: proposals with more than this IoU with an object are examples.
-        max_per_object: at most so many examples an object.
-        max_per_class: at most so many examples a class.
+        enabled: fit and use the regression.
+        ridge: regularizer, for features of mean norm svm.feature_norm (SPPnet: 4000 at IoU 0.5; R-CNN: 1000 at 0.6);
+            reduced with the fraction of the examples that is used.
+        iou: IoU with an object above which a proposal is an example.
+        max_per_object: maximum number of examples per object.
+        max_per_class: maximum number of examples per class.
     """
 
     enabled: bool = True
@@ -132,24 +133,24 @@ class BoxRegressionConfig:
 
 @section("")
 class TrainConfig(DetectorConfig):
-    """A detector and how it is trained.
+    """A detector and its training.
 
     Args:
-        features: where a region's features come from: spp, roi_pool or roi_align (one pass an image), or crop (R-CNN).
+        features: source of a region's features: spp, roi_pool or roi_align (one pass per image), or crop (R-CNN).
         head: linear SVMs or softmax.
         data: the training images.
-        val: image list (VOC) or annotation file (COCO) on which thresholds are chosen and a first mAP is measured.
-            Its images are held out while that is done; detectors are then refitted on all of data. When there is
-            none, every fifth image is held out.
-        calibration: how scores become probabilities, fitted on val: platt, a sigmoid, or isotonic, for a large val.
-        output: the run's folder.
+        val: image list (VOC) or annotation file (COCO) for choosing thresholds and measuring a first mAP. Its images
+            are held out until then; the detector is then refitted to all of data. If it does not exist, every fifth
+            image is held out.
+        calibration: map from scores to probabilities, fitted on val: platt (a sigmoid), or isotonic, for a large val.
+        output: folder of the run.
         device: cpu or cuda.
-        precision: of the convolutions; fp16 not with fine-tuning.
-        workers: images searched at once, a thread each; 0: one, in the main thread.
-        cache_gb: most gigabytes of feature maps to keep on disk for this training.
-        memory_gb: most gigabytes of memory to take while heads are fitted; fewer examples are kept at once where they
-            would take more. Fine-tuning takes what its images need.
-        seed: of every random choice.
+        precision: number format of the convolutions; fine-tuning does not work in fp16.
+        workers: threads searching for proposals, one image each; 0: the main thread.
+        cache_gb: maximum gigabytes of feature maps on disk.
+        memory_gb: maximum gigabytes of memory while heads are fitted; bounds the number of examples kept at once.
+            Fine-tuning is not bounded.
+        seed: seed for all random choices.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
