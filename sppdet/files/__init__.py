@@ -1,1 +1,1 @@
-"""Files that are never half-written, and the folder of a run."""
+"""Atomic files, checkpoints, and the folder of a run."""

@@ -1,4 +1,4 @@
-"""Files that are never half-written: atomic writes, content keys, safetensors with a checked header."""
+"""Atomic files, content keys, JSON, and safetensors with a JSON header."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sppdet.errors import SppdetError, WeightsError
 
 
 def cache_folder() -> Path:
-    """Where caches live: $SPPDET_CACHE, or ~/.cache/sppdet."""
+    """Return the folder of the caches: $SPPDET_CACHE, or ~/.cache/sppdet."""
     return Path(os.environ.get("SPPDET_CACHE") or "~/.cache/sppdet").expanduser()
 
 
 def content_key(*parts: object) -> str:
-    """A hex key of everything that shapes a result: paths count by their bytes, tensors by their values and shape, the
-    rest by its JSON."""
+    """Return a hex key of everything that a result depends on: the bytes of files, the values and shapes of tensors,
+    the JSON of anything else."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):
@@ -37,7 +37,7 @@ def content_key(*parts: object) -> str:
 
 
 def hash_tensors(tensors: Iterable[Tensor]) -> str:
-    """A hex key of the values of tensors, such as a network's weights."""
+    """Return a hex key of the values of tensors, such as the weights of a network."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
@@ -45,7 +45,7 @@ def hash_tensors(tensors: Iterable[Tensor]) -> str:
 
 
 def write_atomically(path: str | PathLike[str], write: Callable[[Path], object]) -> None:
-    """Call `write` with a temporary path in the same folder, then move it onto `path`; on failure nothing is left.
+    """Call `write` with a temporary path in the same folder, then move it onto `path`; on failure no file is left.
 
     The file gets the mode of the user's umask (safetensors and tempfile would leave 0600).
     """
@@ -75,12 +75,12 @@ def write_text(path: str | PathLike[str], text: str) -> None:
 
 
 def write_json(path: str | PathLike[str], value: Any) -> None:
-    """Write JSON atomically; NaN must have been made null before (see `json_ready`)."""
+    """Write JSON atomically; NaN and infinities become null."""
     write_text(path, json.dumps(json_ready(value), indent=1, allow_nan=False) + "\n")
 
 
 def json_ready(value: Any) -> Any:
-    """The same value with NaN and infinities as None, tuples as lists, paths as text."""
+    """Convert NaN and infinities to None, tuples to lists, and paths to text."""
     if isinstance(value, Mapping):
         return {str(key): json_ready(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -91,7 +91,7 @@ def json_ready(value: Any) -> Any:
 
 
 def read_json(path: str | PathLike[str]) -> Any:
-    """Parsed JSON; raises SppdetError that names the file when it is missing or not JSON."""
+    """Parse a JSON file. Raises SppdetError that names the file if it is missing or not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -114,12 +114,12 @@ def save_tensors(
 
 
 def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin so, without it."""
+    """Select the tensors whose names begin with `prefix`, and remove it from the names."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def read_header(path: str | PathLike[str]) -> dict[str, Any]:
-    """The header of a safetensors file; empty where the file is none of `save_tensors`."""
+    """Read the header of a safetensors file; empty if it was not written by `save_tensors`."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -130,9 +130,9 @@ def read_header(path: str | PathLike[str]) -> dict[str, Any]:
 
 
 def load_tensors(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors (memory-mapped) and header of a file written by `save_tensors`.
+    """Read the tensors (memory-mapped) and the header of a file written by `save_tensors`.
 
-    Raises WeightsError when the file is missing, truncated or not one of sppdet's.
+    Raises WeightsError if the file is missing, truncated or of another program.
     """
     from safetensors import SafetensorError, safe_open
 

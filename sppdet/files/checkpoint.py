@@ -1,4 +1,4 @@
-"""Where a training by gradient descent stands: weights, the optimizer's memory, and what is known of the steps done."""
+"""Checkpoints of a gradient descent: weights, the optimizer's state, and its progress."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ from sppdet.files.atomic import load_tensors, save_tensors, with_prefix
 
 
 def save_checkpoint(file: Path, model: nn.Module, optimizer: Optimizer, progress: Mapping[str, Any]) -> None:
-    """Write all that a training goes on from, atomically. `progress` is JSON-ready; `optimizer.INDEX.NAME` is what the
-    optimizer remembers of a weight."""
+    """Write everything that a training resumes from, atomically.
+
+    progress: anything that is JSON-ready. A tensor `optimizer.INDEX.NAME` is the optimizer's state of one weight.
+    """
     state = optimizer.state_dict()
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    tensors |= {f"optimizer.{i}.{name}": value for i, of in state["state"].items() for name, value in of.items()}
+    tensors |= {f"optimizer.{i}.{name}": value for i, own in state["state"].items() for name, value in own.items()}
     save_tensors(file, tensors, {"progress": progress, "group": state["param_groups"][0]})
 
 
 def load_checkpoint(file: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
-    """Take up the work of `file`: its progress. Raises WeightsError where it is not of such a model."""
+    """Load the model and the optimizer in place, and return the progress. Raises WeightsError if they do not fit."""
     tensors, header = load_tensors(file)
-    memory: dict[int, dict[str, Tensor]] = {}
+    states: dict[int, dict[str, Tensor]] = {}
     for name, value in with_prefix("optimizer.", tensors).items():
         index, key = name.split(".")
-        memory.setdefault(int(index), {})[key] = value.clone()  # out of the file it is mapped from
+        states.setdefault(int(index), {})[key] = value.clone()  # the file is memory-mapped
     try:
         progress = dict(header["progress"])
         model.load_state_dict(with_prefix("model.", tensors))
-        optimizer.load_state_dict({"state": memory, "param_groups": [header["group"]]})
+        optimizer.load_state_dict({"state": states, "param_groups": [header["group"]]})
     except (KeyError, RuntimeError, ValueError) as error:
         raise WeightsError("is not of this training, or of an older version; remove it", file=file) from error
     return progress

@@ -1,4 +1,4 @@
-"""Bounds on the memory that a training takes."""
+"""Bounds on the memory of a training."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import replace
 from sppdet.config.training import TrainConfig
 from sppdet.errors import ConfigError
 
-BASE_GB = 1.5  # what training takes beside examples: programs, the network, one image's features
+BASE_GB = 1.5  # memory of a training without examples: libraries, the network, the features of one image
 
 
 def bound_memory(config: TrainConfig, dimension: int, classes: int) -> TrainConfig:
-    """The same, keeping no more examples at once than `config.memory_gb` allows.
+    """Lower the bounds on examples in memory to what `config.memory_gb` allows.
 
-    An example takes 2 bytes a feature, and while SVMs are fitted five numbers a class. Box regression keeps examples
-    of every class, and two copies of one class's in single precision.
+    An example takes 2 bytes per feature, and 20 bytes per class while SVMs are fitted. Box regression keeps examples of
+    every class, and two single-precision copies of those of one class. Raises ConfigError if there is no room for one.
     """
     free = (config.memory_gb - BASE_GB) * 1e9
     examples = int(free / (2 * dimension + 5 * 4 * classes))

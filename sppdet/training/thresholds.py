@@ -1,4 +1,4 @@
-"""From which score on a detection is worth drawing."""
+"""Score thresholds above which detections are drawn."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from sppdet.evaluation.voc import VOCResult
 
 
 def choose_thresholds(result: VOCResult) -> Tensor:
-    """For each class the score float32 (K,) with the best F1 on these curves; the median of the others where a class
-    has no object or was never found."""
+    """Return the score with the best F1 of each class, float32 (K,).
+
+    Classes without objects or correct detections get the median of the others.
+    """
     chosen = torch.full((len(result.curves),), torch.nan)
     for k, curve in enumerate(result.curves.values()):
         if curve.positives and len(curve.scores):
@@ -19,5 +21,5 @@ def choose_thresholds(result: VOCResult) -> Tensor:
             f1 = 2 * curve.precision * curve.recall / np.maximum(total, 1e-12)
             if f1.max() > 0:
                 chosen[k] = float(curve.scores[int(f1.argmax())])
-    found = chosen[~chosen.isnan()]
-    return chosen.nan_to_num(float(found.median()) if len(found) else 0.0)
+    others = chosen[~chosen.isnan()]
+    return chosen.nan_to_num(float(others.median()) if len(others) else 0.0)
