@@ -1,0 +1,70 @@
+"""The Python of the documentation runs as it stands, its blocks in order, in a folder with the files that they name.
+
+Each `runs/…` is a small run trained on generated shapes, `data` is that set in VOC layout, and each image file that a
+block names is a photograph of it.
+"""
+
+from __future__ import annotations
+
+import doctest
+import re
+import shutil
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from sppdet.classification.classifier import new_classifier
+from sppdet.config.classification import ClassifierConfig
+from sppdet.config.network import BackboneConfig, PyramidConfig
+from sppdet.data.voc import read_voc
+from sppdet.shapes.scene import SHAPES
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [
+    ROOT / name
+    for name in ("README.md", "configs/README.md", "data/README.md", "scripts/README.md", ".github/CONTRIBUTING.md")
+]
+
+
+def python_blocks(document: Path) -> list[tuple[int, str]]:
+    """The first line and the text of each block marked as Python; of a session only what is typed."""
+    text = document.read_text(encoding="utf-8") if document.is_file() else ""
+    found = []
+    for match in re.finditer(r"^( *)```python\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL):
+        block = textwrap.dedent(match[2])
+        if block.startswith(">>>"):
+            block = "".join(example.source for example in doctest.DocTestParser().get_examples(block))
+        found.append((text.count("\n", 0, match.start(2)), block))
+    return found
+
+
+@pytest.fixture
+def classifier(tmp_path) -> Path:
+    config = ClassifierConfig(BackboneConfig("shapenet", "random"), PyramidConfig((2, 1)), sizes=(32,))
+    new_classifier(config, SHAPES).save(tmp_path / "classifier" / "classifier.safetensors")
+    return tmp_path / "classifier"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [document for document in DOCUMENTS if python_blocks(document)],
+    ids=lambda document: str(document.relative_to(ROOT)),
+)
+def test_the_python_of_a_document_runs(document, trained, classifier, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = python_blocks(document)
+    text = "\n".join(block for _, block in blocks)
+    for name in re.findall(r"[\"'](runs/[\w/.-]+)[\"']", text):
+        if not Path(name).exists():
+            of_classifier = re.search(rf"Classifier.*{re.escape(name)}", text)
+            shutil.copytree(classifier if of_classifier else trained / "spp", name)
+    photographs = [image.path for image in read_voc(trained / "shapes", "test").images]
+    for number, name in enumerate(dict.fromkeys(re.findall(r"[\"']([\w/.-]+\.jpg)[\"']", text))):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photographs[number], name)
+    shutil.copytree(trained / "shapes", "data")
+    shutil.copytree(ROOT / "configs", "configs")
+    names: dict[str, object] = {}
+    for line, block in blocks:
+        exec(compile("\n" * line + block, str(document), "exec"), names)
