@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from contracts import assert_dataset
 
 from sppdet.data.coco import read_coco
 from sppdet.errors import DataError, SppdetError
@@ -47,6 +48,7 @@ def read(images: Path, content, classes=None):
 
 def test_reads_ids_boxes_labels_and_crowds(images, content):
     dataset = read(images, content)
+    assert_dataset(dataset)
     assert dataset.name == "some"
     assert dataset.classes == ("car", "dog", "toothbrush")
     assert dataset.category_ids == (3, 18, 90)

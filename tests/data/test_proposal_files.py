@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from contracts import assert_boxes
 from factories import examples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,6 +87,8 @@ def test_written_boxes_are_read_back_exactly(first, second, suffix):
         path = Path(folder) / f"p{suffix}"
         write_proposals(path, ["file", 12], [first, second])
         back = read_proposals(path, [12, "file"])
+    for boxes in back:
+        assert_boxes(boxes)
     assert torch.equal(back[0], second)
     assert torch.equal(back[1], first)
 

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+from contracts import assert_boxes
 from factories import examples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -188,9 +189,7 @@ def test_boxes_lie_in_the_image_and_are_distinct(height, width, searched, min_si
     )
     image = torch.nn.functional.interpolate(image[None], (height, width))[0]
     boxes = selective_search(image, width=searched, min_side=min_side)
-    check_boxes(boxes)
-    assert (boxes >= 0).all()
-    assert (boxes <= torch.tensor([width, height, width, height])).all()
+    assert_boxes(boxes, (height, width))
     assert len(torch.unique(boxes, dim=0)) == len(boxes) >= 1
     if len(boxes) > 1:
         sides = (boxes[:, 2:] - boxes[:, :2]) * (searched / width)

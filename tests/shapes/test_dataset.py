@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from contracts import assert_dataset
 
 from sppdet.boxes import box_iou
 from sppdet.data.voc import read_voc
@@ -42,6 +43,7 @@ def test_splits(whole):
 
 def test_classes_are_balanced_and_images_hold_one_to_four_shapes(whole):
     test = read_voc(whole, "test")
+    assert_dataset(test)
     counts = torch.bincount(torch.cat([image.labels for image in test.images]))[1:]
     assert test.classes == ("cross", "disc", "ring", "square", "star", "triangle")
     assert counts.min() >= 30

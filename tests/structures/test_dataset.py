@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from contracts import assert_dataset
 from factories import annotate, random_image
 from PIL import Image
 from torch.utils.data import DataLoader
@@ -66,6 +67,7 @@ def test_a_model_of_torchvision_trains_on_a_data_set(dataset):
 
 
 def assert_same(converted: Dataset, read: Dataset) -> None:
+    assert_dataset(converted)
     assert (converted.classes, converted.category_ids) == (read.classes, read.category_ids)
     assert [image.id for image in converted.images] == [image.id for image in read.images]
     for ours, theirs in zip(converted.images, read.images, strict=True):
