@@ -1,25 +1,24 @@
 """Draw the README's first figure: python scripts/draw_overview.py runs/demo 000222 .github/overview.png."""
 
-import json
 import sys
-from pathlib import Path
 
 from sppdet import Detector, read_image
 from sppdet.drawing.figures import new_figure, save_figure
+from sppdet.files.atomic import read_json
 
 COLORS = {"proposals": "#bbbbbb", "preprocess": "#e8a33d", "conv": "#c44e52", "pooling": "#4c72b0", "heads": "#55a868"}
 
 if __name__ == "__main__":
     demo, number, output = sys.argv[1:]
-    image, detector = read_image(f"{demo}/shapes-0/JPEGImages/{number}.jpg"), Detector.load(f"{demo}/spp-0")
+    detector, image = Detector.load(f"{demo}/spp-0"), read_image(f"{demo}/shapes-0/JPEGImages/{number}.jpg")
     found = detector.probabilities(detector.detect(image).above(detector.thresholds))
     left, right = (figure := new_figure(9, 2.8)).subplots(1, 2, width_ratios=(1, 1.4))
+    left.set_axis_off()
     left.imshow(image.permute(1, 2, 0), interpolation="bicubic")
-    left.axis("off")
     for (x1, y1, x2, y2), name, score in zip(found.boxes.tolist(), found.names, found.scores, strict=True):
         left.plot([x1, x2, x2, x1, x1], [y1, y1, y2, y2, y1], color="#ffd400", linewidth=2)
         left.text(x1, y1, f"{name} {score:.2f}", va="bottom", bbox={"fc": "#ffd400", "ec": "none", "pad": 1})
-    times = json.loads(Path(demo, "compare/compare.json").read_text())
+    times = read_json(f"{demo}/compare/compare.json")
     for run, name in {"spp-0": "SPPnet", "rcnn-0": "R-CNN"}.items():
         start = 0.0
         for stage, color in COLORS.items():
