@@ -1,48 +1,220 @@
-"""Classify image files."""
+"""Train, evaluate and use classifiers of images of any size."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
-from sppdet.classification.classifier import Classifier
-from sppdet.classification.views import predict
-from sppdet.commands.detect import image_files
-from sppdet.config.classification import ViewsConfig
+from sppdet.config.classification import TrainClassifierConfig, ViewsConfig
+from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
 from sppdet.errors import ConfigError, ImageError
-from sppdet.files.atomic import write_json, write_text
-from sppdet.images import read_image
-from sppdet.runtime.memory import trim_memory
+
+if TYPE_CHECKING:
+    from sppdet.structures import Dataset
 
 
-def classify_files(
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """A run folder with a trained classifier. held_out: its accuracy on data.val; None without."""
+
+    folder: str
+    classes: tuple[str, ...]
+    held_out: dict[str, Any] | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the run for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"classifier of {len(self.classes)} classes in {self.folder}"
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Accuracy of one or more classifiers; `numbers` are those of the JSON output."""
+
+    numbers: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers for JSON."""
+        return dict(self.numbers)
+
+    def __str__(self) -> str:
+        from sppdet.drawing.tables import percent
+
+        numbers = self.numbers
+        tops = [key for key in ("top1", "top5") if key in numbers]
+        lines = [
+            (name, percent(of_class["top1"]), f"{of_class['images']} images")
+            for name, of_class in numbers["per_class"].items()
+        ]
+        lines += [(key, _with_interval(numbers[key]), f"{numbers['images']} images") for key in tops]
+        if len(numbers["runs"]) > 1:
+            lines.append(("top1 of each", " ".join(map(percent, numbers["runs"].values())), ""))
+        if "against" in numbers:
+            for key in tops:
+                lines.append((f"{key}, others", _with_interval(numbers["against"][key]), ""))
+                lines.append((f"{key}, more", _with_interval(numbers["difference"][key]), "(percentage points)"))
+        return "\n".join(f"{name:16} {value:>7}   {note}".rstrip() for name, value, note in lines)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The most probable classes of image files; `errors` are of images that could not be read.
+
+    entries: a dictionary for each image, as in the JSON output. file: where they were written, if they were.
+    """
+
+    entries: Sequence[dict[str, Any]]
+    errors: Sequence[ImageError]
+    file: str | None
+
+    def as_dict(self) -> list[dict[str, Any]]:
+        """Return the entries for JSON."""
+        return list(self.entries)
+
+    def as_csv(self) -> str:
+        """Return a line for each image and class: image, rank, class, probability."""
+        import csv
+        import io
+
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["image", "rank", "class", "probability"])
+        for entry in self.entries:
+            for rank, best in enumerate(entry["classes"], start=1):
+                writer.writerow([entry["image"], rank, best["class"], best["probability"]])
+        return text.getvalue()
+
+    def write(self, path: str) -> None:
+        """Write the entries to a .csv or .json file."""
+        from sppdet.files.atomic import write_json, write_text
+
+        if path.endswith(".json"):
+            write_json(path, self.entries)
+        else:
+            write_text(path, self.as_csv())
+
+    def __str__(self) -> str:
+        if self.file and self.entries:
+            return f"{len(self.entries)} images in {self.file}"
+        lines = []
+        for entry in self.entries:
+            classes = ", ".join(f"{best['class']} {best['probability']:.2f}" for best in entry["classes"])
+            lines.append(f"{entry['image']}: {classes}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """A folder with `crops` images to classify, in a folder for each class."""
+
+    folder: str
+    crops: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the folder and number for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.crops} crops in {self.folder}"
+
+
+def train(config: TrainClassifierConfig) -> TrainedClassifier:
+    """Train a classifier; repeat the command to resume an interrupted training.
+
+    Images are read from a folder with a folder for each class. Options override --config wherever they stand.
+
+    JSON: folder; classes; held_out (top1, top5, per_class and images, of data.val; null without).
+
+    Args:
+        config: YAML file of these parameters
+    """
+    from sppdet.classification.training import train_classifier
+    from sppdet.files.atomic import read_json
+    from sppdet.files.run_folder import RunFolder
+
+    classifier = train_classifier(config)
+    val = RunFolder(config.output).val
+    return TrainedClassifier(config.output, classifier.classes, read_json(val) if val.is_file() else None)
+
+
+def evaluate(
+    runs: list[str],
+    *,
+    data: str | None = None,
+    against: tuple[str, ...] = (),
+    views: ViewsConfig = ViewsConfig(),
+    resamples: int = 1000,
+    device: Device = "cpu",
+    precision: Precision = "fp32",
+) -> Accuracy:
+    """Evaluate a classifier, or the mean of several such as the seeds of a recipe.
+
+    JSON: top1, and top5 for more than 5 classes (mean, interval and resamples of each); per_class (top1, images, by
+    class); images; runs (top1 of each); views (its settings); with --against also against (the same of these runs)
+    and difference (top1 and top5, paired).
+
+    Args:
+        runs: run folders or classifier files
+        data: folder with a folder of images per class; the first run's data.val if not given
+        against: other runs to compare with, a list such as [runs/a,runs/b]
+        views: parts of each image that are scored
+        resamples: bootstrap resamples of the images for 95% intervals; 0: none
+        device: cpu or cuda
+        precision: precision of the convolutions
+    """
+    from sppdet.classification.evaluation import evaluate_classifiers
+    from sppdet.files.run_folder import RunFolder
+
+    folder = data or RunFolder(runs[0]).load_config(TrainClassifierConfig).data.val
+    if folder is None:
+        raise ConfigError("no data given, and the run has no data.val", field="data", expected="a folder: --data PATH")
+    return Accuracy(evaluate_classifiers(runs, folder, views, against, resamples, device, precision))
+
+
+def predict(
     run: str,
-    images: Sequence[str],
-    views: ViewsConfig,
+    images: list[str],
+    *,
     top: int = 1,
+    views: ViewsConfig = ViewsConfig(),
     output: str | None = None,
     device: Device = "cpu",
     precision: Precision = "fp32",
-) -> tuple[list[dict[str, Any]], list[ImageError]]:
-    """The `top` most probable classes of image files and folders of them.
+) -> Predictions:
+    """Classify images: the most probable classes of each, as a table, CSV or JSON.
 
-    Returns, and writes to `output` (.csv or .json), an entry an image: its file, and its classes with their
-    probabilities. Images that cannot be read are left out; the errors that name them are returned as well.
+    JSON: a list with, for each image, image (file) and classes (each with class and probability, best first).
+
+    Args:
+        run: run folder or classifier file
+        images: image files or folders (not recursive)
+        top: number of classes per image
+        views: parts of each image that are scored
+        output: .csv or .json file
+        device: cpu or cuda
+        precision: precision of the convolutions
     """
+    from tqdm import tqdm
+
+    from sppdet.classification.classifier import Classifier
+    from sppdet.classification.views import predict as predict_views
+    from sppdet.commands.detect import image_files
+    from sppdet.images import read_image
+    from sppdet.runtime.memory import trim_memory
+
     if output and Path(output).suffix not in (".csv", ".json"):
         raise ConfigError("unknown format", field="output", expected="a .csv or .json file", got=output)
     if top < 1:
         raise ConfigError("out of range", field="top", expected="1 or more", got=top)
     classifier = Classifier.load(run, device, precision)
     files = image_files(images)
-    entries: list[dict[str, Any]] = []
-    errors: list[ImageError] = []
+    entries, errors = list[dict[str, Any]](), list[ImageError]()
+    predictions = Predictions(entries, errors, output)
     try:
         for file in trim_memory(tqdm(files, desc="classify", unit="image")):
             try:
@@ -50,24 +222,41 @@ def classify_files(
             except ImageError as error:
                 errors.append(error)
                 continue
-            best = predict(classifier, image, views).sort(descending=True, stable=True)
+            best = predict_views(classifier, image, views).sort(descending=True, stable=True)
             pairs = list(zip(best.indices.tolist(), best.values.tolist(), strict=True))[:top]
-            found = [{"class": classifier.classes[k], "probability": value} for k, value in pairs]
-            entries.append({"image": str(file), "classes": found})
+            classes = [{"class": classifier.classes[k], "probability": value} for k, value in pairs]
+            entries.append({"image": str(file), "classes": classes})
     finally:  # after Ctrl-C as well
-        if entries and output and output.endswith(".json"):
-            write_json(output, entries)
-        elif entries and output:
-            write_text(output, as_csv(entries))
-    return entries, errors
+        if entries and output:
+            predictions.write(output)
+    return predictions
 
 
-def as_csv(entries: Sequence[dict[str, Any]]) -> str:
-    """A line for each image and class: image, rank, class, probability."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "rank", "class", "probability"])
-    for entry in entries:
-        for rank, found in enumerate(entry["classes"], start=1):
-            writer.writerow([entry["image"], rank, found["class"], found["probability"]])
-    return text.getvalue()
+def crops(
+    *, data: DataConfig = DataConfig(), context: float = 0.0, output: str, dataset: Dataset | None = None
+) -> Crops:
+    """Cut the objects of a detection data set out as images to classify, without difficult ones.
+
+    JSON: folder (OUTPUT/SPLIT), crops (number of images).
+
+    Args:
+        data: images and their objects
+        context: enlargement of each box on each side, a fraction of its side
+        output: folder; crops are written to OUTPUT/SPLIT/CLASS
+        dataset: images in memory, in place of `data`
+    """
+    from sppdet.classification.crops import write_crops
+    from sppdet.data.dataset import read_dataset
+
+    folder = Path(output) / data.split
+    return Crops(str(folder), write_crops(dataset or read_dataset(data), folder, context))
+
+
+def _with_interval(value: Mapping[str, Any]) -> str:
+    from sppdet.drawing.tables import percent
+
+    text = percent(value["mean"])
+    if "interval" in value:
+        low, high = value["interval"]
+        text += f" ({100 * low:.1f} to {100 * high:.1f}; 95% of {value['resamples']} resamples)"
+    return text

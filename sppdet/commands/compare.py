@@ -2,36 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sppdet.commands.runs import load_run
-from sppdet.comparison.compare import GROWTH, compare_detectors, write_comparison
-from sppdet.comparison.report import Comparison
 from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
-from sppdet.data.dataset import read_dataset
 from sppdet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sppdet.comparison.report import Comparison
+    from sppdet.structures import Dataset
 
 
 def compare(
-    runs: Sequence[str],
-    data: DataConfig,
+    runs: list[str],
+    *,
+    data: DataConfig = DataConfig(split="test", max_images=10),
     regions: int = 2000,
-    growth: tuple[int, ...] = GROWTH,
-    output: str = "runs/compare",
+    growth: tuple[int, ...] = (100, 300, 1000, 2000),
+    baseline: str | None = None,
+    output: str | None = None,
     device: Device = "cpu",
     precision: Precision = "fp32",
-    baseline: str | None = None,
+    dataset: Dataset | None = None,
 ) -> Comparison:
-    """Compare one run with its counterpart in the other mode, or several, and write what comes of it to `output`.
+    """Compare detectors: stage times, speed-ups, growth with the regions; mAP from 100 images on.
 
-    baseline: the name (of its folder) of the run that the others are compared with; by default the first in R-CNN mode.
+    All detectors get the same proposals; R-CNN mode runs at its fastest batch size. A single run is compared with its
+    own network and heads in the other mode.
+
+    JSON, also in OUTPUT/compare.json: images, regions, topped_up, shared, device, machine, threads, torch, baseline;
+    by detector: detectors (settings), stages (median seconds per image), totals (without_proposals, total), spread
+    (quartiles of both), growth (seconds by number of regions), speedup (conv, without_proposals, total; of all but
+    the baseline), maps (map_voc07, map_area, interval) and differences (to the baseline); throughput (detector,
+    crops_per_second, bare_crops_per_second, bare_best_batch, ratio; or null); paper (its figures).
+
+    Args:
+        runs: run folders or detector files
+        data: images; those of the first run's training data if not given
+        regions: regions per image
+        growth: numbers of regions to time on the first image
+        baseline: name of the run to compare with; R-CNN by default
+        output: folder of results; runs/compare-RUNS if not given
+        device: cpu or cuda
+        precision: precision of the convolutions
+        dataset: images in memory, in place of `data`
     """
-    detectors = {Path(run).resolve().name: load_run(run, device, precision) for run in runs}
-    if len(detectors) < len(runs):
-        raise ConfigError("two runs of one name", field="runs", expected="names of their own", got=", ".join(runs))
-    dataset = read_dataset(data, next(iter(detectors.values())).classes)
-    result = compare_detectors(detectors, dataset, regions, growth, baseline)
-    write_comparison(result, output)
-    return result
+    from sppdet.commands.runs import load_run
+    from sppdet.comparison.compare import compare_detectors, write_comparison
+    from sppdet.data.dataset import read_dataset
+    from sppdet.files.run_folder import RunFolder
+
+    names = [Path(run).resolve().name for run in runs]
+    if len(set(names)) < len(names):
+        raise ConfigError("two runs of one name", field="runs", expected="distinct names", got=", ".join(runs))
+    detectors = {name: load_run(run, device, precision) for name, run in zip(names, runs, strict=True)}
+    if not (data.root or data.annotations or dataset):
+        data = replace(RunFolder(runs[0]).load_data(), split=data.split, max_images=data.max_images)
+    dataset = dataset or read_dataset(data, next(iter(detectors.values())).classes)
+    comparison = compare_detectors(detectors, dataset, regions, growth, baseline)
+    return write_comparison(comparison, output or f"runs/compare-{'-'.join(names)}")

@@ -1,54 +1,131 @@
-"""The whole path on generated images, without a network: train SPPnet and R-CNN, evaluate, compare, draw."""
+"""Everything on generated images, without a network: train SPPnet and R-CNN, evaluate, compare, draw."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from sppdet.commands.compare import compare
-from sppdet.commands.detect import above_threshold
-from sppdet.commands.evaluate import evaluate
 from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.config.detector import CropConfig, SPPConfig
 from sppdet.config.network import BackboneConfig, Device, NetworkConfig, Precision
 from sppdet.config.training import SVMConfig, TrainConfig
-from sppdet.data.voc import read_voc
-from sppdet.detector import Detector
-from sppdet.drawing.detections import draw_detections, write_picture
-from sppdet.files.atomic import write_json
-from sppdet.images import as_image, resize_array, to_array
-from sppdet.proposals.cache import propose
-from sppdet.runtime.machine import find_device
-from sppdet.shapes.dataset import generate_shapes
-from sppdet.shapes.pretrain import Pretraining, pretrain
-from sppdet.structures import Detections
-from sppdet.training.train import train
+
+if TYPE_CHECKING:
+    from sppdet.detector import Detector
+    from sppdet.structures import Dataset
 
 TRAIN_IMAGES, TEST_IMAGES = 200, 100
 PROPOSALS = 120
 TIMED_IMAGES = 10
-PICTURES = 6
-SHEET_WIDTH, GUTTER = 1500, 12  # of the pictures, drawn larger than they are: the letters would be small
+DRAWN_IMAGES = 6
+TITLES = {"spp": "SPPnet", "rcnn": "R-CNN"}
 
 
-def run_demo(
-    output: str, seed: int = 0, device: Device = "cpu", precision: Precision = "fp32", workers: int = 2
-) -> dict[str, Any]:
-    """Run everything into the folder `output`; what an earlier run finished there is not done again.
+@dataclass(frozen=True)
+class Demo:
+    """The result of the demo.
 
-    Returns `spp` and `rcnn` (each with map_voc07, map_area, run), `speedup` (conv, without_proposals, total),
-    `seconds` and `files`. Also written to demo.json.
+    Args:
+        spp: mAP and run folder of SPPnet.
+        rcnn: mAP and run folder of R-CNN.
+        speedup: R-CNN's seconds divided by SPPnet's, for conv, without_proposals and total.
+        regions: regions per image of the comparison.
+        images: number of images of the comparison.
+        seconds: time the demo took, less what an earlier run had finished.
+        files: paths of what was written.
     """
+
+    spp: Mapping[str, Any]
+    rcnn: Mapping[str, Any]
+    speedup: Mapping[str, float]
+    regions: int
+    images: int
+    seconds: float
+    files: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = ["generated shapes, test images   mAP (VOC07)   mAP (area)"]
+        for title, numbers in zip(TITLES.values(), (self.spp, self.rcnn), strict=True):
+            lines.append(f"{title:30} {100 * numbers['map_voc07']:11.1f}% {100 * numbers['map_area']:11.1f}%")
+        lines.append(f"SPPnet against R-CNN at {self.regions} regions, {self.images} images:")
+        titles = {"conv": "convolutions", "without_proposals": "without proposals", "total": "everything"}
+        lines += [f"  {title:28} {self.speedup[key]:11.1f}x faster" for key, title in titles.items()]
+        lines += [f"{self.seconds:.0f} s; written:", *(f"  {file}" for file in self.files)]
+        return "\n".join(lines)
+
+
+def demo(
+    *,
+    output: str = "runs/demo",
+    seed: int = 0,
+    device: Device = "cpu",
+    precision: Precision = "fp32",
+    workers: int = 2,
+) -> Demo:
+    """Train SPPnet and R-CNN on generated images, evaluate and compare them.
+
+    It takes about 3 minutes and needs no network. Repeat the command to resume.
+
+    JSON, also in OUTPUT/demo.json: spp and rcnn, each with map_voc07, map_area and run (folder); speedup (conv,
+    without_proposals, total); regions and images (of the comparison); seconds; files (paths of figures and numbers).
+
+    Args:
+        output: folder of all that is made
+        seed: seed of the images and the training
+        device: cpu or cuda
+        precision: precision of the convolutions
+        workers: images searched at once, a thread each
+    """
+    import time
+
+    from sppdet.commands.evaluate import evaluate
+    from sppdet.comparison.compare import compare_detectors, write_comparison
+    from sppdet.data.dataset import read_dataset
+    from sppdet.detector import Detector
+    from sppdet.files.atomic import write_json
+    from sppdet.runtime.machine import find_device
+    from sppdet.training.train import train
+
     start = time.perf_counter()
     folder = Path(output)
     find_device(device)  # before anything is made
+    spp = _configure(folder, seed, device, precision, workers)
+    configs = {"spp": spp, "rcnn": replace(spp, features="crop", output=str(folder / f"rcnn-{seed}"))}
+    test = replace(spp.data, split="test")
+    results: dict[str, dict[str, Any]] = {}
+    detectors: dict[str, Detector] = {}
+    for name, config in configs.items():
+        train(config)
+        numbers, _ = evaluate(config.output, None, test, device=device, precision=precision, workers=workers)
+        results[name] = {key: numbers[key] for key in ("map_voc07", "map_area")} | {"run": config.output}
+        detectors[TITLES[name]] = Detector.load(config.output, device, precision)
+    dataset = read_dataset(test, detectors["SPPnet"].classes)
+    counts = (PROPOSALS // 4, PROPOSALS // 2, PROPOSALS)
+    comparison = compare_detectors(detectors, dataset.subset(range(TIMED_IMAGES)), PROPOSALS, counts)
+    write_comparison(comparison, str(folder / "compare"))
+    _draw(detectors["SPPnet"], dataset.subset(range(DRAWN_IMAGES)), folder / "detections.png", workers)
+    files = [folder / "detections.png", folder / "compare" / "stages.png", folder / "compare" / "growth.png"]
+    files += [Path(config.output) / "test" / "precision_recall.png" for config in configs.values()]
+    files += [folder / "demo.json"]
+    seconds = time.perf_counter() - start
+    speedup, paths = comparison.speedup["SPPnet"], tuple(map(str, files))
+    result = Demo(**results, speedup=speedup, regions=PROPOSALS, images=TIMED_IMAGES, seconds=seconds, files=paths)
+    write_json(folder / "demo.json", result.as_dict())
+    return result
+
+
+def _configure(folder: Path, seed: int, device: Device, precision: Precision, workers: int) -> TrainConfig:
+    """Generate the images, pretrain the network, and return the configuration of SPPnet on both."""
+    from sppdet.data.voc import read_voc
+    from sppdet.shapes.dataset import generate_shapes
+    from sppdet.shapes.pretrain import Pretraining, pretrain
+
     data = DataConfig(root=str(generate_shapes(folder / f"shapes-{seed}", seed, train=TRAIN_IMAGES, test=TEST_IMAGES)))
     weights = folder / f"shapenet-{seed}.safetensors"
     network = NetworkConfig(BackboneConfig("shapenet", "random"))
@@ -56,7 +133,7 @@ def run_demo(
         state = folder / f"pretraining-{seed}.safetensors"
         pretrain(network, read_voc(data.root, "trainval"), Pretraining(), seed, state, device).save(weights)
         state.unlink()
-    spp = TrainConfig(
+    return TrainConfig(
         features="spp",
         data=data,
         backbone=BackboneConfig("shapenet", str(weights)),
@@ -71,69 +148,18 @@ def run_demo(
         workers=workers,
         seed=seed,
     )
-    rcnn = replace(spp, features="crop", output=str(folder / f"rcnn-{seed}"))
-    test = replace(data, split="test")
-    result: dict[str, Any] = {}
-    for name, config in (("spp", spp), ("rcnn", rcnn)):
-        train(config)
-        numbers, _ = evaluate(config.output, None, test, device=device, precision=precision, workers=workers)
-        result[name] = {key: numbers[key] for key in ("map_voc07", "map_area")} | {"run": config.output}
-    timed = replace(test, max_images=TIMED_IMAGES)
-    counts = (PROPOSALS // 4, PROPOSALS // 2, PROPOSALS)
-    comparison_folder = folder / "compare"
-    runs = [spp.output, rcnn.output]
-    comparison = compare(runs, timed, PROPOSALS, counts, str(comparison_folder), device, precision)
-    pictures = _draw(spp.output, test, folder / "detections.png", device, precision, workers)
-    result["speedup"] = comparison.speedup[Path(spp.output).name]
-    result["regions"], result["images"] = PROPOSALS, TIMED_IMAGES
-    result["seconds"] = time.perf_counter() - start
-    files = [pictures, comparison_folder / "stages.png", comparison_folder / "growth.png"]
-    files += [Path(config.output) / "test" / "precision_recall.png" for config in (spp, rcnn)]
-    result["files"] = [str(file) for file in [*files, folder / "demo.json"]]
-    write_json(folder / "demo.json", result)
-    return result
 
 
-def format_demo(result: dict[str, Any]) -> str:
-    """A short table of the result, and the paths of what was written."""
-    lines = ["generated shapes, test images   mAP (VOC07)  mAP (VOC10+)"]
-    for name, title in (("spp", "SPPnet"), ("rcnn", "R-CNN")):
-        numbers = result[name]
-        lines.append(f"{title:30} {100 * numbers['map_voc07']:11.1f}% {100 * numbers['map_area']:12.1f}%")
-    speedup = result["speedup"]
-    lines.append(f"SPPnet against R-CNN at {result['regions']} regions, {result['images']} images:")
-    for key, title in (("conv", "convolutions"), ("without_proposals", "without proposals"), ("total", "everything")):
-        lines.append(f"  {title:28} {speedup[key]:11.1f}x faster")
-    lines += [f"{result['seconds']:.0f} s; written:", *(f"  {file}" for file in result["files"])]
-    return "\n".join(lines)
+def _draw(detector: Detector, dataset: Dataset, path: Path, workers: int) -> None:
+    """Write a picture of the images with the detections above the thresholds, and their probabilities."""
+    from sppdet.commands.detect import above_threshold
+    from sppdet.drawing.contact_sheet import draw_contact_sheet
+    from sppdet.drawing.detections import write_picture
+    from sppdet.proposals.cache import propose
 
-
-def _draw(run: str, data: DataConfig, path: Path, device: Device, precision: Precision, workers: int) -> Path:
-    """One picture of the first test images with what the detector finds in them."""
-    detector = Detector.load(run, device, precision)
-    dataset = read_voc(data.root, data.split, list(detector.classes)).subset(range(PICTURES))
-    pictures = []
+    drawn = []
     for image, boxes in zip(dataset.images, propose(dataset.images, detector.config.proposals, workers), strict=True):
         pixels = image.read()
-        pictures.append((pixels, above_threshold(detector.detect(pixels, boxes), detector.thresholds)))
-    gutter = np.full((GUTTER, SHEET_WIDTH, 3), 255, np.uint8)
-    rows = [_draw_row(row, detector.classes) for row in (pictures[: PICTURES // 2], pictures[PICTURES // 2 :])]
-    write_picture(path, np.concatenate([rows[0], gutter, rows[1]]))
-    return path
-
-
-def _draw_row(pictures: Sequence[tuple[Tensor, Detections]], classes: Sequence[str]) -> np.ndarray:
-    """Images and what was found in them, side by side at one height that fills SHEET_WIDTH, with gutters between."""
-    aspects = np.array([image.shape[2] / image.shape[1] for image, _ in pictures])
-    ends = (SHEET_WIDTH - GUTTER * (len(pictures) - 1)) * aspects.cumsum() / aspects.sum()
-    height = round(ends[-1] / aspects.sum())
-    row = np.full((height, SHEET_WIDTH, 3), 255, np.uint8)
-    left = 0
-    for k, (end, (image, found)) in enumerate(zip(ends.round().astype(int).tolist(), pictures, strict=True)):
-        right = end + k * GUTTER
-        large = resize_array(to_array(image), height, right - left)
-        scale = torch.tensor([(right - left) / image.shape[2], height / image.shape[1]]).repeat(2)
-        shown = Detections(found.boxes * scale, found.labels, found.scores)
-        row[:, left:right] = draw_detections(as_image(large), shown, classes)
-        left = right + GUTTER
-    return row
+        detections = above_threshold(detector.detect(pixels, boxes), detector.thresholds)
+        drawn.append((pixels, detector.probabilities(detections)))
+    write_picture(path, draw_contact_sheet(drawn, detector.classes))

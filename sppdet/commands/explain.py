@@ -1,41 +1,79 @@
-"""Explain what a form of pooling does to a map of some size."""
+"""Explain how a part of a detector works."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from sppdet.errors import ConfigError
-from sppdet.pooling.coverage import LevelReport, explain_level, plot_reports
-from sppdet.pooling.forms import GeneralPooling, PaddedPooling, PoolingForm, WindowPooling
-from sppdet.pooling.pyramid import SpatialPyramidPooling
-from sppdet.pooling.roi import RoIAlign, RoIPooling
+
+if TYPE_CHECKING:
+    from sppdet.pooling.coverage import LevelReport
+    from sppdet.pooling.forms import PoolingForm
 
 FORMS = ("window", "padded", "general", "roi_pool", "roi_align", "exact")
 
 
-def explain_pooling(
+@dataclass(frozen=True)
+class PoolingExplanation:
+    """Reports on a form of pooling and the exact form, level by level, by the form's name; `file` shows them."""
+
+    reports: Mapping[str, Sequence[LevelReport]]
+    file: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the reports for JSON."""
+        return {name: [each.as_dict() for each in levels] for name, levels in self.reports.items()}
+
+    def __str__(self) -> str:
+        from sppdet.pooling.coverage import format_reports
+
+        return f"{format_reports(self.reports)}\nwritten to {self.file}"
+
+
+def pooling(
+    *,
     size: str,
-    levels: str,
-    form: str,
-    output: str,
+    levels: str = "6,3,2,1",
+    form: str = "window",
     kernel: int | None = None,
     stride: int | None = None,
     padding: int | None = None,
     ceil_mode: bool = False,
-) -> dict[str, list[LevelReport]]:
-    """Draw what the form, and the exact form below it, do to a map of `size` such as 14x14 (height, width) at `levels`
-    such as 4,2,1: a picture in the file `output`, and the same as data, by the form's name.
+    output: str = "runs/pooling.png",
+) -> PoolingExplanation:
+    """Show which cells of a map the bins of a form of pooling read, leave out and share.
 
-    kernel, stride, padding: of the general form, by default 3, 2 and 0. Raises ConfigError.
+    The exact form is drawn below it for comparison.
+
+    JSON, by form: a list of levels, each with level, got (bins along the height and the width), left_out and shared
+    (numbers of cells), why_not (reason if the form refuses the level, else null) and coverage (number of bins that
+    read each cell, a row for each row of the map).
+
+    Args:
+        size: height and width of the map in cells, such as 14x14
+        levels: bins per side of each level, such as 4,2,1
+        form: window, padded, general, roi_pool, roi_align or exact
+        kernel: cells per window, general form; 3 if not given
+        stride: cells between windows, general form; 2 if not given
+        padding: cells around the map, general form; 0 if not given
+        ceil_mode: windows that end outside the map, window and general forms
+        output: PNG file of the figure
     """
+    from sppdet.pooling.coverage import explain_level, plot_reports
+    from sppdet.pooling.forms import GeneralPooling, PaddedPooling, WindowPooling
+    from sppdet.pooling.pyramid import SpatialPyramidPooling
+    from sppdet.pooling.roi import RoIAlign, RoIPooling
+
     if form not in FORMS:
         raise ConfigError("no such form", field="form", expected=", ".join(FORMS), got=form)
     for field, value in {"kernel": kernel, "stride": stride, "padding": padding}.items():
         if value is not None and form != "general":
-            raise ConfigError("is of the general form only", field=field, got=f"form {form}")
+            raise ConfigError("is an option of the general form only", field=field, got=f"form {form}")
     if ceil_mode and form not in ("window", "general"):
-        raise ConfigError("is of the window and general forms only", field="ceil_mode", got=f"form {form}")
+        raise ConfigError("is an option of the window and general forms only", field="ceil_mode", got=f"form {form}")
     if not output.endswith(".png"):
         raise ConfigError("unknown format", field="output", expected="a .png file", got=output)
     window = (3 if kernel is None else kernel, 2 if stride is None else stride, padding or 0)
@@ -54,11 +92,11 @@ def explain_pooling(
         for name in dict.fromkeys((form, "exact"))
     }
     plot_reports(reports, output)
-    return reports
+    return PoolingExplanation(reports, output)
 
 
 def _read_numbers(field: str, text: str, example: str, pattern: str) -> list[int]:
-    """The numbers above 0 in a text of that pattern."""
+    """Return the positive integers in a text that matches the pattern."""
     numbers = [int(number) for number in re.findall(r"\d+", text)]
     if not re.fullmatch(pattern, text) or min(numbers) < 1:
         raise ConfigError("cannot be read", field=field, expected=f"whole numbers above 0, such as {example}", got=text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from os import PathLike
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,17 @@ from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError, InputError
 from sppdet.evaluation.bootstrap import bootstrap_map
 from sppdet.files.atomic import write_json
+from sppdet.images import read_image
 from sppdet.runtime.machine import processor_name
 from sppdet.runtime.stopwatch import STAGES
 from sppdet.structures import Dataset
-
-GROWTH = (100, 300, 1000, 2000)
 
 
 def compare_detectors(
     detectors: Mapping[str, Detector],
     dataset: Dataset,
     regions: int = 2000,
-    growth_regions: Sequence[int] = GROWTH,
+    growth_regions: Sequence[int] = (),
     baseline: str | None = None,
 ) -> Comparison:
     """Compare detectors, by name, on the images of `dataset` with `regions` boxes each.
@@ -42,7 +41,7 @@ def compare_detectors(
         detectors: the detectors, by the names they have in the result.
         dataset: the images and their classes, which are the detectors' too.
         regions: number of boxes per image.
-        growth_regions: numbers of boxes to time on the first image.
+        growth_regions: numbers of boxes to time on the first image; empty: growth is not measured.
         baseline: name of the detector that the others are compared with; by default the first one in R-CNN mode.
 
     Raises InputError or DataError if there is nothing to compare.
@@ -56,7 +55,7 @@ def compare_detectors(
     timings = time_detectors(shown, dataset.images, search, regions)
     growth: dict[str, dict[int, float]] = {}
     if growth_regions:
-        image = dataset.images[0].read()
+        image = read_image(dataset.images[0].path)
         proposals = propose_exactly(image, max(growth_regions), search)
         growth = measure_growth(shown, image, proposals.boxes, growth_regions)
     evaluated = given if len(dataset) >= MIN_MAP_IMAGES else ()
@@ -80,15 +79,13 @@ def compare_detectors(
     )
 
 
-def write_comparison(comparison: Comparison, folder: str | PathLike[str]) -> list[Path]:
-    """Write compare.json, stages.png and, if it was measured, growth.png. Returns their paths."""
-    paths = [Path(folder) / "compare.json", Path(folder) / "stages.png"]
-    write_json(paths[0], comparison.as_dict())
-    plot_stages(comparison, paths[1])
+def write_comparison(comparison: Comparison, folder: str) -> Comparison:
+    """Write compare.json, stages.png and, if it was measured, growth.png. Returns the comparison with its folder."""
+    write_json(Path(folder) / "compare.json", comparison.as_dict())
+    plot_stages(comparison, Path(folder) / "stages.png")
     if comparison.growth:
-        paths.append(Path(folder) / "growth.png")
-        plot_growth(comparison, paths[2])
-    return paths
+        plot_growth(comparison, Path(folder) / "growth.png")
+    return replace(comparison, folder=folder)
 
 
 def _checked(detectors: Mapping[str, Detector], dataset: Dataset) -> Mapping[str, Detector]:

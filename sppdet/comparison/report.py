@@ -38,6 +38,7 @@ class Comparison:
         growth: seconds without proposals by number of regions, by name.
         throughput: pace of R-CNN mode's convolutions; None without a detector in R-CNN mode.
         maps: mAP on the timed images of each trained detector; empty for fewer than MIN_MAP_IMAGES images.
+        folder: where the comparison was written, if it was.
     """
 
     images: int
@@ -56,6 +57,7 @@ class Comparison:
     growth: Mapping[str, Mapping[int, float]]
     throughput: Throughput | None
     maps: Mapping[str, BootstrapMAP]
+    folder: str | None = None
 
     @property
     def others(self) -> list[str]:
@@ -86,12 +88,13 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the comparison for JSON: NaN becomes None, numbers of regions become text."""
+        values = {key: value for key, value in vars(self).items() if key != "folder"}
         own = {
             "throughput": self.throughput.as_dict() if self.throughput else None,
             "maps": {name: value.as_dict() for name, value in self.maps.items()},
             "differences": {name: value.as_dict() for name, value in self.differences.items()},
         }
-        return json_ready(vars(self) | own | {"speedup": self.speedup, "paper": TIMING})
+        return json_ready(values | own | {"speedup": self.speedup, "paper": TIMING})
 
     def __str__(self) -> str:
         parts = [
@@ -103,7 +106,8 @@ class Comparison:
             _map_table(self),
             f"Paper: {TIMING['source']}",
         ]
-        return "\n\n".join(part for part in parts if part)
+        text = "\n\n".join(part for part in parts if part)
+        return f"{text}\nwritten to {self.folder}" if self.folder else text
 
 
 def _header(comparison: Comparison) -> str:

@@ -6,16 +6,11 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from sppdet.old_cli import classification, detection, evaluation, explanation, files, speed, training
+from sppdet.old_cli import detection, evaluation
 
 COMMANDS = {
-    **training.COMMANDS,
-    **classification.COMMANDS,
     **evaluation.COMMANDS,
     **detection.COMMANDS,
-    **explanation.COMMANDS,
-    **speed.COMMANDS,
-    **files.COMMANDS,
 }
 
 

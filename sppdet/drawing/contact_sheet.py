@@ -1,0 +1,41 @@
+"""Several images with their detections in one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sppdet.drawing.detections import draw_detections
+from sppdet.images import as_image, resize_array, to_array
+from sppdet.structures import Detections
+
+SHEET_WIDTH, GUTTER = 1500, 12  # pixels; small images are enlarged so that the text on them is legible
+
+
+def draw_contact_sheet(
+    images: Sequence[tuple[Tensor, Detections]], classes: Sequence[str], columns: int = 3
+) -> np.ndarray:
+    """Return uint8 (H, SHEET_WIDTH, 3) RGB: images uint8 (3, H, W) with their detections, in rows of `columns`."""
+    rows = [_draw_row(images[i : i + columns], classes) for i in range(0, len(images), columns)]
+    gutter = np.full((GUTTER, SHEET_WIDTH, 3), 255, np.uint8)
+    return np.concatenate([part for row in rows for part in (row, gutter)][:-1])
+
+
+def _draw_row(images: Sequence[tuple[Tensor, Detections]], classes: Sequence[str]) -> np.ndarray:
+    """Draw images side by side, resized to one height such that they and the gutters fill SHEET_WIDTH."""
+    aspects = np.array([image.shape[2] / image.shape[1] for image, _ in images])
+    ends = (SHEET_WIDTH - GUTTER * (len(images) - 1)) * aspects.cumsum() / aspects.sum()
+    height = round(ends[-1] / aspects.sum())
+    row = np.full((height, SHEET_WIDTH, 3), 255, np.uint8)
+    left = 0
+    for k, (end, (image, detections)) in enumerate(zip(ends.round().astype(int).tolist(), images, strict=True)):
+        right = end + k * GUTTER
+        large = resize_array(to_array(image), height, right - left)
+        scale = torch.tensor([(right - left) / image.shape[2], height / image.shape[1]]).repeat(2)
+        resized = Detections(detections.boxes * scale, detections.labels, detections.scores)
+        row[:, left:right] = draw_detections(as_image(large), resized, classes)
+        left = right + GUTTER
+    return row
