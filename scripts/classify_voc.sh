@@ -8,7 +8,7 @@ root=${1:?the folder of VOCdevkit} weights=${2:-DEFAULT} out=${3:-runs/classify}
 shift $(($# < 3 ? $# : 3))
 
 for split in trainval test; do
-    sppdet classify crops --data.root "$root" --split $split --output "$out/crops"
+    sppdet classify crops --data.root "$root" --data.split $split --output "$out/crops"
 done
 for view in warp full; do
     for sizes in 224 224,160; do
@@ -20,8 +20,8 @@ for view in warp full; do
 done
 evaluate() { # the recipe, that which it is compared with, the test size, options
     recipe=$1 other=$2 size=$3 && shift 3
-    sppdet classify evaluate "$out/$recipe"-[012] --against "$out/$other"-[012] --data "$out/crops/test" \
-        --views.sizes "[$size]" "$@" --json >"$out/$recipe-against-$other-at-$size.json"
+    sppdet classify evaluate "$out/$recipe"-[012] --against "[$out/$other-0,$out/$other-1,$out/$other-2]" \
+        --data "$out/crops/test" --views.sizes "[$size]" "$@" --json >"$out/$recipe-against-$other-at-$size.json"
 }
 for size in 128 160 192 224 288; do
     evaluate full-224 warp-224 $size "$@"

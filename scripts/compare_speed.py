@@ -11,5 +11,4 @@ if __name__ == "__main__":
     parser.add_argument("runs", nargs="+", help="one run, compared with itself in the other mode, or several")
     options = parser.parse_args()
 
-    data = DataConfig(root=options.root, split="test", images=10)
-    print(compare(options.runs, data, regions=2000))
+    print(compare(options.runs, data=DataConfig(root=options.root, split="test", max_images=10)))

@@ -16,4 +16,4 @@ for features in spp roi_pool roi_align crop; do
         runs="$runs $out/$features-$head"
     done
 done
-sppdet compare $runs --data.root "$root" --split test --images 100 --regions 400 --growth '[]' --output "$out/compare" "$@"
+sppdet compare $runs --data.max_images 100 --regions 400 --growth '[]' --output "$out/compare" "$@"

@@ -262,7 +262,7 @@ CONFIGURATION = {
     "window that cannot be": Mistake(
         "explain pooling --size 14x14 --form general --padding 2", ("kernel", "half a kernel", "padding 2")
     ),
-    "nothing to explain": Mistake("explain heads --size 14x14", ("--part", "one of pooling", "got heads"), code=2),
+    "nothing to explain": Mistake("explain heads --size 14x14", ("heads", "pooling"), code=2),
     "the same run twice": Mistake("compare run run --data.root shapes", ("runs", "run, run")),
     "output under a file": Mistake(train("--output shapes/shapes.json/new"), ("shapes/shapes.json", "written")),
     "picture under a file": Mistake(
@@ -309,7 +309,7 @@ CLASSIFICATION = {
     "class that the classifier lacks": Mistake(
         "classify evaluate classifier --data shapes", ("shapes/Annotations", "unknown class", "one of disc")
     ),
-    "no data to evaluate on": Mistake("classify evaluate classifier", ("data",), code=2),
+    "no data to evaluate on": Mistake("classify evaluate classifier", ("data", "--data PATH")),
     "window larger than the image": Mistake(
         "classify evaluate classifier --data crops --views.kind 10views --views.window 90 --views.sizes [50]",
         ("views.window", "at most 50", "got 90"),
@@ -323,7 +323,7 @@ CLASSIFICATION = {
     "no image to predict": Mistake("classify predict classifier nothing.jpg", ("nothing.jpg", "not found")),
     "crops of no data": Mistake("classify crops --output out", ("data.root",)),
     "crops where others are": Mistake(
-        "classify crops --data.root shapes --split test --output out",
+        "classify crops --data.root shapes --data.split test --output out",
         ("out/test", "output", "holds something else"),
         lambda place: (place / "out/test").mkdir(parents=True) or write("out/test/note", "text")(place),
     ),

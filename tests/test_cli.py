@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from factories import train_arguments
@@ -574,7 +575,7 @@ def test_proposals_are_searched_once(place, tmp_path, monkeypatch, capsys):
 
 
 def test_compare_two_runs(place, tmp_path, capsys):
-    data = ("--data.root", place / "shapes", "--images", 1, "--regions", 20, "--growth", "[10,20]")
+    data = ("--data.root", place / "shapes", "--data.max_images", 1, "--regions", 20, "--growth", "[10,20]")
     result = run_json(capsys, "compare", place / "spp", place / "crop", *data, "--output", tmp_path)
     assert (result["images"], result["regions"]) == (1, 20)
     assert set(result["stages"]) == {"spp", "crop"}
@@ -590,8 +591,11 @@ def test_compare_two_runs(place, tmp_path, capsys):
 
 
 def test_comparisons_have_folders_of_their_own(monkeypatch, capsys):
-    monkeypatch.setattr("sppdet.commands.compare.compare", lambda *given: given[4])
-    outputs = [run_text(capsys, "compare", *runs).split()[0] for runs in (["a"], ["x/a", "b"])]
+    monkeypatch.setattr("sppdet.commands.runs.load_run", lambda *_: SimpleNamespace(classes=("disc",)))
+    monkeypatch.setattr("sppdet.data.dataset.read_dataset", lambda *_: None)
+    monkeypatch.setattr("sppdet.comparison.compare.compare_detectors", lambda *_: None)
+    monkeypatch.setattr("sppdet.comparison.compare.write_comparison", lambda _, folder: folder)
+    outputs = [run_text(capsys, "compare", *runs, "--data.root", "x").strip() for runs in (["a"], ["x/a", "b"])]
     assert outputs == ["runs/compare-a", "runs/compare-a-b"]
 
 
@@ -602,7 +606,7 @@ def test_help_says_from_how_many_images_on_there_is_an_map(capsys):
 
 
 def test_compare_one_run_prints_a_table(place, tmp_path, capsys):
-    data = ("--data.root", place / "shapes", "--images", 1, "--regions", 10, "--growth", "[]")
+    data = ("--data.root", place / "shapes", "--data.max_images", 1, "--regions", 10, "--growth", "[]")
     out = run_text(capsys, "compare", place / "spp", *data, "--output", tmp_path)
     assert "spp-crop" in out
     assert out.endswith(f"written to {tmp_path}\n")

@@ -18,7 +18,6 @@ from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError, InputError
 from sppdet.evaluation.bootstrap import bootstrap_map
 from sppdet.files.atomic import write_json
-from sppdet.images import read_image
 from sppdet.runtime.machine import processor_name
 from sppdet.runtime.stopwatch import STAGES
 from sppdet.structures import Dataset
@@ -55,7 +54,7 @@ def compare_detectors(
     timings = time_detectors(shown, dataset.images, search, regions)
     growth: dict[str, dict[int, float]] = {}
     if growth_regions:
-        image = read_image(dataset.images[0].path)
+        image = dataset.images[0].read()
         proposals = propose_exactly(image, max(growth_regions), search)
         growth = measure_growth(shown, image, proposals.boxes, growth_regions)
     evaluated = given if len(dataset) >= MIN_MAP_IMAGES else ()

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sppdet.commands import ablate as ablation
-from sppdet.commands.ablate import Cell, ablate, configure, format_ablation
+from sppdet.commands.ablate import ablate
+from sppdet.comparison import cells
+from sppdet.comparison.ablation import Ablation, Cell
+from sppdet.comparison.cells import configure_cell, paper_map
 from sppdet.comparison.paper import FIVE_SCALES
 from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.config.detector import CropConfig, SPPConfig
@@ -47,7 +49,7 @@ def config(tmp_path) -> TrainConfig:
     ],
 )
 def test_a_cell_is_a_training(config, row, column, features, depth, epochs, scales):
-    cell = configure(replace(config, head="softmax"), row, column)
+    cell = configure_cell(replace(config, head="softmax"), row, column)
     assert (cell.features, cell.fc.depth, cell.finetune.epochs, cell.spp.scales) == (
         features,
         depth,
@@ -60,7 +62,7 @@ def test_a_cell_is_a_training(config, row, column, features, depth, epochs, scal
 
 def test_what_is_no_cell_is_refused_before_anything_is_trained(config, monkeypatch):
     generate_shapes(Path(config.data.root), train=5, test=1)
-    monkeypatch.setattr(ablation, "train", lambda _: pytest.fail("trained"))
+    monkeypatch.setattr(cells, "train", lambda _: pytest.fail("trained"))
     for rows, columns, changed, said in (
         (["pool5", "fc8"], ["1 scale"], {}, "rows: no such row"),
         (["pool5"], ["2 scales"], {}, "columns: no such column"),
@@ -74,56 +76,57 @@ def test_what_is_no_cell_is_refused_before_anything_is_trained(config, monkeypat
             ["pool5"],
             ["1 scale"],
             {"data": replace(config.data, annotations="a.json")},
-            r"data\.annotations: works on splits",
+            r"data\.annotations: needs splits",
         ),
         (["pool5"], ["1 scale"], {"spp": SPPConfig((480, 688))}, r"spp\.scales: not one scale"),
         (["pool5", "ftpool5"], ["1 scale"], {"precision": "fp16"}, "precision: too small a range"),
-        (["pool5"], ["1 scale"], {"features": "roi_pool"}, "features: columns say which"),
+        (["pool5"], ["1 scale"], {"features": "roi_pool"}, "features: the columns choose"),
     ):
         with pytest.raises(ConfigError, match=said):
-            ablate(replace(config, **changed), rows, columns, [0])
+            ablate(replace(config, **changed), rows=rows, columns=columns)
     with pytest.raises(ConfigError, match="seeds: none given"):
-        ablate(config, ["pool5"], ["1 scale"], [])
+        ablate(config, rows=("pool5",), columns=("1 scale",), seeds=())
 
 
 def test_rows_that_differ_in_box_regression_share_a_training(config, monkeypatch):
     generate_shapes(Path(config.data.root), train=6, test=3)
     trained = []
-    train = ablation.train
-    monkeypatch.setattr(ablation, "train", lambda one: trained.append((one.output, one.seed)) or train(one))
-    cells = ablate(config, ["ftpool5", "ftpool5+bb"], ["1 scale"], [0, 1])
-    assert [(cell.row, len(cell.maps)) for cell in cells] == [("ftpool5", 2), ("ftpool5+bb", 2)]
+    train = cells.train
+    monkeypatch.setattr(cells, "train", lambda one: trained.append((one.output, one.seed)) or train(one))
+    table: dict = {"rows": ("ftpool5", "ftpool5+bb"), "columns": ("1 scale",), "seeds": (0, 1)}
+    ablation = ablate(config, **table)
+    assert [(cell.row, len(cell.maps)) for cell in ablation.cells] == [("ftpool5", 2), ("ftpool5+bb", 2)]
     assert len({folder for folder, _ in trained}) == 2  # a folder a seed
     assert {seed for _, seed in trained} == {0, 1}
-    assert "paper" not in format_ablation(cells)  # of other classes
+    assert "paper" not in str(ablation)  # of other classes
     written = json.loads((Path(config.output) / "ablation.json").read_text())
-    assert [cell["maps"] for cell in written["cells"]] == [list(cell.maps) for cell in cells]
+    assert [cell["maps"] for cell in written["cells"]] == [list(cell.maps) for cell in ablation.cells]
     (difference,) = written["differences"]
     assert (difference["row"], difference["to_row"]) == ("ftpool5+bb", "ftpool5")
-    assert difference["map_voc07"] == pytest.approx(cells[1].mean.map_voc07 - cells[0].mean.map_voc07)
+    assert difference["map_voc07"] == pytest.approx(ablation.cells[1].mean.map_voc07 - ablation.cells[0].mean.map_voc07)
     folder = Path(config.output) / "1-scale-ftpool5-seed0"
     found = [json.loads((folder / f"test-ftpool5{part}-detections.json").read_text()) for part in ("", "+bb")]
     assert found[0] != found[1]
-    monkeypatch.setattr(ablation, "train", lambda _: pytest.fail("trained again"))
-    again = ablate(config, ["ftpool5", "ftpool5+bb"], ["1 scale"], [0, 1])
-    assert [cell.as_dict() for cell in again] == [cell.as_dict() for cell in cells]
+    monkeypatch.setattr(cells, "train", lambda _: pytest.fail("trained again"))
+    assert ablate(config, **table).as_dict() == ablation.as_dict()
     other = replace(config, finetune=replace(config.finetune, learning_rate=0.1))
     with pytest.raises(ConfigError, match="another configuration"):
-        ablate(other, ["ftpool5"], ["1 scale"], [0])
+        ablate(other, rows=("ftpool5",), columns=("1 scale",))
 
 
 def test_the_paper_and_the_differences_stand_beside():
     def cell(row: str, column: str, *maps: float) -> Cell:
         runs = [BootstrapMAP(m, 0.0, m + np.array([-0.1, 0.0, 0.2]), np.zeros(3), (1, 2), 0) for m in maps]
-        return Cell(row, column, tuple(runs), (1.0,) * len(runs), ablation._of_paper(row, column, sorted(VOC_CLASSES)))
+        return Cell(row, column, tuple(runs), (1.0,) * len(runs), paper_map(row, column, sorted(VOC_CLASSES)))
 
     cells = [
         *(cell("pool5", "1 scale", 0.40, 0.42), cell("pool5", "R-CNN", 0.5)),
         *(cell("ftpool5", "1 scale", 0.45), cell("ftpool5", "R-CNN", 0.52)),
     ]
-    head, first, second, _, title, across, down, *_, meaning = format_ablation(cells).splitlines()
+    head, first, second, _, title, across, down, *_, meaning, written = str(Ablation(cells, "runs/table")).splitlines()
     assert head.split() == ["VOC07", "mAP,", "%", "(paper,", "VOC2007)", "1", "scale", "R-CNN"]
     assert meaning.startswith("±: standard deviation over the seeds")
+    assert written == "written to runs/table/ablation.json"
     assert first.split() == ["pool5", "41.0", "±1.4", "(43.0)", "50.0", "(44.2)"]
     assert second.split() == ["ftpool5", "45.0", "52.0"]
     assert title.startswith("differences")

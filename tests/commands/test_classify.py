@@ -31,7 +31,7 @@ def place(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("place")
     generate_shapes(place / "shapes", train=12, test=6)
     for split in ("trainval", "test"):
-        data = ("--data.root", str(place / "shapes"), "--split", split)
+        data = ("--data.root", str(place / "shapes"), "--data.split", split)
         assert main(["classify", "crops", *data, "--output", str(place / "crops")]) == 0
     for seed in ("0", "1"):
         assert main(train(place, place / seed, "--seed", seed)) == 0
@@ -68,12 +68,12 @@ def test_training_says_where_it_stands(place, capsys):
 
 
 def test_a_file_of_parameters_is_read_and_options_win(place, tmp_path, capsys):
-    (tmp_path / "c.yaml").write_text("sizes: [32]\nfit: {epochs: 1, batch: 4}\nview: crop\n")
+    (tmp_path / "c.yaml").write_text("sizes: [32]\nfit: {epochs: 1, batch_size: 4}\nview: crop\n")
     options = train(place, tmp_path / "run", "--config", str(tmp_path / "c.yaml"))
     del options[options.index("--fit.batch_size") : options.index("--fit.batch_size") + 2]
     run_text(capsys, *options)
     config = json.loads((tmp_path / "run/config.json").read_text())
-    assert config["fit"]["batch"] == 4
+    assert config["fit"]["batch_size"] == 4
     assert (config["fit"]["epochs"], config["sizes"], config["view"]) == (3, [32, 40], "warp")
 
 
@@ -96,17 +96,17 @@ def test_evaluate_prints_accuracies_with_intervals(place, capsys):
 
 def test_seeds_are_averaged_and_compared_in_pairs(place, capsys):
     both = (place / "0", place / "1", "--data", place / "crops/test", "--resamples", "20")
-    result = run_json(capsys, "classify", "evaluate", *both, "--against", place / "1", "--views.sizes", "[36]")
+    result = run_json(capsys, "classify", "evaluate", *both, "--against", f"[{place / '1'}]", "--views.sizes", "[36]")
     first, second = result["runs"].values()
     assert result["top1"]["mean"] == pytest.approx((first + second) / 2)
     assert result["against"]["runs"] == {str(place / "1"): second}
     assert result["difference"]["top1"]["mean"] == pytest.approx((first - second) / 2)
     assert result["views"]["sizes"] == [36]
-    text = run_text(capsys, "classify", "evaluate", *both, "--against", place / "1", "--views.sizes", "[36]")
+    text = run_text(capsys, "classify", "evaluate", *both, "--against", f"[{place / '1'}]", "--views.sizes", "[36]")
     assert [line.split()[0] for line in text.splitlines()[-6:]] == [
         *("top5", "top1", "top1,", "top1,", "top5,", "top5,")
     ]
-    same = run_json(capsys, "classify", "evaluate", *both[:2], *both[2:], "--against", *both[:2])
+    same = run_json(capsys, "classify", "evaluate", *both[:2], *both[2:], "--against", f"[{both[0]},{both[1]}]")
     assert same["difference"]["top1"]["mean"] == 0
     assert same["difference"]["top1"]["interval"] == [0, 0]
 
@@ -132,7 +132,15 @@ def test_classifiers_of_other_classes_are_not_compared(place, capsys, tmp_path):
     shutil.copytree(place / "crops/trainval", tmp_path / "crops")
     (tmp_path / "crops" / SHAPES[0]).rename(tmp_path / "crops/wheel")
     run_text(capsys, *train(place, tmp_path / "run", "--data.train", str(tmp_path / "crops"), "--data.val", "null"))
-    arguments = ["classify", "evaluate", place / "0", "--against", tmp_path / "run", "--data", place / "crops/test"]
+    arguments = [
+        "classify",
+        "evaluate",
+        place / "0",
+        "--against",
+        f"[{tmp_path / 'run'}]",
+        "--data",
+        place / "crops/test",
+    ]
     assert main([str(argument) for argument in arguments]) == 1
     assert "knows other classes than the first run" in capsys.readouterr().err
 
