@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from sppdet.config.network import Device, Precision
 from sppdet.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
+    from sppdet.classification.report import Accuracy
     from sppdet.structures import Dataset
 
 
@@ -30,35 +31,6 @@ class TrainedClassifier:
 
     def __str__(self) -> str:
         return f"classifier of {len(self.classes)} classes in {self.folder}"
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Accuracy of one or more classifiers; `numbers` are those of the JSON output."""
-
-    numbers: Mapping[str, Any]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the numbers for JSON."""
-        return dict(self.numbers)
-
-    def __str__(self) -> str:
-        from sppdet.drawing.tables import percent
-
-        numbers = self.numbers
-        tops = [key for key in ("top1", "top5") if key in numbers]
-        lines = [
-            (name, percent(of_class["top1"]), f"{of_class['images']} images")
-            for name, of_class in numbers["per_class"].items()
-        ]
-        lines += [(key, _with_interval(numbers[key]), f"{numbers['images']} images") for key in tops]
-        if len(numbers["runs"]) > 1:
-            lines.append(("top1 of each", " ".join(map(percent, numbers["runs"].values())), ""))
-        if "against" in numbers:
-            for key in tops:
-                lines.append((f"{key}, others", _with_interval(numbers["against"][key]), ""))
-                lines.append((f"{key}, more", _with_interval(numbers["difference"][key]), "(percentage points)"))
-        return "\n".join(f"{name:16} {value:>7}   {note}".rstrip() for name, value, note in lines)
 
 
 @dataclass(frozen=True)
@@ -168,6 +140,7 @@ def evaluate(
         precision: precision of the convolutions
     """
     from sppdet.classification.evaluation import evaluate_classifiers
+    from sppdet.classification.report import Accuracy
     from sppdet.files.run_folder import RunFolder
 
     folder = data or RunFolder(runs[0]).load_config(TrainClassifierConfig).data.val
@@ -250,13 +223,3 @@ def crops(
 
     folder = Path(output) / data.split
     return Crops(str(folder), write_crops(dataset or read_dataset(data), folder, context))
-
-
-def _with_interval(value: Mapping[str, Any]) -> str:
-    from sppdet.drawing.tables import percent
-
-    text = percent(value["mean"])
-    if "interval" in value:
-        low, high = value["interval"]
-        text += f" ({100 * low:.1f} to {100 * high:.1f}; 95% of {value['resamples']} resamples)"
-    return text
