@@ -3,16 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from factories import detect
 
 from sppdet.drawing.contact_sheet import GUTTER, SHEET_WIDTH, draw_contact_sheet
-from sppdet.structures import Detections
 
 
 def test_pictures_stand_in_a_row_with_even_gutters():
     sizes = [(173, 255), (188, 228), (180, 225)]
     images = [torch.zeros(3, *size, dtype=torch.uint8) for size in sizes]
     whole = [torch.tensor([[0.0, 0, width, height]]) for height, width in sizes]
-    found = [Detections(boxes, torch.tensor([1]), torch.tensor([0.5])) for boxes in whole]
+    found = [detect(boxes, [0.5]) for boxes in whole]
     row = draw_contact_sheet(list(zip(images, found, strict=True)), ["disc"])
     assert row.shape[1] == SHEET_WIDTH
     white = (row == 255).all(axis=(0, 2))
@@ -27,7 +27,7 @@ def test_pictures_stand_in_a_row_with_even_gutters():
 
 def test_rows_stand_below_each_other_with_a_gutter_between():
     image = torch.zeros(3, 100, 100, dtype=torch.uint8)
-    none = Detections.empty()
+    none = detect()
     one, two = (draw_contact_sheet([(image, none)] * n, ["disc"], columns=2) for n in (2, 4))
     assert two.shape == (2 * one.shape[0] + GUTTER, SHEET_WIDTH, 3)
     assert (two[len(one) : len(one) + GUTTER] == 255).all()
