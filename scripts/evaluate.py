@@ -20,6 +20,6 @@ if __name__ == "__main__":
     proposals = propose(dataset.images, detector.config.proposals)
     detections = detector.detect_files([image.image for image in dataset.images], proposals)
     result = evaluate_voc(detections, dataset.images, dataset.classes)
-    for name in dataset.classes:
-        print(f"{name:16} {result.ap_voc07[name]:.4f} {result.ap_area[name]:.4f}")
+    for name, voc07, area in zip(result.classes, result.ap_voc07, result.ap_area, strict=True):
+        print(f"{name:16} {voc07:.4f} {area:.4f}")
     print(f"{'mAP':16} {result.map_voc07:.4f} {result.map_area:.4f}")

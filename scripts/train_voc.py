@@ -22,5 +22,4 @@ if __name__ == "__main__":
     backbone = BackboneConfig("squeezenet1_0", options.weights)
     heads = {"svm": SVMConfig(C=0.003), "box_regression": BoxRegressionConfig(ridge=1000)}  # as in configs/
     train(TrainConfig(features=options.features, data=data, backbone=backbone, output=options.output, **heads))
-    result, folder = evaluate(options.output, None, DataConfig(root=options.root, year="2007", split="test"))
-    print(f"mAP (VOC07) {result['map_voc07']:.4f} on {result['images']} images; details in {folder}")
+    print(evaluate(options.output))

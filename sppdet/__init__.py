@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sppdet.errors import SppdetError as SppdetError
     from sppdet.evaluation.bootstrap import bootstrap_map as bootstrap_map
     from sppdet.evaluation.coco import evaluate_coco as evaluate_coco
-    from sppdet.evaluation.diagnosis import diagnose as diagnose
+    from sppdet.evaluation.diagnose import diagnose as diagnose
     from sppdet.evaluation.voc import evaluate_voc as evaluate_voc
     from sppdet.images import read_image as read_image
     from sppdet.pooling.pyramid import SpatialPyramidPooling as SpatialPyramidPooling

@@ -19,7 +19,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from sppdet import __version__, old_cli
+from sppdet import __version__
 from sppdet.config.load import explain, one_line
 from sppdet.errors import SppdetError
 from sppdet.options import HelpFormatter, call, config_first, parser_of
@@ -31,7 +31,6 @@ COMMANDS: dict[str, tuple[str, ...]] = {  # name: the commands of a group, funct
     **{"download": (), "convert": ()},
 }
 RESUMED = ("demo", "train", "ablate", "classify train", "proposals", "download")
-OLD = ("evaluate", "diagnose", "combine", "detect")  # still in old_cli
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,9 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parser.instantiate(parser.parse_args(config_first(arguments)))
         names = list(_chosen(options))
         command = " ".join(names)
-        if names[0] in OLD:
-            old_cli.run(names[0], options[names[0]])
-            return 0
         chosen = options[".".join(names)]
         return _report(call(_function(*names), chosen), chosen.json)
     except ArgumentError as error:
@@ -78,9 +74,6 @@ def build_parser() -> ArgumentParser:
     )
     choice = parser.add_subcommands(metavar="COMMAND", title="commands")
     for name, group in COMMANDS.items():
-        if name in OLD:
-            old_cli.add(choice, name)
-            continue
         if not group:
             _add_command(choice, name, _function(name))
             continue

@@ -16,11 +16,14 @@ from PIL import Image
 
 from sppdet import __version__
 from sppdet.cli import main
+from sppdet.commands.detect import DetectedImages
+from sppdet.commands.evaluate import evaluate
 from sppdet.comparison import report
 from sppdet.config.training import TrainConfig
 from sppdet.data.proposal_files import write_proposals
 from sppdet.data.voc import read_voc
 from sppdet.detector import Detector
+from sppdet.files.atomic import json_ready
 from sppdet.shapes.scene import SHAPES
 from sppdet.training import fit_heads as fitting
 from sppdet.training import train as stages
@@ -168,7 +171,7 @@ def test_a_first_attempt_that_failed_does_not_bind_its_folder(place, tmp_path):
 
 
 def test_evaluate_prints_and_writes_the_numbers(place, run, capsys):
-    numbers = run_json(capsys, "evaluate", run, "--data.root", place / "shapes", "--split", "test", "--workers", 0)
+    numbers = run_json(capsys, "evaluate", run, "--data.root", place / "shapes", "--data.split", "test", "--workers", 0)
     assert set(numbers) == {"map_voc07", "map_area", "interval", "coco", "per_class", "images"}
     assert numbers["images"] == 6
     assert set(numbers["coco"]) == COCO_NAMES
@@ -184,9 +187,42 @@ def test_evaluate_prints_and_writes_the_numbers(place, run, capsys):
     assert len(list((folder / "comp4").glob("comp4_det_test_*.txt"))) == 6
 
 
+def test_data_are_by_default_the_test_split_of_those_a_run_was_trained_on(place, run, capsys):
+    numbers = run_json(capsys, "evaluate", run, "--workers", 0, "--resamples", 0)
+    shutil.rmtree(run / "test")
+    assert numbers == run_json(
+        capsys, "evaluate", run, "--data.root", place / "shapes", "--workers", 0, "--resamples", 0
+    )
+    assert run_json(capsys, "diagnose", run)["mean"]["ap"]["as_is"] == pytest.approx(numbers["map_area"], abs=1e-12)
+    few = run_json(capsys, "evaluate", run, "--data.max_images", 2, "--data.split", "val", "--resamples", 0)
+    assert (few["images"], (run / "val-2/evaluation.json").is_file()) == (2, True)
+
+
+def test_a_run_on_coco_data_asks_for_the_annotations_to_evaluate_on(run, capsys):
+    config = json.loads((run / "config.json").read_text())
+    config["data"]["annotations"] = "train.json"
+    (run / "config.json").write_text(json.dumps(config))
+    assert main(["evaluate", str(run)]) == 1
+    assert "data.annotations" in capsys.readouterr().err
+    (run / "config.json").unlink()
+    assert main(["evaluate", str(run)]) == 1
+    assert "data.root: the run does not say which data it was trained on" in capsys.readouterr().err
+
+
+def test_a_detector_is_evaluated_on_data_in_memory(place, run, capsys):
+    numbers = run_json(capsys, "evaluate", run, "--workers", 0)
+    test = read_voc(place / "shapes", "test")
+    detector = Detector.load(run)
+    result = evaluate(detector, dataset=test, workers=0)
+    assert json_ready(result.as_dict()) == numbers
+    assert result.folder is None
+    assert result.map_voc07 == numbers["map_voc07"]
+    assert str(result) in run_text(capsys, "evaluate", run, "--workers", 0)
+
+
 @pytest.mark.parametrize("form", ["detections.json", "comp4"])
 def test_written_detections_give_the_numbers_of_their_run(place, run, form, tmp_path, capsys):
-    data = ("--data.root", place / "shapes", "--split", "test")
+    data = ("--data.root", place / "shapes", "--data.split", "test")
     numbers = run_json(capsys, "evaluate", run, *data, "--workers", 0, "--output", tmp_path / "results")
     again = run_json(capsys, "evaluate", "--detections", tmp_path / "results" / form, *data)
     assert again == numbers
@@ -198,9 +234,11 @@ def test_the_interval_stands_beside_the_map(place, run, capsys):
     low, high = numbers["interval"]["map_voc07"]
     assert 0 < low < numbers["map_voc07"] < high < 1
     assert (numbers["interval"]["resamples"], numbers["interval"]["level"]) == (50, 0.95)
-    (line,) = [line for line in run_text(capsys, *arguments).split("\n") if line.startswith("mAP")]
-    assert f"{100 * numbers['map_voc07']:.2f}% ({100 * low:.1f}-{100 * high:.1f})" in line
-    assert "95% of 50 resamples" in line
+    lines = run_text(capsys, *arguments).split("\n")
+    row = next(n for n, line in enumerate(lines) if line.startswith("mAP"))
+    assert lines[row].split()[1] == f"{100 * numbers['map_voc07']:.2f}%"
+    assert f"interval  {100 * low:.1f} to {100 * high:.1f}  " in lines[row + 1]
+    assert lines[row + 2].endswith("95% of 50 resamples")
     detections = ("evaluate", "--detections", run / "test/comp4", "--data.root", place / "shapes", "--resamples", 0)
     assert run_json(capsys, *detections) == {key: value for key, value in numbers.items() if key != "interval"}
     (line,) = [line for line in run_text(capsys, *detections).split("\n") if line.startswith("mAP")]
@@ -232,10 +270,15 @@ def test_two_runs_are_compared_on_the_same_resamples(place, run, other, monkeypa
     assert run_json(capsys, *again, other) == numbers
     from_file = run_json(capsys, *again, other / "test/comp4")
     assert from_file["difference"] == numbers["difference"]
-    lines = {line[:16].strip(): line for line in run_text(capsys, *again, other).split("\n")}
+    lines = run_text(capsys, *again, other).split("\n")
+    theirs_row, difference_row = (
+        next(n for n, line in enumerate(lines) if line.startswith(name)) for name in (f"mAP of {other}", "difference")
+    )
     change, (low, high) = numbers["difference"]["map_voc07"], numbers["difference"]["interval"]["map_voc07"]
-    assert f"{100 * change:+.2f} ({100 * low:+.1f} to {100 * high:+.1f})" in lines["difference"]
-    assert f"{100 * theirs['map_voc07']:.2f}% (" in lines["mAP, the other"]
+    assert lines[difference_row].split()[2] == f"{100 * change:+.2f}"
+    assert f" {100 * low:+.1f} to {100 * high:+.1f}  " in lines[difference_row + 1]
+    assert lines[theirs_row].split()[3] == f"{100 * theirs['map_voc07']:.2f}%"
+    assert "interval" in lines[theirs_row + 1]
     itself = run_json(capsys, *again, run)["difference"]
     assert (itself["map_voc07"], itself["interval"]["map_voc07"], itself["interval"]["map_area"]) == (
         0,
@@ -261,7 +304,7 @@ def test_saved_detections_are_taken_only_where_they_fit(place, run, other, capsy
     assert map_of_the_other() == 0
     (other / "test/evaluation.json").write_text("{}")
     assert map_of_the_other() == pytest.approx(theirs, abs=1e-12), "of no images known"
-    run_json(capsys, "evaluate", other, *data, "--images", 3)
+    run_json(capsys, "evaluate", other, *data, "--data.max_images", 3)
     assert map_of_the_other() == pytest.approx(theirs, abs=1e-12), "of other images"
 
 
@@ -273,7 +316,7 @@ def evaluated(place, run) -> Path:
 
 
 def test_diagnose_reads_what_evaluate_left(place, evaluated, tmp_path, capsys):
-    data = ("--data.root", place / "shapes", "--split", "test")
+    data = ("--data.root", place / "shapes", "--data.split", "test")
     numbers = run_json(capsys, "diagnose", evaluated, *data)
     evaluation = json.loads((evaluated / "test/evaluation.json").read_text())
     assert numbers["mean"]["ap"]["as_is"] == pytest.approx(evaluation["map_area"], abs=1e-12)
@@ -317,10 +360,10 @@ def test_what_truncation_costs_is_printed(place, tmp_path, capsys):
     assert numbers["svd"]["map_voc07"] != numbers["map_voc07"]
     assert numbers["svd"]["change_voc07"] == numbers["svd"]["map_voc07"] - numbers["map_voc07"]
     assert json.loads((run / "test/evaluation.json").read_text()) == numbers
-    text = run_text(capsys, *arguments)
-    (line,) = [line for line in text.split("\n") if "SVD" in line]
-    assert f"{100 * numbers['svd']['map_voc07']:.2f}%" in line
-    assert f"{100 * numbers['svd']['change_voc07']:+.2f}" in line
+    lines = run_text(capsys, *arguments).split("\n")
+    row = next(n for n, line in enumerate(lines) if "SVD [2, 2]" in line)
+    assert f"{100 * numbers['svd']['map_voc07']:.2f}%" in lines[row]
+    assert f"{100 * numbers['svd']['change_voc07']:+.2f}" in lines[row + 1]
     whole = run_json(capsys, *arguments[:-1], "[1000,1000]")
     assert whole["svd"]["change_voc07"] == 0
     assert whole["map_voc07"] == numbers["map_voc07"]
@@ -340,11 +383,11 @@ def test_evaluate_takes_the_proposals_of_another_program(place, tmp_path, capsys
 
 
 def test_evaluate_prints_a_table(place, run, capsys):
-    lines = run_text(capsys, "evaluate", run, "--data.root", place / "shapes", "--workers", 0, "--images", 3).split(
-        "\n"
-    )
-    assert [line.split()[0] for line in lines[:7]] == [*SHAPES, "mAP"]
-    assert "3 images" in lines[7]
+    lines = run_text(
+        capsys, "evaluate", run, "--data.root", place / "shapes", "--workers", 0, "--data.max_images", 3
+    ).split("\n")
+    assert [line.split()[0] for line in lines[:8]] == ["AP", *SHAPES, "mAP"]
+    assert "3 images" in lines[9]
 
 
 def test_evaluate_gives_probabilities_where_asked(place, tmp_path, capsys):
@@ -440,10 +483,10 @@ def test_combine_two_runs(place, tmp_path, capsys):
 
 
 def test_combine_prints_each_alone(place, tmp_path, capsys):
-    data = ("--data.root", place / "shapes", "--workers", 0, "--images", 3, "--output", tmp_path)
+    data = ("--data.root", place / "shapes", "--workers", 0, "--data.max_images", 3, "--output", tmp_path)
     lines = run_text(capsys, "combine", place / "spp", place / "crop", *data).splitlines()
-    assert [line.split()[0] for line in lines[:9]] == [*SHAPES, "mAP", "mAP", "mAP"]
-    assert [line.split()[-1] for line in lines[7:9]] == [str(place / "spp"), str(place / "crop")]
+    assert [line.split()[0] for line in lines[:8]] == ["AP", *SHAPES, "mAP"]
+    assert [line.split()[2] for line in lines[9:13:2]] == [str(place / "spp"), str(place / "crop")]
     assert lines[-1] == f"written to {tmp_path}"
 
 
@@ -458,7 +501,10 @@ def test_what_cannot_be_combined_is_named(place, run, tmp_path, capsys):
     for runs, said in (
         ([spp], "runs: cannot be combined"),
         ([spp, spp], "runs: cannot be combined"),
-        ([spp, str(raw)], f"{raw}: score: not a probability (expected 0..1, as `sppdet evaluate --probabilities`"),
+        (
+            [spp, str(raw)],
+            f"{raw}: score: not a probability (expected 0..1, as written by `sppdet",
+        ),
         ([spp, str(run)], f"{run}: the detector's classes are not the data's"),
         ([spp, str(tmp_path)], f"{tmp_path}/detector.safetensors: file not found"),
         ([spp, str(tmp_path / "none.json")], f"{tmp_path}/none.json: no such file"),
@@ -537,10 +583,9 @@ def test_an_unreadable_image_does_not_lose_the_others(place, tmp_path, capsys):
     assert (tmp_path / "out/b.jpg").is_file()
 
 
-def test_no_score_is_a_negative_zero(monkeypatch, capsys):
+def test_no_score_is_a_negative_zero():
     found = [{"image": "a.jpg", "detections": [{"class": "RBC", "score": -0.001}]}]
-    monkeypatch.setattr("sppdet.commands.detect.detect_files", lambda *_: (found, []))
-    assert run_text(capsys, "detect", "run", "a.jpg").startswith("a.jpg: RBC 0.00\n")
+    assert str(DetectedImages(found, [], Path("out"))).startswith("a.jpg: RBC 0.00\n")
 
 
 def test_proposals_are_searched_once(place, tmp_path, monkeypatch, capsys):

@@ -3,45 +3,107 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from sppdet.commands.evaluate import measure, write_evaluation
-from sppdet.commands.runs import check_classes, detect_dataset, load_run
 from sppdet.config.data import DataConfig
 from sppdet.config.detector import SelectionConfig
 from sppdet.config.network import Device, Precision
-from sppdet.data.dataset import read_dataset
-from sppdet.data.detection_files import read_results
 from sppdet.errors import ConfigError, DataError
-from sppdet.evaluation.bootstrap import RESAMPLES, bootstrap_map
-from sppdet.postprocess import combine_detections
-from sppdet.structures import Detections
+
+if TYPE_CHECKING:
+    from sppdet.evaluation.bootstrap import BootstrapMAP
+    from sppdet.evaluation.evaluation import Evaluation
+    from sppdet.structures import Dataset, Detections
+
+
+@dataclass(frozen=True, eq=False)
+class Combination:
+    """The evaluation of combined detectors, and of each alone, by run."""
+
+    evaluation: Evaluation
+    single: dict[str, BootstrapMAP]
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the results are written."""
+        return self.evaluation.folder
+
+    @property
+    def best(self) -> str:
+        """The run with the highest VOC07 mAP."""
+        return max(self.single, key=lambda run: self.single[run].map_voc07)
+
+    @property
+    def difference(self) -> BootstrapMAP:
+        """mAP of the combination minus that of the best run."""
+        return self.evaluation.bootstrap.minus(self.single[self.best])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers under the names of the JSON output."""
+        single = {run: maps.as_dict() for run, maps in self.single.items()}
+        return self.evaluation.as_dict() | {
+            "single": single,
+            "difference": {"best": self.best, **self.difference.as_dict()},
+        }
+
+    def __str__(self) -> str:
+        from sppdet.drawing.tables import align
+        from sppdet.evaluation.evaluation import ap_rows, map_rows
+
+        rows = ap_rows(self.evaluation.voc) + map_rows("mAP", self.evaluation.bootstrap)
+        for run, maps in self.single.items():
+            rows += map_rows(f"mAP of {run}", maps)
+        rows += map_rows("difference to the best, points", self.difference, signed=True)
+        return "\n".join([align(rows), *self.evaluation.notes()])
 
 
 def combine(
-    runs: Sequence[str],
-    data: DataConfig,
-    output: str,
+    runs: list[str],
+    *,
+    data: DataConfig = DataConfig(split="test"),
+    resamples: int = 1000,
+    output: str | None = None,
     device: Device = "cpu",
     precision: Precision = "fp32",
     workers: int = 2,
-    resamples: int = RESAMPLES,
-) -> dict[str, Any]:
-    """Combine detectors on the images of `data`: suppression over the union of what they found, by probability.
+    dataset: Dataset | None = None,
+) -> Combination:
+    """Combine detectors: non-maximum suppression of all their detections, ranked by calibrated probability.
 
-    runs: two or more, each a run, or the file or folder of detections that `evaluate` wrote with `probabilities`. The
-    first run's configuration says which boxes suppress each other. Returns the numbers that `evaluate` returns with
-    `probabilities`; `single`, the mAPs of each of `runs`; and `difference`, by how much they are lower in the best of
-    these, `best` (see `bootstrap_map` for the intervals). Writes the files that `evaluate` writes.
+    The first run's configuration says which boxes suppress each other. Without --data.root the images are those of
+    SPLIT in the data that the first run was trained on. Writes the files that `sppdet evaluate` writes.
+
+    JSON: that of `sppdet evaluate --probabilities`, and single (map_voc07, map_area, interval of each run) and
+    difference (best, the run with the highest map_voc07; map_voc07, map_area and interval of the paired difference).
+
+    Args:
+        runs: two or more runs, or detections written by evaluate --probabilities
+        data: images to evaluate on
+        resamples: resamples of the images for 95% confidence intervals; 0: none
+        output: folder of the results; runs/combine-RUNS by default
+        device: cpu or cuda
+        precision: precision of the convolutions: fp32, bf16 or fp16
+        workers: images searched for proposals at once
+        dataset: images in memory, instead of `data`
     """
     if len(set(runs)) < len(runs) or len(runs) < 2:
         raise ConfigError("cannot be combined", field="runs", expected="two or more different ones", got=" ".join(runs))
+
+    from sppdet.commands.evaluate import write_evaluation
+    from sppdet.commands.runs import check_classes, data_of_run, detect_dataset, load_run
+    from sppdet.data.dataset import read_dataset
+    from sppdet.data.detection_files import read_results
+    from sppdet.evaluation.bootstrap import bootstrap_map
+    from sppdet.evaluation.evaluation import evaluate_detections
+    from sppdet.postprocess import combine_detections
+
     detectors = {run: load_run(run, device, precision, True) for run in runs if not _are_detections(run)}
-    first = next(iter(detectors.values()), None)
-    dataset = read_dataset(data, first.classes if first else None)
+    first = next(iter(detectors), None)
+    if dataset is None:
+        data = data_of_run(first, data) if first else data
+        dataset = read_dataset(data, detectors[first].classes if first else None)
     for run, detector in detectors.items():
         check_classes(run, detector, dataset)
     found = {run: read_results(run, dataset) for run in runs if run not in detectors}
@@ -49,25 +111,26 @@ def combine(
         _check_probabilities(parts, run)
     for run, detector in detectors.items():
         found[run] = [detector.probabilities(one) for one in detect_dataset(run, detector, dataset, workers)]
-    selection = first.config.selection if first else SelectionConfig()
+    selection = detectors[first].config.selection if first else SelectionConfig()
     union = [combine_detections(parts, selection) for parts in zip(*(found[run] for run in runs), strict=True)]
-    result, resampled, numbers = measure(union, dataset, resamples, probabilities=True)
-    alone = {run: bootstrap_map(found[run], dataset.images, dataset.classes, resamples) for run in runs}
-    numbers["single"] = {run: one.as_dict() for run, one in alone.items()}
-    best = max(runs, key=lambda run: alone[run].map_voc07)
-    numbers["difference"] = {"best": best, **resampled.minus(alone[best]).as_dict()}
-    write_evaluation(Path(output), union, dataset, data.split, result, numbers)
-    return numbers
+    folder = Path(output or f"runs/combine-{'-'.join(Path(run).resolve().name for run in runs)}")
+    evaluation = replace(evaluate_detections(union, dataset, resamples, probabilities=True), folder=folder)
+    single = {run: bootstrap_map(found[run], dataset.images, dataset.classes, resamples) for run in runs}
+    result = Combination(evaluation, single)
+    write_evaluation(folder, evaluation, union, dataset, data.split, result.as_dict())
+    return result
 
 
 def _are_detections(run: str) -> bool:
-    """COCO results or a folder of comp4 files, and no run."""
+    """Return True for COCO results and a folder of comp4 files, False for a run."""
     return Path(run).suffix == ".json" or (Path(run).is_dir() and any(Path(run).glob("*_det_*.txt")))
 
 
 def _check_probabilities(found: Sequence[Detections], file: str) -> None:
+    import torch
+
     scores = torch.cat([torch.zeros(0), *(part.scores for part in found)])
     outside = scores[(scores < 0) | (scores > 1)]
     if len(outside):
-        wanted = "0..1, as `sppdet evaluate --probabilities` writes"
+        wanted = "0..1, as written by `sppdet evaluate --probabilities`"
         raise DataError("not a probability", file=file, field="score", expected=wanted, got=float(outside[0]))

@@ -102,8 +102,8 @@ def demo(
     detectors: dict[str, Detector] = {}
     for name, config in configs.items():
         train(config)
-        numbers, _ = evaluate(config.output, None, test, device=device, precision=precision, workers=workers)
-        results[name] = {key: numbers[key] for key in ("map_voc07", "map_area")} | {"run": config.output}
+        found = evaluate(config.output, data=test, device=device, precision=precision, workers=workers)
+        results[name] = {"map_voc07": found.map_voc07, "map_area": found.map_area, "run": config.output}
         detectors[TITLES[name]] = Detector.load(config.output, device, precision)
     dataset = read_dataset(test, detectors["SPPnet"].classes)
     counts = (PROPOSALS // 4, PROPOSALS // 2, PROPOSALS)

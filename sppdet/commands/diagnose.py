@@ -2,55 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sppdet.commands.evaluate import is_evaluation_of
-from sppdet.commands.runs import load_run
 from sppdet.config.data import DataConfig
-from sppdet.data.dataset import read_dataset
-from sppdet.data.detection_files import read_results
 from sppdet.errors import ConfigError, DataError
-from sppdet.evaluation.diagnosis import Diagnosis
-from sppdet.evaluation.diagnosis import diagnose as diagnose_detections
-from sppdet.evaluation.diagnosis_report import plot_diagnosis
-from sppdet.files.atomic import write_json
-from sppdet.files.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from sppdet.evaluation.diagnosis import Diagnosis
+    from sppdet.structures import Dataset
 
 
 def diagnose(
-    run: str | None,
-    detections: str | None,
-    data: DataConfig,
+    run: str | None = None,
+    *,
+    detections: str | None = None,
+    data: DataConfig = DataConfig(split="test"),
+    similar: list[list[str]] | None = None,
     output: str | None = None,
-    similar: Sequence[Sequence[str]] | None = None,
-) -> tuple[Diagnosis, Path | None]:
-    """Diagnose what `evaluate` found with a run on the images of `data`, or the detections in a file or folder.
+    dataset: Dataset | None = None,
+) -> Diagnosis:
+    """Diagnose errors: false positives by kind, the AP each kind costs, and AP by object size (Hoiem et al. 2012).
 
-    similar: sets of names of similar classes, VOC's own where not given. Returns the diagnosis and the folder where
-    diagnosis.json and diagnosis.png were written, if any: the run's evaluation, unless `output` is another.
+    Reads the detections that `sppdet evaluate` wrote for the same images, and writes diagnosis.json and diagnosis.png
+    next to them. Without --data.root the images are those of SPLIT in the data that the run was trained on.
+
+    JSON: mean and per_class, each with top (the detections ranked first, as many as there are objects, by outcome:
+    correct, localisation, similar, other, background; numbers of a class, mean fractions), trend (the same for 1/8 to 8
+    times as many) and ap (as_is, localisation_corrected, without_localisation, ...). mean also has ap_n (normalized AP:
+    all, XS, S, M, L, XL), a class positives and sizes (objects, ap_n, standard_error by size).
+
+    Args:
+        run: run folder or detector file, evaluated on these images
+        detections: COCO results JSON or folder of VOC comp4 files, instead of a run
+        data: images that the detections were made in
+        similar: sets of similar classes, such as [[cat,dog],[bus,car]]; the paper's for VOC's classes
+        output: folder of the results; RUN/SPLIT or RUN/SPLIT-IMAGES by default
+        dataset: images in memory, instead of `data`
     """
     if (run is None) == (detections is None):
         raise ConfigError("give a run or --detections, one of them", field="run")
+
+    from sppdet.commands.runs import data_of_run, load_run
+    from sppdet.data.dataset import read_dataset
+    from sppdet.data.detection_files import read_results
+    from sppdet.evaluation.diagnose import diagnose as diagnose_detections
+    from sppdet.evaluation.diagnosis_plots import plot_diagnosis
+    from sppdet.files.atomic import write_json
+    from sppdet.files.run_folder import RunFolder
+
+    classes = load_run(run, "cpu", "fp32").classes if run else None
+    if dataset is None:
+        data = data_of_run(run, data) if run else data
+        dataset = read_dataset(data, classes)
     evaluated = RunFolder(run).evaluation(data) if run else None
-    dataset = read_dataset(data, load_run(run, "cpu", "fp32").classes if run else None)
-    if detections is None:
-        assert run is not None
-        assert evaluated is not None
-        detections = str(evaluated / "detections.json")
-        if not Path(detections).exists():
-            raise DataError(
-                "file not found",
-                file=detections,
-                expected=f"sppdet evaluate {run}, on as many images, to have written it",
-            )
-        detector = RunFolder(run).find_detector()
-        if not is_evaluation_of(evaluated / "evaluation.json", detector, dataset):
-            expected = f"sppdet evaluate {run} again, on these images"
-            raise DataError("not of these images, or not of this detector", file=detections, expected=expected)
-    found = diagnose_detections(read_results(detections, dataset), dataset.images, dataset.classes, similar)
+    if run and evaluated:
+        detections = _find_detections(run, evaluated, dataset)
+    assert detections is not None
     folder = Path(output) if output else evaluated
+    found = diagnose_detections(read_results(detections, dataset), dataset.images, dataset.classes, similar)
+    found = replace(found, folder=folder)
     if folder:
         write_json(folder / "diagnosis.json", found.as_dict())
         plot_diagnosis(found, folder / "diagnosis.png")
-    return found, folder
+    return found
+
+
+def _find_detections(run: str, evaluated: Path, dataset: Dataset) -> str:
+    """Return the file of the run's detections in these images. Raises DataError if there is none."""
+    from sppdet.commands.runs import is_evaluation_of
+    from sppdet.files.run_folder import RunFolder
+
+    file = evaluated / "detections.json"
+    if not file.exists():
+        expected = f"sppdet evaluate {run}, on as many images, to have written it"
+        raise DataError("file not found", file=file, expected=expected)
+    if not is_evaluation_of(evaluated / "evaluation.json", RunFolder(run).find_detector(), dataset):
+        expected = f"sppdet evaluate {run} again, on these images"
+        raise DataError("not of these images, or not of this detector", file=file, expected=expected)
+    return str(file)

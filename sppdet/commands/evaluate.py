@@ -1,147 +1,124 @@
-"""Evaluate a run, or what another program detected."""
+"""Evaluate a detector."""
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sppdet.commands.runs import detect_dataset, load_run
 from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
-from sppdet.data.dataset import read_dataset
-from sppdet.data.detection_files import read_results, write_coco_results, write_voc_results
 from sppdet.errors import ConfigError
-from sppdet.evaluation.bootstrap import RESAMPLES, BootstrapMAP, bootstrap_map
-from sppdet.evaluation.coco import evaluate_coco
-from sppdet.evaluation.plots import plot_precision_recall
-from sppdet.evaluation.reliability import measure_reliability
-from sppdet.evaluation.voc import VOCResult, evaluate_voc
-from sppdet.files.atomic import read_json, write_json
-from sppdet.files.run_folder import RunFolder
-from sppdet.structures import Dataset, Detections
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from sppdet.commands.runs import Run
+    from sppdet.evaluation.evaluation import Evaluation
+    from sppdet.structures import Dataset, Detections
 
 
 def evaluate(
-    run: str | None,
-    detections: str | None,
-    data: DataConfig,
+    run: Run | None = None,
     *,
-    output: str | None = None,
+    detections: str | None = None,
+    data: DataConfig = DataConfig(split="test"),
     proposals: str | None = None,
+    probabilities: bool = False,
+    against: str | None = None,
+    svd: list[int] | None = None,
+    resamples: int = 1000,
+    output: str | None = None,
     device: Device = "cpu",
     precision: Precision = "fp32",
     workers: int = 2,
-    svd: list[int] | None = None,
-    against: str | None = None,
-    resamples: int = RESAMPLES,
-    probabilities: bool = False,
-) -> tuple[dict[str, Any], Path | None]:
-    """Evaluate a run, or the detections in a file or folder, on the images of `data`.
+    dataset: Dataset | None = None,
+) -> Evaluation:
+    """Evaluate a detector, or the detections of another program: VOC and COCO average precision.
 
-    proposals: a file of another program's for these images; without it those of the detector's selective search.
-    svd: evaluate the run also with its fully connected layers truncated to these ranks, which adds `svd`: the ranks,
-    both mAPs, and by how much map_voc07 changes.
-    against: another run or other detections, which add `against`, its mAPs, and `difference`, by how much they are
-    lower. A run's saved detections are taken where they are of the same images, else it detects, but saves nothing.
-    resamples: of the images, for the `interval` beside mAPs and their difference (see `bootstrap_map`); 0: none.
-    probabilities: let the run's scores be its calibration's, which adds `reliability`: how far they can be believed.
+    Without --data.root the images are those of SPLIT in the data that the run was trained on. The results go to the
+    folder SPLIT of the run, or SPLIT-20 on the first 20 images: evaluation.json, curves.json, precision_recall.png,
+    detections.json (COCO) and comp4/ (VOC).
 
-    Returns the numbers (`map_voc07`, `map_area`, `coco`, `per_class`, `images`; fractions) and the folder they were
-    written to, if any: evaluation.json, curves.json, precision_recall.png, detections.json (COCO) and comp4/ (VOC).
+    JSON: map_voc07, map_area (VOC's 11-point mAP and the area under the curve; fractions); interval (95% confidence
+    intervals of both, level, resamples); per_class (ap_voc07, ap_area, positives); coco (AP, AP50, ...); images. With
+    --against also against (name, map_voc07, map_area, interval) and difference (the same, paired); with --svd also svd
+    (ranks, map_voc07, map_area, change_voc07); with --probabilities also reliability (error, bins); with --proposals
+    also proposals.
+
+    Args:
+        run: run folder or detector file
+        detections: COCO results JSON or folder of VOC comp4 files, instead of a run
+        data: images to evaluate on
+        proposals: proposals of another program (.json, .npz, .mat) for these images
+        probabilities: scores are calibrated probabilities of being correct
+        against: another run, or other detections, to compare with
+        svd: ranks to truncate the fully connected layers to, to see the mAP this costs
+        resamples: resamples of the images for 95% confidence intervals; 0: none
+        output: folder of the results; RUN/SPLIT or RUN/SPLIT-IMAGES by default
+        device: cpu or cuda
+        precision: precision of the convolutions: fp32, bf16 or fp16
+        workers: images searched for proposals at once
+        dataset: images in memory, instead of `data`; results are then written to `output` only
     """
     if (run is None) == (detections is None):
         raise ConfigError("give a run or --detections, one of them", field="run")
-    if svd is not None and run is None:
-        raise ConfigError("needs a run: detections have no layers to truncate", field="svd")
+    for field, given in {"svd": svd is not None, "probabilities": probabilities}.items():
+        if given and run is None:
+            raise ConfigError("needs a run: detections have no layers and no calibration", field=field)
     if resamples < 0:
         raise ConfigError("out of range", field="resamples", expected="0 or more", got=resamples)
-    if probabilities and run is None:
-        raise ConfigError("needs a run: detections have no calibration", field="probabilities")
-    detector = load_run(run, device, precision, probabilities) if run else None
-    dataset = read_dataset(data, detector.classes if detector else None)
+
+    from sppdet.commands.runs import data_of_run, detect_dataset, detections_of, load_run
+    from sppdet.data.dataset import read_dataset
+    from sppdet.data.detection_files import read_results
+    from sppdet.detector import Detector
+    from sppdet.evaluation.bootstrap import bootstrap_map
+    from sppdet.evaluation.evaluation import evaluate_detections
+    from sppdet.evaluation.voc import evaluate_voc
+    from sppdet.files.run_folder import RunFolder
+
+    detector = None if run is None else load_run(run, device, precision, probabilities)
+    folder = Path(output) if output else None
+    if dataset is None:
+        data = data if run is None else data_of_run(run, data)
+        dataset = read_dataset(data, detector.classes if detector else None)
+        if folder is None and run is not None and not isinstance(run, Detector):
+            folder = RunFolder(run).evaluation(data)
     truncated = detector.truncated(svd) if detector and svd is not None else None
-    other = _detections_of(against, dataset, data, proposals, device, precision, workers) if against else None
-    if run and detector:
+    other = detections_of(against, dataset, data, proposals, device, precision, workers) if against else None
+    if run is not None and detector:
         found = detect_dataset(run, detector, dataset, workers, proposals)
         found = [detector.probabilities(one) for one in found] if probabilities else found
     else:
         assert detections is not None
         found = read_results(detections, dataset)
-    result, resampled, numbers = measure(found, dataset, resamples, probabilities)
+    result = replace(evaluate_detections(found, dataset, resamples, probabilities), proposals=proposals, folder=folder)
     if other is not None:
-        theirs = bootstrap_map(other, dataset.images, dataset.classes, resamples)
-        numbers["against"] = {"name": against, **theirs.as_dict()}
-        numbers["difference"] = resampled.minus(theirs).as_dict()
-    if run and truncated:
+        maps = bootstrap_map(other, dataset.images, dataset.classes, resamples)
+        result = replace(result, against=against, other=maps)
+    if run is not None and truncated:
         cut = evaluate_voc(detect_dataset(run, truncated, dataset, workers, proposals), dataset.images, dataset.classes)
-        maps = {"map_voc07": cut.map_voc07, "map_area": cut.map_area}
-        numbers["svd"] = {"ranks": svd, **maps, "change_voc07": cut.map_voc07 - result.map_voc07}
-    if proposals:
-        numbers["proposals"] = proposals
-    folder = Path(output) if output else RunFolder(run).evaluation(data) if run else None
+        result = replace(result, ranks=svd, truncated=cut)
     if folder:
-        write_evaluation(folder, found, dataset, data.split, result, numbers)
-    return numbers, folder
-
-
-def measure(
-    found: Sequence[Detections], dataset: Dataset, resamples: int, probabilities: bool
-) -> tuple[VOCResult, BootstrapMAP, dict[str, Any]]:
-    """The curves of one detector, its mAP in resamples of the images, and the numbers of its evaluation.json."""
-    result = evaluate_voc(found, dataset.images, dataset.classes)
-    resampled = bootstrap_map(found, dataset.images, dataset.classes, resamples)
-    coco = evaluate_coco(found, dataset.images, dataset.classes)
-    numbers = resampled.as_dict() | result.as_dict() | {"coco": coco, "images": len(dataset)}
-    if probabilities:
-        numbers["reliability"] = measure_reliability(result.curves.values()).as_dict()
-    return result, resampled, numbers
+        write_evaluation(folder, result, found, dataset, data.split, result.as_dict())
+    return result
 
 
 def write_evaluation(
-    folder: Path, found: Sequence[Detections], dataset: Dataset, split: str, result: VOCResult, numbers: dict[str, Any]
-) -> None:
-    """Write all files of an evaluation, last that which says that the others are of one detector."""
-    write_json(folder / "curves.json", result.as_dict(curves=True)["per_class"])
-    plot_precision_recall(result, folder / "precision_recall.png")
-    write_coco_results(folder / "detections.json", found, dataset)
-    write_voc_results(folder / "comp4", found, dataset, split)
-    write_json(folder / "evaluation.json", numbers)
-
-
-def _detections_of(
-    path: str,
+    folder: Path,
+    result: Evaluation,
+    detections: Sequence[Detections],
     dataset: Dataset,
-    data: DataConfig,
-    proposals: str | None,
-    device: Device,
-    precision: Precision,
-    workers: int,
-) -> list[Detections]:
-    """What a file or folder of detections holds, or what a run finds, which is read where it was saved."""
-    if not any(Path(path).glob("*.safetensors")) and Path(path).suffix != ".safetensors":
-        return read_results(path, dataset)
-    saved, detector = RunFolder(path).evaluation(data) / "detections.json", RunFolder(path).find_detector()
-    if proposals is None and is_evaluation_of(saved.with_name("evaluation.json"), detector, dataset):
-        logger.info("%s: taken as what %s detects", saved, path)
-        return read_results(saved, dataset)
-    return detect_dataset(path, load_run(path, device, precision), dataset, workers, proposals)
+    split: str,
+    numbers: dict[str, Any],
+) -> None:
+    """Write all files of an evaluation; evaluation.json, `numbers`, last, which marks the others as complete."""
+    from sppdet.data.detection_files import write_coco_results, write_voc_results
+    from sppdet.evaluation.plots import plot_precision_recall
+    from sppdet.files.atomic import write_json
 
-
-def is_evaluation_of(file: Path, detector: Path, dataset: Dataset) -> bool:
-    """Whether the evaluation is younger than its detector, of selective search's proposals, and of as many images with
-    the same numbers of objects."""
-    if not file.is_file() or file.stat().st_mtime < detector.stat().st_mtime:
-        return False
-    numbers = read_json(file)
-    found = Counter(label for image in dataset.images for label in image.labels[~image.difficult].tolist())
-    objects = [(name, found[label]) for label, name in enumerate(dataset.classes, start=1)]
-    try:
-        saved = [(name, row["positives"]) for name, row in numbers["per_class"].items()]
-        return bool((numbers["images"], saved) == (len(dataset), objects)) and "proposals" not in numbers
-    except (KeyError, TypeError, AttributeError):  # JSON of something else
-        return False
+    write_json(folder / "curves.json", result.voc.as_dict(curves=True)["per_class"])
+    plot_precision_recall(result.voc, folder / "precision_recall.png")
+    write_coco_results(folder / "detections.json", detections, dataset)
+    write_voc_results(folder / "comp4", detections, dataset, split)
+    write_json(folder / "evaluation.json", numbers)

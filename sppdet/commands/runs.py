@@ -1,39 +1,113 @@
-"""Runs as commands are given them: a folder, or the detector's file."""
+"""The runs and detections that commands are given. Imports torch: commands import it inside their functions."""
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 
+from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
+from sppdet.data.dataset import read_dataset
+from sppdet.data.detection_files import read_results
 from sppdet.detector import Detector
-from sppdet.errors import DataError, WeightsError
+from sppdet.errors import ConfigError, DataError, WeightsError
+from sppdet.files.atomic import read_json
+from sppdet.files.run_folder import RunFolder
 from sppdet.proposals.cache import propose
 from sppdet.structures import Dataset, Detections
 
+logger = logging.getLogger(__name__)
 
-def load_run(run: str, device: Device, precision: Precision, probabilities: bool = False) -> Detector:
-    """The detector of a run. Raises WeightsError where there is none, or none that gives probabilities."""
-    if Path(run).is_file() and Path(run).suffix != ".safetensors":
-        raise WeightsError("is not a detector", file=run, expected="a run folder or detector.safetensors")
-    detector = Detector.load(run, device, precision)
+Run = str | PathLike[str] | Detector
+
+
+def load_run(run: Run, device: Device, precision: Precision, probabilities: bool = False) -> Detector:
+    """Load the detector of a run folder or file; a detector is returned as it is.
+
+    Raises WeightsError if there is none, or if it has no calibration and `probabilities` are wanted.
+    """
+    if isinstance(run, Detector):
+        detector, name = run, "detector"
+    else:
+        if Path(run).is_file() and Path(run).suffix != ".safetensors":
+            raise WeightsError("is not a detector", file=run, expected="a run folder or detector.safetensors")
+        detector, name = Detector.load(run, device, precision), str(run)
     if probabilities and detector.calibration is None:
-        way = "a detector of this version: remove this file, and train with the same command; its heads are kept"
-        raise WeightsError("gives no probabilities", file=run, field="calibration", expected=way)
+        way = "a detector of this version: remove detector.safetensors, and repeat the training; its heads are kept"
+        raise WeightsError("gives no probabilities", file=name, field="calibration", expected=way)
     return detector
 
 
+def data_of_run(run: Run, data: DataConfig) -> DataConfig:
+    """Return `data`, with root and year of the run's training data if it has no root.
+
+    Raises ConfigError if that leaves no root, or, for a run trained on COCO data, no annotation file.
+    """
+    if data.root or isinstance(run, Detector):
+        return data
+    trained = RunFolder(run).load_data()
+    if trained.annotations and not data.annotations:
+        reason = "the run was trained on an annotation file: give the one to evaluate on"
+        raise ConfigError(reason, field="data.annotations", expected="--data.annotations FILE")
+    return replace(data, root=trained.root, year=data.year or trained.year)
+
+
+def read_data(run: Run, detector: Detector, data: DataConfig) -> tuple[DataConfig, Dataset]:
+    """Read the images that a run is to be used on: `data`, or by default the split of it in the run's training data."""
+    data = data_of_run(run, data)
+    return data, read_dataset(data, detector.classes)
+
+
 def detect_dataset(
-    run: str, detector: Detector, dataset: Dataset, workers: int, proposals: str | None = None
+    run: Run, detector: Detector, dataset: Dataset, workers: int, proposals: str | None = None
 ) -> list[Detections]:
-    """Everything that the detector of a run finds in each image; `proposals` is a file of another program's."""
+    """Return all detections in each image; `proposals` is a file written by another program."""
     check_classes(run, detector, dataset)
     boxes = propose(dataset.images, replace(detector.config.proposals, file=proposals), workers)
     return detector.detect_files([image.image for image in dataset.images], boxes)
 
 
-def check_classes(run: str, detector: Detector, dataset: Dataset) -> None:
-    """Raise DataError where the detector of a run knows other classes than the data have."""
+def check_classes(run: Run, detector: Detector, dataset: Dataset) -> None:
+    """Raise DataError if the classes of the detector are not those of the data."""
     if tuple(detector.classes) != tuple(dataset.classes):
         names = [", ".join(classes) for classes in (dataset.classes, detector.classes)]
-        raise DataError("the detector's classes are not the data's", file=run, expected=names[0], got=names[1])
+        file = None if isinstance(run, Detector) else run
+        raise DataError("the detector's classes are not the data's", file=file, expected=names[0], got=names[1])
+
+
+def detections_of(
+    path: str,
+    dataset: Dataset,
+    data: DataConfig,
+    proposals: str | None,
+    device: Device,
+    precision: Precision,
+    workers: int,
+) -> list[Detections]:
+    """Read detections from a file or folder, or detect with a run, unless its saved detections are of these images."""
+    if not any(Path(path).glob("*.safetensors")) and Path(path).suffix != ".safetensors":
+        return read_results(path, dataset)
+    folder = RunFolder(path)
+    saved = folder.evaluation(data) / "detections.json"
+    if proposals is None and is_evaluation_of(saved.with_name("evaluation.json"), folder.find_detector(), dataset):
+        logger.info("%s: reused as the detections of %s", saved, path)
+        return read_results(saved, dataset)
+    return detect_dataset(path, load_run(path, device, precision), dataset, workers, proposals)
+
+
+def is_evaluation_of(file: Path, detector: Path, dataset: Dataset) -> bool:
+    """Return True if a saved evaluation is still valid: newer than the detector, made with selective search, on the
+    same number of images and of objects per class."""
+    if not file.is_file() or file.stat().st_mtime < detector.stat().st_mtime:
+        return False
+    numbers = read_json(file)
+    counts = Counter(label for image in dataset.images for label in image.labels[~image.difficult].tolist())
+    objects = [(name, counts[label]) for label, name in enumerate(dataset.classes, start=1)]
+    try:
+        saved = [(name, row["positives"]) for name, row in numbers["per_class"].items()]
+        return bool((numbers["images"], saved) == (len(dataset), objects)) and "proposals" not in numbers
+    except (KeyError, TypeError, AttributeError):  # JSON of something else
+        return False

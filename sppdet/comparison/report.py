@@ -180,7 +180,7 @@ def _map_table(comparison: Comparison) -> str:
     for name, result in comparison.maps.items():
         difference = comparison.differences.get(name)
         points = "-" if difference is None else _percent(difference.map_voc07, difference.interval_voc07, "+")
-        area = _percent(result.map_area, result.interval_voc10)
+        area = _percent(result.map_area, result.interval_area)
         rows.append([name, _percent(result.map_voc07, result.interval_voc07), area, points])
     return f"{align(rows)}\nPaper, all of VOC2007: SPPnet {figures}"
 

@@ -35,14 +35,14 @@ LEVEL = 0.95
 class BootstrapMAP:
     """A mAP, the mean of several or the difference of two, on the images and on R resamples of them; fractions.
 
-    map_voc07, map_area: on the images as they are, 11 points and area. resampled_voc07, resampled_voc10: float64 (R,),
+    map_voc07, map_area: on the images as they are, 11 points and area. resampled_voc07, resampled_area: float64 (R,),
     on each resample, NaN where it holds no object. images, seed: what was drawn from, and how.
     """
 
     map_voc07: float
     map_area: float
     resampled_voc07: NDArray[np.float64]
-    resampled_voc10: NDArray[np.float64]
+    resampled_area: NDArray[np.float64]
     images: tuple[ImageId, ...]
     seed: int
 
@@ -52,9 +52,14 @@ class BootstrapMAP:
         return interval(self.resampled_voc07, self.map_voc07)
 
     @property
-    def interval_voc10(self) -> tuple[float, float]:
+    def interval_area(self) -> tuple[float, float]:
         """Low and high end of the 95% interval of `map_area`; NaN where no resample holds an object."""
-        return interval(self.resampled_voc10, self.map_area)
+        return interval(self.resampled_area, self.map_area)
+
+    @property
+    def note(self) -> str:
+        """What the intervals are made from, for a line below a table; empty without resamples."""
+        return f"; 95% of {len(self.resampled_voc07)} resamples" if len(self.resampled_voc07) else ""
 
     def minus(self, other: BootstrapMAP) -> BootstrapMAP:
         """This detector's mAP less the other's, resample by resample.
@@ -66,7 +71,7 @@ class BootstrapMAP:
             self.map_voc07 - other.map_voc07,
             self.map_area - other.map_area,
             self.resampled_voc07 - other.resampled_voc07,
-            self.resampled_voc10 - other.resampled_voc10,
+            self.resampled_area - other.resampled_area,
             self.images,
             self.seed,
         )
@@ -84,7 +89,7 @@ class BootstrapMAP:
             float(np.mean([one.map_voc07 for one in several])),
             float(np.mean([one.map_area for one in several])),
             np.mean([one.resampled_voc07 for one in several], axis=0),
-            np.mean([one.resampled_voc10 for one in several], axis=0),
+            np.mean([one.resampled_area for one in several], axis=0),
             first.images,
             first.seed,
         )
@@ -94,7 +99,7 @@ class BootstrapMAP:
         maps = {"map_voc07": self.map_voc07, "map_area": self.map_area}
         if not len(self.resampled_voc07):
             return maps
-        ends = {"map_voc07": self.interval_voc07, "map_area": self.interval_voc10}
+        ends = {"map_voc07": self.interval_voc07, "map_area": self.interval_area}
         return maps | {"interval": ends | {"level": LEVEL, "resamples": len(self.resampled_voc07)}}
 
     def _check_draws(self, other: BootstrapMAP) -> None:

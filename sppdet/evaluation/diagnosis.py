@@ -1,49 +1,44 @@
-"""What keeps a detector's average precision down: its false positives by kind, and AP by object size.
-
-After Hoiem, Chodpathumwan and Dai, "Diagnosing Error in Object Detectors" (ECCV 2012), on the matches of `evaluate_voc`
-at IoU 0.5. AP is the area under the curve (VOC2010), as in the authors' code.
-"""
+"""The diagnosis of a detector: numbers, tables and JSON (see `sppdet.evaluation.diagnose`)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import ceil
+from math import ceil, isnan
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sppdet.boxes import box_iou
-from sppdet.data.voc import VOC_CLASSES
-from sppdet.errors import InputError
-from sppdet.evaluation.sizes import SIZES, SizeAP, evaluate_sizes
-from sppdet.evaluation.voc import Matches, average_precision_area, match_class, mean_over_classes, trace_curve
-from sppdet.structures import Annotations, Detections, check_detections
+from sppdet.drawing.tables import align
+from sppdet.evaluation.sizes import SIZES, SizeAP
+from sppdet.evaluation.voc import mean_over_classes
 
-LOOSE_IOU = 0.1  # a detection that overlaps an object less has nothing to do with it
 KINDS = ("localisation", "similar", "other", "background")
 OUTCOMES = ("correct", *KINDS)
 REMOVED = {f"without_{kind}": (kind,) for kind in KINDS} | {"without_other_and_background": ("other", "background")}
 APS = ("as_is", "localisation_corrected", *REMOVED)
-MULTIPLES = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)  # as many detections as these times the class's objects make the trend
+MULTIPLES = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)  # of the number of objects: detections in the points of the trend
+GAINS = {
+    "localisation": "without_localisation",
+    "corrected": "localisation_corrected",
+    **{kind: f"without_{kind}" for kind in KINDS[1:]},
+    "other+background": "without_other_and_background",
+}
 
-# Two classes are similar when both are in one of these sets (section 2). Bottles, plants and monitors are in none.
-VOC_SIMILAR = (
-    ("aeroplane", "bicycle", "boat", "bus", "car", "motorbike", "train"),
-    ("bird", "cat", "cow", "dog", "horse", "person", "sheep"),
-    ("chair", "diningtable", "sofa"),
-    ("aeroplane", "bird"),
-)
+NOTES = """corrected: as if badly placed boxes were placed correctly.
+AP_N: AP as if all classes and sizes had the same number of objects; ±: its standard error.
+XS, S, M, L, XL: the smallest tenth of a class's objects, the next 2, 4 and 2 tenths, the largest tenth."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClassDiagnosis:
-    """The errors of one class. Fractions in [0, 1]; NaN where there is no object to be found.
+    """The errors of one class. Fractions in [0, 1]; NaN without objects.
 
-    outcomes: int64 (N,), an index in OUTCOMES for each detection, best score first; those matched to difficult objects
-    count as nothing and are left out. positives: the objects to be found. ap: AP by APS, as it is and with errors of a
-    kind removed or corrected. sizes: AP_N by size, and on "all".
+    outcomes: int64 (N,), index in OUTCOMES of each detection, best score first, without matches of difficult objects.
+    positives: number of objects that are not difficult. ap: AP by the names in APS, as it is and with errors of a kind
+    removed or corrected. sizes: AP_N of "all" objects and by size.
     """
 
     outcomes: NDArray[np.int64]
@@ -52,15 +47,15 @@ class ClassDiagnosis:
     sizes: Mapping[str, SizeAP]
 
     def counts(self, multiple: float = 1) -> dict[str, int]:
-        """How many of the best `multiple` · positives detections, rounded up, come to each of OUTCOMES.
+        """Count the outcomes of the best `multiple` · positives detections, rounded up, by the names in OUTCOMES.
 
-        With 1 these are the paper's top-ranked ones: no error would be among them if all objects were found first.
+        With 1 these are the paper's top-ranked detections, all of which a perfect detector would have correct.
         """
         numbers = np.bincount(self.outcomes[: ceil(multiple * self.positives)], minlength=len(OUTCOMES))
         return dict(zip(OUTCOMES, numbers.tolist(), strict=True))
 
     def as_dict(self) -> dict[str, Any]:
-        """The numbers under the names of the JSON output."""
+        """Return the numbers under the names of the JSON output."""
         return {
             "positives": self.positives,
             "top": self.counts(),
@@ -72,95 +67,75 @@ class ClassDiagnosis:
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """The errors of each class; all else follows from them."""
+    """The errors of each class, from which all other numbers follow. folder: where they are written, if anywhere."""
 
     classes: Mapping[str, ClassDiagnosis]
+    folder: Path | None = None
 
-    def shares(self, multiple: float = 1) -> dict[str, float]:
-        """The mean over classes of each outcome's share of what `counts` looks at; NaN where no class has any."""
+    def fractions(self, multiple: float = 1) -> dict[str, float]:
+        """Return the fraction of each outcome among the detections of `counts`, averaged over classes; NaN without
+        detections."""
         counts = [list(diagnosis.counts(multiple).values()) for diagnosis in self.classes.values()]
-        shares = [np.divide(count, sum(count)) for count in counts if sum(count)]
-        means = np.mean(shares, axis=0) if shares else np.full(len(OUTCOMES), np.nan)
+        fractions = [np.divide(count, sum(count)) for count in counts if sum(count)]
+        means = np.mean(fractions, axis=0) if fractions else np.full(len(OUTCOMES), np.nan)
         return dict(zip(OUTCOMES, means.tolist(), strict=True))
 
     @property
     def ap(self) -> dict[str, float]:
         """Means over the classes with positives, by APS."""
-        return {key: mean_over_classes({name: part.ap[key] for name, part in self.classes.items()}) for key in APS}
+        return {key: mean_over_classes(part.ap[key] for part in self.classes.values()) for key in APS}
 
     @property
     def ap_n(self) -> dict[str, float]:
         """Means over the classes with objects of the size, by SIZES and "all"."""
         return {
-            size: mean_over_classes({name: part.sizes[size].ap_n for name, part in self.classes.items()})
-            for size in ("all", *SIZES)
+            size: mean_over_classes(part.sizes[size].ap_n for part in self.classes.values()) for size in ("all", *SIZES)
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """The numbers under the names of the JSON output: counts and AP of each class, shares and AP in the mean."""
-        trend = [{"multiple": multiple, **self.shares(multiple)} for multiple in MULTIPLES]
-        mean = {"top": self.shares(), "trend": trend, "ap": self.ap, "ap_n": self.ap_n}
+        """Return the numbers under the names of the JSON output: counts and AP of each class, mean fractions and AP."""
+        trend = [{"multiple": multiple, **self.fractions(multiple)} for multiple in MULTIPLES]
+        mean = {"top": self.fractions(), "trend": trend, "ap": self.ap, "ap_n": self.ap_n}
         return {"mean": mean, "per_class": {name: part.as_dict() for name, part in self.classes.items()}}
 
+    def __str__(self) -> str:
+        """Format three tables, with a row for each class and one for the mean: the outcomes of the top detections, the
+        gains in AP, and AP_N.
 
-def diagnose(
-    detections: Sequence[Detections],
-    images: Sequence[Annotations],
-    classes: Sequence[str],
-    similar: Sequence[Sequence[str]] | None = None,
-) -> Diagnosis:
-    """Diagnose detections; `detections[i]` were found in `images[i]`, `classes` names labels 1..K.
-
-    A false positive is of the first of these kinds whose condition it meets (section 2): localisation, if its IoU with
-    an object of its class is at least 0.1, which a second detection of an object always has; similar, if its IoU with
-    an object of a similar class is; other, if that with any object is; background. Difficult objects are objects here.
-    similar: sets of names of similar classes; where not given, VOC_SIMILAR if all classes are VOC's, else none.
-
-    Localisation is corrected by matching at IoU 0.1 and removing further detections of an object. Removal of
-    localisation, this correction, removal of similar, and of other and background together are the paper's bars L, L,
-    S and B.
-    Raises InputError for lists of different lengths, labels outside 1..K, NaN scores, and unknown names in `similar`.
-    """
-    check_detections(detections, images, classes)
-    alike = _similarity(classes, similar)
-    kinds = [_kinds_if_wrong(found, image, alike) for found, image in zip(detections, images, strict=True)]
-    first, joined = np.cumsum([0, *map(len, kinds)]), np.concatenate([np.zeros(0, int), *kinds])
-    diagnoses = {}
-    for label, name in enumerate(classes, start=1):
-        strict, loose = (match_class(detections, images, label, iou) for iou in (0.5, LOOSE_IOU))
-        outcomes = np.where(strict.correct, 0, joined[first[strict.images] + strict.detections])
-        counted = ~strict.ignored
-        ap = {"as_is": _ap(strict, counted), "localisation_corrected": _ap(loose, loose.correct | (loose.objects < 0))}
-        for key, removed in REMOVED.items():
-            ap[key] = _ap(strict, counted & ~np.isin(outcomes, [OUTCOMES.index(kind) for kind in removed]))
-        sizes = evaluate_sizes(strict, images, label)
-        diagnoses[name] = ClassDiagnosis(outcomes[counted], strict.positives, ap, sizes)
-    return Diagnosis(diagnoses)
+        Percent; "-" without objects or detections. ± is a standard error.
+        """
+        parts = self.classes
+        outcomes = {name: part.counts() for name, part in parts.items()}
+        totals = {name: sum(row.values()) or float("nan") for name, row in outcomes.items()}
+        tops = [
+            [name, str(parts[name].positives), *(_percent(n / totals[name]) for n in row.values())]
+            for name, row in outcomes.items()
+        ]
+        tops.append(["mean", "", *map(_percent, self.fractions().values())])
+        gains = [[name, *_gains(part.ap)] for name, part in parts.items()] + [["mean", *_gains(self.ap)]]
+        sizes = [
+            [name, *(_percent(size.ap_n) + _error(size.standard_error) for size in part.sizes.values())]
+            for name, part in parts.items()
+        ]
+        sizes.append(["mean", *(_percent(value) + _error(float("nan")) for value in self.ap_n.values())])
+        return "\n\n".join(
+            [
+                align([["top detections, %", "objects", *OUTCOMES], *tops]),
+                align([["AP, and without errors", "AP", *GAINS], *gains]),
+                align([["AP_N by size", "all", *SIZES], *sizes]),
+                NOTES + (f"\nwritten to {self.folder}" if self.folder else ""),
+            ]
+        )
 
 
-def _similarity(classes: Sequence[str], sets: Sequence[Sequence[str]] | None) -> NDArray[np.bool_]:
-    """Which classes are similar, bool (K, K)."""
-    if sets is None:
-        sets = VOC_SIMILAR if set(VOC_CLASSES).issuperset(classes) else ()
-    else:
-        unknown = [name for names in sets for name in names if name not in classes]
-        if unknown:
-            raise InputError("no such class", field="similar", expected=f"one of {', '.join(classes)}", got=unknown[0])
-    alike = np.zeros((len(classes), len(classes)), dtype=bool)
-    for names in sets:
-        members = [k for k, name in enumerate(classes) if name in names]
-        alike[np.ix_(members, members)] = True
-    return alike
+def _gains(ap: Mapping[str, float]) -> list[str]:
+    gains = [100 * (ap[key] - ap["as_is"]) for key in GAINS.values()]
+    return [_percent(ap["as_is"]), *("-" if isnan(gain) else f"{gain:+.1f}" for gain in gains)]
 
 
-def _kinds_if_wrong(found: Detections, image: Annotations, alike: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The index in OUTCOMES of the kind of error each detection of an image is, if it is one: int64 (N,)."""
-    overlaps = box_iou(found.boxes.cpu().double(), image.boxes.double()).numpy() >= LOOSE_IOU  # (N, M)
-    labels, of_objects = found.labels.cpu().numpy()[:, None], image.labels.numpy()[None, :]
-    tests = (overlaps & (labels == of_objects), overlaps & alike[labels - 1, of_objects - 1], overlaps)
-    return np.select([test.any(axis=1) for test in tests], [1, 2, 3], default=4)
+def _percent(fraction: float) -> str:
+    return "-" if isnan(fraction) else f"{100 * fraction:.1f}"
 
 
-def _ap(matches: Matches, kept: NDArray[np.bool_]) -> float:
-    """AP if only the detections `kept`, bool (N,), had been made."""
-    return average_precision_area(trace_curve(matches, kept, matches.positives))
+def _error(fraction: float) -> str:
+    return " " * 6 if isnan(fraction) else f" ±{100 * fraction:4.1f}"

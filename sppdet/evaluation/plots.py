@@ -26,9 +26,10 @@ def plot_precision_recall(result: VOCResult, path: str | PathLike[str]) -> None:
     columns = max(1, ceil(len(result.curves) / rows))
     figure = new_figure(2.4 * columns + 0.6, 2.3 * rows + 0.9)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
-    for axes, (name, curve) in zip(grid, result.curves.items(), strict=False):
+    aps = zip(result.ap_voc07, result.ap_area, strict=True)
+    for axes, (name, curve), (voc07, area) in zip(grid, result.curves.items(), aps, strict=False):
         _draw_curve(axes, curve)
-        title = f"{name}  {_percent(result.ap_voc07[name])} / {_percent(result.ap_area[name])}"
+        title = f"{name}  {_percent(voc07)} / {_percent(area)}"
         axes.set_title(title, fontsize=9, parse_math=False)
     for axes in grid[len(result.curves) :]:
         axes.set_axis_off()

@@ -67,7 +67,7 @@ def evaluate_proposals(
     return ProposalQuality(
         iou=iou,
         recall=_mean(covered),
-        mabo=mean_over_classes(abo),
+        mabo=mean_over_classes(abo.values()),
         boxes_per_image=sum(len(boxes) for boxes in proposals) / len(proposals) if len(proposals) else float("nan"),
         objects=len(overlap),
         recall_by_class={name: _mean(covered[of_class]) for name, of_class in by_class.items()},

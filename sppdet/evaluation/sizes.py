@@ -1,4 +1,4 @@
-"""Normalized average precision by object size (Hoiem et al. 2012, section 3; see `sppdet.evaluation.diagnosis`)."""
+"""Normalized average precision by object size (Hoiem et al. 2012, section 3; see `sppdet.evaluation.diagnose`)."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ def normalized_precisions(curve: Curve, normal: float) -> NDArray[np.float64]:
     """
     if not curve.positives:
         return np.zeros(0)
-    right = curve.true_positives * (normal / curve.positives)
-    wrong = np.arange(1, len(right) + 1) - curve.true_positives
+    right = curve.cumulative_tp * (normal / curve.positives)
+    wrong = np.arange(1, len(right) + 1) - curve.cumulative_tp
     envelope = np.maximum.accumulate((right / (right + wrong))[::-1])[::-1]
-    found = envelope[curve.right]
+    found = envelope[curve.correct]
     return np.append(found, np.zeros(curve.positives - len(found)))
 
 

@@ -1,12 +1,12 @@
-"""Average precision as the PASCAL VOC devkit computes it, with both of its measures.
+"""Average precision as computed by the PASCAL VOC devkit, in both of its versions.
 
-The devkit counts inclusive integer pixels (width = xmax - xmin + 1); our half-open boxes have the same areas without
-the one, so plain intersection over union is the devkit's overlap.
+The devkit counts inclusive integer pixels (width = xmax - xmin + 1). Half-open boxes have the same areas without the
+"+ 1", so their intersection over union is the devkit's overlap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,13 +21,13 @@ from sppdet.structures import Annotations, Detections, check_detections
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """The detections of one class in all images, best score first, and the objects that they match.
+    """The detections of one class in all images, best score first, and the objects they match.
 
-    Equal scores keep the order given, image after image. scores: float32 (N,). images, detections: int64 (N,), the
-    image of each and its place among that image's detections. objects: int64 (N,), the place among the image's objects
-    of the one it matches, -1 for none. correct: bool (N,), the first match of an object that is not difficult. ignored:
-    bool (N,), the matches of difficult ones, which count as nothing. All others are wrong.
-    positives: the objects to be found, difficult ones left out.
+    Equal scores keep the order given, image after image. scores: float32 (N,). images, detections: int64 (N,), index of
+    the image, and index among the detections of that image. objects: int64 (N,), index of the matched object among the
+    objects of the image, -1 for none. correct: bool (N,), the first match of an object that is not difficult.
+    ignored: bool (N,), matches of difficult objects, neither correct nor incorrect. All others are incorrect.
+    positives: number of objects that are not difficult.
     """
 
     scores: NDArray[np.float32]
@@ -41,65 +41,71 @@ class Matches:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Precision and recall of one class after each detection that counts, best score first.
+    """Precision and recall of one class after each detection, best score first.
 
-    Detections matched to difficult objects count as nothing and are not on the curve.
-    true_positives: int64 (N,), how many of the first 1..N detections are right. scores: float32 (N,).
-    positives: the objects to be found, difficult ones left out.
+    Detections matched to difficult objects are not on the curve.
+    cumulative_tp: int64 (N,), number of correct detections among the first 1..N. scores: float32 (N,).
+    positives: number of objects that are not difficult.
     """
 
-    true_positives: NDArray[np.int64]
+    cumulative_tp: NDArray[np.int64]
     scores: NDArray[np.float32]
     positives: int
 
     @property
-    def right(self) -> NDArray[np.bool_]:
-        """bool (N,), which of the detections are true positives."""
-        return np.diff(self.true_positives, prepend=0) > 0
+    def correct(self) -> NDArray[np.bool_]:
+        """bool (N,), True for true positives."""
+        return np.diff(self.cumulative_tp, prepend=0) > 0
 
     @property
     def precision(self) -> NDArray[np.float64]:
         """float64 (N,), in [0, 1]."""
-        return self.true_positives / np.arange(1, len(self.true_positives) + 1)
+        return self.cumulative_tp / np.arange(1, len(self.cumulative_tp) + 1)
 
     @property
     def recall(self) -> NDArray[np.float64]:
         """float64 (N,), in [0, 1]; NaN for a class without positives."""
-        return self.true_positives / (self.positives or np.nan)
+        return self.cumulative_tp / (self.positives or np.nan)
 
 
 @dataclass(frozen=True, eq=False)
 class VOCResult:
-    """The curve of each class at one IoU threshold; all else follows from them."""
+    """The precision-recall curve of each class at one IoU threshold, from which all other numbers follow."""
 
     curves: Mapping[str, Curve]
     iou: float
 
-    @cached_property
-    def ap_voc07(self) -> dict[str, float]:
-        """VOC2007's 11-point average precision of each class, NaN where it has no positives."""
-        return {name: average_precision_voc07(curve) for name, curve in self.curves.items()}
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of labels 1..K."""
+        return tuple(self.curves)
 
     @cached_property
-    def ap_area(self) -> dict[str, float]:
-        """VOC2010's average precision (area) of each class, NaN where it has no positives."""
-        return {name: average_precision_area(curve) for name, curve in self.curves.items()}
+    def ap_voc07(self) -> NDArray[np.float64]:
+        """float64 (K,), VOC2007's 11-point average precision of each class; NaN for a class without positives."""
+        return np.array([average_precision_voc07(curve) for curve in self.curves.values()], dtype=np.float64)
+
+    @cached_property
+    def ap_area(self) -> NDArray[np.float64]:
+        """float64 (K,), VOC2010's average precision (area) of each class; NaN for a class without positives."""
+        return np.array([average_precision_area(curve) for curve in self.curves.values()], dtype=np.float64)
 
     @property
     def map_voc07(self) -> float:
-        """Mean of `ap_voc07` over the classes with positives; NaN where there is none."""
+        """Mean of `ap_voc07` over the classes with positives; NaN if there are none."""
         return mean_over_classes(self.ap_voc07)
 
     @property
     def map_area(self) -> float:
-        """Mean of `ap_area` over the classes with positives; NaN where there is none."""
+        """Mean of `ap_area` over the classes with positives; NaN if there are none."""
         return mean_over_classes(self.ap_area)
 
     def as_dict(self, curves: bool = False) -> dict[str, Any]:
-        """The numbers under the names of the JSON output, with the points of the curves where asked."""
+        """Return the numbers under the names of the JSON output, and on request the points of the curves."""
         per_class: dict[str, dict[str, Any]] = {}
-        for name, curve in self.curves.items():
-            row = {"ap_voc07": self.ap_voc07[name], "ap_area": self.ap_area[name], "positives": curve.positives}
+        aps = zip(self.ap_voc07.tolist(), self.ap_area.tolist(), strict=True)
+        for (name, curve), (voc07, area) in zip(self.curves.items(), aps, strict=True):
+            row: dict[str, Any] = {"ap_voc07": voc07, "ap_area": area, "positives": curve.positives}
             points = {key: getattr(curve, key).tolist() for key in ("precision", "recall", "scores")} if curves else {}
             per_class[name] = row | points
         return {"map_voc07": self.map_voc07, "map_area": self.map_area, "per_class": per_class}
@@ -108,11 +114,11 @@ class VOCResult:
 def evaluate_voc(
     detections: Sequence[Detections], images: Sequence[Annotations], classes: Sequence[str], iou: float = 0.5
 ) -> VOCResult:
-    """Precision-recall curves of all classes; `detections[i]` were found in `images[i]`, `classes` names labels 1..K.
+    """Compute precision-recall curves; `detections[i]` were made in `images[i]`, `classes` names labels 1..K.
 
-    A detection is compared with the object of its class that it overlaps most, difficult and taken ones included
-    (the first of equals), and matches it when IoU >= `iou`. The best-scored match of an object is right, later ones are
-    wrong, and so is a detection without match. Equal scores keep the order given, image after image.
+    A detection is compared with the object of its class that it overlaps most, including difficult and matched objects
+    (the first of equals), and matches it if IoU >= `iou`. The match with the highest score is correct; further matches
+    of the object, and detections without a match, are incorrect. Equal scores keep the order given, image after image.
     Raises InputError for lists of different lengths, labels outside 1..K, and NaN scores.
     """
     check_detections(detections, images, classes)
@@ -127,7 +133,7 @@ def evaluate_voc(
 def match_class(
     detections: Sequence[Detections], images: Sequence[Annotations], label: int, iou: float = 0.5
 ) -> Matches:
-    """Match the detections of class `label` by the rule of `evaluate_voc`, which also checks the arguments."""
+    """Match the detections of class `label` by the rule of `evaluate_voc`, without its checks of the arguments."""
     parts = [_match_image(found, image, label, iou) for found, image in zip(detections, images, strict=True)]
     position = _join([np.full(len(places), i) for i, (places, _) in enumerate(parts)], int)
     place, matched = (_join([part[k] for part in parts], int) for k in (0, 1))
@@ -138,7 +144,7 @@ def match_class(
     labels, difficult = _join([a.labels for a in images], int), _join([a.difficult for a in images], bool)
     first_objects = np.cumsum([0, *(len(image.boxes) for image in images)])
     number = np.where(matched < 0, -1, first_objects[position] + matched)  # counted over all images
-    ignored = np.append(difficult, False)[number]  # the appended entry is what -1 reads
+    ignored = np.append(difficult, False)[number]  # -1 reads the appended entry
     objects, first = np.unique(number, return_index=True)
     correct = np.zeros(len(number), dtype=bool)
     correct[first[objects >= 0]] = True
@@ -147,57 +153,58 @@ def match_class(
 
 
 def trace_curve(matches: Matches, kept: NDArray[np.bool_], positives: int) -> Curve:
-    """The curve of only the detections `kept`, bool (N,), where `positives` objects are to be found."""
+    """Return the curve of the detections `kept`, bool (N,), for this number of positives."""
     return Curve(np.cumsum(matches.correct[kept]), matches.scores[kept], positives)
 
 
 def average_precision_voc07(curve: Curve) -> float:
-    """Mean over recalls 0, 0.1 ... 1 of the best precision at that recall or beyond (VOC2007); NaN without positives.
+    """Average over recalls 0, 0.1 ... 1 the best precision at that recall or beyond (VOC2007); NaN without positives.
 
-    Recall is compared as the fraction it is, since 3 of 10 must reach 0.3 and 3 * 0.1 is greater than 0.3 in floats.
+    Recalls are compared as exact fractions: 3 of 10 must reach 0.3, but 3 * 0.1 is greater than 0.3 in floats.
     """
     if not curve.positives:
         return float("nan")
     precision = curve.precision
-    reached = (precision[10 * curve.true_positives >= k * curve.positives] for k in range(11))
+    reached = (precision[10 * curve.cumulative_tp >= k * curve.positives] for k in range(11))
     return sum(float(part.max(initial=0)) for part in reached) / 11
 
 
 def average_precision_area(curve: Curve) -> float:
-    """Area under the curve with precision made monotone from the right (VOC2010 and later); NaN without positives."""
+    """Return the area under the curve with precision made monotone from the right (VOC2010 and later); NaN without
+    positives."""
     if not curve.positives:
         return float("nan")
     envelope = monotone_precision(curve)
-    # Recall grows by 1 / positives at every right detection and stands still at the wrong ones.
-    return float(envelope[curve.right].sum() / curve.positives)
+    # Recall grows by 1 / positives at every correct detection only.
+    return float(envelope[curve.correct].sum() / curve.positives)
 
 
 def monotone_precision(curve: Curve) -> NDArray[np.float64]:
-    """The best precision at each recall or beyond, float64 (N,)."""
+    """Return the best precision at each recall or beyond, float64 (N,)."""
     return np.maximum.accumulate(curve.precision[::-1])[::-1]
 
 
-def mean_over_classes(values: Mapping[str, float]) -> float:
-    """Mean of the values that are not NaN; NaN where there is none."""
-    present = [value for value in values.values() if not np.isnan(value)]
+def mean_over_classes(values: Iterable[float]) -> float:
+    """Return the mean of the values that are not NaN; NaN if there are none."""
+    present = [value for value in values if not np.isnan(value)]
     return float(np.mean(present)) if present else float("nan")
 
 
 def _match_image(
     found: Detections, image: Annotations, label: int, iou: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The places of the detections of the class, int64 (N,), and those of the objects they match, -1 for none."""
+    """Return indices of the detections of the class, int64 (N,), and of the objects they match, -1 for none."""
     places = np.flatnonzero(found.labels.cpu().numpy() == label)
     objects = np.flatnonzero(image.labels.numpy() == label)
     if not len(places) or not len(objects):
         return places, np.full(len(places), -1)
-    # In float32 an IoU of exactly the threshold could fall below it.
+    # In float32 an IoU equal to the threshold could fall below it.
     overlaps = box_iou(found.boxes[places].cpu().double(), image.boxes[objects].double()).numpy()  # (N, M)
     return places, np.where(overlaps.max(axis=1) >= iou, objects[overlaps.argmax(axis=1)], -1)
 
 
 def _join(parts: Sequence[Any], dtype: type) -> NDArray[Any]:
-    """Arrays or tensors (N,) in one row; also where there is none."""
+    """Concatenate arrays or tensors (N,); there may be none."""
     arrays = [part.cpu().numpy() if hasattr(part, "cpu") else part for part in parts]
     return np.concatenate([np.zeros(0, dtype), *arrays])
 

@@ -68,7 +68,7 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
     if split.training != split.fitted:
         detector = trainer.fit("all", split.fitted, known=split.training)
     detector.thresholds = choose_thresholds(result)
-    detector.calibration = fit_calibration([(c.scores, c.right) for c in result.curves.values()], config.calibration)
+    detector.calibration = fit_calibration([(c.scores, c.correct) for c in result.curves.values()], config.calibration)
     detector.save(run.detector)
     shutil.rmtree(run.features, ignore_errors=True)
     logger.info("detector in %s", run.detector)

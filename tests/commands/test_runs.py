@@ -37,4 +37,4 @@ def test_no_picture_overwrites_another():
 @pytest.mark.parametrize(("run", "detections"), [(None, None), ("run", "file")])
 def test_a_run_or_detections_are_evaluated(run, detections):
     with pytest.raises(ConfigError, match="one of them"):
-        evaluate(run, detections, DataConfig("data"))
+        evaluate(run, detections=detections, data=DataConfig("data"))

@@ -99,7 +99,7 @@ def evaluate_ours(images: list[Image]) -> dict[str, tuple[float, float]]:
         boxes, labels, scores = ([entry[k] for entry in found] for k in range(3))
         detections.append(detect(boxes, scores, labels))
     result = evaluate_voc(detections, annotations, CLASSES)
-    return {name: (result.ap_voc07[name], result.ap_area[name]) for name in CLASSES}
+    return dict(zip(CLASSES, zip(result.ap_voc07, result.ap_area, strict=True), strict=True))
 
 
 A, B, C, NOWHERE = (0, 0, 10, 10), (20, 0, 30, 10), (40, 0, 50, 10), (80, 80, 90, 90)

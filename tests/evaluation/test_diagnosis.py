@@ -1,318 +1,89 @@
-"""Kinds of false positives and what they cost: worked out by hand, and against loops over exact fractions."""
+"""A diagnosis as text and as a picture: that the numbers are there, and that bars have their lengths."""
 
 from __future__ import annotations
 
-from fractions import Fraction
-from math import isnan, nan
-
+import numpy as np
 import pytest
 from factories import annotate, detect
-from hypothesis import given
-from hypothesis import strategies as st
+from PIL import Image
 
-from sppdet.data.voc import VOC_CLASSES
-from sppdet.errors import InputError
-from sppdet.evaluation.diagnosis import APS, OUTCOMES, VOC_SIMILAR, diagnose
-from sppdet.evaluation.voc import evaluate_voc
+from sppdet.errors import SppdetError
+from sppdet.evaluation.diagnose import diagnose
+from sppdet.evaluation.diagnosis import OUTCOMES, Diagnosis
+from sppdet.evaluation.diagnosis_plots import COLORS, plot_diagnosis
 
-CLASSES = ("cat", "dog", "car")  # cats and dogs are similar
-CAT, DOG, CAR = 1, 2, 3
-A, B, C = ([x, 0, x + 10, 10] for x in (0, 100, 200))
-FAR = [900, 900, 910, 910]
+CLASSES = ("cat", "dog", "car", "tail $x")
+PLACES = [[20 * k, 0, 20 * k + 10, 10 + k] for k in range(20)]
 
 
-def top(box, height) -> list[float]:
-    """The uppermost part of a box of height 10, whose IoU with it is height / 10."""
-    return [*box[:3], height]
+def diagnosis_of(*detected: int, classes=CLASSES) -> Diagnosis:
+    """Five cats, then one dog, one car; found as cats, at the places given."""
+    image = annotate(PLACES[:7], [1, 1, 1, 1, 1, 2, 3])
+    found = detect([PLACES[k] for k in detected])
+    return diagnose([found], [image], classes, [["cat", "dog"]] if classes else None)
 
 
-def outcomes_of(detections, images, name="cat", **options) -> list[str]:
-    return [OUTCOMES[k] for k in diagnose(detections, images, CLASSES, **options).classes[name].outcomes]
+def columns_of(table: str) -> dict[str, dict[str, str]]:
+    """The cells of each row by the title of their column; columns are two blanks apart."""
+    title, *rows = ([cell.strip() for cell in line.split("  ") if cell.strip()] for line in table.split("\n"))
+    return {row[0]: dict(zip(title[-len(row[1:]) :], row[1:], strict=True)) for row in rows}
 
 
-ONE_OF_EACH = annotate([A, B, C], [CAT, DOG, CAR])
-
-
-@pytest.mark.parametrize(
-    ("box", "kind"),
-    [
-        (A, "correct"),
-        (top(A, 5), "correct"),
-        (top(A, 4.99), "localisation"),
-        (top(A, 1), "localisation"),
-        (top(A, 0.99), "background"),
-        (B, "similar"),
-        (top(B, 1), "similar"),
-        (top(B, 0.99), "background"),
-        (C, "other"),
-        (top(C, 1), "other"),
-        (top(C, 0.99), "background"),
-        (FAR, "background"),
-        ([5, 5, 5, 5], "background"),  # empty, inside the cat
-    ],
-)
-def test_the_kind_of_one_detection(box, kind) -> None:
-    assert outcomes_of([detect([box])], [ONE_OF_EACH]) == [kind]
-
-
-@pytest.mark.parametrize(
-    ("boxes", "labels", "kind"),
-    [
-        ([top(A, 1), A, A], [CAT, DOG, CAR], "localisation"),
-        ([A, top(A, 1)], [CAR, DOG], "similar"),
-        ([A], [CAR], "other"),
-    ],
-)
-def test_the_first_kind_that_fits_counts_however_little_it_overlaps(boxes, labels, kind) -> None:
-    assert outcomes_of([detect([A])], [annotate(boxes, labels)]) == [kind]
-
-
-def test_a_second_detection_is_an_error_of_localisation() -> None:
-    assert outcomes_of([detect([A, top(A, 9), A])], [ONE_OF_EACH]) == ["correct", "localisation", "localisation"]
-
-
-def test_objects_of_other_images_do_not_matter() -> None:
-    assert outcomes_of([detect(), detect([A])], [ONE_OF_EACH, annotate()]) == ["background"]
-
-
-def test_difficult_objects() -> None:
-    """A match of one is nothing at all, but not even its duplicates are errors; less overlap is, as with others."""
-    image = annotate([A, B], [CAT, DOG], difficult=[True, True])
-    found = detect([A, A, top(A, 4), B])
-    assert outcomes_of([found], [image]) == ["localisation", "similar"]
-    diagnosis = diagnose([found], [image], CLASSES).classes["cat"]
-    assert diagnosis.positives == 0
-    assert isnan(diagnosis.ap["as_is"])
-
-
-def test_each_class_has_its_own_point_of_view() -> None:
-    found = detect([A, A, A], labels=[CAT, DOG, CAR])
-    outcomes = [outcomes_of([found], [annotate([A], [DOG])], name) for name in CLASSES]
-    assert outcomes == [["similar"], ["correct"], ["other"]]
-
-
-# Three cats; first 1 detection of a car, 2 of dogs, 3 of nothing, then cat A, A again, B, and C badly placed.
-SCENE = annotate([A, B, C, [300, 0, 310, 10], [400, 0, 410, 10]], [CAT, CAT, CAT, CAR, DOG])
-FOUND = detect([[300, 0, 310, 10], *[[400, 0, 410, 10]] * 2, *[FAR] * 3, A, A, B, top(C, 4)])
-
-
-def test_what_errors_cost_by_hand() -> None:
-    """Precisions at A and B are 1/7 and 2/9, so AP is 2 · 2/9 / 3; and so on."""
-    ap = diagnose([FOUND], [SCENE], CLASSES).classes["cat"].ap
-    expected = {
-        "as_is": 4 / 27,
-        "localisation_corrected": 1 / 3,  # 1/7, 2/8, 3/9
-        "without_localisation": 1 / 6,  # 1/7, 2/8
-        "without_similar": 4 / 21,  # 1/5, 2/7
-        "without_other": 1 / 6,  # 1/6, 2/8
-        "without_background": 2 / 9,  # 1/4, 2/6
-        "without_other_and_background": 4 / 15,  # 1/3, 2/5
+def test_tables() -> None:
+    """A similar error, two right, another's, the first again: precisions 1/2, 2/3."""
+    *tables, _notes = str(diagnosis_of(5, 0, 1, 6, 0)).split("\n\n")
+    top, gains, sizes = map(columns_of, tables)
+    assert [list(table) for table in (top, gains, sizes)] == [[*CLASSES, "mean"]] * 3
+    shares = {"correct": "40.0", "localisation": "20.0", "similar": "20.0", "other": "20.0", "background": "0.0"}
+    assert top["cat"] == {"objects": "5", **shares}
+    assert top["dog"] == {"objects": "1", **dict.fromkeys(OUTCOMES, "-")}
+    assert top["mean"] == shares
+    assert gains["cat"] == {
+        "AP": "26.7",  # 2 · 2/3 / 5
+        "localisation": "+0.0",
+        "corrected": "+0.0",
+        "similar": "+13.3",  # to 2 · 1 / 5
+        "other": "+0.0",
+        "background": "+0.0",
+        "other+background": "+0.0",
     }
-    assert tuple(ap) == APS
-    assert ap == pytest.approx(expected, abs=1e-15)
+    assert set(gains["tail $x"].values()) == {"-"}
+    assert gains["mean"]["AP"] == "8.9"  # of three classes
+    # N = 0.15: 0.15 · 2/5 / (0.15 · 2/5 + 1) for two of five
+    assert sizes["cat"]["all"] == "2.3 ± 1.4"
+    assert sizes["dog"]["all"] == "0.0"
+    assert sizes["tail $x"] == dict.fromkeys(("all", "XS", "S", "M", "L", "XL"), "-")
 
 
-def test_counts_by_hand() -> None:
-    diagnosis = diagnose([FOUND], [SCENE], CLASSES).classes["cat"]
-    counts = [tuple(diagnosis.counts(multiple).values()) for multiple in (1 / 8, 1 / 2, 1, 2, 4)]
-    assert counts == [(0, 0, 0, 1, 0), (0, 0, 1, 1, 0), (0, 0, 2, 1, 0), (0, 0, 2, 1, 3), (2, 2, 2, 1, 3)]
-    assert tuple(diagnosis.counts()) == OUTCOMES
+def test_tables_of_nothing() -> None:
+    *tables, _notes = str(diagnose([], [], [])).split("\n\n")
+    assert [line.split()[0] for table in tables for line in table.split("\n")[1:]] == ["mean"] * 3
 
 
-def test_correction_removes_the_detections_that_follow() -> None:
-    """The badly placed one becomes the object's match; the good one, now its second, is removed: nothing is wrong."""
-    ap = diagnose([detect([top(A, 4), A, FAR])], [ONE_OF_EACH], CLASSES).classes["cat"].ap
-    assert ap["as_is"] == 1 / 2
-    assert ap["localisation_corrected"] == ap["without_localisation"] == 1
+@pytest.mark.parametrize("diagnosis", [diagnosis_of(5, 0, 1, 6, 0), diagnosis_of(), diagnose([], [], [])])
+def test_writes_a_png(diagnosis, tmp_path) -> None:
+    path = tmp_path / "new" / "diagnosis.png"
+    plot_diagnosis(diagnosis, path)
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+    assert [file.name for file in path.parent.iterdir()] == ["diagnosis.png"]
 
 
-def test_correction_cannot_find_difficult_objects() -> None:
-    image = annotate([A, B], difficult=[True, False])
-    ap = diagnose([detect([top(A, 4), B])], [image], CLASSES).classes["cat"].ap
-    assert (ap["as_is"], ap["localisation_corrected"]) == (1 / 2, 1)
+def test_bars_are_as_long_as_the_shares(tmp_path) -> None:
+    """Of the left half, which shows the class and the mean: two fifths are right, a fifth each is of three kinds."""
+    plot_diagnosis(diagnosis_of(5, 0, 1, 6, 0), tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    pixels = pixels[len(pixels) // 8 :, : pixels.shape[1] // 2]  # without the legend
+    colors = {outcome: tuple(bytes.fromhex(color[1:])) for outcome, color in COLORS.items()}
+    counts = {outcome: int((pixels == color).all(axis=2).sum()) for outcome, color in colors.items()}
+    assert counts.pop("background") == 0
+    assert min(counts.values()) > 1000
+    shares = {outcome: count / sum(counts.values()) for outcome, count in counts.items()}
+    assert shares == pytest.approx({"correct": 0.4, "localisation": 0.2, "similar": 0.2, "other": 0.2}, abs=0.02)
 
 
-def test_equal_scores_keep_the_order_given() -> None:
-    assert outcomes_of([detect([FAR, A, B], [0.5] * 3)], [ONE_OF_EACH]) == ["background", "correct", "similar"]
-    assert outcomes_of([detect([B, A, FAR], [0.5] * 3)], [ONE_OF_EACH]) == ["similar", "correct", "background"]
-    outcomes = outcomes_of([detect([C], [0.5]), detect([FAR, A], [0.75, 0.5])], [ONE_OF_EACH, ONE_OF_EACH])
-    assert outcomes == ["background", "other", "correct"]
-
-
-def test_means_are_over_classes_with_objects() -> None:
-    """Cats: one right, one in the background; cars: one missed, one in the background; dogs: a detection, no object."""
-    image = annotate([A, B, C], [CAT, CAT, CAR])
-    diagnosis = diagnose([detect([A, FAR, FAR, FAR], labels=[CAT, CAT, CAR, DOG])], [image], CLASSES)
-    dog = diagnosis.classes["dog"]
-    assert dog.outcomes.tolist() == [OUTCOMES.index("background")]
-    assert sum(dog.counts(8).values()) == dog.positives == 0
-    assert all(isnan(value) for value in dog.ap.values())
-    assert all(isnan(size.ap_n) for size in dog.sizes.values())
-    assert diagnosis.shares() == {"correct": 1 / 4, "localisation": 0, "similar": 0, "other": 0, "background": 3 / 4}
-    assert diagnosis.ap == pytest.approx(dict.fromkeys(APS, (1 / 2 + 0) / 2))
-
-
-def test_classes_without_detections_do_not_count_among_the_shares() -> None:
-    diagnosis = diagnose([detect([FAR])], [ONE_OF_EACH], CLASSES)
-    assert diagnosis.shares()["background"] == 1
-    assert diagnosis.ap["as_is"] == 0
-
-
-def test_images_without_detections_still_count_their_objects() -> None:
-    diagnosis = diagnose([detect([A]), detect()], [ONE_OF_EACH, ONE_OF_EACH], CLASSES).classes["cat"]
-    assert diagnosis.positives == 2
-    assert diagnosis.ap["as_is"] == 1 / 2
-
-
-@pytest.mark.parametrize(("detections", "images"), [([], []), ([detect(), detect()], [annotate(), annotate()])])
-@pytest.mark.parametrize("classes", [(), CLASSES])
-def test_nothing_at_all_is_nan(detections, images, classes) -> None:
-    diagnosis = diagnose(detections, images, classes)
-    values = [*diagnosis.shares().values(), *diagnosis.ap.values(), *diagnosis.ap_n.values()]
-    assert len(values) == 5 + 7 + 6
-    assert all(isnan(value) for value in values)
-
-
-def test_similar_classes_of_voc() -> None:
-    assert len(VOC_CLASSES) == 20
-    assert {"bottle", "pottedplant", "tvmonitor"}.union(*VOC_SIMILAR) == set(VOC_CLASSES)
-    names = sorted(VOC_CLASSES)
-    assert names == list(VOC_CLASSES)
-    image = annotate([[20 * k, 0, 20 * k + 10, 10] for k in range(20)], list(range(1, 21)))
-
-    def confused_with(name: str) -> set[str]:
-        found = detect(image.boxes.tolist(), labels=[names.index(name) + 1] * 20)
-        outcomes = diagnose([found], [image], names).classes[name].outcomes.tolist()
-        assert outcomes.count(0) == 1
-        return {other for other, k in zip(names, outcomes, strict=True) if OUTCOMES[k] == "similar"}
-
-    assert confused_with("person") == {"bird", "cat", "cow", "dog", "horse", "sheep"}
-    assert confused_with("train") == {"aeroplane", "bicycle", "boat", "bus", "car", "motorbike"}
-    assert confused_with("aeroplane") == {"bicycle", "bird", "boat", "bus", "car", "motorbike", "train"}
-    assert confused_with("sofa") == {"chair", "diningtable"}
-    assert confused_with("bottle") == set()
-
-
-def test_other_data_sets_have_the_similar_classes_they_are_given() -> None:
-    image, found = annotate([B], [DOG]), detect([B])
-    kinds = {}
-    for similar in (None, [["cat", "truck"]], [["truck"], ["dog", "cat"]]):
-        outcomes = diagnose([found], [image], ["cat", "dog", "truck"], similar).classes["cat"].outcomes
-        kinds[str(similar)] = [OUTCOMES[k] for k in outcomes]
-    assert list(kinds.values()) == [["other"], ["other"], ["similar"]]
-    assert outcomes_of([found], [image], similar=[]) == ["other"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (([], [ONE_OF_EACH], CLASSES), "expected 1 entries, got 0"),
-        (([detect([A], labels=[4])], [ONE_OF_EACH], CLASSES), "expected 1..3, got 4"),
-        (([detect([A], [nan])], [ONE_OF_EACH], CLASSES), "scores of image a"),
-        (([], [], CLASSES, [["cat", "cta"]]), "similar: no such class .expected one of cat, dog, car, got cta"),
-    ],
-)
-def test_wrong_input_is_named(arguments, message) -> None:
-    with pytest.raises(InputError, match=message):
-        diagnose(*arguments)
-
-
-def test_as_dict() -> None:
-    result = diagnose([FOUND], [SCENE], CLASSES).as_dict()
-    cat = result["per_class"]["cat"]
-    assert cat["positives"] == 3
-    assert cat["top"] == {"correct": 0, "localisation": 0, "similar": 2, "other": 1, "background": 0}
-    assert cat["trend"][4] == {"multiple": 2, **cat["top"], "background": 3}
-    assert cat["ap"]["as_is"] == pytest.approx(4 / 27)
-    assert set(cat["sizes"]) == {"all", "XS", "S", "M", "L", "XL"}
-    assert set(cat["sizes"]["M"]) == {"objects", "ap_n", "standard_error"}
-    assert result["mean"]["top"]["similar"] == pytest.approx(2 / 3)
-    assert result["mean"]["ap"]["as_is"] == pytest.approx(4 / 27 / 3)  # dogs and cars are there too, and missed
-    assert set(result["mean"]["ap_n"]) == set(cat["sizes"])
-
-
-# The oracle: loops and fractions, one detection after the other; no arrays, no shared code.
-
-
-def exact_iou(a, b) -> Fraction:
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return Fraction(0)
-    area = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-    return Fraction(width * height, area - width * height)
-
-
-def slow_outcomes(scene, label, corrected=False) -> list[str]:
-    """What becomes of each detection of the class; corrected ones say only "correct" or "wrong"."""
-    every = [(-entry[2], entry[1], i, j) for i, (_, found) in enumerate(scene) for j, entry in enumerate(found)]
-    taken, outcomes = set(), []
-    for _, of, i, j in sorted(every, key=lambda row: (row[0], *row[2:])):
-        if of != label:
-            continue
-        objects, box = scene[i][0], scene[i][1][j][0]
-        overlap = [exact_iou(box, thing[0]) for thing in objects]
-        mine = [k for k, thing in enumerate(objects) if thing[1] == label]
-        best = max(mine, key=lambda k: overlap[k], default=None)
-        if best is not None and overlap[best] >= (Fraction(1, 10) if corrected else Fraction(1, 2)):
-            if objects[best][2]:
-                continue
-            if (i, best) not in taken:
-                taken.add((i, best))
-                outcomes.append("correct")
-                continue
-            if corrected:
-                continue
-        touched = {objects[k][1] for k in range(len(objects)) if overlap[k] >= Fraction(1, 10)}
-        other = {CAT: DOG, DOG: CAT, CAR: None}[label]
-        if corrected:
-            outcomes.append("wrong")
-        elif label in touched:
-            outcomes.append("localisation")
-        elif other in touched:
-            outcomes.append("similar")
-        else:
-            outcomes.append("other" if touched else "background")
-    return outcomes
-
-
-def slow_ap(outcomes, positives) -> float:
-    if not positives:
-        return nan
-    right = [sum(outcome == "correct" for outcome in outcomes[: n + 1]) for n in range(len(outcomes))]
-    precision = [Fraction(count, n) for n, count in enumerate(right, start=1)]
-    steps = [max(precision[n:]) for n, outcome in enumerate(outcomes) if outcome == "correct"]
-    return float(sum(steps, Fraction(0)) / positives)
-
-
-box = st.builds(
-    lambda x, y, w, h: (x, y, x + w, y + h), st.integers(0, 6), st.integers(0, 6), st.integers(0, 5), st.integers(0, 5)
-)
-label = st.integers(1, 3)
-image = st.tuples(
-    st.lists(st.tuples(box, label, st.sampled_from([False, False, True])), max_size=5),
-    st.lists(st.tuples(box, label, st.sampled_from([0.0, 0.25, 0.5, 1.0])), max_size=8),
-)
-
-
-@given(st.lists(image, max_size=4))
-def test_equals_the_slow_oracle(scene) -> None:
-    images = [annotate(*([entry[n] for entry in objects] for n in range(3))) for objects, _ in scene]
-    detections = [detect(*([entry[n] for entry in found] for n in (0, 2, 1))) for _, found in scene]
-    diagnosis = diagnose(detections, images, CLASSES)
-    plain = evaluate_voc(detections, images, CLASSES)
-    for k, (name, part) in enumerate(diagnosis.classes.items(), start=1):
-        outcomes = slow_outcomes(scene, k)
-        positives = sum(of == k and not hard for objects, _ in scene for _, of, hard in objects)
-        assert part.positives == positives
-        assert [OUTCOMES[outcome] for outcome in part.outcomes] == outcomes
-        expected = {"as_is": slow_ap(outcomes, positives)}
-        expected["localisation_corrected"] = slow_ap(slow_outcomes(scene, k, corrected=True), positives)
-        for kind in OUTCOMES[1:]:
-            expected[f"without_{kind}"] = slow_ap([outcome for outcome in outcomes if outcome != kind], positives)
-        both = [outcome for outcome in outcomes if outcome not in ("other", "background")]
-        expected["without_other_and_background"] = slow_ap(both, positives)
-        assert part.ap == pytest.approx(expected, abs=1e-12, nan_ok=True)
-        assert part.ap["as_is"] == pytest.approx(plain.ap_area[name], abs=1e-15, nan_ok=True)
-        if positives:
-            assert all(value >= part.ap["as_is"] for value in part.ap.values())
-            assert part.ap["localisation_corrected"] >= part.ap["without_localisation"]
+def test_place_that_cannot_be_written_is_named(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SppdetError, match="cannot be written"):
+        plot_diagnosis(diagnosis_of(), tmp_path / "file" / "diagnosis.png")

@@ -21,11 +21,11 @@ def test_bins_by_hand():
     assert [part.detections for part in result.bins] == [1, 1, 0, 3]
     assert [(part.low, part.high) for part in result.bins] == [(0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1)]
     first, second, empty, last = result.bins
-    assert (first.probability, first.right) == (0.125, 0)
-    assert (second.probability, second.right) == (0.25, 1)
+    assert (first.probability, first.correct) == (0.125, 0)
+    assert (second.probability, second.correct) == (0.25, 1)
     assert isnan(empty.probability)
-    assert isnan(empty.right)
-    assert (last.probability, last.right) == (pytest.approx(2.625 / 3), pytest.approx(2 / 3))
+    assert isnan(empty.correct)
+    assert (last.probability, last.correct) == (pytest.approx(2.625 / 3), pytest.approx(2 / 3))
     assert result.error == pytest.approx((0.125 + 0.75 + 0.625) / 5)
     assert result.as_dict()["error"] == result.error
     assert result.as_dict()["bins"][3]["detections"] == 3
@@ -38,7 +38,7 @@ def test_true_probabilities_have_a_small_error_and_others_a_large_one():
     assert measure_reliability([curve(probability, right)]).error < 0.01
     squared = measure_reliability([curve(probability**2, right)])
     assert 0.1 < squared.error < 0.25  # 1/2 - 1/3 in the mean
-    assert all(part.right > part.probability for part in squared.bins)
+    assert all(part.correct > part.probability for part in squared.bins)
 
 
 def test_nothing_found_has_no_error():

@@ -154,11 +154,11 @@ def test_the_average_precision_stays(images, method):
         detections.append(found[scores.argsort(descending=True, stable=True)])
     raw = evaluate_voc(detections, annotations, ["thing"])
     (curve,) = raw.curves.values()
-    assert curve.right.sum() == sum(hit for rows in images for _, hit in rows)
-    calibration = fit_calibration([(curve.scores, curve.right)], method)
+    assert curve.correct.sum() == sum(hit for rows in images for _, hit in rows)
+    calibration = fit_calibration([(curve.scores, curve.correct)], method)
     given = [calibration.calibrate(found) for found in detections]
     probable = evaluate_voc(given, annotations, ["thing"])
-    assert probable.curves["thing"].true_positives.tolist() == curve.true_positives.tolist()
+    assert probable.curves["thing"].cumulative_tp.tolist() == curve.cumulative_tp.tolist()
     distinct = np.unique(curve.scores)
     assert (np.diff(of_class(calibration, distinct)) > 0).all()
 

@@ -1,59 +1,19 @@
-"""A diagnosis as tables for the terminal and as a picture."""
+"""The figure of a diagnosis."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import isnan
 from os import PathLike
 from typing import TYPE_CHECKING
 
 from sppdet.drawing.figures import new_figure, save_figure
-from sppdet.drawing.tables import align
-from sppdet.evaluation.diagnosis import KINDS, MULTIPLES, OUTCOMES, Diagnosis
+from sppdet.evaluation.diagnosis import GAINS, MULTIPLES, OUTCOMES, Diagnosis
 from sppdet.evaluation.sizes import SIZES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = dict(zip(OUTCOMES, ("#dddddd", "#4c72b0", "#c44e52", "#55a868", "#8172b3"), strict=True))
-GAINS = {
-    "localisation": "without_localisation",
-    "corrected": "localisation_corrected",
-    **{kind: f"without_{kind}" for kind in KINDS[1:]},
-    "other+background": "without_other_and_background",
-}
-
-NOTES = """corrected: as though boxes that are badly placed were placed rightly.
-AP_N: AP as though all classes and sizes had equally many objects; ±: its standard error.
-XS, S, M, L, XL: the smallest tenth of a class's objects, the next 2, 4 and 2 tenths, the largest tenth."""
-
-
-def format_diagnosis(diagnosis: Diagnosis) -> str:
-    """Three tables, a row for each class and one for the mean: what the top detections are, what AP would gain, AP_N.
-
-    Percent throughout; "-" where there is no object or no detection. ± is a standard error.
-    """
-    parts = diagnosis.classes
-    outcomes = {name: part.counts() for name, part in parts.items()}
-    tops = [
-        [name, str(parts[name].positives), *(_percent(n / (sum(row.values()) or float("nan"))) for n in row.values())]
-        for name, row in outcomes.items()
-    ]
-    tops.append(["mean", "", *map(_percent, diagnosis.shares().values())])
-    gains = [[name, *_gains(part.ap)] for name, part in parts.items()] + [["mean", *_gains(diagnosis.ap)]]
-    sizes = [
-        [name, *(_percent(size.ap_n) + _error(size.standard_error) for size in part.sizes.values())]
-        for name, part in parts.items()
-    ]
-    sizes.append(["mean", *(_percent(value) + _error(float("nan")) for value in diagnosis.ap_n.values())])
-    return "\n\n".join(
-        [
-            align([["top detections, %", "objects", *OUTCOMES], *tops]),
-            align([["AP, and without errors", "AP", *GAINS], *gains]),
-            align([["AP_N by size", "all", *SIZES], *sizes]),
-            NOTES,
-        ]
-    )
+COLORS = dict(zip(OUTCOMES, ("#dddddd", "#4c72b0", "#c44e52", "#55a868", "#8172b3"), strict=True))
 
 
 def plot_diagnosis(diagnosis: Diagnosis, path: str | PathLike[str]) -> None:
@@ -70,41 +30,41 @@ def plot_diagnosis(diagnosis: Diagnosis, path: str | PathLike[str]) -> None:
     _draw_trend(axes["trend"], diagnosis)
     _draw_gains(axes["gains"], diagnosis)
     _draw_sizes(axes["sizes"], diagnosis)
-    patches = [Patch(color=color, label=outcome) for outcome, color in COLOURS.items()]
+    patches = [Patch(color=color, label=outcome) for outcome, color in COLORS.items()]
     figure.legend(handles=patches, loc="outside upper center", ncols=len(patches), fontsize=9, frameon=False)
     save_figure(figure, path)
 
 
 def _draw_top(axes: Axes, diagnosis: Diagnosis) -> None:
-    rows = {"mean": diagnosis.shares()} | {name: part.counts() for name, part in diagnosis.classes.items()}
+    rows = {"mean": diagnosis.fractions()} | {name: part.counts() for name, part in diagnosis.classes.items()}
     for place, row in enumerate(rows.values()):
         total, start = sum(row.values()), 0.0
         if not total > 0:  # NaN, the mean of none, included
             axes.text(1, place, "no objects or no detections", va="center", fontsize=8, color="0.4")
             continue
         for outcome, value in row.items():
-            share = 100 * value / total
-            axes.barh(place, share, 0.8, left=start, color=COLOURS[outcome])
-            if share > 7:
-                axes.text(start + share / 2, place, f"{share:.0f}", ha="center", va="center", fontsize=7)
-            start += share
-    axes.set(xlim=(0, 100), xlabel="share (%)")
+            percentage = 100 * value / total
+            axes.barh(place, percentage, 0.8, left=start, color=COLORS[outcome])
+            if percentage > 7:
+                axes.text(start + percentage / 2, place, f"{percentage:.0f}", ha="center", va="center", fontsize=7)
+            start += percentage
+    axes.set(xlim=(0, 100), xlabel="fraction (%)")
     axes.set_title("The best detections of a class, as many as its objects", fontsize=9)
     axes.set_yticks(range(len(rows)), list(rows), fontsize=8, parse_math=False)
     axes.set_ylim(len(rows) - 0.4, -0.6)
 
 
 def _draw_trend(axes: Axes, diagnosis: Diagnosis) -> None:
-    shares = [diagnosis.shares(multiple) for multiple in MULTIPLES]
+    fractions = [diagnosis.fractions(multiple) for multiple in MULTIPLES]
     axes.set_title("The same as detections grow in number (mean)", fontsize=9)
-    if any(isnan(share["correct"]) for share in shares):
+    if any(isnan(row["correct"]) for row in fractions):
         _note(axes)
         return
     places = range(len(MULTIPLES))
-    bands = [[100 * share[outcome] for share in shares] for outcome in OUTCOMES]
-    axes.stackplot(places, bands, colors=list(COLOURS.values()))
+    bands = [[100 * row[outcome] for row in fractions] for outcome in OUTCOMES]
+    axes.stackplot(places, bands, colors=list(COLORS.values()))
     axes.set_xticks(places, [f"{m:g}" if m >= 1 else f"1/{1 / m:g}" for m in MULTIPLES], fontsize=8)
-    axes.set(xlim=(0, len(MULTIPLES) - 1), ylim=(0, 100), xlabel="detections, times the objects", ylabel="share (%)")
+    axes.set(xlim=(0, len(MULTIPLES) - 1), ylim=(0, 100), xlabel="detections, times the objects", ylabel="fraction (%)")
 
 
 def _draw_gains(axes: Axes, diagnosis: Diagnosis) -> None:
@@ -116,9 +76,9 @@ def _draw_gains(axes: Axes, diagnosis: Diagnosis) -> None:
         return
     gain = {name: 100 * (ap[key] - ap["as_is"]) for name, key in GAINS.items()}
     corrected = gain.pop("corrected")
-    axes.barh(0, corrected, color=COLOURS["localisation"], alpha=0.4)
+    axes.barh(0, corrected, color=COLORS["localisation"], alpha=0.4)
     for place, (name, value) in enumerate(gain.items()):
-        axes.barh(place, value, color=COLOURS.get(name, "#999999"))
+        axes.barh(place, value, color=COLORS.get(name, "#999999"))
         end, label = (value, f"{value:.1f}") if place else (corrected, f"{value:.1f}, {corrected:.1f}")
         axes.text(end, place, f" {label}", va="center", fontsize=8)
     axes.set_yticks(range(len(gain)), list(gain), fontsize=8)
@@ -146,14 +106,5 @@ def _note(axes: Axes) -> None:
     axes.text(0.5, 0.5, "no objects or no detections", ha="center", va="center", fontsize=8, color="0.4")
 
 
-def _gains(ap: Mapping[str, float]) -> list[str]:
-    gains = [100 * (ap[key] - ap["as_is"]) for key in GAINS.values()]
-    return [_percent(ap["as_is"]), *("-" if isnan(gain) else f"{gain:+.1f}" for gain in gains)]
-
-
 def _percent(fraction: float) -> str:
     return "-" if isnan(fraction) else f"{100 * fraction:.1f}"
-
-
-def _error(fraction: float) -> str:
-    return " " * 6 if isnan(fraction) else f" ±{100 * fraction:4.1f}"

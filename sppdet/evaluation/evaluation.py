@@ -1,0 +1,119 @@
+"""The evaluation of a set of detections, with all measures of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sppdet.drawing.tables import align, percent
+from sppdet.evaluation.bootstrap import RESAMPLES, BootstrapMAP, bootstrap_map
+from sppdet.evaluation.coco import evaluate_coco
+from sppdet.evaluation.reliability import Reliability, measure_reliability
+from sppdet.evaluation.voc import VOCResult, evaluate_voc
+from sppdet.structures import Dataset, Detections
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """VOC and COCO average precision of detections; fractions.
+
+    voc: precision-recall curves and AP of each class. bootstrap: the same mAPs with their confidence intervals.
+    coco: COCO's twelve numbers by name. images: number of images. reliability: None unless scores are probabilities.
+    against, other: name and mAPs of the detector that this one is compared with, if any.
+    ranks, truncated: ranks of the truncated fully connected layers and the result with them, if any.
+    proposals: file of proposals made by another program, if any. folder: where the results are written, if anywhere.
+    """
+
+    voc: VOCResult
+    bootstrap: BootstrapMAP
+    coco: dict[str, float]
+    images: int
+    reliability: Reliability | None = None
+    against: str | None = None
+    other: BootstrapMAP | None = None
+    ranks: list[int] | None = None
+    truncated: VOCResult | None = None
+    proposals: str | None = None
+    folder: Path | None = None
+
+    @property
+    def map_voc07(self) -> float:
+        """VOC2007's 11-point mAP; NaN without objects."""
+        return self.voc.map_voc07
+
+    @property
+    def map_area(self) -> float:
+        """VOC2010's mAP (area under the curve); NaN without objects."""
+        return self.voc.map_area
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers under the names of the JSON output."""
+        numbers = self.bootstrap.as_dict() | self.voc.as_dict() | {"coco": self.coco, "images": self.images}
+        if self.reliability:
+            numbers["reliability"] = self.reliability.as_dict()
+        if self.other:
+            numbers["against"] = {"name": self.against, **self.other.as_dict()}
+            numbers["difference"] = self.bootstrap.minus(self.other).as_dict()
+        if self.truncated:
+            maps = {"map_voc07": self.truncated.map_voc07, "map_area": self.truncated.map_area}
+            numbers["svd"] = {"ranks": self.ranks, **maps, "change_voc07": maps["map_voc07"] - self.map_voc07}
+        if self.proposals:
+            numbers["proposals"] = self.proposals
+        return numbers
+
+    def __str__(self) -> str:
+        rows = ap_rows(self.voc) + map_rows("mAP", self.bootstrap)
+        if self.other:
+            rows += map_rows(f"mAP of {self.against}", self.other)
+            rows += map_rows("difference, points", self.bootstrap.minus(self.other), signed=True)
+        if self.truncated:
+            rows.append([f"mAP, SVD {self.ranks}", percent(self.truncated.map_voc07), percent(self.truncated.map_area)])
+            changes = (self.truncated.map_voc07 - self.map_voc07, self.truncated.map_area - self.map_area)
+            rows.append(["change, points", *(f"{100 * change:+.2f}" for change in changes)])
+        return "\n".join([align(rows), *self.notes()])
+
+    def notes(self) -> list[str]:
+        """Return the lines below the table of average precision."""
+        notes = [f"COCO AP {percent(self.coco['AP'])}; {self.images} images{self.bootstrap.note}"]
+        if self.reliability:
+            notes.append(str(self.reliability))
+        return notes + ([f"written to {self.folder}"] if self.folder else [])
+
+
+def evaluate_detections(
+    detections: Sequence[Detections], dataset: Dataset, resamples: int = RESAMPLES, probabilities: bool = False
+) -> Evaluation:
+    """Evaluate detections: VOC and COCO average precision; `detections[i]` were made in image i of `dataset`.
+
+    resamples: resamples of the images for 95% confidence intervals; 0: none.
+    probabilities: scores are probabilities of being correct, whose reliability is measured as well.
+    Raises InputError for lists of different lengths, labels outside 1..K, NaN scores, and scores that are no
+    probabilities.
+    """
+    voc = evaluate_voc(detections, dataset.images, dataset.classes)
+    return Evaluation(
+        voc,
+        bootstrap_map(detections, dataset.images, dataset.classes, resamples),
+        evaluate_coco(detections, dataset.images, dataset.classes),
+        len(dataset),
+        measure_reliability(voc.curves.values()) if probabilities else None,
+    )
+
+
+def ap_rows(result: VOCResult) -> list[list[str]]:
+    """Return table rows: a heading, and both average precisions of each class."""
+    pairs = zip(result.classes, result.ap_voc07.tolist(), result.ap_area.tolist(), strict=True)
+    return [["AP", "voc07", "area"], *([name, percent(voc07), percent(area)] for name, voc07, area in pairs)]
+
+
+def map_rows(name: str, maps: BootstrapMAP, signed: bool = False) -> list[list[str]]:
+    """Return a table row of both mAPs, or of their differences in points, and one of their confidence intervals."""
+    values = (maps.map_voc07, maps.map_area)
+    rows = [[name, *((f"{100 * value:+.2f}" if signed else percent(value)) for value in values)]]
+    if len(maps.resampled_voc07):
+        ends = (maps.interval_voc07, maps.interval_area)
+        sign = "+" if signed else ""
+        rows.append(["  95% interval", *(f"{100 * low:{sign}.1f} to {100 * high:{sign}.1f}" for low, high in ends)])
+    return rows
