@@ -63,7 +63,7 @@ _HOMES = {
     "errors": "SppdetError",
     "evaluation.bootstrap": "bootstrap_map",
     "evaluation.coco": "evaluate_coco",
-    "evaluation.diagnosis": "diagnose",
+    "evaluation.diagnose": "diagnose",
     "evaluation.voc": "evaluate_voc",
     "images": "read_image",
     "pooling.pyramid": "SpatialPyramidPooling",
