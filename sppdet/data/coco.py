@@ -19,12 +19,12 @@ from sppdet.structures.valid_boxes import keep_valid_boxes
 def read_coco(
     images_folder: str | PathLike[str], annotation_file: str | PathLike[str], classes: Sequence[str] | None = None
 ) -> Dataset:
-    """All images of the file, in its order, with their objects; image and category ids are kept.
+    """Read all images of an annotation file, in its order, and their objects. Image and category ids are kept.
 
-    classes: names of labels 1..K; where not given, all categories in the order of their ids.
-    bbox [x, y, w, h] becomes (x, y, x + w, y + h), cut to the image; `iscrowd` becomes difficult. Unusable boxes are
-    skipped and logged (see `keep_valid_boxes`).
-    Raises DataError naming the file and the field for whatever is missing, malformed or of an unknown class.
+    classes: names of labels 1..K; by default all categories in the order of their ids.
+    bbox [x, y, w, h] becomes (x, y, x + w, y + h), clipped to the image; `iscrowd` becomes difficult. Unusable boxes
+    are skipped and logged (see `keep_valid_boxes`).
+    Raises DataError that names file and field if anything is missing, malformed or of an unknown class.
     """
     folder, path = Path(images_folder), Path(annotation_file)
     if not folder.is_dir():
@@ -49,7 +49,7 @@ _Object = tuple[int, list[float], bool]
 
 
 def _get(path: Path, record: Any, key: str, kind: type, where: str = "") -> Any:
-    """record[key], which must be there and of this type."""
+    """Return record[key]. Raises DataError if it is missing or of another type."""
     field = f"{where}.{key}" if where else key
     if not isinstance(record, dict):
         raise DataError("not an object", file=path, field=where or None, expected="{...}", got=type(record).__name__)
@@ -84,7 +84,7 @@ def _order_categories(path: Path, names: dict[int, str], classes: Sequence[str] 
 def _read_objects(
     path: Path, content: Any, images: Any, names: dict[int, str], labels: dict[int, int]
 ) -> dict[int, list[_Object]]:
-    """The objects of each image id."""
+    """Return the objects of each image id."""
     objects: dict[int, list[_Object]] = defaultdict(list)
     for i, record in enumerate(_get(path, content, "annotations", list)):
         where = f"annotations[{i}]"

@@ -1,4 +1,4 @@
-"""The data set that a configuration names, whichever its format."""
+"""The data set that a configuration names, in any format."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sppdet.structures import Dataset
 
 
 def read_dataset(config: DataConfig, classes: tuple[str, ...] | None = None) -> Dataset:
-    """Read the images and annotations of `config`; `classes`, a detector's, replace those it names.
+    """Read the images and annotations that `config` names. `classes`, such as a detector's, override config.classes.
 
-    Raises ConfigError where no root is given and DataError for what cannot be read.
+    Raises ConfigError if no root is given, DataError if the data cannot be read.
     """
     if not config.root:
         raise ConfigError("no data given", field="data.root", expected="a folder: --data.root PATH")

@@ -1,4 +1,4 @@
-"""Detections in and out, in the two forms of the field: COCO results JSON and the VOC devkit's comp4 files."""
+"""Detection files in the two common formats: COCO results (JSON) and the VOC devkit's comp4 files."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from sppdet.structures import Dataset, Detections, ImageId, check_detections
 
 logger = logging.getLogger(__name__)
 
-MANY = 0.1  # of the images without a detection: perhaps the file is of another split
+EMPTY_FRACTION = 0.1  # of images without detections; above it the file is probably of another split
 LARGEST_FLOAT32 = torch.finfo(torch.float32).max
 
 
 class Row(NamedTuple):
-    """One detection: the image's place in the data set, label 1..K, score, x1 y1 x2 y2 (0-based, half-open)."""
+    """One detection: index of the image in the data set, label 1..K, score, x1 y1 x2 y2 (0-based, half-open)."""
 
     position: int
     label: int
@@ -32,13 +32,13 @@ class Row(NamedTuple):
 
 
 def write_coco_results(path: str | PathLike[str], detections: Sequence[Detections], dataset: Dataset) -> None:
-    """Write a JSON list of {image_id, category_id, bbox: x y width height, score}, one entry a line.
+    """Write a JSON list of {image_id, category_id, bbox: x y width height, score}, one entry per line.
 
-    Ids are the data set's own; numbers are written in full, so that reading gives back the same float32.
+    Ids are those of the data set. Numbers are written in full, so that reading gives the same float32.
     """
     check_detections(detections, dataset.images, dataset.classes)
     lines = []
-    for row in _rows_of(detections):
+    for row in _rows(detections):
         x1, y1, x2, y2 = row.box
         entry = {
             "image_id": dataset.images[row.position].id,
@@ -55,8 +55,8 @@ def write_voc_results(
 ) -> None:
     """Write comp4_det_<split>_<class>.txt for every class, lines "id score x1 y1 x2 y2" with 1-based inclusive corners.
 
-    Numbers are written in full: reading gives back the same float32 (coordinates under 2^-29 pixels round to 0). A
-    warning takes the place of the files where the name of a class cannot be part of theirs, as with a slash in it.
+    Numbers are written in full: reading gives the same float32 (coordinates under 2^-29 pixels round to 0). If a class
+    name cannot be part of a file name, as with a slash in it, a warning is logged and nothing is written.
     """
     check_detections(detections, dataset.images, dataset.classes)
     unusable = [name for name in dataset.classes if Path(name).name != name]
@@ -64,7 +64,7 @@ def write_voc_results(
         logger.warning("%s: not written, as class %r cannot be part of a file name", folder, unusable[0])
         return
     lines: dict[int, list[str]] = {label: [] for label in range(1, len(dataset.classes) + 1)}
-    for row in _rows_of(detections):
+    for row in _rows(detections):
         x1, y1, x2, y2 = row.box
         numbers = " ".join(repr(value) for value in (row.score, x1 + 1, y1 + 1, x2, y2))
         lines[row.label].append(f"{dataset.images[row.position].id} {numbers}\n")
@@ -73,12 +73,12 @@ def write_voc_results(
 
 
 def read_results(path: str | PathLike[str], dataset: Dataset) -> list[Detections]:
-    """Detections aligned with `dataset.images`, best score first, from a COCO JSON file or a folder of comp4 files.
+    """Read a COCO results file or a folder of comp4 files: detections of each of `dataset.images`, best score first.
 
-    Image ids may come as the data set writes them or as their number (5 for "000005", 2008000002 for "2008_000002").
-    A class without a comp4 file has no detections; many images without any are logged as a warning. Raises DataError
-    that names file, line or entry, and field for an image or class that the data set does not have, and for values that
-    are not numbers or not a box.
+    Image ids may be those of the data set or their numbers (5 for "000005", 2008000002 for "2008_000002"). A class
+    without a comp4 file has no detections. If many images have no detections, a warning is logged. Raises DataError
+    that names file, line or entry, and field for an unknown image or class and for values that are not numbers or not a
+    box.
     """
     path = Path(path)
     if not path.exists():
@@ -87,15 +87,15 @@ def read_results(path: str | PathLike[str], dataset: Dataset) -> list[Detections
     per_image: list[list[Row]] = [[] for _ in dataset.images]
     for row in rows:
         per_image[row.position].append(row)
-    bare = sum(not part for part in per_image)
-    if bare > MANY * len(per_image):
-        logger.warning("%s: %d of %d images have no detections", path, bare, len(per_image))
+    empty = sum(not part for part in per_image)
+    if empty > EMPTY_FRACTION * len(per_image):
+        logger.warning("%s: %d of %d images have no detections", path, empty, len(per_image))
     return [_sorted_detections(part) for part in per_image]
 
 
-def _rows_of(detections: Sequence[Detections]) -> Iterator[Row]:
-    for position, found in enumerate(detections):
-        columns = found.labels.tolist(), found.scores.tolist(), found.boxes.tolist()
+def _rows(detections: Sequence[Detections]) -> Iterator[Row]:
+    for position, part in enumerate(detections):
+        columns = part.labels.tolist(), part.scores.tolist(), part.boxes.tolist()
         for label, score, (x1, y1, x2, y2) in zip(*columns, strict=True):
             yield Row(position, label, score, (x1, y1, x2, y2))
 
@@ -111,7 +111,7 @@ def _read_coco_file(path: Path, dataset: Dataset) -> Iterator[Row]:
     entries = read_json(path)
     if not isinstance(entries, list):
         raise DataError("not COCO results", file=path, expected="a list of detections", got=type(entries).__name__)
-    positions = _positions_of(dataset)
+    positions = _index_images(dataset)
     labels = {category: label for label, category in enumerate(dataset.category_ids, start=1)}
     for number, entry in enumerate(entries):
         where = f"entry {number}"
@@ -132,7 +132,7 @@ def _read_coco_file(path: Path, dataset: Dataset) -> Iterator[Row]:
 
 def _read_voc_folder(folder: Path, dataset: Dataset) -> Iterator[Row]:
     files = _class_files(folder, dataset.classes)
-    positions = _positions_of(dataset)
+    positions = _index_images(dataset)
     for label, file in sorted(files.items()):
         for number, line in enumerate(_read_lines(file), start=1):
             if not line.strip():
@@ -151,12 +151,12 @@ def _read_voc_folder(folder: Path, dataset: Dataset) -> Iterator[Row]:
 
 
 def _class_files(folder: Path, classes: Sequence[str]) -> dict[int, Path]:
-    """The file of each label: the class is the longest known name at the end of the file's own, after "_"."""
+    """Return the file of each label: the file name ends in "_" and the class, the longest name that fits."""
     files: dict[int, Path] = {}
     for file in sorted(folder.glob("*_det_*.txt")):
         known = [label for label, name in enumerate(classes, start=1) if file.stem.endswith(f"_{name}")]
         if not known:
-            raise DataError("the file name ends in no class of the data set", file=file, expected=", ".join(classes))
+            raise DataError("the file name ends in no known class", file=file, expected=", ".join(classes))
         label = max(known, key=lambda label: len(classes[label - 1]))
         if label in files:
             raise DataError(f"a second file of class {classes[label - 1]}", file=file, got=f"also {files[label].name}")
@@ -175,8 +175,8 @@ def _read_lines(file: Path) -> list[str]:
         raise DataError("is not UTF-8 text", file=file) from error
 
 
-def _positions_of(dataset: Dataset) -> dict[ImageId, int]:
-    """Where the image of each id stands, under the id itself, its number and its text where those are unambiguous."""
+def _index_images(dataset: Dataset) -> dict[ImageId, int]:
+    """Return the index of each image by its id, and by the id's number or text if these are unambiguous."""
     positions: dict[ImageId, int] = {image.id: position for position, image in enumerate(dataset.images)}
     others = [(_other_form(image.id), position) for position, image in enumerate(dataset.images)]
     count = Counter(other for other, _ in others)
@@ -187,7 +187,7 @@ def _positions_of(dataset: Dataset) -> dict[ImageId, int]:
 
 
 def _other_form(image_id: ImageId) -> ImageId | None:
-    """The number of a text id, None where it has none; the text of a number."""
+    """Return the number of a text id (None if it has none), or the text of a number."""
     if isinstance(image_id, int):
         return str(image_id)
     try:
@@ -197,14 +197,14 @@ def _other_form(image_id: ImageId) -> ImageId | None:
 
 
 def _look_up(key: Any, known: dict[Any, int], file: Path, field: str, expected: str) -> int:
-    # True and 1.0 are equal to 1 as dictionary keys, but no ids.
+    # As dictionary keys True and 1.0 equal 1, but they are not ids.
     if type(key) not in (int, str) or key not in known:
         _reject(file, field, expected, key)
     return known[key]
 
 
 def _number(value: Any, file: Path, field: str) -> float:
-    """A finite float32's value, from a JSON number or a text field."""
+    """Return a JSON number or a text field as a number that is finite in float32."""
     try:
         number = float("nan") if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""PASCAL VOC from its home page or from archives on disk: resumed, checked and unpacked."""
+"""Download of PASCAL VOC, resumable; checks and unpacks archives, which may be on disk already."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tqdm import tqdm
 
 from sppdet.errors import DataError
 
-BLOCK = 1 << 20
-TIMEOUT = 60  # seconds without a byte
+BLOCK_BYTES = 1 << 20
+TIMEOUT_SECONDS = 60  # without a byte
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A tar file that unpacks into VOCdevkit. url: relative to the base address, or whole."""
+    """A tar file that unpacks into VOCdevkit. url: absolute, or relative to the base URL."""
 
     name: str
     url: str
@@ -57,10 +57,9 @@ def download_voc(
 ) -> Path:
     """Put VOC's images and annotations of these years into folder/VOCdevkit, and return that path.
 
-    archives: a folder that holds the archives already; nothing is downloaded then. Checksums are compared either way.
-    A download that breaks off is resumed by the next call, and an archive once unpacked is not asked for again
-    (folder/VOCdevkit/.<archive>.done says so). Archives found in `folder` itself are used too. What was downloaded
-    is deleted once it is unpacked; archives that were there before are left alone.
+    archives: folder that already holds the archives; nothing is downloaded. Archives in `folder` itself are used too.
+    Checksums are always compared. The next call resumes an interrupted download and skips unpacked archives, which are
+    marked by folder/VOCdevkit/.<archive>.done. Downloaded archives are deleted after unpacking, others are kept.
     Raises DataError for an unknown year, a wrong checksum, a refused or broken connection or a damaged archive.
     """
     folder = Path(folder)
@@ -89,7 +88,7 @@ def download_voc(
 
 
 def _download(url: str, part: Path, md5: str) -> None:
-    """Fetch into `part`, going on where an earlier call broke off."""
+    """Download to `part`, resuming an interrupted download."""
     try:
         _fetch(url, part)
     except urllib.error.HTTPError as error:
@@ -100,7 +99,7 @@ def _download(url: str, part: Path, md5: str) -> None:
     try:
         _check(part, md5)
     except DataError:
-        part.unlink()  # resuming from wrong bytes could never come right
+        part.unlink()  # wrong bytes cannot be resumed
         raise
 
 
@@ -108,9 +107,9 @@ def _fetch(url: str, part: Path) -> None:
     start = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing is left to send: the checksum tells whether what we have is the file
+        if error.code == 416:  # nothing is left to send; the checksum decides whether the file is complete
             error.close()
             return
         raise
@@ -121,7 +120,7 @@ def _fetch(url: str, part: Path) -> None:
         total = None if length is None else start + int(length)
         bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem)
         with bar, part.open("ab" if start else "wb") as file:
-            while block := response.read(BLOCK):
+            while block := response.read(BLOCK_BYTES):
                 file.write(block)
                 bar.update(len(block))
     if total is not None and part.stat().st_size < total:
@@ -138,7 +137,7 @@ def _check(path: Path, md5: str) -> None:
 
 
 def _unpack(path: Path, folder: Path) -> None:
-    """Unpack beside the destination, then move: an interruption leaves no half-written file under its final name."""
+    """Unpack next to the destination, then move, so that no half-written file ever has its final name."""
     temporary = folder / f".{path.name}.unpacking"
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -154,7 +153,7 @@ def _unpack(path: Path, folder: Path) -> None:
 
 
 def _merge(source: Path, target: Path) -> None:
-    """Move a tree onto another, file by file only where both exist."""
+    """Move a tree to another place, merging folders that exist in both."""
     if source.is_dir() and target.is_dir():
         for child in source.iterdir():
             _merge(child, target / child.name)

@@ -1,4 +1,4 @@
-"""Images in a folder for each class, as torchvision's ImageFolder reads them."""
+"""Images in one folder per class, as torchvision's ImageFolder reads them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sppdet.images import IMAGE_SUFFIXES
 
 @dataclass(frozen=True, eq=False)
 class ImageFolder:
-    """Image files with a class each. labels: int64 (N,), 0..K-1, into `classes`: there is no background."""
+    """Image files and their classes. labels: int64 (N,), 0..K-1, indices of `classes`; there is no background."""
 
     classes: tuple[str, ...]
     files: tuple[Path, ...]
@@ -24,31 +24,31 @@ class ImageFolder:
 
 
 def read_image_folder(root: str | PathLike[str], classes: tuple[str, ...] | None = None) -> ImageFolder:
-    """The images ROOT/CLASS/**/IMAGE, in the order of their classes and paths.
+    """Read the images ROOT/CLASS/**/IMAGE, in the order of their classes and paths.
 
-    classes: a classifier's; where not given, the sorted names of the folders. Raises DataError naming the folder that
-    is missing, holds no images, or is of none of the classes.
+    classes: names of the classes, such as a classifier's; by default the sorted names of the folders. Raises DataError
+    that names the folder if it is missing, holds no images, or is not one of the classes.
     """
     if not Path(root).is_dir():
         raise DataError("folder not found", file=root)
     folders = sorted(path for path in Path(root).iterdir() if path.is_dir())
     if not folders:
-        raise DataError("holds no folders", file=root, expected="CLASS/IMAGE in it")
+        raise DataError("holds no folders", file=root, expected="CLASS/IMAGE")
     classes = classes or tuple(folder.name for folder in folders)
     files: list[Path] = []
     labels: list[int] = []
     for folder in folders:
         if folder.name not in classes:
             raise DataError("unknown class", file=folder, expected=f"one of {', '.join(classes)}")
-        found = [path for path in _files_under(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
-        if not found:
+        images = [path for path in _files_under(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+        if not images:
             raise DataError("no images in the folder", file=folder, expected=", ".join(sorted(IMAGE_SUFFIXES)))
-        files += found
-        labels += [classes.index(folder.name)] * len(found)
+        files += images
+        labels += [classes.index(folder.name)] * len(images)
     return ImageFolder(tuple(classes), tuple(files), torch.tensor(labels))
 
 
 def _files_under(folder: Path) -> list[Path]:
-    """Files at any depth, links followed, a folder's own before those of the folders in it."""
-    found = sorted(os.walk(folder, followlinks=True))
-    return [Path(place, name) for place, _, names in found for name in sorted(names)]
+    """Return files at any depth, following links; the files of a folder come before those of its folders."""
+    tree = sorted(os.walk(folder, followlinks=True))
+    return [Path(parent, name) for parent, _, names in tree for name in sorted(names)]

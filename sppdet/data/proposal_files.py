@@ -1,14 +1,14 @@
-"""Proposals made by other programs, read from and written to files, aligned with the ids of a data set.
+"""Proposal files of other programs, read and written by image id.
 
 | suffix | content                                                                                                 |
 |--------|---------------------------------------------------------------------------------------------------------|
 | .json  | COCO style: a list of {image_id, bbox: [x, y, width, height], score (optional)}, or a dict with that     |
 |        | list as `annotations` and, for images that may have none, `images`: [{id}]                              |
-| .npz   | one array an image, named by its id: (N, 4), x1 y1 x2 y2, 0-based and half-open; or (N, 5), score last  |
-| .mat   | R-CNN's family: cell arrays `images` (ids) and `boxes` ((N, 4), y1 x1 y2 x2, 1-based and inclusive)     |
+| .npz   | one array per image, named by its id: (N, 4), x1 y1 x2 y2, 0-based, half-open; or (N, 5), score last    |
+| .mat   | as in R-CNN: cell arrays `images` (ids) and `boxes` ((N, 4), y1 x1 y2 x2, 1-based and inclusive)        |
 
-Ids are compared as text: an id 42 is "42" in a file. Boxes are sorted by score, best first, where there is one; else
-they keep the file's order.
+Ids are compared as text: an id 42 is "42" in a file. Boxes with scores are sorted, best first; others keep the order of
+the file.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ from sppdet.errors import DataError
 from sppdet.files.atomic import read_json, write_atomically, write_json
 from sppdet.structures import ImageId
 
-# MATLAB writes every number as a double; boxes in files have 4 numbers, or 5 with the score.
+# Boxes float64 (N, 4), or (N, 5) with the score, of each id.
 BoxesOfId = dict[str, np.ndarray]
 
 
 def read_proposals(file: Path, ids: Sequence[ImageId]) -> list[Tensor]:
-    """Boxes float32 (N, 4) of each id, x1 y1 x2 y2, 0-based and half-open, in pixels of the original image.
+    """Read the boxes float32 (N, 4) of each id, x1 y1 x2 y2, 0-based and half-open, in pixels of the original image.
 
-    Raises DataError that names file, image and field for an image that the file lacks and for boxes of a wrong shape,
-    not finite, or with corners in the wrong order; SppdetError for a file that is missing or cannot be parsed.
+    Raises DataError that names file, image and field if an image is missing or boxes have a wrong shape, are not finite
+    or have their corners in the wrong order; SppdetError if the file is missing or cannot be parsed.
     """
     readers = {".json": _read_json, ".npz": _read_npz, ".mat": _read_mat}
     if file.suffix not in readers:
-        raise DataError("unknown kind of proposal file", file=file, expected=", ".join(readers), got=file.suffix)
+        raise DataError("unknown format of proposals", file=file, expected=", ".join(readers), got=file.suffix)
     if not file.is_file():
         raise DataError("file not found", file=file)
-    found = readers[file.suffix](file, {str(id) for id in ids})
+    boxes_of_id = readers[file.suffix](file, {str(id) for id in ids})
     for id in ids:
-        if str(id) not in found:
+        if str(id) not in boxes_of_id:
             raise DataError("has no proposals in this file", file=file, field=f"image {id}")
-    tensors = {id: _finish(boxes, file, id) for id, boxes in found.items()}
+    tensors = {id: _finish(boxes, file, id) for id, boxes in boxes_of_id.items()}
     return [tensors[str(id)] for id in ids]
 
 
 def write_proposals(path: Path, ids: Sequence[ImageId], proposals: Sequence[Tensor]) -> None:
-    """Write boxes float32 (N, 4), best first, of each id to .npz or .json; `read_proposals` gives them back exactly."""
+    """Write boxes float32 (N, 4), best first, of each id to .npz or .json; `read_proposals` returns the same."""
     boxes = {id: boxes.double().cpu().numpy() for id, boxes in zip(ids, proposals, strict=True)}
     if path.suffix == ".npz":
         write_atomically(path, lambda temporary: _write_npz(temporary, boxes))
@@ -60,7 +60,7 @@ def write_proposals(path: Path, ids: Sequence[ImageId], proposals: Sequence[Tens
         entries = [{"image_id": id, "bbox": box} for id, array in sized.items() for box in array.tolist()]
         write_json(path, {"images": [{"id": id} for id in boxes], "annotations": entries})
     else:
-        raise DataError("unknown kind of proposal file", file=path, expected=".npz or .json", got=path.suffix)
+        raise DataError("unknown format of proposals", file=path, expected=".npz or .json", got=path.suffix)
 
 
 def _read_json(file: Path, wanted: set[str]) -> BoxesOfId:
@@ -77,10 +77,10 @@ def _read_json(file: Path, wanted: set[str]) -> BoxesOfId:
     except (TypeError, KeyError) as error:
         expected = "a list of {image_id, bbox, score}, or a dict with it as annotations"
         raise DataError("is not COCO-style", file=file, expected=expected, got=repr(error)) from error
-    found = {id: _as_array(rows[id], file, id, "bbox") for id in wanted & rows.keys()}
-    for boxes in found.values():
+    arrays = {id: _as_array(rows[id], file, id, "bbox") for id in wanted & rows.keys()}
+    for boxes in arrays.values():
         boxes[:, 2:4] += boxes[:, :2]
-    return found
+    return arrays
 
 
 def _read_npz(file: Path, wanted: set[str]) -> BoxesOfId:
@@ -97,7 +97,7 @@ def _read_mat(file: Path, wanted: set[str]) -> BoxesOfId:
 
     try:
         content = loadmat(file, variable_names=["images", "boxes"])
-        names = [_name_of(cell) for cell in content["images"].ravel()]
+        names = [_read_id(cell) for cell in content["images"].ravel()]
         cells = content["boxes"].ravel()
     except NotImplementedError as error:
         raise DataError("is of MATLAB version 7.3; save it with -v7", file=file) from error
@@ -105,23 +105,23 @@ def _read_mat(file: Path, wanted: set[str]) -> BoxesOfId:
         raise DataError(
             "variable not found", file=file, field=str(error.args[0]), expected="images and boxes"
         ) from error
-    except Exception as error:  # scipy lets errors of many kinds through for damaged files
+    except Exception as error:  # scipy raises errors of many kinds for damaged files
         raise DataError(f"is not a readable .mat file: {error}", file=file) from error
     if len(names) != len(cells):
-        raise DataError("another length than images", file=file, field="boxes", expected=len(names), got=len(cells))
+        raise DataError("differs in length from images", file=file, field="boxes", expected=len(names), got=len(cells))
     content = {id: cell for id, cell in zip(names, cells, strict=True) if id in wanted}
-    found = {id: _as_array(cell, file, id, "boxes") for id, cell in content.items()}
-    return {id: np.hstack([boxes[:, [1, 0]] - 1, boxes[:, [3, 2]], boxes[:, 4:]]) for id, boxes in found.items()}
+    arrays = {id: _as_array(cell, file, id, "boxes") for id, cell in content.items()}
+    return {id: np.hstack([boxes[:, [1, 0]] - 1, boxes[:, [3, 2]], boxes[:, 4:]]) for id, boxes in arrays.items()}
 
 
-def _name_of(cell: object) -> str:
-    """The id in a cell: text, or a number, which MATLAB keeps as a double."""
+def _read_id(cell: object) -> str:
+    """Return the id in a cell: text, or a number, which MATLAB stores as a double."""
     value = np.asarray(cell).item()
     return str(int(value)) if isinstance(value, float) else str(value)
 
 
 def _write_npz(path: Path, boxes: dict[ImageId, np.ndarray]) -> None:
-    """As np.savez_compressed, which cannot name an array "file"."""
+    """Write like np.savez_compressed, which does not accept the array name "file"."""
     with ZipFile(path, "w", ZIP_DEFLATED) as archive:
         for id, array in boxes.items():
             with archive.open(f"{id}.npy", "w") as entry:
@@ -129,12 +129,12 @@ def _write_npz(path: Path, boxes: dict[ImageId, np.ndarray]) -> None:
 
 
 def _as_array(value: Any, file: Path, id: str, name: str) -> np.ndarray:
-    """Numbers as float64 (N, 4) or (N, 5), a copy; anything empty has no boxes."""
+    """Return a copy as float64 (N, 4) or (N, 5); anything empty has no boxes."""
     try:
         array = np.array(value)
     except ValueError:
         _refuse(
-            "not an array", file, id, name, "4 numbers a box, and a score for all boxes or none", "rows that differ"
+            "not an array", file, id, name, "4 numbers per box, and a score for all boxes or none", "rows that differ"
         )
     if array.size == 0:
         return np.zeros((0, 4))
@@ -144,7 +144,7 @@ def _as_array(value: Any, file: Path, id: str, name: str) -> np.ndarray:
 
 
 def _finish(boxes: np.ndarray, file: Path, id: str) -> Tensor:
-    """Checked boxes (N, 4) of rows x1 y1 x2 y2 (score), best first."""
+    """Check rows x1 y1 x2 y2 (score) and return their boxes float32 (N, 4), best first."""
     with np.errstate(over="ignore"):
         single = boxes.astype(np.float32)
     if not np.isfinite(single).all():

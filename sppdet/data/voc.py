@@ -34,7 +34,7 @@ class _Object:
 
 @dataclass(frozen=True)
 class _File:
-    """What one XML says. size: (width, height), None where it does not say."""
+    """The content of one XML file. size: (width, height) in pixels, None if not given."""
 
     path: Path
     size: tuple[int, int] | None
@@ -44,15 +44,15 @@ class _File:
 def read_voc(
     root: str | PathLike[str], split: str, classes: Sequence[str] | None = None, year: str | None = None
 ) -> Dataset:
-    """The images listed in ImageSets/Main/<split>.txt, in that order, with their objects.
+    """Read the images listed in ImageSets/Main/<split>.txt, in the order of the list, and their objects.
 
-    root: the year's folder, VOCdevkit or its parent; `year` chooses where it holds several.
-    classes: names of labels 1..K. Where not given they are the sorted names of all objects of the trainval list
-    (of every annotation where there is none), so that all splits agree.
+    root: the year's folder, VOCdevkit or its parent. year: selects the year if root holds more than one.
+    classes: names of labels 1..K; by default the sorted names of all objects in the trainval list (in all annotations
+    if there is no such list), which are the same for all splits.
 
-    A box (xmin, ymin, xmax, ymax), 1-based with both corners inside, becomes (xmin - 1, ymin - 1, xmax, ymax), cut to
+    A box (xmin, ymin, xmax, ymax), 1-based with inclusive corners, becomes (xmin - 1, ymin - 1, xmax, ymax), clipped to
     the image. Unusable boxes are skipped and logged (see `keep_valid_boxes`). A missing `difficult` means 0.
-    Raises DataError naming the file and the field for whatever is missing, malformed or of an unknown class.
+    Raises DataError that names file and field if anything is missing, malformed or of an unknown class.
     """
     folder = _find_folder(Path(root), year)
     names = _read_list(folder, split)
@@ -73,13 +73,13 @@ def _find_folder(root: Path, year: str | None) -> Path:
     )
     if not candidates:
         raise DataError("is not in VOC layout", file=root, expected=f"folders {', '.join(PARTS)}")
-    found = ", ".join(str(path) for path in candidates)
+    listed = ", ".join(str(path) for path in candidates)
     if year is not None:
         candidates = [path for path in candidates if _name(path) in (str(year), f"VOC{year}")]
         if not candidates:
-            raise DataError("no such year", file=root, field="year", expected=f"one of {found}", got=year)
+            raise DataError("no such year", file=root, field="year", expected=f"one of {listed}", got=year)
     if len(candidates) > 1:
-        raise DataError("holds several data sets: give the year, or one of the folders", file=root, got=found)
+        raise DataError("holds several data sets: give the year or one of the folders", file=root, got=listed)
     for part in PARTS:
         if not (candidates[0] / part).is_dir():
             raise DataError("folder not found", file=candidates[0] / part)
@@ -87,7 +87,7 @@ def _find_folder(root: Path, year: str | None) -> Path:
 
 
 def _name(folder: Path) -> str:
-    return Path(os.path.abspath(folder)).name  # "." has a name of its own; a link keeps its own
+    return Path(os.path.abspath(folder)).name  # resolves ".", but not links
 
 
 def _has_voc_part(folder: Path) -> bool:
@@ -95,7 +95,7 @@ def _has_voc_part(folder: Path) -> bool:
 
 
 def _read_list(folder: Path, split: str) -> list[str]:
-    """First column of an image list; VOC's lists of one class have a second, -1, 0 or 1."""
+    """Return the first column of an image list. VOC's lists of one class have a second column: -1, 0 or 1."""
     lists = folder / "ImageSets" / "Main"
     path = lists / f"{split}.txt"
     if not path.is_file():
@@ -121,7 +121,7 @@ def _read_list(folder: Path, split: str) -> list[str]:
 
 
 def _find_classes(folder: Path, known: dict[str, _File]) -> tuple[str, ...]:
-    """Sorted class names of trainval, or of every annotation; `known` holds the files that are already read."""
+    """Return the sorted class names of trainval, or of all annotations. `known` holds the files already read."""
     if (folder / "ImageSets" / "Main" / "trainval.txt").is_file():
         source, names = "ImageSets/Main/trainval.txt", _read_list(folder, "trainval")
     else:
@@ -181,7 +181,7 @@ def _read_number(path: Path, element: ElementTree.Element, key: str, field: str,
 
 
 def _annotate(folder: Path, name: str, file: _File, labels: dict[str, int]) -> Annotations:
-    # A box whose corners are one and the same pixel is a slip of the annotator's mouse: a side must exceed one pixel.
+    # A box of one pixel is an accidental click of the annotator, so sides must exceed one pixel.
     boxes, kept = keep_valid_boxes([thing.box for thing in file.objects], file.size, 1, file=file.path, image=name)
     for index, thing in enumerate(file.objects, start=1):
         if thing.name not in labels:

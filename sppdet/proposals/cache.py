@@ -1,8 +1,7 @@
-"""The proposals of many images: searched in parallel, cached by content; or read from another program's file.
+"""Proposals of many images: searched in parallel and cached by content, or read from another program's file.
 
-The cache is keyed by the bytes of the image file (the pixels of an image in memory) and every parameter that shapes
-the boxes. `limit` is not one of them: all boxes are stored, and the first `limit` handed out, so another limit needs no
-new search.
+The cache key covers the bytes of the image file (the pixels of an image in memory) and every parameter that affects the
+boxes. `limit` does not: all boxes are stored and the first `limit` returned, so another limit needs no new search.
 """
 
 from __future__ import annotations
@@ -23,39 +22,39 @@ from sppdet.structures import Annotations
 
 
 def propose(images: Sequence[Annotations], config: ProposalConfig, workers: int = 2) -> list[Tensor]:
-    """Boxes float32 (N, 4) of each image, best first, at most config.limit, in pixels of the original image.
+    """Return boxes float32 (N, 4) of each image, best first, at most config.limit, in pixels of the original image.
 
-    They come from `config.file` where it is set, else from the cache; what is missing there is searched by `workers`
-    threads, an image each (0: by this one), and stored at once, so that an interrupted run goes on where it stopped.
-    The boxes do not depend on the workers. Raises ImageError, DataError or ConfigError.
+    The boxes come from `config.file` if it is set, else from the cache. Images missing in the cache are searched by
+    `workers` threads, one image each (0: in this thread), and stored at once, so that an interrupted run can be
+    resumed. The boxes do not depend on the workers. Raises ImageError, DataError or ConfigError.
     """
     if workers < 0:
         raise ConfigError("out of range", field="workers", expected="at least 0", got=workers)
     if config.file:
         return [boxes[: config.limit] for boxes in read_proposals(Path(config.file), [image.id for image in images])]
-    stores = [_store_of(image, config) for image in images]
-    found: dict[Path, Tensor] = {}
+    files = [_cache_file(image, config) for image in images]
+    boxes: dict[Path, Tensor] = {}
     missing: dict[Path, Path | Tensor] = {}
-    for store, image in zip(stores, images, strict=True):
+    for file, image in zip(files, images, strict=True):
         try:
-            found[store] = _load(store, config.limit)
-        except (WeightsError, KeyError):  # not there, or damaged
-            missing.setdefault(store, image.image)
+            boxes[file] = _load(file, config.limit)
+        except (WeightsError, KeyError):  # missing or damaged
+            missing.setdefault(file, image.image)
     if missing:
         _search_all(missing, config, workers)
-        found |= {store: _load(store, config.limit) for store in missing}
-    return [found[store] for store in stores]
+        boxes |= {file: _load(file, config.limit) for file in missing}
+    return [boxes[file] for file in files]
 
 
 def count_missing(images: Sequence[Annotations], config: ProposalConfig) -> int:
-    """How many of the images `propose` would have to search."""
-    return 0 if config.file else sum(not _store_of(image, config).is_file() for image in images)
+    """Return the number of images that `propose` would have to search."""
+    return 0 if config.file else sum(not _cache_file(image, config).is_file() for image in images)
 
 
 def propose_image(image: Tensor, config: ProposalConfig) -> Tensor:
-    """Boxes float32 (N, 4) of one image uint8 (3, H, W), without the cache: what `propose` gives for its file.
+    """Return boxes float32 (N, 4) of one image uint8 (3, H, W), the same as `propose` returns, without the cache.
 
-    Raises ConfigError where the boxes are another program's, which are known by an image's id only.
+    Raises ConfigError if the proposals are another program's, which are looked up by the id of an image.
     """
     if config.file:
         message = "proposals of another program need the ids of the images; leave it unset to use selective search"
@@ -63,39 +62,39 @@ def propose_image(image: Tensor, config: ProposalConfig) -> Tensor:
     return selective_search(image, config.mode, config.width, config.min_side, config.limit)
 
 
-def _store_of(image: Annotations, config: ProposalConfig) -> Path:
-    """The cache file of an image's boxes."""
+def _cache_file(image: Annotations, config: ProposalConfig) -> Path:
+    """Return the cache file of an image's boxes."""
     key = image.cache_key(ALGORITHM, config.mode, config.width, config.min_side)
     return cache_folder() / "proposals" / key[:2] / f"{key}.safetensors"
 
 
-def _load(store: Path, limit: int | None) -> Tensor:
-    """The first `limit` stored boxes, copied so that the file does not stay mapped."""
-    return load_tensors(store)[0]["boxes"][:limit].clone()
+def _load(file: Path, limit: int | None) -> Tensor:
+    """Return the first `limit` boxes in a cache file, copied so that the file does not stay mapped."""
+    return load_tensors(file)[0]["boxes"][:limit].clone()
 
 
 def _search_all(missing: Mapping[Path, Path | Tensor], config: ProposalConfig, workers: int) -> None:
-    """Search the images (store -> image) and store their boxes, with a progress bar on stderr."""
+    """Search the images (by cache file) and store their boxes, with a progress bar on stderr."""
     from tqdm import tqdm
 
     with tqdm(total=len(missing), desc="proposals", unit="image") as progress:
         if not workers:
-            for store, image in missing.items():
-                _search_file(image, store, config)
+            for file, image in missing.items():
+                _search_image(image, file, config)
                 progress.update()
             return
         with ThreadPoolExecutor(workers) as pool:
-            searches = [pool.submit(_search_file, image, store, config) for store, image in missing.items()]
+            searches = [pool.submit(_search_image, image, file, config) for file, image in missing.items()]
             try:
                 for search in as_completed(searches):
                     search.result()
                     progress.update()
-            except BaseException:  # an error or Ctrl-C waits for the searches that run, and they are stored too
+            except BaseException:  # after an error or Ctrl-C, running searches are finished and stored
                 pool.shutdown(cancel_futures=True)
                 raise
 
 
-def _search_file(image: Path | Tensor, store: Path, config: ProposalConfig) -> None:
+def _search_image(image: Path | Tensor, file: Path, config: ProposalConfig) -> None:
     """Search one image and store all its boxes."""
     boxes = selective_search(as_image(image), config.mode, config.width, config.min_side, limit=None, threads=1)
-    save_tensors(store, {"boxes": boxes})
+    save_tensors(file, {"boxes": boxes})

@@ -1,5 +1,8 @@
-"""Hierarchical grouping (Uijlings et al., IJCV 2013, section 3.1): the two most similar neighbors become one, until
-one region is left."""
+"""Hierarchical grouping (Uijlings et al., IJCV 2013, section 3.1).
+
+The two most similar neighboring regions are merged until one is left. A region is a segment or the result of a merge:
+a node of the hierarchy.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from sppdet.proposals.segments import Regions
+from sppdet.proposals.segments import Segments
 
 
 @dataclass(frozen=True, eq=False)
 class Hierarchy:
-    """A segmentation and its merges, in the frame of the image that was searched.
+    """A segmentation and its merges, in pixels of the searched image.
 
-    labels int32 (H, W): segments 0..n−1. children int64 (n−1, 2): the nodes that node n + i was merged from. boxes
-    int64 (2n−1, 4), x1 y1 x2 y2, half-open pixels. Nodes 0..n−1 are the segments, in the order of the merges after
-    them, so that the last node is the whole image.
+    labels: int32 (H, W), segments 0..n−1. children: int64 (n−1, 2), the two nodes merged into node n + i. boxes: int64
+    (2n−1, 4), x1 y1 x2 y2, half-open, of all nodes. Nodes 0..n−1 are the segments; the others follow in the order of
+    the merges, so the last node is the whole image.
     """
 
     labels: np.ndarray
@@ -26,33 +29,33 @@ class Hierarchy:
     boxes: np.ndarray
 
     def segments(self, node: int) -> np.ndarray:
-        """The ids in `labels` that make up a node, int64, ascending. A node below 0 counts from the last one."""
+        """Return the segments of a node: ids in `labels`, int64, ascending. A negative node counts from the last."""
         count = len(self.children) + 1
-        found, open_ = [], [range(len(self.boxes))[node]]
+        ids, open_ = [], [range(len(self.boxes))[node]]
         while open_:
             node = open_.pop()
             if node < count:
-                found.append(node)
+                ids.append(node)
             else:
                 open_.extend(self.children[node - count].tolist())
-        return np.array(sorted(found), dtype=np.int64)
+        return np.array(sorted(ids), dtype=np.int64)
 
     def mask(self, node: int) -> np.ndarray:
-        """Where a node lies, bool (H, W)."""
+        """Return the pixels of a node, bool (H, W)."""
         return np.isin(self.labels, self.segments(node))
 
 
-def group(regions: Regions, pixels: int, similarity: str) -> tuple[np.ndarray, np.ndarray]:
-    """Children and boxes of the hierarchy (see `Hierarchy`) by a sum of similarities of section 3.2.
+def group(segments: Segments, pixels: int, similarity: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return children and boxes of the hierarchy (see `Hierarchy`) under a sum of similarities of section 3.2.
 
-    `similarity` names them by their letters: C color, T texture, S size, F fill. `pixels` is the size of the image.
+    pixels: number of pixels of the image. similarity: letters of the summands: C color, T texture, S size, F fill.
     """
     return _group(
-        regions.sizes,
-        regions.boxes,
-        regions.color,
-        regions.texture,
-        regions.pairs,
+        segments.sizes,
+        segments.boxes,
+        segments.color,
+        segments.texture,
+        segments.pairs,
         np.float32(pixels),
         *(letter in similarity for letter in "CTSF"),
     )
@@ -61,8 +64,8 @@ def group(regions: Regions, pixels: int, similarity: str) -> tuple[np.ndarray, n
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
 def _intersection(first, second):  # type: ignore[no-untyped-def]
     total = np.float32(0)
-    for place in range(len(first)):
-        total += min(first[place], second[place])
+    for index in range(len(first)):
+        total += min(first[index], second[index])
     return total
 
 
@@ -93,8 +96,8 @@ def _group(sizes, boxes, color, texture, pairs, pixels, by_color, by_texture, by
     texture = np.concatenate((texture, np.empty((count - 1, texture.shape[1]), dtype=np.float32)))
     children = np.empty((count - 1, 2), dtype=np.int64)
     merged = np.zeros(nodes, dtype=np.bool_)
-    met = np.full(nodes, -1, dtype=np.int64)  # the last node that a region was found to be a neighbor of
-    # Neighbours as linked lists; those merged since are skipped.
+    met = np.full(nodes, -1, dtype=np.int64)  # the last node that a region was entered as a neighbor of
+    # Neighbors are linked lists; those that have been merged are skipped.
     heads = np.full(nodes, -1, dtype=np.int64)
     targets = [np.int64(0)][:0]
     nexts = [np.int64(0)][:0]
@@ -118,12 +121,12 @@ def _group(sizes, boxes, color, texture, pairs, pixels, by_color, by_texture, by
         sizes[node] = sizes[a] + sizes[b]
         boxes[node, 0], boxes[node, 1] = min(boxes[a, 0], boxes[b, 0]), min(boxes[a, 1], boxes[b, 1])
         boxes[node, 2], boxes[node, 3] = max(boxes[a, 2], boxes[b, 2]), max(boxes[a, 3], boxes[b, 3])
-        share = np.float32(sizes[a] / sizes[node])
-        rest = np.float32(1) - share
-        for place in range(color.shape[1]):
-            color[node, place] = share * color[a, place] + rest * color[b, place]
-        for place in range(texture.shape[1]):
-            texture[node, place] = share * texture[a, place] + rest * texture[b, place]
+        fraction = np.float32(sizes[a] / sizes[node])
+        rest = np.float32(1) - fraction
+        for index in range(color.shape[1]):
+            color[node, index] = fraction * color[a, index] + rest * color[b, index]
+        for index in range(texture.shape[1]):
+            texture[node, index] = fraction * texture[a, index] + rest * texture[b, index]
         for part in (a, b):
             link = heads[part]
             while link >= 0:

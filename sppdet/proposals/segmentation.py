@@ -1,9 +1,9 @@
-"""Graph-based segmentation (Felzenszwalb & Huttenlocher, IJCV 2004), many thresholds k from one sorted edge list.
+"""Graph-based segmentation (Felzenszwalb & Huttenlocher, IJCV 2004); one sorted edge list serves several thresholds k.
 
-The graph joins each pixel to its four or eight neighbors; an edge weighs the Euclidean distance of the two colors.
-Edges are taken in rising weight w. One that leaves component C is merged where w <= Int(C) + k / |C| holds on both
-sides, Int(C) being the largest weight inside (section 3). Then components under `min_size` pixels join across the
-lightest edge left.
+The graph connects each pixel to its 4 or 8 neighbors. The weight of an edge is the Euclidean distance between the two
+colors. Edges are visited in order of increasing weight w. An edge between two components merges them if
+w <= Int(C) + k / |C| for both, where Int(C) is the largest weight in component C (section 3). Then components of fewer
+than `min_size` pixels are merged across the lightest remaining edge.
 
 Kernels run on one thread and release the GIL.
 """
@@ -16,22 +16,22 @@ import cv2
 import numpy as np
 from numba import njit
 
-# A weight is a whole number of 2**-15 gray levels: up to 442 of them in 24 bits, sorted by 12 at a time. Coarser steps
-# would leave the order of many edges to their place in the image, which makes ragged segments.
-STEPS = 2**15
-DIGIT = 12
-DIGITS = 2**DIGIT
+# Weights are integers in steps of 2**-15 gray levels: up to 442 levels in 24 bits, sorted by digits of 12 bits. With
+# coarser steps many edges would be ordered by their position in the image, which makes segments ragged.
+STEPS_PER_LEVEL = 2**15
+DIGIT_BITS = 12
+DIGITS = 2**DIGIT_BITS
 
-# Row and column from a pixel to its partner; the first two give four neighbors, all give eight.
+# Rows and columns from a pixel to its partner: the first two for 4 neighbors, all for 8.
 DOWN = (0, 1, 1, -1)
 RIGHT = (1, 0, 1, 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Edges:
-    """The edges of an image's graph in rising weight; equal ones in the order of their pixels.
+    """Edges of an image's graph, by increasing weight; edges of equal weight in the order of their pixels.
 
-    `codes` int32 (E,): pixel * 4 + direction. `weights` int32 (E,), in steps.
+    codes: int32 (E,), pixel * 4 + direction. weights: int32 (E,), in steps.
     """
 
     codes: np.ndarray
@@ -41,17 +41,17 @@ class Edges:
 
 
 def smooth(array: np.ndarray, sigma: float) -> np.ndarray:
-    """Planes float32 (C, H, W) of an image uint8 (H, W) or (H, W, C), smoothed by a Gaussian of `sigma` pixels."""
+    """Return planes float32 (C, H, W) of an image uint8 (H, W) or (H, W, C), after a blur of `sigma` pixels."""
     return to_planes(cv2.GaussianBlur(array.astype(np.float32), (0, 0), sigma))
 
 
 def to_planes(array: np.ndarray) -> np.ndarray:
-    """Planes float32 (C, H, W) of an array (H, W) or (H, W, C)."""
+    """Return planes float32 (C, H, W) of an array (H, W) or (H, W, C)."""
     return np.ascontiguousarray(np.moveaxis(np.atleast_3d(array), 2, 0), dtype=np.float32)
 
 
 def sort_edges(planes: np.ndarray, neighbors: int = 8) -> Edges:
-    """The sorted edges of planes float32 (C, H, W), values 0 to 255, between each pixel and its 4 or 8 neighbors."""
+    """Return the sorted edges between pixels and their 4 or 8 neighbors; planes: float32 (C, H, W), 0 to 255."""
     _, height, width = planes.shape
     weights = np.empty((neighbors // 2, height, width), dtype=np.int32)
     _weigh(planes, weights)
@@ -60,12 +60,12 @@ def sort_edges(planes: np.ndarray, neighbors: int = 8) -> Edges:
 
 
 def segment(edges: Edges, k: float, min_size: int) -> tuple[np.ndarray, int]:
-    """Labels int32 (H, W), 0..n−1 in the order of the components' first pixels, and n.
+    """Return labels int32 (H, W), 0..n−1 in the order of the components' first pixels, and n.
 
-    `k` is in gray levels times pixels (the larger, the larger the components), `min_size` in pixels.
+    k: in gray levels times pixels; a larger k gives larger components. min_size: in pixels.
     """
     labels = np.empty(edges.height * edges.width, dtype=np.int32)
-    count = _segment(edges.codes, edges.weights, edges.width, float(k * STEPS), min_size, labels)
+    count = _segment(edges.codes, edges.weights, edges.width, float(k * STEPS_PER_LEVEL), min_size, labels)
     return labels.reshape(edges.height, edges.width), count
 
 
@@ -80,7 +80,7 @@ def _weigh(planes, weights):  # type: ignore[no-untyped-def]
                 for channel in range(channels):
                     difference = planes[channel, y, x] - planes[channel, y + down, x + right]
                     total += difference * difference
-                weights[direction, y, x] = np.int32(np.sqrt(total) * np.float32(STEPS))
+                weights[direction, y, x] = np.int32(np.sqrt(total) * np.float32(STEPS_PER_LEVEL))
 
 
 @njit(nogil=True, cache=True)
@@ -99,7 +99,7 @@ def _radix_sort(weights):  # type: ignore[no-untyped-def]
                     codes[count] = (y * width + x) * 4 + direction
                     keys[count] = key
                     low[(key & (DIGITS - 1)) + 1] += 1
-                    high[(key >> DIGIT) + 1] += 1
+                    high[(key >> DIGIT_BITS) + 1] += 1
                     count += 1
     for digit in range(DIGITS):
         low[digit + 1] += low[digit]
@@ -108,17 +108,17 @@ def _radix_sort(weights):  # type: ignore[no-untyped-def]
     keys_by_low = np.empty(count, dtype=np.int32)
     for index in range(count):
         key = keys[index]
-        place = low[key & (DIGITS - 1)]
+        position = low[key & (DIGITS - 1)]
         low[key & (DIGITS - 1)] += 1
-        codes_by_low[place] = codes[index]
-        keys_by_low[place] = key
+        codes_by_low[position] = codes[index]
+        keys_by_low[position] = key
     codes, keys = codes[:count], keys[:count]
     for index in range(count):
         key = keys_by_low[index]
-        place = high[key >> DIGIT]
-        high[key >> DIGIT] += 1
-        codes[place] = codes_by_low[index]
-        keys[place] = key
+        position = high[key >> DIGIT_BITS]
+        high[key >> DIGIT_BITS] += 1
+        codes[position] = codes_by_low[index]
+        keys[position] = key
     return codes, keys
 
 
@@ -157,7 +157,7 @@ def _segment(codes, weights, width, k, min_size, labels):  # type: ignore[no-unt
         else:
             refused[refusals] = edge
             refusals += 1
-    # Only a refused edge can still lie between two components.
+    # Only a refused edge can still connect two components.
     for index in range(refusals):
         edge = refused[index]
         a = _find(parents, edge >> 2)
@@ -168,7 +168,7 @@ def _segment(codes, weights, width, k, min_size, labels):  # type: ignore[no-unt
             parents[b] = a
             sizes[a] += sizes[b]
     count = 0
-    sizes[:] = -1  # from here on the label of a root
+    sizes[:] = -1  # from here on: the label of a root
     for pixel in range(pixels):
         root = _find(parents, pixel)
         if sizes[root] < 0:

@@ -1,7 +1,7 @@
-"""What selective search compares of a segment (Uijlings et al., IJCV 2013, section 3.2), gathered in one pass.
+"""Features of segments that selective search compares (Uijlings et al., IJCV 2013, section 3.2), computed in one pass.
 
-Color: 25 bins a channel. Texture: derivatives in 8 orientations, the part above zero, 10 bins an orientation and
-channel. Both are normalized to a sum of one.
+Color: a histogram of 25 bins per channel. Texture: histograms of derivatives in 8 orientations, each of the values
+above zero, with 10 bins per orientation and channel. Both are normalized to a sum of one.
 """
 
 from __future__ import annotations
@@ -13,25 +13,26 @@ import cv2
 import numpy as np
 from numba import njit
 
-COLOUR_BINS = 25
+COLOR_BINS = 25
 TEXTURE_BINS = 10
 
-# Derivatives along four directions; the other four orientations are the same with the opposite sign, so that a pixel
-# needs one signed bin, -9 to 9, for both.
-_SIGNED = 2 * TEXTURE_BINS - 1
-_CHANNEL = COLOUR_BINS + 4 * _SIGNED
+# Derivatives are taken along four directions. The other four orientations are the same with the opposite sign, so one
+# signed bin per pixel, -9 to 9, serves two orientations.
+_SIGNED_BINS = 2 * TEXTURE_BINS - 1
+_CHANNEL_BINS = COLOR_BINS + 4 * _SIGNED_BINS
 
-# The least that Scharr's filter (32 times the slope) gives where a channel is not flat: rounding in the smoothing
-# leaves up to 0.002 in a flat one, which would become a texture.
-FLAT = 1
+# Least response of Scharr's filter (32 times the slope in gray levels per pixel) in a channel that is not flat.
+# Rounding in the smoothing leaves up to 0.002 in a flat channel, which would become a texture.
+MIN_RESPONSE = 1
 
 
 @dataclass(frozen=True, eq=False)
-class Regions:
+class Segments:
     """The n segments of a label map.
 
-    sizes int64 (n,), pixels; boxes int64 (n, 4), x1 y1 x2 y2, half-open pixels; color float32 (n, 25 C) and texture
-    float32 (n, 80 C), rows that sum to one; pairs int64 (P, 2), each pair of neighbors (of eight) once, a < b.
+    sizes: int64 (n,), pixels. boxes: int64 (n, 4), x1 y1 x2 y2, half-open pixels. color: float32 (n, 25 C), texture:
+    float32 (n, 80 C), histograms that sum to one. pairs: int64 (P, 2), pairs of neighboring segments (8-connected),
+    each once, a < b.
     """
 
     sizes: np.ndarray
@@ -42,11 +43,11 @@ class Regions:
 
 
 def quantize(array: np.ndarray, planes: np.ndarray, separate: bool = False) -> np.ndarray:
-    """Bins uint16 (H, W, 5 C) that each pixel adds to: of color, and of four signed derivatives, channel by channel.
+    """Return the histogram bins uint16 (H, W, 5 C) that each pixel falls into: color and four signed derivatives.
 
-    `array` is the image uint8 (H, W) or (H, W, C) and `planes` the same, float32 (C, H, W), to take the derivatives of,
-    smoothed or not: Scharr's filter makes of a smoothing with sigma 0.8 the derivative of a Gaussian with sigma 1. The
-    largest derivative of a channel fills the last bin, or, where these are `separate`, that of each direction.
+    array: the image, uint8 (H, W) or (H, W, C). planes: the same as float32 (C, H, W), smoothed or not, to take the
+    derivatives of; Scharr's filter after smoothing with sigma 0.8 is the derivative of a Gaussian with sigma 1.
+    The last bin holds the largest derivative of a channel, or of each direction of it if `separate`.
     """
     array = np.atleast_3d(array)
     slopes = np.stack([[cv2.Scharr(plane, cv2.CV_32F, *axis) for plane in planes] for axis in ((1, 0), (0, 1))])
@@ -55,19 +56,19 @@ def quantize(array: np.ndarray, planes: np.ndarray, separate: bool = False) -> n
     return bins
 
 
-def describe(labels: np.ndarray, count: int, bins: np.ndarray) -> Regions:
-    """The regions of labels int32 (H, W), 0..count−1, with the bins of `quantize`."""
-    sizes, boxes, counts, pairs = _describe(labels, count, bins, bins.shape[2] // 5 * _CHANNEL)
+def describe(labels: np.ndarray, count: int, bins: np.ndarray) -> Segments:
+    """Return the segments of labels int32 (H, W), 0..count−1, with histograms of the bins of `quantize`."""
+    sizes, boxes, counts, pairs = _describe(labels, count, bins, bins.shape[2] // 5 * _CHANNEL_BINS)
     color, texture = _normalize(counts, sizes)
-    return Regions(sizes, boxes, color, texture, pairs)
+    return Segments(sizes, boxes, color, texture, pairs)
 
 
 @njit(nogil=True, cache=True)
 def _quantize(array, slopes, separate, bins):  # type: ignore[no-untyped-def]
     height, width, channels = array.shape
     for channel in range(channels):
-        first = channel * _CHANNEL
-        largest = np.full(4, FLAT, np.float32)
+        first = channel * _CHANNEL_BINS
+        largest = np.full(4, MIN_RESPONSE, np.float32)
         for y in range(height):
             for x in range(width):
                 for d, slope in enumerate(_directions(slopes[0, channel, y, x], slopes[1, channel, y, x])):
@@ -77,10 +78,10 @@ def _quantize(array, slopes, separate, bins):  # type: ignore[no-untyped-def]
         scales = np.float32(TEXTURE_BINS) / largest
         for y in range(height):
             for x in range(width):
-                bins[y, x, 5 * channel] = first + array[y, x, channel] * COLOUR_BINS // 256
-                place = first + COLOUR_BINS + TEXTURE_BINS - 1
+                bins[y, x, 5 * channel] = first + array[y, x, channel] * COLOR_BINS // 256
+                zero = first + COLOR_BINS + TEXTURE_BINS - 1
                 for d, slope in enumerate(_directions(slopes[0, channel, y, x], slopes[1, channel, y, x])):
-                    bins[y, x, 5 * channel + 1 + d] = place + d * _SIGNED + _signed_bin(slope * scales[d])
+                    bins[y, x, 5 * channel + 1 + d] = zero + d * _SIGNED_BINS + _signed_bin(slope * scales[d])
 
 
 @njit(inline="always")
@@ -112,8 +113,8 @@ def _describe(labels, count, bins, columns):  # type: ignore[no-untyped-def]
             box[0], box[1] = min(box[0], x), min(box[1], y)
             box[2], box[3] = max(box[2], x + 1), max(box[3], y + 1)
             row = counts[label]
-            for place in bins[y, x]:
-                row[place] += 1
+            for index in bins[y, x]:
+                row[index] += 1
             for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
                 if y + down < height and 0 <= x + right < width:
                     other = labels[y + down, x + right]
@@ -131,24 +132,24 @@ def _describe(labels, count, bins, columns):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _normalize(counts, sizes):  # type: ignore[no-untyped-def]
-    """Counts of the bins as in `quantize` -> color (n, 25 C), texture (n, 80 C)."""
-    regions, channels = len(counts), counts.shape[1] // _CHANNEL
-    color = np.empty((regions, channels * COLOUR_BINS), dtype=np.float32)
-    texture = np.empty((regions, channels * 8 * TEXTURE_BINS), dtype=np.float32)
-    for region in range(regions):
-        share = np.float32(1 / (sizes[region] * channels))
+    """Return histograms color (n, 25 C) and texture (n, 80 C) of the counts in the bins of `quantize`."""
+    count, channels = len(counts), counts.shape[1] // _CHANNEL_BINS
+    color = np.empty((count, channels * COLOR_BINS), dtype=np.float32)
+    texture = np.empty((count, channels * 8 * TEXTURE_BINS), dtype=np.float32)
+    for segment in range(count):
+        weight = np.float32(1 / (sizes[segment] * channels))
         for channel in range(channels):
-            first = channel * _CHANNEL
-            for place in range(COLOUR_BINS):
-                color[region, channel * COLOUR_BINS + place] = counts[region, first + place] * share
+            first = channel * _CHANNEL_BINS
+            for index in range(COLOR_BINS):
+                color[segment, channel * COLOR_BINS + index] = counts[segment, first + index] * weight
             for orientation in range(8):
                 sign = 1 if orientation < 4 else -1
-                zero = first + COLOUR_BINS + (orientation % 4) * _SIGNED + TEXTURE_BINS - 1
+                zero = first + COLOR_BINS + (orientation % 4) * _SIGNED_BINS + TEXTURE_BINS - 1
                 target = (channel * 8 + orientation) * TEXTURE_BINS
-                left = sizes[region]
-                for place in range(1, TEXTURE_BINS):
-                    found = counts[region, zero + sign * place]
-                    texture[region, target + place] = found * share / 8
-                    left -= found
-                texture[region, target] = left * share / 8
+                rest = sizes[segment]  # pixels with a derivative of about 0 or of the opposite sign
+                for index in range(1, TEXTURE_BINS):
+                    pixels = counts[segment, zero + sign * index]
+                    texture[segment, target + index] = pixels * weight / 8
+                    rest -= pixels
+                texture[segment, target] = rest * weight / 8
     return color, texture

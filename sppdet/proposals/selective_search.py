@@ -1,10 +1,10 @@
 """Selective search (Uijlings et al., IJCV 2013): boxes that are likely to hold an object, from one image.
 
-The image is segmented in several color spaces and at several thresholds k; each segmentation is grouped into one
-hierarchy for each sum of similarities; every node of a hierarchy gives a box. A box's rank is its position in its
-hierarchy (1 = the last merge, the whole image) times a uniform random number (section 3.3), drawn from a seed that is a
-function of the image and the parameters, so that the boxes are the same on every run. Of equal boxes the best ranked
-stays.
+The image is segmented in several color spaces and with several thresholds k. Each segmentation is grouped into one
+hierarchy per sum of similarities, and every node of a hierarchy gives a box. The rank of a box is its position in its
+hierarchy (1 = the last merge, the whole image) times a uniform random number (section 3.3). The random seed is a
+function of the image and the parameters, so the boxes are the same on every run. Of equal boxes the best ranked is
+kept.
 """
 
 from __future__ import annotations
@@ -31,22 +31,20 @@ from sppdet.proposals.segmentation import Edges, segment, smooth, sort_edges, to
 from sppdet.proposals.segments import describe, quantize
 from sppdet.structures import check_tensor
 
-# What cached boxes depend on beside the image and the parameters: raise it when the code changes what is found.
+# Part of the cache key: increase it when a change of the code changes the boxes.
 ALGORITHM = "selective-search-2"
 
-# A strip one pixel wide would become millions of rows at a width of 500.
-MAX_ASPECT = 4
-
-SIGMA = 0.8  # pixels; of the Gaussian that smooths before the segmentation
+MAX_ASPECT = 4  # height over width; a strip one pixel wide would become millions of rows at a width of 500
+SMOOTHING_SIGMA = 0.8  # pixels, before the segmentation
 
 
 @dataclass(frozen=True)
 class Preset:
-    """The segmentations and groupings of a mode: every color space, threshold and similarity gives one hierarchy.
+    """The segmentations and groupings of a mode; each color space, threshold and similarity gives one hierarchy.
 
-    spaces: as in `to_space`. thresholds: pairs of k and the least pixels of a segment. similarities: as in
-    `grouping.group`. neighbors: of a pixel in the graph, 4 or 8. opencv_texture: derivatives of the image as it
-    is, not smoothed, whose bins each direction has of its own.
+    spaces: as in `to_space`. thresholds: pairs of k and the minimum size of a segment in pixels. similarities: as in
+    `grouping.group`. neighbors: connectivity of the graph, 4 or 8. opencv_texture: derivatives are taken of the image
+    without smoothing, and each direction has its own bins.
     """
 
     spaces: tuple[str, ...]
@@ -98,7 +96,9 @@ def selective_search(
 
     >>> image = torch.full((3, 80, 120), 90, dtype=torch.uint8)
     >>> image[:, 20:60, 30:80] = 230
-    >>> selective_search(image, width=None)[:2]
+    >>> boxes = selective_search(image, width=None)
+    >>> [30, 20, 80, 60] in boxes.tolist()
+    True
     """
     return search_nodes(image, ProposalConfig(mode, width, min_side, limit), threads)[0]
 
@@ -132,29 +132,29 @@ def search_nodes(
 
 
 def search_hierarchies(array: np.ndarray, preset: Preset, threads: int | None = None) -> list[Hierarchy]:
-    """The hierarchies of an RGB array uint8 (H, W, 3), in the preset's order: spaces, then thresholds, similarities."""
+    """Return the hierarchies of an RGB array uint8 (H, W, 3), ordered by space, then threshold, then similarity."""
 
     def prepare(space: str) -> tuple[Edges, np.ndarray]:
         planes = to_space(array, space)
-        smoothed = smooth(planes, SIGMA)
+        smoothed = smooth(planes, SMOOTHING_SIGMA)
         textured = to_planes(planes) if preset.opencv_texture else smoothed
         return sort_edges(smoothed, preset.neighbors), quantize(planes, textured, preset.opencv_texture)
 
     def segment_and_group(task: tuple[tuple[Edges, np.ndarray], tuple[int, int]]) -> list[Hierarchy]:
         (edges, bins), (k, min_size) = task
         labels, count = segment(edges, k, min_size)
-        regions = describe(labels, count, bins)
-        return [Hierarchy(labels, *group(regions, labels.size, similarity)) for similarity in preset.similarities]
+        segments = describe(labels, count, bins)
+        return [Hierarchy(labels, *group(segments, labels.size, similarity)) for similarity in preset.similarities]
 
     with _parallel(threads or os.cpu_count() or 1) as each:
         spaces = list(each(prepare, preset.spaces))
-        found = each(segment_and_group, [(space, threshold) for space in spaces for threshold in preset.thresholds])
-        return [hierarchy for hierarchies in found for hierarchy in hierarchies]
+        groups = each(segment_and_group, [(space, threshold) for space in spaces for threshold in preset.thresholds])
+        return [hierarchy for hierarchies in groups for hierarchy in hierarchies]
 
 
 @contextmanager
 def _parallel(threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """`map` in this thread, or over so many threads."""
+    """Yield a `map` that runs in this thread, or over several threads."""
     if threads == 1:
         yield map
     else:
@@ -163,8 +163,10 @@ def _parallel(threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
 
 
 def to_space(array: np.ndarray, space: str) -> np.ndarray:
-    """An RGB array uint8 (H, W, 3) in HSV, H, Lab, I (intensity), rgI (r, g: shares of red and green) or RGI (red,
-    green and intensity, which OpenCV takes for it): uint8 (H, W, C) or (H, W)."""
+    """Convert an RGB array uint8 (H, W, 3) to HSV, H, Lab, I, rgI or RGI: uint8 (H, W, C) or (H, W).
+
+    I is the intensity; r and g are the fractions of red and green; RGI (red, green, intensity) is OpenCV's form of rgI.
+    """
     if space == "HSV":
         return cv2.cvtColor(array, cv2.COLOR_RGB2HSV)
     if space == "H":
@@ -193,12 +195,12 @@ def _seed(array: np.ndarray, *parameters: object) -> int:
 
 
 def _rank(hierarchies: Sequence[Hierarchy], seed: int) -> np.ndarray:
-    """Indices of all nodes, hierarchy after hierarchy, best rank first."""
+    """Return the indices of all nodes, counted over the hierarchies, best rank first."""
     positions = np.concatenate([np.arange(len(hierarchy.boxes), 0, -1) for hierarchy in hierarchies])
     return np.argsort(positions * np.random.default_rng(seed).random(len(positions)), kind="stable")
 
 
 def _distinct(boxes: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """The indices without those whose box stands earlier among them."""
+    """Return the indices without those whose box occurs earlier."""
     codes = np.ravel_multi_index(tuple(boxes[indices].T), tuple(boxes.max(axis=0) + 1))
     return indices[np.sort(np.unique(codes, return_index=True)[1])]

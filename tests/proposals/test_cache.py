@@ -40,13 +40,13 @@ def images(tmp_path) -> list[Annotations]:
 def searched(monkeypatch) -> list[Path]:
     """The image files searched, in order."""
     paths: list[Path] = []
-    search = store._search_file
+    search = store._search_image
 
     def record(path, *rest):
         paths.append(path)
         search(path, *rest)
 
-    monkeypatch.setattr(store, "_search_file", record)
+    monkeypatch.setattr(store, "_search_image", record)
     return paths
 
 
@@ -104,7 +104,7 @@ def test_damaged_cache_file_is_made_again(images, cache, damage):
 
 
 def test_interrupted_run_goes_on_where_it_stopped(images, searched, monkeypatch):
-    search = store._search_file
+    search = store._search_image
 
     def stop_at_second(path, *rest):
         if path.name == "1.jpg":
@@ -112,7 +112,7 @@ def test_interrupted_run_goes_on_where_it_stopped(images, searched, monkeypatch)
         search(path, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_search_file", stop_at_second)
+        patch.setattr(store, "_search_image", stop_at_second)
         with pytest.raises(KeyboardInterrupt):
             propose(images, CONFIG, 0)
     propose(images, CONFIG, 0)
@@ -131,7 +131,7 @@ def test_truncated_image_is_named_and_the_others_are_kept(images, cache, workers
 def test_an_error_keeps_what_runs_and_begins_nothing_more(images, cache, monkeypatch):
     """The first image fails while the second is searched; the others, once begun, wait for the pool's end."""
     begun, ending = [], threading.Event()
-    search = store._search_file
+    search = store._search_image
 
     class Pool(ThreadPoolExecutor):
         def shutdown(self, wait=True, *, cancel_futures=False):
@@ -149,7 +149,7 @@ def test_an_error_keeps_what_runs_and_begins_nothing_more(images, cache, monkeyp
     more = [annotate(images[0].path.parent / f"{i}.jpg") for i in range(4, 10)]
     for each in more:
         each.path.write_bytes(images[0].path.read_bytes() + each.path.name.encode())  # bytes after the end are ignored
-    monkeypatch.setattr(store, "_search_file", fail_at_first)
+    monkeypatch.setattr(store, "_search_image", fail_at_first)
     monkeypatch.setattr(store, "ThreadPoolExecutor", Pool)
     with pytest.raises(ImageError, match=r"0\.jpg"):
         propose([*images[:2], *more], CONFIG, 2)

@@ -9,12 +9,12 @@ from scipy.ndimage import gaussian_filter
 
 from sppdet.proposals.grouping import Hierarchy, group
 from sppdet.proposals.segmentation import segment, smooth, sort_edges
-from sppdet.proposals.segments import Regions, describe, quantize
+from sppdet.proposals.segments import Segments, describe, quantize
 
 SIMILARITIES = ["C", "T", "S", "F", "CTSF", "TSF"]
 
 
-def regions_of(seed: int, min_size: int = 8, height: int = 20, width: int = 30) -> tuple[np.ndarray, Regions]:
+def regions_of(seed: int, min_size: int = 8, height: int = 20, width: int = 30) -> tuple[np.ndarray, Segments]:
     """Labels (H, W) of a soft random image, and their regions."""
     coarse = np.random.default_rng(seed).normal(128, 250, (height, width, 3))
     image = np.clip(np.stack([gaussian_filter(coarse[..., i], 1.5) for i in range(3)], axis=2), 0, 255).astype(np.uint8)
@@ -23,7 +23,7 @@ def regions_of(seed: int, min_size: int = 8, height: int = 20, width: int = 30) 
     return labels, describe(labels, count, quantize(image, planes))
 
 
-def similarities(regions: Regions, masks: list[np.ndarray], a: int, b: int) -> dict[str, float]:
+def similarities(regions: Segments, masks: list[np.ndarray], a: int, b: int) -> dict[str, float]:
     """By letter, of two nodes given as masks (n,) over the segments."""
 
     def histogram(name: str, node: int) -> np.ndarray:
@@ -41,7 +41,7 @@ def similarities(regions: Regions, masks: list[np.ndarray], a: int, b: int) -> d
     }
 
 
-def assert_greedy(regions: Regions, similarity: str, children: np.ndarray) -> None:
+def assert_greedy(regions: Segments, similarity: str, children: np.ndarray) -> None:
     """Each merge joins, of all pairs of neighbors alive, the most similar (in double precision, up to rounding)."""
     count = len(regions.sizes)
     masks = list(np.eye(count, dtype=bool))
@@ -112,7 +112,7 @@ def test_each_similarity_alone_decides():
     texture = np.array([[1, 0], [0, 1], [0.1, 0.9], [1, 0]], dtype=np.float32)
     pairs = np.array([[0, 1], [1, 2], [2, 3]])
     sizes = np.array([100, 100, 10, 20])  # region 2 has holes, so that fill is best away from it
-    regions = Regions(sizes, boxes, color, texture, pairs)
+    regions = Segments(sizes, boxes, color, texture, pairs)
     first = {letter: tuple(group(regions, 240, letter)[0][0].tolist()) for letter in "CTSF"}
     assert first == {"C": (0, 1), "T": (1, 2), "S": (2, 3), "F": (0, 1)}
 
@@ -121,7 +121,7 @@ def test_regions_that_are_not_neighbors_wait():
     """The ends of a row are alike; they merge only once the middle has joined one of them."""
     boxes = np.array([[0, 0, 5, 5], [5, 0, 10, 5], [10, 0, 15, 5]])
     color = np.array([[1, 0], [0.1, 0.9], [1, 0]], dtype=np.float32)
-    regions = Regions(np.full(3, 25), boxes, color, color, np.array([[0, 1], [1, 2]]))
+    regions = Segments(np.full(3, 25), boxes, color, color, np.array([[0, 1], [1, 2]]))
     children, boxes = group(regions, 75, "C")
     assert children[0].tolist() == [0, 1]
     assert sorted(children[1].tolist()) == [2, 3]

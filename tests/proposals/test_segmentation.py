@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import gaussian_filter, label
 
-from sppdet.proposals.segmentation import STEPS, segment, smooth, sort_edges
+from sppdet.proposals.segmentation import STEPS_PER_LEVEL, segment, smooth, sort_edges
 
 PARTNERS = {4: ((0, 1), (1, 0)), 8: ((0, 1), (1, 0), (1, 1), (-1, 1))}  # row, column
 
@@ -97,7 +97,9 @@ def test_edges_are_all_there_sorted_by_weight(neighbors, size):
     found = sorted(
         zip(pixels.tolist(), (pixels + steps[edges.codes & 3]).tolist(), edges.weights.tolist(), strict=True)
     )
-    expected = sorted((pixel, partner, weight * STEPS) for weight, pixel, partner in edges_of(planes, neighbors))
+    expected = sorted(
+        (pixel, partner, weight * STEPS_PER_LEVEL) for weight, pixel, partner in edges_of(planes, neighbors)
+    )
     assert [edge[:2] for edge in found] == [edge[:2] for edge in expected]
     np.testing.assert_allclose([edge[2] for edge in found], [edge[2] for edge in expected], atol=3)
 
