@@ -1,8 +1,8 @@
 #!/bin/sh
-# Objects of VOC2007 as images at full aspect or warped, trained at one size or two, tested at five, three seeds each:
+# Objects of VOC2007 as images, full-aspect or warped, trained at one size or two, tested at five, three seeds each:
 #   sh scripts/classify_voc.sh data [DEFAULT or a weight file] [runs/classify] [options of classify train and evaluate]
-# Leaves a JSON of every recipe and test size, with its difference to warped images and to a single training size. What
-# an earlier call has trained is not trained again.
+# Writes a JSON file per recipe and test size, with the difference from warped images and from one training size. Repeat
+# the command to resume.
 set -e
 root=${1:?the folder of VOCdevkit} weights=${2:-DEFAULT} out=${3:-runs/classify}
 shift $(($# < 3 ? $# : 3))
@@ -18,7 +18,7 @@ for view in warp full; do
         done
     done
 done
-evaluate() { # the recipe, that which it is compared with, the test size, options
+evaluate() { # recipe, recipe to compare with, test size, options
     recipe=$1 other=$2 size=$3 && shift 3
     sppdet classify evaluate "$out/$recipe"-[012] --against "[$out/$other-0,$out/$other-1,$out/$other-2]" \
         --data "$out/crops/test" --views.sizes "[$size]" "$@" --json >"$out/$recipe-against-$other-at-$size.json"

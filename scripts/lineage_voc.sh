@@ -2,7 +2,7 @@
 # R-CNN, SPPnet, Fast R-CNN's pooling and Mask R-CNN's on the same frozen network, images and proposals, each with SVMs and
 # with softmax, in one table of mAP and stage times:
 #   sh scripts/lineage_voc.sh data [DEFAULT or a weight file] [runs/lineage] [options of train and compare]
-# 200 training and 100 test images, for R-CNN's sake. What an earlier call has trained is not trained again.
+# 200 training and 100 test images, because R-CNN is slow. Repeat the command to resume.
 set -e
 root=${1:?the folder of VOCdevkit} weights=${2:-DEFAULT} out=${3:-runs/lineage}
 shift $(($# < 3 ? $# : 3))

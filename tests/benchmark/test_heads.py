@@ -6,18 +6,6 @@ import numpy as np
 import pytest
 import torch
 from benchmark import heads
-from benchmark.heads import (
-    batched_nms,
-    find_tolerance,
-    first_regions,
-    fit_linear_svc,
-    keeps_the_same,
-    nms_by_class,
-    random_candidates,
-    random_heads,
-    random_problem,
-    scaled_rows,
-)
 
 from sppdet.heads.svm import solve_svms
 
@@ -36,7 +24,7 @@ def test_the_part_holds_ratios_rows_and_growth(measured):
 
 def test_random_heads_score_as_trained_ones():
     features = torch.rand(500, 30, generator=torch.Generator().manual_seed(1))
-    head, regressor = random_heads(features)
+    head, regressor = heads.random_heads(features)
     outputs = {heads.SCORES: head.scores(features), heads.OFFSETS: regressor.offsets(features).flatten(1)}
     for (mean, deviation), values in outputs.items():
         assert values.mean(dim=0).numpy() == pytest.approx(mean, abs=1e-4)
@@ -44,8 +32,8 @@ def test_random_heads_score_as_trained_ones():
 
 
 def test_candidates_are_those_of_the_first_regions():
-    every = random_candidates(40)
-    few = first_regions(every, 10)
+    every = heads.random_candidates(40)
+    few = heads.first_regions(every, 10)
     assert (every.scores > -1.5).all()
     assert 0.7 < len(every.scores) / (40 * heads.CLASSES) < 0.95
     assert set(few.regions.tolist()) == set(range(10))
@@ -53,17 +41,18 @@ def test_candidates_are_those_of_the_first_regions():
 
 
 def test_the_peers_of_nms_keep_the_same(monkeypatch):
-    candidates = random_candidates(60)
+    candidates = heads.random_candidates(60)
     given = candidates.boxes, candidates.scores, candidates.labels, 0.3
-    assert nms_by_class(*given).equal(batched_nms(*given))
-    assert keeps_the_same(candidates)
-    monkeypatch.setattr(heads, "batched_nms", lambda *values: batched_nms(*values[:3], 0.4))
-    assert not keeps_the_same(candidates)
+    assert heads.nms_by_class(*given).equal(heads.batched_nms(*given))
+    assert heads.keeps_the_same(candidates)
+    peer = heads.batched_nms
+    monkeypatch.setattr(heads, "batched_nms", lambda *values: peer(*values[:3], 0.4))
+    assert not heads.keeps_the_same(candidates)
 
 
 def test_linear_svc_minimizes_the_objective_of_our_svms():
-    problem = random_problem(60, 30, 4)
-    weights = fit_linear_svc(problem, scaled_rows(problem), 1e-6).double().numpy()
+    problem = heads.random_problem(60, 30, 4)
+    weights = heads.fit_linear_svc(problem, heads.scaled_rows(problem), 1e-6).double().numpy()
     rows = np.hstack([problem.features.double().numpy() * problem.scale, np.full((60, 1), problem.bias)])
     targets = problem.targets.numpy()
     cost = problem.C * np.where(targets > 0, problem.positive_weight, 1)
@@ -73,9 +62,9 @@ def test_linear_svc_minimizes_the_objective_of_our_svms():
 
 
 def test_linear_svc_gets_the_loosest_tolerance_that_is_near_enough(monkeypatch):
-    problem = random_problem(60, 30, 4)
-    tolerance, facts = find_tolerance(problem)
+    problem = heads.random_problem(60, 30, 4)
+    tolerance, facts = heads.find_tolerance(problem)
     assert facts["svm"]["LinearSVC"]["objective"] <= 1.011 * facts["svm"]["best"]["objective"]
     assert tolerance > heads.TOLERANCES[-1]
     monkeypatch.setattr(heads, "GAP", -1.0)  # nothing is so near
-    assert find_tolerance(problem)[0] == heads.TOLERANCES[-1]
+    assert heads.find_tolerance(problem)[0] == heads.TOLERANCES[-1]

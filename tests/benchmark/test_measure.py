@@ -10,22 +10,8 @@ import numba
 import numpy as np
 import pytest
 import torch
-from benchmark.measure import (
-    Growth,
-    Part,
-    Row,
-    Timing,
-    add_timings,
-    clocked,
-    find_ratios,
-    fit_line,
-    measure_growth,
-    median_ratio,
-    take_staged_turns,
-    take_turns,
-    thread_counts,
-    using_threads,
-)
+from benchmark import measure
+from benchmark.measure import Growth, Timing, take_turns
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,25 +43,27 @@ def test_contestants_warm_up_and_then_take_turns_each_first_in_its_turn():
 
 def test_stages_are_kept_beside_their_sums():
     runs = {"a": lambda turn: {"conv": 1.0 + turn, "heads": 0.5}, "b": lambda _turn: {"copy": 2.0}}
-    sums, stages = take_staged_turns(runs, 2, "stages")
+    sums, stages = measure.take_staged_turns(runs, 2, "stages")
     assert sums == {"a": Timing(1.5, (1.5, 2.5)), "b": Timing(2.0, (2.0, 2.0))}
     assert stages["a"] == {"conv": Timing(1.0, (1.0, 2.0)), "heads": Timing(0.5, (0.5, 0.5))}
     assert stages["b"] == {"copy": Timing(2.0, (2.0, 2.0))}
-    assert add_timings(sums["a"], sums["b"]) == Timing(3.5, (3.5, 4.5))
+    assert measure.add_timings(sums["a"], sums["b"]) == Timing(3.5, (3.5, 4.5))
 
 
 def test_clocked_calls_once_and_counts_its_seconds(monkeypatch):
     now = iter([5.0, 7.5])
     monkeypatch.setattr("time.perf_counter", lambda: next(now))
     done = []
-    assert clocked(lambda: done.append(1))(0) == 2.5
+    assert measure.clocked(lambda: done.append(1))(0) == 2.5
     assert done == [1]
 
 
 def test_a_ratio_is_the_median_of_the_rounds_own_ratios():
     peer, ours = Timing(0, (10.0, 90.0, 40.0)), Timing(0, (1.0, 30.0, 2.0))
-    assert median_ratio(peer, ours) == 10.0  # of 10, 3, 20; the medians' ratio would be 20
-    ratios = find_ratios({"peer": peer, "ours": ours}, {"known": ("peer", "ours"), "unknown": ("absent", "ours")})
+    assert measure.median_ratio(peer, ours) == 10.0  # of 10, 3, 20; the medians' ratio would be 20
+    ratios = measure.find_ratios(
+        {"peer": peer, "ours": ours}, {"known": ("peer", "ours"), "unknown": ("absent", "ours")}
+    )
     assert ratios["known"] == 10.0
     assert math.isnan(ratios["unknown"])
 
@@ -88,7 +76,7 @@ def test_a_ratio_is_the_median_of_the_rounds_own_ratios():
 )
 def test_a_line_is_numpys_least_squares(sizes, slope, intercept, seed):
     seconds = intercept + slope * np.array(sizes) + 8 + 0.1 * np.random.default_rng(seed).random(len(sizes))
-    line = fit_line(sizes, seconds)
+    line = measure.fit_line(sizes, seconds)
     columns = np.stack([np.array(sizes, float), np.ones(len(sizes))], axis=1)
     expected = np.linalg.lstsq(columns, seconds, rcond=None)[0]
     residual = np.sqrt(np.mean((columns @ expected - seconds) ** 2)) / seconds.mean()
@@ -97,11 +85,11 @@ def test_a_line_is_numpys_least_squares(sizes, slope, intercept, seed):
 
 
 def test_one_size_has_no_line():
-    assert math.isnan(fit_line([3], [1.0]).slope)
+    assert math.isnan(measure.fit_line([3], [1.0]).slope)
 
 
 def test_growth_holds_the_medians_at_each_size():
-    growth = measure_growth("regions", (10, 20), lambda i: {"a": lambda turn: [1.0, 2.0][i] + turn}, rounds=3)
+    growth = measure.measure_growth("regions", (10, 20), lambda i: {"a": lambda turn: [1.0, 2.0][i] + turn}, rounds=3)
     assert growth == Growth("regions", (10, 20), {"a": (2.0, 3.0)})
     assert growth.as_dict()["sizes"] == (10, 20)
     curve = growth.as_dict()["curves"]["a"]
@@ -109,8 +97,8 @@ def test_growth_holds_the_medians_at_each_size():
 
 
 def test_the_ratios_of_a_part_are_those_of_its_most_threads():
-    rows = [Row(n, {"a": Timing(0, (1.0,))}, {"ratio": float(n)}) for n in (1, 4)]
-    values = Part(rows, [Growth("pixels", (1, 2), {"a": (1.0, 2.0)})], {"images": 3}).as_dict()
+    rows = [measure.Row(n, {"a": Timing(0, (1.0,))}, {"ratio": float(n)}) for n in (1, 4)]
+    values = measure.Part(rows, [Growth("pixels", (1, 2), {"a": (1.0, 2.0)})], {"images": 3}).as_dict()
     assert list(values) == ["ratio", "images", "rows", "growth"]
     assert (values["ratio"], [row["ratio"] for row in values["rows"]]) == (4.0, [1.0, 4.0])
     assert [row["threads"] for row in values["rows"]] == [1, 4]
@@ -119,13 +107,13 @@ def test_the_ratios_of_a_part_are_those_of_its_most_threads():
 
 def test_threads_are_one_and_all_or_those_given(monkeypatch):
     monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 4)
-    assert thread_counts(None) == (1, 4)
-    assert thread_counts((3, 2, 3)) == (2, 3)
+    assert measure.thread_counts(None) == (1, 4)
+    assert measure.thread_counts((3, 2, 3)) == (2, 3)
     for wrong in ((5,), (0, 1)):
         with pytest.raises(ConfigError, match=r"threads.*expected 1\.\.4"):
-            thread_counts(wrong)
+            measure.thread_counts(wrong)
     monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 1)
-    assert thread_counts(None) == (1,)
+    assert measure.thread_counts(None) == (1,)
 
 
 def test_threads_are_set_and_put_back_even_after_an_error():
@@ -139,7 +127,7 @@ def test_threads_are_set_and_put_back_even_after_an_error():
         torch.set_num_threads(3)
         cv2.setNumThreads(2)
         before = current()
-        with suppress(KeyError), using_threads(1):
+        with suppress(KeyError), measure.using_threads(1):
             inside = current()
             raise KeyError
         assert (inside, current()) == ((1, 1, 1), before)
