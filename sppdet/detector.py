@@ -8,27 +8,26 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.fully_connected import FullyConnected
 from sppdet.backbones.zoo import build_backbone
-from sppdet.boxes import clip_boxes, decode_boxes
 from sppdet.config.detector import DetectorConfig, FeatureKind
 from sppdet.config.network import Precision
 from sppdet.config.record import as_dict, from_dict
 from sppdet.errors import ConfigError, InputError, WeightsError
-from sppdet.features.build import build_extractor
-from sppdet.features.extractor import ImageFeatures, map_features
+from sppdet.features.build import build_extractor, build_network
+from sppdet.features.extractor import FeatureExtractor, ImageFeatures, map_features
 from sppdet.files.atomic import load_tensors, save_tensors, with_prefix
 from sppdet.files.run_folder import RunFolder
 from sppdet.heads.calibration import Calibration
-from sppdet.heads.linear import BoxRegressor, LinearHead
+from sppdet.heads.linear import Heads
 from sppdet.images import as_image
-from sppdet.postprocess import select
+from sppdet.postprocess import minimum_score, postprocess
 from sppdet.proposals.cache import propose_image
-from sppdet.runtime.memory import trim_memory
+from sppdet.runtime.memory import keep_freed_memory, trim_memory
 from sppdet.runtime.stopwatch import stage
 from sppdet.structures import Detections, check_boxes
 
@@ -36,50 +35,70 @@ if TYPE_CHECKING:
     from sppdet.images import ImageLike
 
 
-class Detector:
-    """A region-based detector.
+class Detector(nn.Module):
+    """A region-based detector. Its weights are frozen; detections come best score first.
 
-    config: how it works. classes: names of labels 1..K. thresholds: float32 (K,), the scores from which on a class
-    is worth drawing; they do not limit what is detected. layers: as `build_fully_connected` gives them for config.
-    calibration: makes probabilities of scores. Detections come best score first.
+    extractor: image to region features. heads: features to scores and box offsets. thresholds: float32 (K,), the
+    scores from which detections of a class are worth drawing; they do not limit what is detected. calibration: scores
+    to probabilities, if the detector was trained.
     """
+
+    thresholds: Tensor
+    calibration: Calibration | None
 
     def __init__(
         self,
         config: DetectorConfig,
         classes: Sequence[str],
-        backbone: Backbone,
-        head: LinearHead,
-        regressor: BoxRegressor | None = None,
-        thresholds: Tensor | None = None,
-        layers: FullyConnected | None = None,
-        calibration: Calibration | None = None,
+        extractor: FeatureExtractor | None = None,
+        heads: Heads | None = None,
     ) -> None:
-        self.config, self.classes, self.backbone, self.layers = config, tuple(classes), backbone, layers
-        self.extractor = build_extractor(config, backbone, layers)
-        if self.extractor.dimension != head.weight.shape[1]:
-            lengths = self.extractor.dimension, head.weight.shape[1]
-            raise ConfigError("heads of other features", field="features", expected=lengths[1], got=lengths[0])
-        self.head = head.to(backbone.device)
-        self.regressor = regressor.to(backbone.device) if regressor else None
-        boxes = [self.regressor] if self.regressor else []
-        self._weights = torch.cat([self.head.weight, *(layer.weight for layer in boxes)])
-        self._biases = torch.cat([self.head.bias, *(layer.bias for layer in boxes)])
-        self.thresholds = torch.zeros(len(classes)) if thresholds is None else thresholds
-        self.calibration = calibration
+        """classes: names of labels 1..K. By default the network has the weights that `config` names, and the heads are
+        zero, to be trained."""
+        super().__init__()
+        keep_freed_memory()
+        self.config, self.classes = config, tuple(classes)
+        self.extractor = extractor or build_network(config)
+        self.heads = heads or Heads(config.head, len(self.classes), self.extractor.dimension)
+        self.register_buffer("thresholds", torch.zeros(len(self.classes)))
+        self.calibration = None
+        lengths = self.extractor.dimension, self.heads.dimension
+        if lengths[0] != lengths[1]:
+            reason = "the heads were fitted to features of another length"
+            raise ConfigError(reason, field="features", expected=lengths[1], got=lengths[0])
+        self.to(self.backbone.device).eval()
 
-    def __call__(self, images: Sequence[Tensor], proposals: Sequence[Tensor] | None = None) -> list[dict[str, Tensor]]:
-        """torchvision's convention: images (3, H, W), uint8 or float in [0, 1], to dict(boxes, labels, scores) each.
+    @property
+    def backbone(self) -> Backbone:
+        return self.extractor.backbone
 
-        proposals: float32 (N, 4) for each image; selective search where not given.
+    @property
+    def layers(self) -> FullyConnected | None:
+        """The fully connected layers between pooling and heads, if any."""
+        return self.extractor.layers
+
+    def forward(
+        self, images: Sequence[Tensor] | Tensor, proposals: Sequence[Tensor] | None = None
+    ) -> list[dict[str, Tensor]]:
+        """Detect in a list of images, as torchvision's detectors do: dict(boxes, labels, scores) for each.
+
+        images: (3, H, W) each, uint8 or float in [0, 1]. proposals: float32 (N, 4) for each image; by default those of
+        selective search.
         """
+        if not isinstance(images, (list, tuple)) and getattr(images, "ndim", 3) != 4:
+            got = f"one of shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+            reason = "a detector is called with a list of images; for one image use detector.detect(image)"
+            raise InputError(reason, field="images", expected="list of (3, H, W)", got=got)
         if proposals is not None and len(proposals) != len(images):
-            raise InputError("one set for each image", field="proposals", expected=len(images), got=len(proposals))
-        found = (self.detect(image, None if proposals is None else proposals[i]) for i, image in enumerate(images))
-        return [detections.as_dict() for detections in found]
+            raise InputError("not one set per image", field="proposals", expected=len(images), got=len(proposals))
+        boxes = [None] * len(images) if proposals is None else proposals
+        return [self.detect(image, its).as_dict() for image, its in zip(images, boxes, strict=True)]
 
     def detect(self, image: ImageLike, proposals: Tensor | None = None) -> Detections:
-        """Detect objects in one image; the proposals are selective search's where not given."""
+        """Detect objects in one image: a path, tensor, array or PIL image.
+
+        proposals: float32 (N, 4), in pixels of the image; by default those of selective search.
+        """
         pixels = as_image(image)
         if proposals is None:
             with stage("proposals"):
@@ -87,132 +106,123 @@ class Detector:
         return self.encode(pixels).detect(proposals)
 
     def detect_files(self, files: Sequence[ImageLike], proposals: Sequence[Tensor]) -> list[Detections]:
-        """Everything found in each image (a path or pixels), given its proposals, with a progress bar."""
+        """Detect objects in each image (a path or pixels), given its proposals, with a progress bar."""
         pairs = zip(files, proposals, strict=True)
         bar = tqdm(pairs, desc="detect", unit="image", total=len(files))
         return [self.detect(file, boxes) for file, boxes in trim_memory(bar)]
 
     def encode(self, image: ImageLike) -> EncodedImage:
-        """Do once what is done once an image; then ask for `.features`, `.score` or `.detect` of any boxes."""
+        """Do the work that is done once per image; then call `.features`, `.score` or `.detect` with any boxes."""
         pixels = as_image(image)
         return EncodedImage(self, self.extractor.encode(pixels), (pixels.shape[1], pixels.shape[2]))
 
-    def apply_heads(self, features: Tensor) -> Tensor:
-        """All heads in one matrix product: region features (N, D) to (N, heads), which `detections` takes apart."""
-        return torch.addmm(self._biases, features, self._weights.T)
-
-    def detections(self, outputs: Tensor, boxes: Tensor, size: tuple[int, int]) -> Detections:
-        """Detections from what `apply_heads` made of boxes (N, 4) in an image of size (H, W): regress the boxes, and
-        keep the best of those that overlap."""
-        with stage("heads"), torch.inference_mode():
-            scores = self.head.finish(outputs[:, : len(self.head.bias)])  # (N, K)
-            boxes = boxes.to(scores.device)
-            moved = boxes[:, None].expand(-1, scores.shape[1], -1)  # (N, K, 4)
-            if self.regressor:
-                moved = decode_boxes(boxes, outputs[:, len(self.head.bias) :].unflatten(1, (-1, 4)))
-        with stage("nms"):
-            return select(clip_boxes(moved, *size), scores, self.config.selection, self.head.kind)
-
     def probabilities(self, detections: Detections) -> Detections:
-        """The same detections with scores that are probabilities of being right. Raises WeightsError for a detector
-        without calibration: one whose file is older, or that was not trained."""
+        """Replace the scores of detections with the probabilities that they are correct.
+
+        Raises WeightsError if the detector has no calibration, because it was not trained by `sppdet train`.
+        """
         if self.calibration is None:
             raise WeightsError("the detector has none", field="calibration", expected="one of `sppdet train`")
         return self.calibration.calibrate(detections)
 
     def with_config(self, config: DetectorConfig) -> Detector:
-        """The same network and heads, used as `config` says: with other region features, batches or limits."""
-        return self._with(config, self.layers)
+        """Return a detector of the same weights that works as `config` says: other features, batches or limits."""
+        return self._copy(config, build_extractor(config, self.backbone, self.layers))
 
     def with_features(self, features: FeatureKind) -> Detector:
-        """The same network and heads with features of another kind, of the same length, to compare their times."""
+        """Return a detector of the same weights with another kind of features, of the same length."""
         pyramid = replace(self.config.pyramid, levels=self.config.levels)
         return self.with_config(replace(self.config, features=features, pyramid=pyramid))
 
     def truncated(self, ranks: Sequence[int]) -> Detector:
-        """The same detector, each of its fully connected layers approximated by one of this rank: faster, with a
-        little less mAP (Fast R-CNN, section 3.1). Raises ConfigError unless there is a rank for every layer."""
+        """Return a detector whose fully connected layers are approximated by layers of these ranks: faster, with a
+        little less mAP (Fast R-CNN, section 3.1). Raises ConfigError unless there is one rank per layer."""
         if self.layers is None:
             wanted = ", ".join(map(str, ranks))
             reason = "the detector has no fully connected layers to truncate (fc.depth is 0)"
             raise ConfigError(reason, field="svd", got=f"[{wanted}]")
-        return self._with(self.config, self.layers.truncated(ranks))
+        return self._copy(self.config, build_extractor(self.config, self.backbone, self.layers.truncated(ranks)))
 
     def without_box_regression(self) -> Detector:
-        """The same detector, whose detections are proposals as they are."""
-        heads = (self.head, None, self.thresholds)
-        return Detector(self.config, self.classes, self.backbone, *heads, self.layers)
+        """Return a detector whose detections keep the boxes of their proposals."""
+        return self._copy(self.config, self.extractor, self.heads.without_box_regression())
 
-    def _with(self, config: DetectorConfig, layers: FullyConnected | None) -> Detector:
-        heads = (self.head, self.regressor, self.thresholds)
-        return Detector(config, self.classes, self.backbone, *heads, layers, self.calibration)
+    def _copy(self, config: DetectorConfig, extractor: FeatureExtractor, heads: Heads | None = None) -> Detector:
+        copy = Detector(config, self.classes, extractor, heads or self.heads)
+        copy.thresholds, copy.calibration = self.thresholds, self.calibration
+        return copy
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write weights, classes and configuration into one safetensors file."""
-        tensors = {f"backbone.{name}": value for name, value in self.backbone.state_dict().items()}
-        if self.layers is not None:
-            tensors |= {f"layers.{name}": value for name, value in self.layers.state_dict().items()}
-        tensors |= {"head.weight": self.head.weight, "head.bias": self.head.bias, "thresholds": self.thresholds}
-        if self.regressor:
-            tensors |= {"regressor.weight": self.regressor.weight, "regressor.bias": self.regressor.bias}
-        if self.calibration:
-            tensors |= {"calibration.knots": self.calibration.knots, "calibration.slope": self.calibration.slope}
-        save_tensors(path, tensors, {"config": as_dict(self.config), "classes": self.classes, "head": self.head.kind})
+        header = {"config": as_dict(self.config), "classes": self.classes, "box_regression": self.heads.box_regression}
+        save_tensors(path, self.state_dict(), {"kind": "detector", **header})
 
     @classmethod
     def load(cls, path: str | PathLike[str], device: str = "cpu", precision: Precision = "fp32") -> Detector:
         """Read a detector from its file or the run folder that holds it.
 
-        Raises WeightsError where there is none or it is damaged, and ConfigError where its configuration is unknown or
-        the device is not there.
+        Raises WeightsError if the file is missing, damaged or no detector's, and ConfigError for an unknown
+        configuration or a device that is not there.
         """
         file = RunFolder(path).find_detector()
         tensors, header = load_tensors(file)
+        if header.get("kind") != "detector":
+            expected = "a run folder or detector.safetensors of this version"
+            raise WeightsError("is not a detector", file=file, expected=expected)
         try:
-            config = from_dict(DetectorConfig, header["config"], file)
+            config, classes = from_dict(DetectorConfig, header["config"], file), header["classes"]
             backbone = build_backbone(config.backbone.name, "random", device, precision)
-            backbone.load_state_dict(with_prefix("backbone.", tensors))
             layers = None
             if config.fc.depth:
-                layers = FullyConnected.from_tensors(with_prefix("layers.", tensors), config.fc.depth)
-                layers.to(backbone.device)
-            head = LinearHead(header["head"], tensors["head.weight"], tensors["head.bias"])
-            regressor = None
-            if "regressor.weight" in tensors:
-                regressor = BoxRegressor(tensors["regressor.weight"], tensors["regressor.bias"])
-            calibration = None
+                layers = FullyConnected.from_tensors(with_prefix("extractor.layers.", tensors), config.fc.depth)
+            extractor = build_extractor(config, backbone, layers)
+            heads = Heads(config.head, len(classes), extractor.dimension, header["box_regression"])
+            detector = cls(config, classes, extractor, heads)
             if "calibration.knots" in tensors:
-                calibration = Calibration(tensors["calibration.knots"], tensors["calibration.slope"])
-            heads = (head, regressor, tensors["thresholds"])
-            return cls(config, header["classes"], backbone, *heads, layers, calibration)
+                knots, slope = (tensors[f"calibration.{name}"].clone() for name in ("knots", "slope"))
+                detector.calibration = Calibration(knots, slope)
+            detector.load_state_dict(tensors)
         except (KeyError, RuntimeError) as error:
             raise WeightsError("is not a detector", file=file, got=error) from error
+        return detector.to(backbone.device)
+
+    def __repr__(self) -> str:
+        config, heads = self.config, self.heads
+        parts = {
+            "features": f"{config.features} {self.extractor.dimension}",
+            "fc": config.fc.depth,
+            "head": heads.kind,
+            "box_regression": heads.box_regression,
+            "calibrated": self.calibration is not None,
+            "min_score": minimum_score(config.selection, heads.kind),
+            "precision": self.backbone.precision,
+            "device": self.backbone.device,
+        }
+        settings = ", ".join(f"{name}={value}" for name, value in parts.items())
+        return f"Detector({config.backbone.name}, {len(self.classes)} classes, {settings})"
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedImage:
-    """An image of `size` (H, W) that has been through what is done once. Boxes are in its original pixels."""
+    """An image of `size` (H, W) after the work that is done once. Boxes are float32 (N, 4), in its original pixels."""
 
     detector: Detector
     image: ImageFeatures
     size: tuple[int, int]
 
     def features(self, boxes: Tensor) -> Tensor:
-        """Region features float32 (N, D)."""
+        """Compute region features float32 (N, D)."""
         check_boxes(boxes)
         return self.image.features(boxes)
 
     def score(self, boxes: Tensor) -> Tensor:
-        """Scores float32 (N, K), background left out."""
-        return self.detector.head.scores(self.features(boxes))
+        """Compute scores float32 (N, K), without background."""
+        return self.detector.heads.scores(self.features(boxes))
 
     def detect(self, boxes: Tensor) -> Detections:
-        """Score the boxes, regress them, and keep the best of those that overlap."""
+        """Score the boxes, move them by box regression, and select the best of those that overlap."""
         check_boxes(boxes)
-
-        def heads(features: Tensor) -> Tensor:
-            with stage("heads"), torch.inference_mode():
-                return self.detector.apply_heads(features)
-
-        outputs = map_features(self.image, boxes, heads)
-        return self.detector.detections(outputs, boxes, self.size)
+        heads, selection = self.detector.heads, self.detector.config.selection
+        with torch.inference_mode():
+            outputs = map_features(self.image, boxes, heads)
+        return postprocess(heads, outputs, boxes, self.size, selection)

@@ -1,4 +1,4 @@
-"""Scored boxes to detections, and the detections of several detectors to one."""
+"""Outputs of the heads to detections, and the detections of several detectors to one set."""
 
 from __future__ import annotations
 
@@ -7,32 +7,57 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sppdet.boxes import nms
+from sppdet.boxes import clip_boxes, decode_boxes, nms
 from sppdet.config.detector import SelectionConfig
+from sppdet.heads.linear import Heads
+from sppdet.runtime.stopwatch import stage
 from sppdet.structures import Detections
 
-SVM_SCORE, SOFTMAX_SCORE = -1.5, 0.01  # the lowest scores kept (R-CNN's code; ours)
+SVM_SCORE, SOFTMAX_SCORE = -1.5, 0.01  # default minimum scores (R-CNN's code; ours)
+
+
+def postprocess(
+    heads: Heads, outputs: Tensor, boxes: Tensor, size: tuple[int, int], selection: SelectionConfig
+) -> Detections:
+    """Convert the heads' outputs (N, outputs) for boxes (N, 4) in an image of `size` (H, W) to detections: move the
+    boxes by their offsets, and select the best of those that overlap."""
+    with stage("heads"), torch.inference_mode():
+        class_outputs, offsets = heads.split(outputs)
+        scores = heads.activate(class_outputs)  # (N, K)
+        boxes = boxes.to(scores.device)
+        repeated = boxes[:, None].expand(-1, heads.classes, -1)  # (N, K, 4)
+        moved = repeated if offsets is None else decode_boxes(boxes, offsets)
+    with stage("nms"):
+        return select(clip_boxes(moved, *size), scores, selection, heads.kind)
 
 
 def select(boxes: Tensor, scores: Tensor, config: SelectionConfig, kind: str = "svm") -> Detections:
-    """Detections of boxes (N, K, 4) and scores (N, K): above the lowest score, after NMS, the best of each class."""
-    lowest = config.min_score if config.min_score is not None else (SVM_SCORE if kind == "svm" else SOFTMAX_SCORE)
-    region, label = (scores > lowest).nonzero(as_tuple=True)
+    """Select from boxes (N, K, 4) and scores (N, K) those above the minimum score that survive NMS, up to a number per
+    class."""
+    minimum = minimum_score(config, kind)
+    region, label = (scores > minimum).nonzero(as_tuple=True)
     boxes, scores = boxes[region, label], scores[region, label]
     kept = nms(boxes, scores, label, config.nms_iou, config.max_per_class)
     return Detections(boxes[kept].cpu().clone(), label[kept].cpu() + 1, scores[kept].cpu().clone())
 
 
-def combine_detections(found: Sequence[Detections], selection: SelectionConfig | None = None) -> Detections:
-    """What several detectors found in one image, as one: a more probable box suppresses those of the others that it
-    overlaps (SPPnet, section 4, "Model Combination for Detection"). At most `max_per_class` of a class remain.
+def minimum_score(config: SelectionConfig, kind: str) -> float:
+    """Return the score that detections must exceed; the default depends on the kind of the heads."""
+    if config.min_score is not None:
+        return config.min_score
+    return SVM_SCORE if kind == "svm" else SOFTMAX_SCORE
 
-    Scores must mean the same in all of them, as calibrated ones do. The paper combines all candidate windows; these
-    have been through the suppression of their own detector. Equal scores stand in the order of the detectors.
+
+def combine_detections(detections: Sequence[Detections], selection: SelectionConfig | None = None) -> Detections:
+    """Combine what several detectors found in one image: a more probable box suppresses the boxes of the others that
+    it overlaps (SPPnet, section 4, "Model Combination for Detection"). Up to `max_per_class` of a class remain.
+
+    Scores must mean the same in all of them, as calibrated ones do. The paper combines all candidate windows; here each
+    detector's own NMS comes first. Equal scores stand in the order of the detectors.
     """
     selection = selection or SelectionConfig()
     boxes, labels, scores = (
-        torch.cat([getattr(Detections.empty(), name), *(getattr(part, name) for part in found)])
+        torch.cat([getattr(Detections.empty(), name), *(getattr(part, name) for part in detections)])
         for name in ("boxes", "labels", "scores")
     )
     return Detections(boxes, labels, scores)[nms(boxes, scores, labels, selection.nms_iou, selection.max_per_class)]

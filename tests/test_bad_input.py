@@ -22,7 +22,6 @@ from sppdet.config.data import ProposalConfig
 from sppdet.config.detector import CropConfig, DetectorConfig, SPPConfig
 from sppdet.config.network import BackboneConfig, FCConfig, PyramidConfig
 from sppdet.detector import Detector
-from sppdet.heads.linear import LinearHead
 from sppdet.shapes.dataset import generate_shapes
 from sppdet.shapes.scene import SHAPES
 
@@ -53,8 +52,7 @@ def save_detector(path: Path, classes: tuple[str, ...]) -> None:
         spp=SPPConfig((100,)),
         crop=CropConfig(48, 4),
     )
-    head = LinearHead("svm", torch.zeros(len(classes), 50 * 96), torch.zeros(len(classes)))
-    Detector(config, classes, build_backbone("shapenet", "random"), head).save(path)
+    Detector(config, classes).save(path)
 
 
 @pytest.fixture

@@ -9,18 +9,17 @@ from contracts import assert_close_rows, assert_detections, assert_same
 from PIL import Image
 from torch import Tensor
 
-from sppdet.backbones.fully_connected import build_fully_connected
-from sppdet.backbones.zoo import build_backbone
 from sppdet.boxes import box_iou, decode_boxes
 from sppdet.config.data import ProposalConfig
-from sppdet.config.detector import CropConfig, DetectorConfig, SelectionConfig, SPPConfig
+from sppdet.config.detector import CropConfig, DetectorConfig, HeadKind, SelectionConfig, SPPConfig
 from sppdet.config.network import BackboneConfig, FCConfig, PyramidConfig
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, InputError, WeightsError
+from sppdet.features.build import build_network
 from sppdet.features.crop import CropExtractor
 from sppdet.files.atomic import load_tensors, save_tensors
 from sppdet.heads.calibration import Calibration
-from sppdet.heads.linear import BoxRegressor, HeadKind, LinearHead
+from sppdet.heads.linear import Heads
 from sppdet.postprocess import SOFTMAX_SCORE, SVM_SCORE, select
 from sppdet.proposals.cache import propose_image
 from sppdet.runtime.stopwatch import STAGES, Stopwatch
@@ -37,19 +36,14 @@ CLASSES = ("circle", "square", "star")
 
 
 def make_detector(head: HeadKind = "svm", regress: bool = True, config: DetectorConfig = CONFIG) -> Detector:
-    backbone = build_backbone("shapenet", "random")
-    generator = torch.Generator().manual_seed(0)
-    rows, dimension = 3 + (head == "softmax"), 5 * backbone.channels
-    weight = torch.randn(rows, dimension, generator=generator) / 20
-    regressor = BoxRegressor(torch.randn(12, dimension, generator=generator) / 500, torch.zeros(12))
-    return Detector(
-        replace(config, head=head),
-        CLASSES,
-        backbone,
-        LinearHead(head, weight, torch.zeros(rows)),
-        regressor if regress else None,
-        torch.tensor([0.1, -0.2, 0.3]),
-    )
+    config = replace(config, head=head)
+    extractor, generator = build_network(config), torch.Generator().manual_seed(0)
+    rows, dimension = 3 + (head == "softmax"), extractor.dimension
+    scores = torch.randn(rows, dimension, generator=generator) / 20, torch.zeros(rows)
+    offsets = torch.randn(12, dimension, generator=generator) / 500, torch.zeros(12)
+    detector = Detector(config, CLASSES, extractor, Heads.from_linear(head, scores, offsets if regress else None))
+    detector.thresholds = torch.tensor([0.1, -0.2, 0.3])
+    return detector
 
 
 def picture(seed: int = 0) -> Tensor:
@@ -74,8 +68,7 @@ def test_a_saved_detector_detects_the_same(tmp_path, features, head, regress):
         assert loaded.config == detector.config
         assert loaded.classes == CLASSES
         assert torch.equal(loaded.thresholds, detector.thresholds)
-        assert loaded.head.kind == head
-        assert (loaded.regressor is None) == (not regress)
+        assert (loaded.heads.kind, loaded.heads.box_regression) == (head, regress)
         assert_same(loaded.detect(picture(), random_boxes()), detector.detect(picture(), random_boxes()))
 
 
@@ -96,11 +89,9 @@ def test_scores_and_detections_follow_from_the_parts():
     detector = make_detector()
     encoded = detector.encode(picture())
     features = encoded.features(random_boxes())
-    scores = features @ detector.head.weight.T + detector.head.bias
+    scores = features @ detector.heads.weight[:3].T + detector.heads.bias[:3]
     torch.testing.assert_close(encoded.score(random_boxes()), scores, rtol=1e-4, atol=1e-4)
-    regressor = detector.regressor
-    assert regressor is not None
-    moved = decode_boxes(random_boxes(), regressor.offsets(features)).clamp(min=0)
+    moved = decode_boxes(random_boxes(), detector.heads.offsets(features)).clamp(min=0)
     moved = torch.minimum(moved, torch.tensor([80.0, 60, 80, 60]))
     found = encoded.detect(random_boxes())
     assert len(found) > 0
@@ -133,17 +124,53 @@ def test_proposals_are_searched_where_not_given():
     assert detector([picture()])[0].keys() == {"boxes", "labels", "scores"}
 
 
-def test_every_form_of_an_image_is_detected_alike():
+def test_every_form_of_an_image_is_detected_alike(tmp_path):
     detector = make_detector()
     array = picture().permute(1, 2, 0).numpy()
     expected = detector.detect(picture(), random_boxes())
-    for form in (array, Image.fromarray(array), picture().double() / 255):
+    path = tmp_path / "image.png"
+    Image.fromarray(array).save(path)
+    for form in (array, Image.fromarray(array), picture().double() / 255, path, str(path)):
         assert_same(detector.detect(form, random_boxes()), expected)
 
 
 def test_a_set_of_proposals_for_each_image():
-    with pytest.raises(InputError, match=r"proposals: one set for each image \(expected 2, got 1\)"):
+    with pytest.raises(InputError, match=r"proposals: not one set per image \(expected 2, got 1\)"):
         make_detector()([picture(), picture()], [random_boxes()])
+
+
+@pytest.mark.parametrize("image", [picture(), "photo.jpg", picture().numpy()], ids=["tensor", "path", "array"])
+def test_a_detector_is_called_with_a_list_of_images(image):
+    with pytest.raises(InputError, match=r"images: .* for one image use detector\.detect\(image\)"):
+        make_detector()(image)
+
+
+def test_a_batch_is_a_list_of_images():
+    detector = make_detector()
+    found = detector(torch.stack([picture(0), picture(1)]), [random_boxes(), random_boxes()])
+    assert torch.equal(found[1]["boxes"], detector.detect(picture(1), random_boxes()).boxes)
+
+
+def test_a_detector_is_a_module():
+    detector = make_detector()
+    assert repr(detector).startswith("Detector(shapenet, 3 classes, features=spp 480, fc=0, head=svm,")
+    assert "min_score=-1.0" in repr(detector)
+    assert not detector.training
+    assert not any(weight.requires_grad for weight in detector.parameters())
+    assert detector.to("cpu") is detector
+    names = set(detector.state_dict())
+    assert {"heads.weight", "heads.bias", "thresholds", "extractor.backbone.mean"} < names
+    other = make_detector()
+    other.heads.weight.data.zero_()
+    other.load_state_dict(detector.state_dict())
+    assert_same(other.detect(picture(), random_boxes()), detector.detect(picture(), random_boxes()))
+
+
+def test_a_new_detector_has_the_networks_weights_and_heads_to_be_trained():
+    detector = Detector(CONFIG, CLASSES)
+    assert torch.equal(detector.backbone.mean, make_detector().backbone.mean)
+    assert not detector.heads.weight.any()
+    assert detector.heads.weight.shape == (15, 480)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +196,8 @@ def test_scores_become_probabilities_where_asked(tmp_path):
         expected = log_odds(raw.scores[raw.labels == k]).sigmoid()
         torch.testing.assert_close(found.scores[found.labels == k], expected)
         assert torch.equal(found.boxes[found.labels == k], raw.boxes[raw.labels == k])
-    for other in (Detector.load(tmp_path), detector.with_features("crop")):
+    copies = detector.with_features("crop"), detector.without_box_regression(), detector.with_config(CONFIG)
+    for other in (Detector.load(tmp_path), *copies):
         assert_same(other.probabilities(raw), found)
     assert_same(Detector.load(tmp_path).detect(picture(), random_boxes()), raw)  # scores stay what they were
 
@@ -195,22 +223,20 @@ def test_with_features_keeps_network_and_heads():
     assert isinstance(crop.extractor, CropExtractor)
     assert crop.config == replace(detector.config, features="crop")
     assert crop.backbone is detector.backbone
-    assert torch.equal(crop.head.weight, detector.head.weight)
+    assert crop.heads is detector.heads
     assert torch.equal(crop.thresholds, detector.thresholds)
     assert_same(crop.with_features("spp").detect(picture(), random_boxes()), detector.detect(picture(), random_boxes()))
     with pytest.raises(ConfigError, match="features"):
         detector.with_features("roi")
-    with pytest.raises(ConfigError, match="features: heads of other features"):
+    with pytest.raises(ConfigError, match="features: the heads were fitted to features of another length"):
         detector.with_features("roi_align")
 
 
 def make_deep_detector() -> Detector:
     """On random layers of 40 and 40."""
-    plain = make_detector()
     config = replace(CONFIG, fc=FCConfig(2, 40))
-    layers = build_fully_connected(config, plain.backbone)
-    head = LinearHead("svm", torch.randn(3, 40, generator=torch.Generator().manual_seed(0)), torch.zeros(3))
-    return Detector(config, CLASSES, plain.backbone, head, layers=layers)
+    weight = torch.randn(3, 40, generator=torch.Generator().manual_seed(0))
+    return Detector(config, CLASSES, build_network(config), Heads.from_linear("svm", (weight, torch.zeros(3))))
 
 
 @pytest.mark.parametrize("features", ["spp", "crop"])
@@ -255,7 +281,7 @@ def rewrite(file, tensors: dict[str, Tensor] | None = None, **header) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", ["cut", "empty", "foreign", "headless", "layerless", "network", "no file", "no folder"]
+    "damage", ["cut", "empty", "foreign", "headless", "layerless", "older", "network", "no file", "no folder"]
 )
 def test_a_file_that_is_no_detector_is_named(tmp_path, damage):
     file = tmp_path / "detector.safetensors"
@@ -269,12 +295,14 @@ def test_a_file_that_is_no_detector_is_named(tmp_path, damage):
             save_tensors(file, {"boxes": torch.zeros(3, 4)}, {"proposals": 3})
         case "headless":
             tensors, _ = load_tensors(file)
-            rewrite(file, {name: t.clone() for name, t in tensors.items() if name != "head.weight"})
+            rewrite(file, {name: t.clone() for name, t in tensors.items() if name != "heads.weight"})
         case "layerless":
             rewrite(file, config=asdict(replace(CONFIG, fc=FCConfig(1))))
         case "network":
             other = replace(CONFIG, backbone=BackboneConfig("squeezenet1_1", "random"))
             rewrite(file, config=asdict(other))
+        case "older":
+            rewrite(file, kind=None)
         case "no file":
             file.unlink()
         case "no folder":

@@ -14,6 +14,7 @@ from benchmark.scenes import Scene, random_detector, time_stages
 from sppdet.backbones.fully_connected import FullyConnected
 from sppdet.comparison.throughput import with_best_batch
 from sppdet.detector import Detector
+from sppdet.features.build import build_extractor
 from sppdet.features.crop import CropExtractor
 from sppdet.features.warp import warp_crops
 from sppdet.images import normalize, resize_shorter_side, to_array
@@ -52,8 +53,8 @@ def as_truncated(detector: Detector) -> Detector:
         (nn.Linear(layer[0].in_features, rank, bias=False), nn.Linear(rank, layer[-1].out_features))
         for layer, rank in zip(detector.layers.linears, RANKS, strict=True)
     ]
-    heads = detector.head, detector.regressor
-    return Detector(detector.config, detector.classes, detector.backbone, *heads, layers=FullyConnected(layers))
+    extractor = build_extractor(detector.config, detector.backbone, FullyConnected(layers))
+    return Detector(detector.config, detector.classes, extractor, detector.heads)
 
 
 def time_without_nms(detector: Detector, scene: Scene, _turn: int) -> dict[str, float]:
@@ -65,15 +66,14 @@ def time_without_nms(detector: Detector, scene: Scene, _turn: int) -> dict[str, 
 def bound_run(detector: Detector, scene: Scene) -> Callable[[int], Mapping[str, float]]:
     """Contestant: the bare network on the detector's own input, the bare products of its matrices with as many rows,
     and a copy of the pooled features."""
-    source, regressor = detector.extractor, detector.regressor
+    source = detector.extractor
     assert detector.layers is not None
-    assert regressor is not None
     inputs = prepare_inputs(detector, scene)
     distinct, _ = source.encode(scene.image).unique_windows(scene.boxes)
     pooled = torch.rand(len(distinct), source.pooled)
     copy = torch.empty_like(pooled)
     linears = [linear.weight for layer in detector.layers.linears for linear in layer]
-    weights = [weight.T for weight in (*linears, torch.cat([detector.head.weight, regressor.weight]))]
+    weights = [weight.T for weight in (*linears, detector.heads.weight)]
 
     def multiply() -> Tensor:
         rows = pooled

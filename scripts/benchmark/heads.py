@@ -12,12 +12,12 @@ from torch import Tensor
 from benchmark.config import BenchmarkConfig
 from benchmark.measure import Growth, Part, Ratios, Run, Timing, clocked, measure_growth, measure_part, take_turns
 from benchmark.pooling import random_windows
-from sppdet.backbones.zoo import build_backbone
 from sppdet.boxes import decode_boxes, nms
 from sppdet.config.detector import DetectorConfig
 from sppdet.config.network import BackboneConfig
 from sppdet.detector import Detector
-from sppdet.heads.linear import BoxRegressor, LinearHead, mean_norm
+from sppdet.features.build import build_network
+from sppdet.heads.linear import Heads, mean_norm
 from sppdet.heads.svm import SVMProblem, objectives, solve_svms
 from sppdet.postprocess import SVM_SCORE
 
@@ -82,7 +82,7 @@ def benchmark_heads(config: BenchmarkConfig) -> Part:
         return measure_part(config.threads, RATIOS, measure, conclude)
 
 
-def random_heads(features: Tensor, seed: int = 0) -> tuple[LinearHead, BoxRegressor]:
+def random_heads(features: Tensor, seed: int = 0) -> Heads:
     """Draw heads of CLASSES whose outputs on these features (N, D) are distributed as those of a trained detector."""
     weight = torch.randn(5 * CLASSES, features.shape[1], generator=torch.Generator().manual_seed(seed))
     outputs = features @ weight.T
@@ -90,16 +90,16 @@ def random_heads(features: Tensor, seed: int = 0) -> tuple[LinearHead, BoxRegres
     mean, deviation = (torch.tensor([score] * CLASSES + [o] * 4 * CLASSES) for score, o in (means, deviations))
     slope = deviation / outputs.std(dim=0)
     weight, bias = weight * slope[:, None], mean - slope * outputs.mean(dim=0)
-    return LinearHead("svm", weight[:CLASSES], bias[:CLASSES]), BoxRegressor(weight[CLASSES:], bias[CLASSES:])
+    scores, offsets = zip(weight.split([CLASSES, 4 * CLASSES]), bias.split([CLASSES, 4 * CLASSES]), strict=True)
+    return Heads.from_linear("svm", scores, offsets)
 
 
 def random_detector(count: int) -> tuple[Detector, Tensor]:
     """Return a detector with random weights, and non-negative features float32 (count, D) for its heads."""
     config = DetectorConfig(backbone=BackboneConfig(BACKBONE, "random"))
-    backbone = build_backbone(BACKBONE, "random")
-    dimension = backbone.channels * sum(n * n for n in config.pyramid.levels)
-    features = torch.rand(count, dimension, generator=torch.Generator().manual_seed(0))
-    return Detector(config, class_names(), backbone, *random_heads(features)), features
+    extractor = build_network(config)
+    features = torch.rand(count, extractor.dimension, generator=torch.Generator().manual_seed(0))
+    return Detector(config, class_names(), extractor, random_heads(features)), features
 
 
 def class_names() -> tuple[str, ...]:
@@ -108,13 +108,11 @@ def class_names() -> tuple[str, ...]:
 
 def product_runs(detector: Detector, features: Tensor) -> dict[str, Run]:
     """Contestants on features (N, D): all heads in one product, one after the other, and the bare product."""
-    head, regressor = detector.head, detector.regressor
-    assert regressor is not None
-    weight = torch.cat([head.weight, regressor.weight])
+    heads = detector.heads
     work: dict[str, Callable[[], object]] = {
-        "sppdet product": lambda: detector.apply_heads(features),
-        "two products": lambda: (head.scores(features), regressor.offsets(features)),
-        "torch.mm": lambda: torch.mm(features, weight.T),
+        "sppdet product": lambda: heads(features),
+        "two products": lambda: (heads.scores(features), heads.offsets(features)),
+        "torch.mm": lambda: torch.mm(features, heads.weight.T),
     }
     return {name: clocked(run) for name, run in work.items()}
 

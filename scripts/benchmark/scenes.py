@@ -10,14 +10,12 @@ from torch import Tensor
 from benchmark.config import BenchmarkConfig
 from benchmark.heads import class_names, random_heads
 from benchmark.proposals import read_photographs
-from sppdet.backbones.fully_connected import build_fully_connected
-from sppdet.backbones.zoo import build_backbone
 from sppdet.comparison.timing import propose_exactly
 from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.config.detector import DetectorConfig
 from sppdet.config.network import BackboneConfig, FCConfig
 from sppdet.detector import Detector
-from sppdet.features.build import build_extractor
+from sppdet.features.build import build_network
 from sppdet.images import as_image
 from sppdet.runtime.stopwatch import STAGES, Stopwatch
 
@@ -48,10 +46,9 @@ def random_detector(scene: Scene, backbone: str, depth: int = 0) -> Detector:
     """Return a detector in SPPnet mode with `depth` fully connected layers and random heads, whose scores of the
     scene's regions are distributed as those of a trained detector."""
     config = DetectorConfig(backbone=BackboneConfig(backbone, "random"), fc=FCConfig(depth))
-    network = build_backbone(backbone, "random")
-    layers = build_fully_connected(config, network)
-    features = build_extractor(config, network, layers).encode(scene.image).features(scene.boxes)
-    return Detector(config, class_names(), network, *random_heads(features), layers=layers)
+    extractor = build_network(config)
+    features = extractor.encode(scene.image).features(scene.boxes)
+    return Detector(config, class_names(), extractor, random_heads(features))
 
 
 def time_stages(detector: Detector, scene: Scene, passes: int = 1) -> dict[str, float]:

@@ -81,7 +81,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
-            return with_prefix("backbone.", state) or state  # of a classifier or detector, its network
+            network = with_prefix("backbone.", state) or with_prefix("extractor.backbone.", state)
+            return network or state  # of a classifier or detector, its network
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes lead these readers to almost any exception
         expected = "a state dict, which `sppdet convert` makes of Caffe's" if "caffe" in path.suffix else "a state dict"

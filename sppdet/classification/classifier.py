@@ -24,6 +24,7 @@ from sppdet.files.atomic import load_tensors, save_tensors, with_prefix
 from sppdet.files.run_folder import RunFolder
 from sppdet.images import as_image, normalize
 from sppdet.pooling.pyramid import SpatialPyramidPooling
+from sppdet.runtime.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,6 +72,7 @@ class Classifier(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        keep_freed_memory()
         self.config, self.classes = config, tuple(classes)
         self.backbone = backbone
         self.pyramid = SpatialPyramidPooling(config.levels, config.pyramid.mode)

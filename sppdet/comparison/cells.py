@@ -22,6 +22,7 @@ from sppdet.evaluation.bootstrap import BootstrapMAP, bootstrap_map
 from sppdet.features.extractor import map_features
 from sppdet.files.atomic import read_json, write_json
 from sppdet.files.run_folder import RunFolder
+from sppdet.postprocess import postprocess
 from sppdet.proposals.cache import propose
 from sppdet.runtime.memory import trim_memory
 from sppdet.structures import Dataset, Detections
@@ -99,14 +100,14 @@ def _evaluate_seed(
 
 def _detect(detector: Detector, test: Dataset, workers: int) -> dict[str, list[Detections]]:
     """Return the detections without box regression and, as "+bb", with it, from the same features."""
-    plain = detector.without_box_regression()
+    plain = detector.heads.without_box_regression()
     proposals = propose(test.images, detector.config.proposals, workers)
     detections: dict[str, list[Detections]] = {"": [], "+bb": []}
     pairs = zip(test.images, proposals, strict=True)
     for image, boxes in trim_memory(tqdm(pairs, desc="detect", unit="image", total=len(proposals))):
         encoded = detector.encode(image.read())
         with torch.inference_mode():
-            outputs = map_features(encoded.image, boxes, detector.apply_heads)
-        detections[""].append(plain.detections(outputs, boxes, encoded.size))
-        detections["+bb"].append(detector.detections(outputs, boxes, encoded.size))
+            outputs = map_features(encoded.image, boxes, detector.heads)
+        for row, heads in (("", plain), ("+bb", detector.heads)):
+            detections[row].append(postprocess(heads, outputs, boxes, encoded.size, detector.config.selection))
     return detections

@@ -15,6 +15,7 @@ from sppdet.config.record import at_least, fraction, section
 from sppdet.errors import ConfigError
 
 FeatureKind = Literal["spp", "crop", "roi_pool", "roi_align"]
+HeadKind = Literal["svm", "softmax"]
 WindowRule = Literal["paper", "code", "round"]
 ScaleRule = Literal["paper", "code"]
 
@@ -89,7 +90,7 @@ class DetectorConfig(NetworkConfig):
     """Everything that turns an image into detections, except the weights; stored in the detector's file."""
 
     features: FeatureKind = "spp"
-    head: Literal["svm", "softmax"] = "svm"
+    head: HeadKind = "svm"
     proposals: ProposalConfig = field(default_factory=ProposalConfig)
     spp: SPPConfig = field(default_factory=SPPConfig)
     roi: RoIConfig = field(default_factory=RoIConfig)

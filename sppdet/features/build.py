@@ -5,14 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sppdet.backbones.backbone import Backbone
-from sppdet.backbones.fully_connected import FullyConnected
+from sppdet.backbones.fully_connected import FullyConnected, build_fully_connected
+from sppdet.backbones.zoo import build_backbone
 from sppdet.config.detector import DetectorConfig
+from sppdet.config.network import Precision
 from sppdet.errors import InputError
 from sppdet.features.crop import CropExtractor
 from sppdet.features.extractor import FeatureExtractor
 from sppdet.features.spp import RoIAlignExtractor, SPPExtractor
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.pooling.roi import RoIAlign
+
+
+def build_network(config: DetectorConfig, device: str = "cpu", precision: Precision = "fp32") -> FeatureExtractor:
+    """Build the network up to the heads, with the weights that `config` names."""
+    backbone = build_backbone(config.backbone.name, config.backbone.weights, device, precision)
+    return build_extractor(config, backbone, build_fully_connected(config, backbone))
 
 
 def build_extractor(

@@ -7,24 +7,24 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sppdet.heads.linear import BoxRegressor
+from sppdet.heads.linear import Linear
 
 
-def fit_ridge(features: Tensor, targets: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """weight float32 (4, D) and bias (4,) that minimize |X w + b - t|^2 + ridge (|w|^2 + b^2), targets whitened.
+def fit_ridge(features: Tensor, targets: Tensor, ridge: float) -> Linear:
+    """Fit weight float32 (4, D) and bias (4,) that minimize |X w + b - t|^2 + ridge (|w|^2 + b^2), targets whitened.
 
-    features: float32 (n, D). targets: float32 (n, 4); they are centerd and whitened by their covariance before the
+    features: float32 (n, D). targets: float32 (n, 4); they are centered and whitened by their covariance before the
     fit, and the transformation is folded into the result. Solved in the smaller of the primal and the dual form.
     """
     count, dimension = features.shape
     if count == 0:
         return features.new_zeros(4, dimension), features.new_zeros(4)
     mean = targets.double().mean(dim=0)
-    centerd = targets.double() - mean
+    centered = targets.double() - mean
     # R-CNN whitens by the inverse square root of the covariance, with a little of the identity added.
-    values, vectors = torch.linalg.eigh(centerd.T @ centerd / count + 1e-3 * torch.eye(4, dtype=torch.float64))
+    values, vectors = torch.linalg.eigh(centered.T @ centered / count + 1e-3 * torch.eye(4, dtype=torch.float64))
     root = vectors @ torch.diag(values.sqrt()) @ vectors.T
-    whitened = (centerd @ torch.linalg.inv(root)).float()  # (n, 4)
+    whitened = (centered @ torch.linalg.inv(root)).float()  # (n, 4)
     x = torch.cat([features, features.new_ones(count, 1)], dim=1)
     if count <= dimension:
         gram = (x @ x.T).double()
@@ -44,11 +44,12 @@ def fit_box_regression(
     dimension: int,
     ridge: Sequence[float],
     scale: float,
-) -> BoxRegressor:
-    """One regressor a class, from parts of its features float16 (n, D) and targets float32 (n, 4).
+) -> Linear:
+    """Fit weight float32 (4 K, D) and bias (4 K,), class by class, to chunks of features float16 (n, D) and targets
+    float32 (n, 4).
 
-    ridge: of each class, on features multiplied by `scale`. A class without examples leaves boxes as they are.
-    Memory beside the examples: one class's in float32.
+    ridge: regularization of each class, on features multiplied by `scale`. A class without examples leaves boxes as
+    they are. Extra memory: the examples of one class in float32.
     """
     weights, biases = [], []
     for rows, offsets, penalty in zip(features, targets, ridge, strict=True):
@@ -58,4 +59,4 @@ def fit_box_regression(
             weight, bias = fit_ridge(torch.cat([part.float() for part in rows]) * scale, torch.cat([*offsets]), penalty)
         weights.append(weight * scale)
         biases.append(bias)
-    return BoxRegressor(torch.cat(weights), torch.cat(biases))
+    return torch.cat(weights), torch.cat(biases)

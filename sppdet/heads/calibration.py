@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from sppdet.errors import InputError
 from sppdet.structures import Detections, check_tensor
@@ -20,30 +19,32 @@ Map = tuple[NDArray[np.float64], float]  # knots (M, 2) and slope of one class
 EVERYWHERE: Map = (np.zeros((1, 2)), 1.0)  # log-odds are the score itself
 
 
-@dataclass(frozen=True, eq=False)
-class Calibration:
-    """For each of K classes an increasing polyline from a detection's score to the log-odds that it is right.
+class Calibration(nn.Module):
+    """For each of K classes, an increasing polyline from a detection's score to the log-odds that it is correct.
 
-    knots: float64 (K, M, 2), M points (score, log-odds) a class, both increasing; a class with fewer repeats its last.
-    slope: float64 (K,), above 0: log-odds a unit of score, before the first knot and after the last.
+    knots: float64 (K, M, 2), M points (score, log-odds) per class, both increasing; a class with fewer repeats its
+    last. slope: float64 (K,), above 0: log-odds per unit of score, before the first knot and after the last.
 
-    Since the maps increase, the order within a class stays and with it the AP, but for scores so close that float32
+    The maps increase, so the order within a class stays and with it the AP, except for scores so close that float32
     gives them one probability. Raises InputError for arrays of another type or shape, and maps that do not increase.
     """
 
     knots: Tensor
     slope: Tensor
 
-    def __post_init__(self) -> None:
-        check_tensor(self.knots, "calibration.knots", torch.float64, None, None, 2)
-        check_tensor(self.slope, "calibration.slope", torch.float64, len(self.knots))
-        if not self.knots.isfinite().all() or not self.knots.shape[1] or (self.knots.diff(dim=1) < 0).any():
+    def __init__(self, knots: Tensor, slope: Tensor) -> None:
+        super().__init__()
+        check_tensor(knots, "calibration.knots", torch.float64, None, None, 2)
+        check_tensor(slope, "calibration.slope", torch.float64, len(knots))
+        if not knots.isfinite().all() or not knots.shape[1] or (knots.diff(dim=1) < 0).any():
             raise InputError("not increasing", field="calibration.knots", expected="1 or more finite, rising points")
-        if not (self.slope.isfinite() & (self.slope > 0)).all():
-            raise InputError("out of range", field="calibration.slope", expected="above 0", got=self.slope.tolist())
+        if not (slope.isfinite() & (slope > 0)).all():
+            raise InputError("out of range", field="calibration.slope", expected="above 0", got=slope.tolist())
+        self.register_buffer("knots", knots)
+        self.register_buffer("slope", slope)
 
     def probabilities(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """float32 (N,) in [0, 1] of scores (N,) of classes labels int64 (N,), 1..K."""
+        """Convert scores (N,) of labels int64 (N,), 1..K, to probabilities float32 (N,) in [0, 1]."""
         wrong = labels[(labels < 1) | (labels > len(self.slope))]
         if len(wrong):
             raise InputError("label of no class", field="labels", expected=f"1..{len(self.slope)}", got=int(wrong[0]))
@@ -51,14 +52,14 @@ class Calibration:
         log_odds = np.empty(len(score))
         for k in np.unique(label).tolist():
             of_class = label == k
-            x, y = self.knots[k - 1].numpy().T
+            x, y = self.knots[k - 1].cpu().numpy().T
             within = score[of_class].clip(x[0], x[-1])
             beyond = score[of_class] - within
             log_odds[of_class] = np.interp(within, x, y) + float(self.slope[k - 1]) * beyond
         return torch.from_numpy(log_odds).sigmoid().float().to(scores.device)
 
     def calibrate(self, detections: Detections) -> Detections:
-        """The same detections with probabilities for scores, the most probable first."""
+        """Replace the scores of detections with probabilities, most probable first."""
         scores = self.probabilities(detections.scores, detections.labels)
         order = scores.argsort(descending=True, stable=True)  # equal ones keep the order of their scores
         return Detections(detections.boxes, detections.labels, scores)[order]

@@ -1,77 +1,109 @@
-"""A head is a linear layer: SVMs and softmax are two ways of fitting it."""
+"""The heads: one linear layer for class scores and box offsets. SVMs and softmax are two ways of fitting it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
+from sppdet.config.detector import HeadKind
 from sppdet.errors import InputError
+from sppdet.runtime.stopwatch import stage
 from sppdet.structures import check_tensor
 
-HeadKind = Literal["svm", "softmax"]
-ROWS = 2048  # of which the norms are computed at a time
+ROWS_PER_CHUNK = 2048  # of features whose norms are computed at a time
+
+Linear = tuple[Tensor, Tensor]  # weight float32 (outputs, D) and bias (outputs,)
 
 
-@dataclass(frozen=True, eq=False)
-class LinearHead:
-    """Class scores of region features.
+class Heads(nn.Module):
+    """Class scores and, optionally, class-specific box regression of region features, in one matrix product.
 
-    svm: weight float32 (K, D), bias (K,); scores are margins. softmax: weight (K + 1, D) and bias (K + 1,), row 0 is
-    background; scores are probabilities.
+    kind: "svm" (K outputs, scores are margins) or "softmax" (K + 1 outputs, the first for background, scores are
+    probabilities). Box regression adds four outputs per class. weight: float32 (outputs, D). bias: (outputs,). scale:
+    number by which features are multiplied while the heads are fine-tuned.
     """
 
-    kind: HeadKind
-    weight: Tensor
-    bias: Tensor
+    scale: Tensor | None
 
-    def __post_init__(self) -> None:
-        check_tensor(self.weight, "weight", torch.float32, None, None)
-        check_tensor(self.bias, "bias", torch.float32, len(self.weight))
+    def __init__(self, kind: HeadKind, classes: int, dimension: int, box_regression: bool = True) -> None:
+        super().__init__()
+        self.kind, self.classes, self.box_regression = kind, classes, box_regression
+        self.class_outputs = classes + (kind == "softmax")
+        outputs = self.class_outputs + 4 * classes * box_regression
+        self.weight = nn.Parameter(torch.zeros(outputs, dimension), requires_grad=False)
+        self.bias = nn.Parameter(torch.zeros(outputs), requires_grad=False)
+        self.register_buffer("scale", None)
+
+    @classmethod
+    def from_linear(cls, kind: HeadKind, scores: Linear, offsets: Linear | None = None) -> Heads:
+        """Join fitted layers: class outputs, (K, D) or (K + 1, D) with the background first, and offsets (4 K, D)."""
+        parts = {"scores": scores} if offsets is None else {"scores": scores, "offsets": offsets}
+        for name, (weight, bias) in parts.items():
+            check_tensor(weight, f"weight of the {name}", torch.float32, None, scores[0].shape[-1])
+            check_tensor(bias, f"bias of the {name}", torch.float32, len(weight))
+        heads = cls(kind, len(scores[0]) - (kind == "softmax"), scores[0].shape[1], offsets is not None)
+        weight, bias = (torch.cat(values) for values in zip(*parts.values(), strict=True))
+        check_tensor(weight, "weight", torch.float32, *heads.weight.shape)
+        heads.weight.data, heads.bias.data = weight, bias
+        return heads
+
+    @property
+    def dimension(self) -> int:
+        """D, length of the features."""
+        return self.weight.shape[1]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Compute all outputs (N, outputs) of features float32 (N, D)."""
+        with stage("heads"):
+            return self._linear(features, slice(None))
+
+    def split(self, outputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Split outputs into those of the classes, (N, K) or (N, K + 1), and offsets (N, K, 4), if any."""
+        offsets = outputs[:, self.class_outputs :].unflatten(1, (-1, 4)) if self.box_regression else None
+        return outputs[:, : self.class_outputs], offsets
+
+    def activate(self, class_outputs: Tensor) -> Tensor:
+        """Convert outputs of the classes to scores (N, K), without background."""
+        return class_outputs if self.kind == "svm" else class_outputs.softmax(dim=1)[:, 1:]
 
     def scores(self, features: Tensor) -> Tensor:
-        """Scores (N, K) of features float32 (N, D), background left out."""
-        _check_dimension(features, self.weight.shape[1])
-        return self.finish(torch.addmm(self.bias, features, self.weight.T))
-
-    def finish(self, linear: Tensor) -> Tensor:
-        """Scores (N, K) from the linear layer's output, (N, K) or (N, K + 1)."""
-        return linear if self.kind == "svm" else linear.softmax(dim=1)[:, 1:]
-
-    def to(self, device: torch.device | str) -> LinearHead:
-        return LinearHead(self.kind, self.weight.to(device), self.bias.to(device))
-
-
-@dataclass(frozen=True, eq=False)
-class BoxRegressor:
-    """Class-specific linear regression of box offsets. weight float32 (K * 4, D), bias (K * 4,)."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def __post_init__(self) -> None:
-        check_tensor(self.weight, "weight", torch.float32, None, None)
-        check_tensor(self.bias, "bias", torch.float32, len(self.weight))
+        """Compute scores (N, K) of features float32 (N, D), without the offsets."""
+        return self.activate(self._linear(features, slice(self.class_outputs)))
 
     def offsets(self, features: Tensor) -> Tensor:
-        """Offsets (N, K, 4), as `boxes.encode_boxes` defines them, of features float32 (N, D)."""
-        _check_dimension(features, self.weight.shape[1])
-        return torch.addmm(self.bias, features, self.weight.T).unflatten(1, (-1, 4))
+        """Compute offsets (N, K, 4), as `boxes.encode_boxes` defines them, of features float32 (N, D)."""
+        return self._linear(features, slice(self.class_outputs, None)).unflatten(1, (-1, 4))
 
-    def to(self, device: torch.device | str) -> BoxRegressor:
-        return BoxRegressor(self.weight.to(device), self.bias.to(device))
+    def without_box_regression(self) -> Heads:
+        """Return heads of the classes alone, with the same weights; they can `split` the outputs of these, too."""
+        n = self.class_outputs
+        return Heads.from_linear(self.kind, (self.weight.data[:n], self.bias.data[:n]))
 
+    def rescale(self, scale: float) -> None:
+        """Multiply features by `scale` from now on; the outputs stay the same."""
+        before = torch.ones((), device=self.weight.device) if self.scale is None else self.scale
+        self.weight.data *= before / scale
+        self.scale = torch.full_like(before, scale)
 
-def _check_dimension(features: Tensor, dimension: int) -> None:
-    if features.ndim != 2 or features.shape[1] != dimension:
-        raise InputError("wrong length", field="features", expected=f"(N, {dimension})", got=tuple(features.shape))
+    def fold_scale(self) -> None:
+        """Take features as they are again; the outputs stay the same."""
+        self.rescale(1.0)
+        self.scale = None
+
+    def _linear(self, features: Tensor, outputs: slice) -> Tensor:
+        if features.ndim != 2 or features.shape[1] != self.dimension:
+            expected = f"(N, {self.dimension})"
+            raise InputError("wrong length", field="features", expected=expected, got=tuple(features.shape))
+        weight = self.weight[outputs]
+        if self.scale is not None:
+            weight = weight * self.scale  # smaller than the features
+        return F.linear(features, weight, self.bias[outputs])
 
 
 def mean_norm(features: Tensor) -> float:
-    """Mean L2 norm of the rows of features (n, D), computed in chunks."""
+    """Compute the mean L2 norm of the rows of features (n, D), chunk by chunk."""
     if len(features) == 0:
         return 1.0
-    total = sum(float(rows.float().norm(dim=1).sum()) for rows in features.split(ROWS))
+    total = sum(float(rows.float().norm(dim=1).sum()) for rows in features.split(ROWS_PER_CHUNK))
     return max(total / len(features), 1e-12)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from sppdet.errors import SppdetError
-from sppdet.heads.linear import LinearHead, mean_norm
+from sppdet.heads.linear import Linear, mean_norm
 
-CHUNK = 2048
+ROWS_PER_CHUNK = 2048
 
 
 def fit_softmax(
@@ -18,11 +18,11 @@ def fit_softmax(
     weight_decay: float = 1e-4,
     iterations: int = 100,
     norm: float = 20.0,
-) -> LinearHead:
-    """Fit a head to features float16 (n, D) with labels int64 (n,), 0 for background.
+) -> Linear:
+    """Fit weight float32 (K + 1, D) and bias (K + 1,) to features float16 (n, D) and labels int64 (n,).
 
-    Minimises the mean cross-entropy + weight_decay / 2 * |weight|^2 on features scaled to a mean L2 norm of `norm`.
-    Reads the features in chunks: memory beside them is a chunk and the optimizer's history of the weights.
+    Minimizes the mean cross-entropy + weight_decay / 2 * |weight|^2 on features scaled to a mean L2 norm of `norm`.
+    Reads the features in chunks: extra memory is a chunk and the optimizer's history of the weights.
     """
     scale = norm / mean_norm(features)
     weight = torch.zeros(classes + 1, features.shape[1], requires_grad=True)
@@ -36,7 +36,7 @@ def fit_softmax(
         total = weight_decay / 2 * weight.square().sum()
         total.backward()
         total = total.detach()
-        for rows, targets in zip(features.split(CHUNK), labels.split(CHUNK), strict=True):
+        for rows, targets in zip(features.split(ROWS_PER_CHUNK), labels.split(ROWS_PER_CHUNK), strict=True):
             logits = torch.addmm(bias, rows.float() * scale, weight.T)
             part = torch.nn.functional.cross_entropy(logits, targets, reduction="sum") / len(labels)
             part.backward()
@@ -46,4 +46,4 @@ def fit_softmax(
         return total
 
     optimizer.step(loss)
-    return LinearHead("softmax", weight.detach() * scale, bias.detach())
+    return weight.detach() * scale, bias.detach()

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import platform
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
 
-MMAP_THRESHOLD = 2**28  # bytes; a larger array that needs new memory has it alone, and gives it back at once
+MMAP_THRESHOLD = 2**28  # bytes; larger arrays have memory of their own, which is returned at once
 RELEASE_EVERY = 32  # items
 _HAS_GLIBC = platform.libc_ver()[0] == "glibc"
 
 
+@functools.cache
 def keep_freed_memory() -> None:
-    """Let this process keep some of the memory it frees for its next arrays, where the C library is glibc.
+    """Let this process keep some of the memory it frees for its next arrays, if the C library is glibc.
 
     Otherwise the 60 MB of a whole image's first maps are given back after each image, and getting them again, page by
-    page, takes a fifth of the time of the convolutions.
+    page, takes a fifth of the time of the convolutions. Called when a Detector or Classifier is built, so that scripts
+    and notebooks are as fast as the command line; later calls do nothing.
     """
     if _HAS_GLIBC:
         m_trim_threshold, m_mmap_threshold = -1, -3  # of malloc.h
@@ -29,14 +32,16 @@ def keep_freed_memory() -> None:
 
 
 def release_freed_memory() -> None:
-    """Give back what `keep_freed_memory` kept until now."""
+    """Return the memory that `keep_freed_memory` kept to the operating system."""
     if _HAS_GLIBC:
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def trim_memory(items: Iterable[T]) -> Iterator[T]:
-    """The same items, with what is kept given back now and then: work on images of many sizes leaves gaps in it, which
-    would grow with their number."""
+    """Yield `items`, returning freed memory to the operating system every 32 items.
+
+    Images of many sizes fragment the heap; without this, memory use grows with the number of images.
+    """
     for count, item in enumerate(items, start=1):
         yield item
         if count % RELEASE_EVERY == 0:

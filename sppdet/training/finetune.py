@@ -23,7 +23,7 @@ from sppdet.boxes import encode_boxes
 from sppdet.config.training import FinetuneConfig, SoftmaxConfig, TrainConfig
 from sppdet.features.extractor import FeatureExtractor
 from sppdet.files.checkpoint import load_checkpoint, save_checkpoint
-from sppdet.heads.linear import BoxRegressor, LinearHead
+from sppdet.heads.linear import Heads
 from sppdet.runtime.prefetch import prefetch
 from sppdet.training.gradient_descent import Descent, Loss, descend, scale_to_norm
 from sppdet.training.sampling import LabeledProposals, softmax_examples
@@ -48,34 +48,6 @@ class ImageSample:
     scale: float
 
 
-class Heads(nn.Module):
-    """Softmax and box regression as one layer to train, on features multiplied by a number."""
-
-    scale: Tensor
-
-    def __init__(self, head: LinearHead, regressor: BoxRegressor) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.cat([head.weight, regressor.weight]))
-        self.bias = nn.Parameter(torch.cat([head.bias, regressor.bias]))
-        self.register_buffer("scale", torch.ones(()))
-        self.outputs = len(head.bias)
-
-    def rescale(self, scale: float) -> None:
-        """Multiply the features by `scale` from now on; what comes out stays the same."""
-        self.weight.data *= self.scale / scale
-        self.scale.fill_(scale)
-
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (n, D) to logits (n, K + 1) and offsets (n, K, 4)."""
-        found = F.linear(features, self.weight * self.scale, self.bias)  # the weight is the smaller of the two
-        return found[:, : self.outputs], found[:, self.outputs :].unflatten(1, (-1, 4))
-
-    def split(self) -> tuple[LinearHead, BoxRegressor]:
-        """The heads on features as they are."""
-        n, weight, bias = self.outputs, self.weight.detach() * self.scale, self.bias.detach().clone()
-        return LinearHead("softmax", weight[:n], bias[:n]), BoxRegressor(weight[n:], bias[n:])
-
-
 def finetune(
     source: FeatureExtractor,
     heads: Heads,
@@ -97,6 +69,7 @@ def finetune(
         "layers": nn.ModuleList(source.layers or []),
         "heads": heads,
     }
+    heads.rescale(1.0)  # checkpoints hold the scale
     trained = nn.ModuleDict(parts).requires_grad_(True)
     weights, rate = list(trained.parameters()), config.learning_rate
     optimizer = torch.optim.SGD(weights, lr=rate, momentum=MOMENTUM, weight_decay=config.weight_decay)
@@ -120,6 +93,7 @@ def finetune(
     course = Descent("finetune", config.epochs, steps, seed, file, config.clip)
     descend(trained, optimizer, scheduler, batches, losses, course)
     trained.requires_grad_(False)
+    heads.fold_scale()
 
 
 def _batches(
@@ -161,7 +135,8 @@ def _features(source: FeatureExtractor, examples: ImageSample, dropout: float) -
 
 def _loss(source: FeatureExtractor, heads: Heads, examples: ImageSample, dropout: float) -> Tensor:
     """The sum over the regions of both losses."""
-    logits, offsets = heads(_features(source, examples, dropout))
+    logits, offsets = heads.split(heads(_features(source, examples, dropout)))
+    assert offsets is not None
     labels = examples.labels.to(logits.device)
     found = labels.nonzero().flatten()
     scales = offsets.new_tensor(OFFSET_SCALES)

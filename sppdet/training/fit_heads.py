@@ -16,7 +16,7 @@ from sppdet.config.training import TrainConfig
 from sppdet.files.atomic import load_tensors, save_tensors
 from sppdet.files.run_folder import RunFolder
 from sppdet.heads.box_regression import fit_box_regression
-from sppdet.heads.linear import BoxRegressor, LinearHead
+from sppdet.heads.linear import Heads, Linear
 from sppdet.heads.softmax import fit_softmax
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.mining import MiningState, mine_svms
@@ -33,8 +33,8 @@ def fit_heads(
     classes: int,
     config: TrainConfig,
     known: Sequence[int] = (),
-) -> tuple[LinearHead, BoxRegressor | None]:
-    """Fit both heads to the images at these positions, or read them if the run has fitted them in the step `name`.
+) -> Heads:
+    """Fit heads to the images at these positions, or read them if the run has fitted them in the step `name`.
 
     known: the images of the run's previous fit, from whose SVMs mining resumes in the others.
     """
@@ -42,36 +42,32 @@ def fit_heads(
     if not file.is_file():
         cache.fill(images)
         logger.info("fitting heads on %d images", len(images))
-        if config.head == "svm":
-            fitted = _fit_svm_head(run.mined, cache, images, classes, config, known)
-        else:
-            fitted = _fit_softmax_head(cache, images, classes, config)
-        made = {"weight": fitted.weight, "bias": fitted.bias}
-        if config.box_regression.enabled:
-            boxes = _fit_box_regressor(cache, images, classes, config)
-            made |= {"box_weight": boxes.weight, "box_bias": boxes.bias}
-        save_tensors(file, made, {"kind": fitted.kind})
-    # Read back even when just written: matrix products round by where in memory their factors lie.
-    tensors, header = load_tensors(file)
-    head = LinearHead(header["kind"], tensors["weight"], tensors["bias"])
-    regressor = BoxRegressor(tensors["box_weight"], tensors["box_bias"]) if "box_weight" in tensors else None
-    return head, regressor
+        match config.head:
+            case "svm":
+                scores = _fit_svms(run.mined, cache, images, classes, config, known)
+            case "softmax":
+                scores = _fit_softmax_layer(cache, images, classes, config)
+        offsets = _fit_offsets(cache, images, classes, config) if config.box_regression.enabled else None
+        save_tensors(file, Heads.from_linear(config.head, scores, offsets).state_dict())
+    heads = Heads(config.head, classes, cache.dimension, config.box_regression.enabled)
+    heads.load_state_dict(load_tensors(file)[0])
+    return heads
 
 
-def _fit_svm_head(
+def _fit_svms(
     file: Path, cache: FeatureCache, images: list[int], classes: int, config: TrainConfig, known: Sequence[int]
-) -> LinearHead:
+) -> Linear:
     """`file` holds what was mined in the known images, or will."""
     if not known:
         mined = mine_svms(cache, images, classes, config.svm, config.seed)
         mined.save(file)
-        return mined.head(config.svm)
+        return mined.linear(config.svm)
     start = MiningState.load(file, cache, classes, config.svm)
     others = sorted(set(images) - set(known))
-    return mine_svms(cache, others, classes, config.svm, config.seed, start).head(config.svm)
+    return mine_svms(cache, others, classes, config.svm, config.seed, start).linear(config.svm)
 
 
-def _fit_softmax_head(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> LinearHead:
+def _fit_softmax_layer(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> Linear:
     """Memory: at most svm.max_examples in half precision, fewer an image where there are many images."""
     room = max(1, config.svm.max_examples // len(images))
     settings = replace(config.softmax, regions_per_image=min(config.softmax.regions_per_image, room))
@@ -87,7 +83,7 @@ def _fit_softmax_head(cache: FeatureCache, images: list[int], classes: int, conf
     return fit_softmax(*known, classes, settings.weight_decay, settings.iterations)
 
 
-def _fit_box_regressor(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> BoxRegressor:
+def _fit_offsets(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> Linear:
     """Memory: at most per_class examples of every class in half precision, and one class's in single.
 
     The regularizer weighs against a sum over the examples, so it shrinks with the share of them that is used.

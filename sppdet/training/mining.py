@@ -19,7 +19,7 @@ from tqdm import tqdm
 from sppdet.config.training import SVMConfig
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import load_tensors, save_tensors
-from sppdet.heads.linear import LinearHead, mean_norm
+from sppdet.heads.linear import Heads, Linear, mean_norm
 from sppdet.heads.svm import SVMProblem, SVMSolution, solve_svms
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.sampling import hard_negatives, initial_svm_examples, svm_targets
@@ -94,10 +94,10 @@ class MiningState:
     scale: float
     solution: SVMSolution
 
-    def head(self, svm: SVMConfig) -> LinearHead:
-        """Return the SVMs for unscaled features."""
+    def linear(self, svm: SVMConfig) -> Linear:
+        """Return weight (K, D) and bias (K,) of the SVMs for unscaled features."""
         weights = self.solution.weights
-        return LinearHead("svm", weights[:, :-1] * self.scale, weights[:, -1] * svm.bias)
+        return weights[:, :-1] * self.scale, weights[:, -1] * svm.bias
 
     def save(self, path: Path) -> None:
         """Write the sources of the examples and the solution."""
@@ -143,7 +143,8 @@ def mine_svms(
         order = np.random.default_rng([seed, number]).permutation(np.asarray(images)).tolist()
         found = new = 0
         for i in tqdm(order, desc=f"hard negatives, pass {number}", unit="image"):
-            scores = cache.map_features(i, mined.head(svm).to(cache.device).scores).cpu()
+            heads = Heads.from_linear("svm", mined.linear(svm)).to(cache.device)
+            scores = cache.map_features(i, heads.scores).cpu()
             hard = hard_negatives(cache.regions[i], scores, targets[i], examples.of_image(i), svm)
             found, new = found + len(hard), new + len(hard)
             examples.add(i, hard, cache.features(i, hard), targets[i][hard])

@@ -16,22 +16,21 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.backbones.blocks import last_conv_blocks
-from sppdet.backbones.fully_connected import build_fully_connected
-from sppdet.backbones.zoo import build_backbone
 from sppdet.config.detector import DetectorConfig
 from sppdet.config.training import TrainConfig
 from sppdet.detector import Detector
 from sppdet.evaluation.voc import VOCResult, evaluate_voc
-from sppdet.features.build import build_extractor
+from sppdet.features.build import build_extractor, build_network
 from sppdet.features.extractor import FeatureExtractor
 from sppdet.files.atomic import content_key, hash_tensors, write_json
 from sppdet.files.run_folder import RunFolder
 from sppdet.heads.calibration import fit_calibration
-from sppdet.heads.linear import BoxRegressor, LinearHead
+from sppdet.heads.linear import Heads
+from sppdet.postprocess import postprocess
 from sppdet.proposals.cache import propose
 from sppdet.structures import Dataset
 from sppdet.training.feature_cache import FeatureCache
-from sppdet.training.finetune import Heads, finetune
+from sppdet.training.finetune import finetune
 from sppdet.training.fit_heads import fit_heads
 from sppdet.training.hold_out import Split, hold_out
 from sppdet.training.memory import bound_memory
@@ -53,7 +52,8 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
         logger.info("%s is trained already; to train again, remove it or give another --output", run.path)
         return Detector.load(run.path, config.device, config.precision)
     torch.manual_seed(config.seed)
-    extractor = _build_network(config)  # before the hours that proposals may take
+    extractor = build_network(config, config.device, config.precision)  # before the hours that proposals may take
+    last_conv_blocks(extractor.backbone, config.finetune.blocks, "finetune.blocks")
     run.check_config(config)
     split = hold_out(config, dataset, val)
     images, classes, held_out = len(split.images), len(split.classes), len(split.held_out)
@@ -108,11 +108,11 @@ class Trainer:
         if not config.finetune.epochs:
             cache = self._cache()
             cache.fill()
-            return self._build_detector(*fit_heads(self.run, name, cache, images, classes, config, known))
+            return self._build_detector(fit_heads(self.run, name, cache, images, classes, config, known))
         heads = self._finetune(name, images)
         if config.head == "softmax":
-            return self._build_detector(*heads.split())
-        return self._build_detector(*fit_heads(self.run, name, self._cache(), images, classes, config))
+            return self._build_detector(heads)
+        return self._build_detector(fit_heads(self.run, name, self._cache(), images, classes, config))
 
     def evaluate(self, detector: Detector, images: list[int]) -> VOCResult:
         """Detect objects in the proposals of the images with these indices, and evaluate them."""
@@ -122,8 +122,9 @@ class Trainer:
         for i in tqdm(images, desc="held-out images", unit="image"):
             regions = self.regions[i]
             proposals = torch.arange(regions.num_objects, len(regions.boxes))
-            outputs = cache.map_features(i, detector.apply_heads, proposals)
-            detections.append(detector.detections(outputs, regions.boxes[proposals], cache.size(i)))
+            boxes, heads = regions.boxes[proposals], detector.heads
+            outputs = cache.map_features(i, heads, proposals)
+            detections.append(postprocess(heads, outputs, boxes, cache.size(i), detector.config.selection))
         return evaluate_voc(detections, [self.split.images[i] for i in images], self.split.classes)
 
     def _finetune(self, name: str, images: list[int]) -> Heads:
@@ -131,9 +132,7 @@ class Trainer:
         config, backbone, layers = self.config, self.extractor.backbone, self.extractor.layers
         both = replace(config, head="softmax", box_regression=replace(config.box_regression, enabled=True))
         untuned = FeatureCache(self.extractor, self.regions, config.cache_gb)
-        head, regressor = fit_heads(self.run, "start", untuned, images, len(self.split.classes), both)
-        assert regressor is not None  # it is enabled
-        heads = Heads(head, regressor).to(backbone.device)
+        heads = fit_heads(self.run, "start", untuned, images, len(self.split.classes), both).to(backbone.device)
         file, start = self.run.finetuned(name), self.run.finetuned("start")
         if not file.is_file():
             shutil.rmtree(self.run.features, ignore_errors=True)  # they are of the network as it was
@@ -147,17 +146,9 @@ class Trainer:
         folder = self.run.features if self.config.finetune.epochs else None
         return FeatureCache(self.extractor, self.regions, self.config.cache_gb, folder)
 
-    def _build_detector(self, head: LinearHead, regressor: BoxRegressor | None) -> Detector:
-        extractor, config = self.extractor, _detector_config(self.config)
-        boxes = regressor if self.config.box_regression.enabled else None
-        return Detector(config, self.split.classes, extractor.backbone, head, boxes, layers=extractor.layers)
-
-
-def _build_network(config: TrainConfig) -> FeatureExtractor:
-    """Raises ConfigError or WeightsError for a network that cannot be built, or has fewer blocks than are tuned."""
-    backbone = build_backbone(config.backbone.name, config.backbone.weights, config.device, config.precision)
-    last_conv_blocks(backbone, config.finetune.blocks, "finetune.blocks")
-    return build_extractor(config, backbone, build_fully_connected(config, backbone))
+    def _build_detector(self, heads: Heads) -> Detector:
+        heads = heads if self.config.box_regression.enabled else heads.without_box_regression()
+        return Detector(_detector_config(self.config), self.split.classes, self.extractor, heads)
 
 
 def _hash_data(extractor: FeatureExtractor, regions: Sequence[LabeledProposals], split: Split) -> str:

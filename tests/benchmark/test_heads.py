@@ -24,8 +24,8 @@ def test_the_part_holds_ratios_rows_and_growth(measured):
 
 def test_random_heads_score_as_trained_ones():
     features = torch.rand(500, 30, generator=torch.Generator().manual_seed(1))
-    head, regressor = heads.random_heads(features)
-    outputs = {heads.SCORES: head.scores(features), heads.OFFSETS: regressor.offsets(features).flatten(1)}
+    drawn = heads.random_heads(features)
+    outputs = {heads.SCORES: drawn.scores(features), heads.OFFSETS: drawn.offsets(features).flatten(1)}
     for (mean, deviation), values in outputs.items():
         assert values.mean(dim=0).numpy() == pytest.approx(mean, abs=1e-4)
         assert values.std(dim=0).numpy() == pytest.approx(deviation, rel=1e-3)

@@ -7,12 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from sppdet.backbones.zoo import build_backbone
 from sppdet.config.data import ProposalConfig
 from sppdet.config.detector import CropConfig, DetectorConfig, SPPConfig
 from sppdet.config.network import BackboneConfig, PyramidConfig
 from sppdet.detector import Detector
-from sppdet.heads.linear import BoxRegressor, LinearHead
 from sppdet.structures import Annotations, Dataset
 
 CLASSES = ("disc", "square", "star")
@@ -29,11 +27,10 @@ def detector() -> Detector:
         crop=CropConfig(size=32, context=4, batch_size=5),
     )
     generator = torch.Generator().manual_seed(0)
-    backbone = build_backbone("shapenet", "random")
-    dimension, K = 10 * backbone.channels, len(CLASSES)
-    head = LinearHead("svm", torch.randn(K, dimension, generator=generator) * 1e-3, torch.zeros(K))
-    regressor = BoxRegressor(torch.randn(4 * K, dimension, generator=generator) * 1e-5, torch.zeros(4 * K))
-    return Detector(config, CLASSES, backbone, head, regressor)
+    detector, K = Detector(config, CLASSES), len(CLASSES)
+    weight = torch.randn(5 * K, detector.heads.dimension, generator=generator)
+    detector.heads.weight.data = weight * torch.tensor([1e-3] * K + [1e-5] * 4 * K)[:, None]
+    return detector
 
 
 @pytest.fixture

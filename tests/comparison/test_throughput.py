@@ -42,8 +42,7 @@ def test_rcnn_gets_its_best_batch_and_sppnet_stays(detector, monkeypatch) -> Non
     assert best.config.crop.batch_size == best.extractor.config.batch_size == 7
     assert crops.config.crop.batch_size == 5
     assert best.backbone is crops.backbone
-    assert best.head.weight is crops.head.weight
-    assert best.regressor.weight is crops.regressor.weight
+    assert best.heads is crops.heads
     assert best.thresholds is crops.thresholds
 
 

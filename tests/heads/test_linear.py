@@ -4,40 +4,73 @@ import pytest
 import torch
 
 from sppdet.errors import InputError
-from sppdet.heads.linear import BoxRegressor, LinearHead, mean_norm
+from sppdet.heads.linear import Heads, mean_norm
 
 WEIGHT = torch.tensor([[1.0, 0, 0], [0, 2, 0], [0, 0, -1]])
 BIAS = torch.tensor([0.5, 0.0, -0.5])
 FEATURES = torch.tensor([[1.0, 2, 3], [0, 0, 0]])
+OFFSETS = torch.arange(24.0).view(8, 3), torch.arange(8.0)  # of two classes
 
 
 def test_svm_scores_are_margins():
-    assert LinearHead("svm", WEIGHT, BIAS).scores(FEATURES).tolist() == [[1.5, 4, -3.5], [0.5, 0, -0.5]]
+    assert Heads.from_linear("svm", (WEIGHT, BIAS)).scores(FEATURES).tolist() == [[1.5, 4, -3.5], [0.5, 0, -0.5]]
 
 
 def test_softmax_scores_leave_the_background_out():
-    scores = LinearHead("softmax", WEIGHT, BIAS).scores(FEATURES)
+    scores = Heads.from_linear("softmax", (WEIGHT, BIAS)).scores(FEATURES)
     exact = torch.tensor([[1.5, 4, -3.5], [0.5, 0, -0.5]]).exp()
     torch.testing.assert_close(scores, (exact / exact.sum(dim=1, keepdim=True))[:, 1:])
 
 
 def test_offsets_come_class_by_class():
-    regressor = BoxRegressor(torch.arange(24.0).view(8, 3), torch.arange(8.0))
-    offsets = regressor.offsets(torch.tensor([[1.0, 0, 0]]))
+    heads = Heads.from_linear("softmax", (WEIGHT, BIAS), OFFSETS)
+    offsets = heads.offsets(torch.tensor([[1.0, 0, 0]]))
     assert offsets.tolist() == [[[0, 4, 8, 12], [16, 20, 24, 28]]]
+
+
+@pytest.mark.parametrize("kind", ["svm", "softmax"])
+def test_all_outputs_come_from_one_product(kind):
+    scores = (WEIGHT, BIAS) if kind == "softmax" else (WEIGHT[:2], BIAS[:2])
+    heads = Heads.from_linear(kind, scores, OFFSETS)
+    assert (heads.kind, heads.classes, heads.dimension, heads.box_regression) == (kind, 2, 3, True)
+    outputs = heads(FEATURES)
+    assert outputs.shape == (2, len(scores[0]) + 8)
+    classes, offsets = heads.split(outputs)
+    torch.testing.assert_close(heads.activate(classes), heads.scores(FEATURES))
+    torch.testing.assert_close(offsets, heads.offsets(FEATURES))
+
+
+def test_heads_without_box_regression_split_the_same_outputs():
+    heads = Heads.from_linear("softmax", (WEIGHT, BIAS), OFFSETS)
+    plain = heads.without_box_regression()
+    assert not plain.box_regression
+    assert set(plain.state_dict()) == {"weight", "bias"}
+    classes, offsets = plain.split(heads(FEATURES))
+    assert offsets is None
+    torch.testing.assert_close(classes, plain(FEATURES))
+
+
+def test_heads_are_restored_from_their_state():
+    heads = Heads.from_linear("softmax", (WEIGHT, BIAS), OFFSETS)
+    other = Heads("softmax", 2, 3)
+    other.load_state_dict(heads.state_dict())
+    assert torch.equal(other(FEATURES), heads(FEATURES))
+    assert not any(weight.requires_grad for weight in other.parameters())
 
 
 def test_no_regions():
     nothing = torch.zeros(0, 3)
-    assert LinearHead("svm", WEIGHT, BIAS).scores(nothing).shape == (0, 3)
-    assert LinearHead("softmax", WEIGHT, BIAS).scores(nothing).shape == (0, 2)
-    assert BoxRegressor(torch.zeros(8, 3), torch.zeros(8)).offsets(nothing).shape == (0, 2, 4)
+    assert Heads.from_linear("svm", (WEIGHT, BIAS)).scores(nothing).shape == (0, 3)
+    heads = Heads.from_linear("softmax", (WEIGHT, BIAS), OFFSETS)
+    assert heads.scores(nothing).shape == (0, 2)
+    assert heads.offsets(nothing).shape == (0, 2, 4)
 
 
 @pytest.mark.parametrize("features", [torch.zeros(2, 4), torch.zeros(3)], ids=str)
 def test_features_of_another_length_are_refused(features):
-    for score in (LinearHead("svm", WEIGHT, BIAS).scores, BoxRegressor(torch.zeros(4, 3), torch.zeros(4)).offsets):
-        with pytest.raises(InputError, match=r"features: .* expected \(N, 3\)|features: wrong length"):
+    heads = Heads.from_linear("softmax", (WEIGHT, BIAS), OFFSETS)
+    for score in (heads, heads.scores, heads.offsets):
+        with pytest.raises(InputError, match=r"features: wrong length \(expected \(N, 3\)"):
             score(features)
 
 
@@ -46,9 +79,15 @@ def test_features_of_another_length_are_refused(features):
 )
 def test_heads_check_their_arrays(weight, bias):
     with pytest.raises(InputError):
-        LinearHead("svm", weight, bias)
+        Heads.from_linear("svm", (weight, bias))
     with pytest.raises(InputError):
-        BoxRegressor(weight, bias)
+        Heads.from_linear("softmax", (WEIGHT, BIAS), (weight, bias))
+
+
+def test_offsets_must_be_of_the_same_classes_and_features():
+    for offsets in ((torch.zeros(12, 3), torch.zeros(12)), (torch.zeros(8, 4), torch.zeros(8))):
+        with pytest.raises(InputError, match="weight"):
+            Heads.from_linear("softmax", (WEIGHT, BIAS), offsets)
 
 
 def test_mean_norm():

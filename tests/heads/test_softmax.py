@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from sppdet.errors import SppdetError
 from sppdet.heads import softmax
-from sppdet.heads.linear import mean_norm
+from sppdet.heads.linear import Heads, mean_norm
 from sppdet.heads.softmax import fit_softmax
 
 
@@ -21,18 +21,18 @@ def examples(n: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("weight_decay", [1e-3, 1e-1])
 def test_probabilities_are_logistic_regressions(weight_decay):
     features, labels = examples()
-    head = fit_softmax(features, labels, 3, weight_decay, iterations=300)
+    heads = Heads.from_linear("softmax", fit_softmax(features, labels, 3, weight_decay, iterations=300))
     scaled = features.double().numpy() * 20 / mean_norm(features)
     model = LogisticRegression(C=1 / (weight_decay * len(labels)), tol=1e-8, max_iter=10_000)
     expected = model.fit(scaled, labels.numpy()).predict_proba(scaled)[:, 1:]
-    np.testing.assert_allclose(head.scores(features.float()).numpy(), expected, atol=2e-3)
+    np.testing.assert_allclose(heads.scores(features.float()).numpy(), expected, atol=2e-3)
 
 
 def test_chunks_change_nothing(monkeypatch):
     features, labels = examples()
-    whole = fit_softmax(features, labels, 3, 1e-1)
-    monkeypatch.setattr(softmax, "CHUNK", 64)
-    torch.testing.assert_close(fit_softmax(features, labels, 3, 1e-1).weight, whole.weight, rtol=1e-3, atol=1e-4)
+    whole, _ = fit_softmax(features, labels, 3, 1e-1)
+    monkeypatch.setattr(softmax, "ROWS_PER_CHUNK", 64)
+    torch.testing.assert_close(fit_softmax(features, labels, 3, 1e-1)[0], whole, rtol=1e-3, atol=1e-4)
 
 
 def test_a_loss_that_is_not_finite_is_an_error():

@@ -20,13 +20,13 @@ from sppdet.data.voc import read_voc
 from sppdet.errors import SppdetError, WeightsError
 from sppdet.features.build import build_extractor
 from sppdet.files.atomic import save_tensors
-from sppdet.heads.linear import BoxRegressor, LinearHead
+from sppdet.heads.linear import Heads
 from sppdet.images import read_image
 from sppdet.proposals.cache import propose
 from sppdet.shapes.dataset import generate_shapes
 from sppdet.shapes.scene import SHAPES
 from sppdet.training import finetune as module
-from sppdet.training.finetune import Heads, finetune, sample_image
+from sppdet.training.finetune import finetune, sample_image
 from sppdet.training.sampling import LabeledProposals
 
 K = len(SHAPES)
@@ -57,9 +57,8 @@ def build(config: DetectorConfig):
     source = build_extractor(config, backbone, build_fully_connected(config, backbone))
     generator = torch.Generator().manual_seed(0)
     weights = [torch.randn(n, source.dimension, generator=generator) / 100 for n in (K + 1, 4 * K)]
-    return source, Heads(
-        LinearHead("softmax", weights[0], torch.zeros(K + 1)), BoxRegressor(weights[1], torch.zeros(4 * K))
-    )
+    layers = [(weight, torch.zeros(len(weight))) for weight in weights]
+    return source, Heads.from_linear("softmax", *layers)
 
 
 def weights_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -155,11 +154,14 @@ def test_rescaled_heads_give_the_same(config):
     features = torch.rand(5, source.dimension) * 30
     before = heads(features)
     heads.rescale(0.25)
-    for one, other in zip(heads(features), before, strict=True):
-        torch.testing.assert_close(one, other)
-    head, regressor = heads.split()
-    torch.testing.assert_close(head.scores(features), before[0].softmax(1)[:, 1:])
-    torch.testing.assert_close(regressor.offsets(features), before[1])
+    assert "scale" in heads.state_dict()
+    torch.testing.assert_close(heads(features), before)
+    logits, offsets = heads.split(before)
+    for _ in range(2):
+        torch.testing.assert_close(heads.scores(features), logits.softmax(1)[:, 1:])
+        torch.testing.assert_close(heads.offsets(features), offsets)
+        heads.fold_scale()
+        assert "scale" not in heads.state_dict()
 
 
 @pytest.mark.parametrize(("features", "depth", "blocks"), [("spp", 0, 2), ("spp", 1, 0), ("spp", 1, 1), ("crop", 0, 1)])

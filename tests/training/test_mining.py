@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sppdet.config.training import SVMConfig
 from sppdet.errors import ConfigError, DataError
-from sppdet.heads.linear import LinearHead
+from sppdet.heads.linear import Heads
 from sppdet.heads.svm import SVMProblem, solve_svms
 from sppdet.training import mining
 from sppdet.training.mining import ExamplePool, MiningState, mine_svms
@@ -68,8 +68,8 @@ def make_cache() -> ArrayCache:
     return ArrayCache(regions, rows)
 
 
-def fit(cache: ArrayCache, config: SVMConfig = CONFIG, seed: int = 0, images: list[int] = EVERYTHING) -> LinearHead:
-    return mine_svms(cache, images, 2, config, seed).head(config)  # type: ignore[arg-type]
+def fit(cache: ArrayCache, config: SVMConfig = CONFIG, seed: int = 0, images: list[int] = EVERYTHING) -> Heads:
+    return Heads.from_linear("svm", mine_svms(cache, images, 2, config, seed).linear(config))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -85,12 +85,12 @@ def problems(monkeypatch) -> list[SVMProblem]:
     return solved
 
 
-def planted_scores(cache: ArrayCache, head: LinearHead) -> Tensor:
+def planted_scores(cache: ArrayCache, head: Heads) -> Tensor:
     """The first class's scores of the regions made to look like it."""
     return torch.cat([head.scores(cache.rows[i])[planted(i), 0] for i in range(IMAGES)])
 
 
-def objective(cache: ArrayCache, head: LinearHead, config: SVMConfig = CONFIG) -> Tensor:
+def objective(cache: ArrayCache, head: Heads, config: SVMConfig = CONFIG) -> Tensor:
     """The primal objective (K,) on every region of every image, from its definition; features have norm 1."""
     weights = torch.cat([head.weight / config.feature_norm, head.bias[:, None] / config.bias], dim=1).double()
     x = torch.cat(cache.rows).double() * config.feature_norm
@@ -107,7 +107,8 @@ def objective_of_everything(cache: ArrayCache) -> Tensor:
         torch.cat(cache.rows).half(), targets, CONFIG.feature_norm, CONFIG.bias, CONFIG.C, CONFIG.positive_weight
     )
     weights = solve_svms(problem, gap=0.01, epochs=500).weights
-    return objective(cache, LinearHead("svm", weights[:, :-1] * CONFIG.feature_norm, weights[:, -1] * CONFIG.bias))
+    scaled = weights[:, :-1] * CONFIG.feature_norm, weights[:, -1] * CONFIG.bias
+    return objective(cache, Heads.from_linear("svm", scaled))
 
 
 def test_mining_finds_what_the_random_start_missed():
@@ -223,7 +224,9 @@ def test_mining_goes_on_in_other_images_from_what_was_saved(tmp_path):
     assert ends[0].solution.gap <= CONFIG.gap
     at_once = fit(cache)
     for i in EVERYTHING:
-        difference = ends[0].head(CONFIG).scores(cache.rows[i]) - at_once.scores(cache.rows[i])
+        difference = Heads.from_linear("svm", ends[0].linear(CONFIG)).scores(cache.rows[i]) - at_once.scores(
+            cache.rows[i]
+        )
         assert difference.abs().max() < 0.5
 
 

@@ -92,7 +92,7 @@ def test_another_seed_gives_other_negatives(config, tmp_path):
 
 def test_a_softmax_head_trains_and_detects(config, shapes):
     detector = train(replace(config, head="softmax"))
-    assert detector.head.kind == "softmax"
+    assert detector.heads.kind == "softmax"
     test = read_voc(shapes, "test", detector.classes)
     found = find_all(Detector.load(config.output), test)
     scores = torch.cat([f.scores for f in found])
@@ -106,7 +106,7 @@ def test_heads_are_trained_on_fully_connected_layers(config, shapes, features):
     trained = train(replace(config, features=features, fc=FCConfig(2, 64), data=replace(config.data, max_images=6)))
     loaded = Detector.load(config.output)
     assert loaded.config.fc == FCConfig(2, 64)
-    assert loaded.head.weight.shape[1] == 64
+    assert loaded.heads.dimension == 64
     test = read_voc(shapes, "test", trained.classes)
     for one, other in zip(find_all(trained, test), find_all(loaded, test), strict=True):
         assert len(one) > 0
@@ -116,7 +116,7 @@ def test_heads_are_trained_on_fully_connected_layers(config, shapes, features):
 def test_without_box_regression_detections_are_proposals(config, shapes):
     train(replace(config, box_regression=BoxRegressionConfig(enabled=False), data=replace(config.data, max_images=6)))
     detector = Detector.load(config.output)
-    assert detector.regressor is None
+    assert not detector.heads.box_regression
     (image,) = read_voc(shapes, "test", detector.classes).images[:1]
     (boxes,) = propose([image], detector.config.proposals, 0)
     found = detector.detect(read_image(image.path), boxes)
@@ -309,7 +309,7 @@ def test_a_fine_tuned_detector_is_kept_whole(config, shapes, features, head, dep
     untouched = build_backbone("shapenet", "random").state_dict()
     changed = [name for name, value in loaded.backbone.state_dict().items() if not torch.equal(value, untouched[name])]
     assert changed == ["layers.11.weight", "layers.14.weight"]
-    assert loaded.head.kind == head
+    assert loaded.heads.kind == head
     test = read_voc(shapes, "test", trained.classes)
     for one, other in zip(find_all(trained, test), find_all(loaded, test), strict=True):
         assert len(one) > 0
