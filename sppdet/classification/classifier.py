@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import fields
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from sppdet.backbones.fully_connected import FullyConnected, build_fully_connect
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config.classification import ClassifierConfig
 from sppdet.config.network import Precision
-from sppdet.config.record import as_dict, from_dict
+from sppdet.config.record import as_dict, base_of, from_dict
 from sppdet.errors import InputError, WeightsError
 from sppdet.files.atomic import load_tensors, save_tensors, with_prefix
 from sppdet.files.run_folder import RunFolder
@@ -133,8 +132,7 @@ class Classifier(nn.Module):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write weights, classes and configuration into one safetensors file."""
-        whole = as_dict(self.config)
-        config = {field.name: whole[field.name] for field in fields(ClassifierConfig)}  # of a training's
+        config = as_dict(base_of(self.config, ClassifierConfig))
         save_tensors(path, self.state_dict(), {"kind": "classifier", "config": config, "classes": self.classes})
 
     @classmethod

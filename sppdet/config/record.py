@@ -57,13 +57,18 @@ def _field(default: T, contains: Callable[[Any], bool], expected: str) -> T:
     return field(default=default, metadata={"range": Range(contains, expected)})
 
 
-def positive(default: T) -> T:
-    """Declare a number more than 0.
+def more_than(bound: float, default: T) -> T:
+    """Declare a number more than `bound`.
 
-    In all ranges: None stands for itself, each number of a list is checked, and a list may be empty only if its default
-    is.
+    In all ranges None is accepted if its type allows it, each number of a list is checked, and a list may be empty only
+    if its default is.
     """
-    return _field(default, lambda value: value > 0, "more than 0")
+    return _field(default, lambda value: value > bound, f"more than {bound}")
+
+
+def positive(default: T) -> T:
+    """Declare a number more than 0."""
+    return more_than(0, default)
 
 
 def at_least(least: float, default: T) -> T:
@@ -124,6 +129,12 @@ def from_dict(kind: type[T], values: Mapping[str, Any], file: str | PathLike[str
 def as_dict(record: DataclassInstance) -> dict[str, Any]:
     """Return the values of a record in plain form: nested records as dicts, tuples as lists."""
     return {part.name: _plain(getattr(record, part.name)) for part in fields(record)}
+
+
+def base_of(record: DataclassInstance, kind: type[T]) -> T:
+    """Return the part of a record that its base class declares, such as the detector of a training."""
+    names = [part.name for part in fields(kind)]  # type: ignore[arg-type]
+    return kind(**{name: getattr(record, name) for name in names})
 
 
 def check_values(kind: type, values: Mapping[str, Any]) -> None:

@@ -8,8 +8,10 @@ from typing import Literal
 from sppdet.config.data import DataConfig
 from sppdet.config.detector import DetectorConfig
 from sppdet.config.network import Device, Precision
-from sppdet.config.record import at_least, below_1, fraction, positive, section
+from sppdet.config.record import at_least, below_1, fraction, more_than, positive, section
 from sppdet.errors import ConfigError
+
+BASE_GB = 1.5  # memory of a training without examples: libraries, the network, the features of one image
 
 
 @section("svm")
@@ -165,7 +167,7 @@ class TrainConfig(DetectorConfig):
     precision: Precision = "fp32"
     workers: int = at_least(0, 2)
     cache_gb: float = at_least(0, 40.0)
-    memory_gb: float = positive(6.0)
+    memory_gb: float = more_than(BASE_GB, 6.0)
     seed: int = at_least(0, 0)
 
     def check(self) -> None:

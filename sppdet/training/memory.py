@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sppdet.config.training import TrainConfig
+from sppdet.config.training import BASE_GB, TrainConfig
 from sppdet.errors import ConfigError
-
-BASE_GB = 1.5  # memory of a training without examples: libraries, the network, the features of one image
 
 
 def bound_memory(config: TrainConfig, dimension: int, classes: int) -> TrainConfig:

@@ -9,7 +9,7 @@ import itertools
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from sppdet.backbones.blocks import last_conv_blocks
 from sppdet.config.detector import DetectorConfig
+from sppdet.config.record import base_of
 from sppdet.config.training import TrainConfig
 from sppdet.detector import Detector
 from sppdet.evaluation.voc import VOCResult, evaluate_voc
@@ -162,5 +163,5 @@ def _hash_data(extractor: FeatureExtractor, regions: Sequence[LabeledProposals],
 
 def _detector_config(config: TrainConfig) -> DetectorConfig:
     """The detector's keys, without the file of the training images' proposals: other images need their own."""
-    part = DetectorConfig(**{f.name: getattr(config, f.name) for f in fields(DetectorConfig)})
+    part = base_of(config, DetectorConfig)
     return replace(part, proposals=replace(part.proposals, file=None))

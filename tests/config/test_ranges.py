@@ -58,6 +58,7 @@ OUT_OF_RANGE: list[tuple[type, dict[str, Any], str]] = [
     (TrainClassifierConfig, {"seed": -1}, "seed"),
     (TrainConfig, {"seed": -1}, "seed"),
     (TrainConfig, {"workers": -1}, "workers"),
+    (TrainConfig, {"memory_gb": 1.5}, "memory_gb"),
 ]
 
 

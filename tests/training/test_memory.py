@@ -19,4 +19,4 @@ def test_memory_bounds_the_examples():
     unbounded = bound_memory(replace(config, memory_gb=100), dimension=100, classes=2)
     assert (unbounded.svm, unbounded.box_regression) == (config.svm, config.box_regression)
     with pytest.raises(ConfigError, match="memory_gb: too little"):
-        bound_memory(replace(config, memory_gb=1.5), dimension=25_600, classes=20)
+        bound_memory(replace(config, memory_gb=1.501), dimension=25_600, classes=20)
