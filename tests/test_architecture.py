@@ -15,7 +15,7 @@ FILES = {".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts): file 
 ROOMS = [
     *("errors", "runtime", "config", "files", "images", "boxes", "drawing", "structures", "data", "proposals"),
     *("backbones", "pooling", "features", "heads", "postprocess", "detector", "evaluation", "training"),
-    *("classification", "shapes", "comparison", "commands", "options", "cli", "__main__", "__init__"),
+    *("classification", "shapes", "comparison", "commands", "cli", "__main__", "__init__"),
 ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,17 +48,15 @@ def compare(
         precision: precision of the convolutions
         dataset: images in memory, in place of `data`
     """
-    from sppdet.commands.runs import load_run
+    from sppdet.commands.runs import data_of_run, load_run
     from sppdet.comparison.compare import compare_detectors, write_comparison
     from sppdet.data.dataset import read_dataset
-    from sppdet.files.run_folder import RunFolder
 
     names = [Path(run).resolve().name for run in runs]
     if len(set(names)) < len(names):
         raise ConfigError("two runs of one name", field="runs", expected="distinct names", got=", ".join(runs))
     detectors = {name: load_run(run, device, precision) for name, run in zip(names, runs, strict=True)}
-    if not (data.root or data.annotations or dataset):
-        data = replace(RunFolder(runs[0]).load_data(), split=data.split, max_images=data.max_images)
-    dataset = dataset or read_dataset(data, next(iter(detectors.values())).classes)
+    if dataset is None:
+        dataset = read_dataset(data_of_run(runs[0], data), next(iter(detectors.values())).classes)
     comparison = compare_detectors(detectors, dataset, regions, growth, baseline)
     return write_comparison(comparison, output or f"runs/compare-{'-'.join(names)}")

@@ -68,7 +68,8 @@ def proposals(
     from sppdet.evaluation.recall import evaluate_proposals
     from sppdet.proposals.cache import count_missing, propose
 
-    dataset = dataset or read_dataset(data)
+    if dataset is None:
+        dataset = read_dataset(data)
     missing = count_missing(dataset.images, proposals)
     start = time.perf_counter()
     boxes = propose(dataset.images, proposals, workers)

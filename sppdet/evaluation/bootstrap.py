@@ -1,15 +1,15 @@
-"""How far chance may have shifted a mAP: intervals from resampled images.
+"""Confidence intervals of mAP by the bootstrap over images.
 
-A resample draws as many images as there are, with replacement; an image drawn twice counts as two that hold the same.
-What matches what inside an image stays as it is, so detections are matched once, and a resample only weights them by
-how often their image was drawn. For a difference, both detectors get the same resamples. The interval tells of the
-choice of test images only, not of training: other seeds of training shift a mAP as well.
+A resample draws as many images as there are, with replacement; an image drawn twice counts as two equal images.
+Matches within an image do not change, so detections are matched once, and a resample weights them by how often their
+image was drawn. For a difference, both detectors get the same resamples. The interval covers the choice of test images
+only: another seed of training shifts a mAP as well.
 
-Few images raise AP, as a class of few objects profits from luck more than it suffers, and detectors differ in how much:
-two detectors with 39.9% and 36.3% on 500 test images of VOC2007 came on random halves of these to 40.9% and 38.4%, and
-on resamples, where a third of the images are missing, to 40.4% and 37.9%. So intervals are bias-corrected percentiles
-(Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 14.3, without acceleration): where most resamples
-lie above the mAP, the interval is shifted below it.
+AP is biased upwards on few images, because a class with few objects gains more from luck than it loses, and detectors
+differ in this bias: two detectors with 39.9% and 36.3% on 500 test images of VOC2007 reached 40.9% and 38.4% on random
+halves of these, and 40.4% and 37.9% on resamples, which lack a third of the images. Intervals are therefore
+bias-corrected percentiles (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 14.3, without
+acceleration): if most resamples lie above the mAP, the interval is shifted below it.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, eq=False)
 class BootstrapMAP:
-    """A mAP, the mean of several or the difference of two, on the images and on R resamples of them; fractions.
+    """A mAP, a mean of mAPs or a difference of two, on the images and on R resamples of them; fractions.
 
-    map_voc07, map_area: on the images as they are, 11 points and area. resampled_voc07, resampled_area: float64 (R,),
-    on each resample, NaN where it holds no object. images, seed: what was drawn from, and how.
+    map_voc07, map_area: value on all images, 11 points and area. resampled_voc07, resampled_area: float64 (R,), value
+    on each resample, NaN if it has no objects. images, seed: ids of the images and seed of the resampling.
     """
 
     map_voc07: float
@@ -48,21 +48,21 @@ class BootstrapMAP:
 
     @property
     def interval_voc07(self) -> tuple[float, float]:
-        """Low and high end of the 95% interval of `map_voc07`; NaN where no resample holds an object."""
+        """Ends of the 95% confidence interval of `map_voc07`; NaN if no resample has an object."""
         return interval(self.resampled_voc07, self.map_voc07)
 
     @property
     def interval_area(self) -> tuple[float, float]:
-        """Low and high end of the 95% interval of `map_area`; NaN where no resample holds an object."""
+        """Ends of the 95% confidence interval of `map_area`; NaN if no resample has an object."""
         return interval(self.resampled_area, self.map_area)
 
     @property
     def note(self) -> str:
-        """What the intervals are made from, for a line below a table; empty without resamples."""
+        """The number of resamples, for a line below a table; empty without resamples."""
         return f"; 95% of {len(self.resampled_voc07)} resamples" if len(self.resampled_voc07) else ""
 
     def minus(self, other: BootstrapMAP) -> BootstrapMAP:
-        """This detector's mAP less the other's, resample by resample.
+        """Return this mAP minus the other's, resample by resample.
 
         Raises InputError unless both were measured on the same images, resamples and seed.
         """
@@ -78,7 +78,7 @@ class BootstrapMAP:
 
     @staticmethod
     def mean(several: Sequence[BootstrapMAP]) -> BootstrapMAP:
-        """The mean mAP of one or more detectors, such as of a recipe's seeds, resample by resample.
+        """Return the mean mAP of one or more detectors, such as several seeds, resample by resample.
 
         Raises InputError unless all were measured on the same images, resamples and seed.
         """
@@ -95,7 +95,7 @@ class BootstrapMAP:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Both numbers under the names of the JSON output, with their `interval` where there are resamples."""
+        """Return both numbers under the names of the JSON output, with their `interval` if there are resamples."""
         maps = {"map_voc07": self.map_voc07, "map_area": self.map_area}
         if not len(self.resampled_voc07):
             return maps
@@ -118,12 +118,12 @@ def bootstrap_map(
     seed: int = 0,
     iou: float = 0.5,
 ) -> BootstrapMAP:
-    """The mAP of `evaluate_voc`, for the same arguments, with its interval; `seed`: of the draws.
+    """Compute the mAP of `evaluate_voc`, for the same arguments, with its confidence interval.
 
-    A class without objects in a resample is left out of the mean of that resample, and a resample without any object
-    out of the interval. Of equal scores, images keep their order, and the copies of a detection stand together.
-    Two calls for the same images, resamples and seed draw the same images, which makes their difference
-    (`BootstrapMAP.minus`) a paired one. Raises InputError as `evaluate_voc` does, and for resamples below 0.
+    seed: seed of the resampling. A class without objects in a resample is left out of its mean, and a resample without
+    objects out of the interval. Equal scores keep the order of the images, with the copies of a detection together.
+    Calls with the same images, resamples and seed draw the same images, so `BootstrapMAP.minus` is a paired difference.
+    Raises InputError as `evaluate_voc` does, and for resamples below 0.
     """
     check_detections(detections, images, classes)
     check_iou(iou)
@@ -138,22 +138,22 @@ def bootstrap_map(
         for k, (ranking, number) in enumerate(zip(rankings, counts @ positives, strict=True)):
             row[k] = _average_precisions(ranking, counts, int(number))
     present = (~np.isnan(aps)).sum(axis=1)
-    voc07, voc10 = (np.nansum(aps, axis=1) / np.where(present, present, np.nan)).T  # (R + 1,) each
+    voc07, area = (np.nansum(aps, axis=1) / np.where(present, present, np.nan)).T  # (R + 1,) each
     ids = tuple(image.id for image in images)
-    return BootstrapMAP(float(voc07[0]), float(voc10[0]), voc07[1:], voc10[1:], ids, seed)
+    return BootstrapMAP(float(voc07[0]), float(area[0]), voc07[1:], area[1:], ids, seed)
 
 
 def draw_images(images: int, resamples: int, seed: int = 0) -> Iterator[NDArray[np.int64]]:
-    """How often each of so many images is drawn, int64 (images,), once for each resample."""
+    """Yield for each resample how often each image is drawn, int64 (images,)."""
     rng = np.random.default_rng(seed)
     for _ in range(resamples):
         yield np.bincount(rng.integers(max(images, 1), size=images), minlength=images)
 
 
 class _Ranking(NamedTuple):
-    """The detections of a class that count, best score first, as far as the last correct one: AP ends there.
+    """The detections of a class that are not ignored, best score first, up to the last correct one, where AP ends.
 
-    images: int64 (N,), the place of each one's image. correct: int64 (M,), the places of the correct ones among them.
+    images: int64 (N,), index of the image of each. correct: int64 (M,), indices of the correct detections.
     """
 
     images: NDArray[np.int64]
@@ -167,36 +167,35 @@ def _rank(matches: Matches) -> _Ranking:
 
 
 def _count_positives(images: Sequence[Annotations], classes: int) -> NDArray[np.int64]:
-    """Objects of each class to be found in each image, difficult ones left out: int64 (I, K)."""
+    """Count the objects of each class in each image that are not difficult: int64 (I, K)."""
     labels = [image.labels[~image.difficult].numpy() for image in images]
     counts = [np.bincount(of_image, minlength=classes + 1) for of_image in labels]
     return np.array(counts, dtype=np.int64).reshape(len(images), classes + 1)[:, 1:]
 
 
 def _average_precisions(ranking: _Ranking, counts: NDArray[np.int64], positives: int) -> tuple[float, float]:
-    """Both APs, 11 points and area, where each image counts `counts[i]` times; NaN without positives.
+    """Return both APs, 11 points and area, with image i repeated `counts[i]` times; NaN without positives.
 
-    The best precision from some recall on is that at a correct detection, and of its copies at the last: precision
-    falls at wrong detections only.
+    The best precision from some recall on is reached at a correct detection, at the last of its copies: precision falls
+    at incorrect detections only.
     """
     if not positives:
         return float("nan"), float("nan")
     weights = counts[ranking.images]
     gained = weights[ranking.correct]  # (M,)
-    true_positives = np.cumsum(gained)
-    precision = true_positives / np.maximum(
-        np.cumsum(weights)[ranking.correct], 1
-    )  # 1: where no image so far was drawn
+    cumulative_tp = np.cumsum(gained)
+    precision = cumulative_tp / np.maximum(np.cumsum(weights)[ranking.correct], 1)  # 1: no image so far was drawn
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    # Each of the recalls 0, 0.1 ... 1 is first reached at one correct detection; recall 0 at the first.
-    points = np.diff(10 * true_positives // positives, prepend=-1)
+    # Each of the recalls 0, 0.1 ... 1 is first reached at a correct detection, recall 0 at the first one.
+    points = np.diff(10 * cumulative_tp // positives, prepend=-1)
     return float(points @ envelope) / 11, float(gained @ envelope) / positives
 
 
 def interval(values: NDArray[np.float64], estimate: float) -> tuple[float, float]:
-    """The bias-corrected 95% interval of a number with such values float64 (R,) on R resamples; NaN where all are.
+    """Return the bias-corrected 95% interval of `estimate` from its values float64 (R,) on R resamples.
 
-    It is made to hold the number itself, which a correction of more than two standard deviations would leave out.
+    NaN if all values are. The interval is widened to include the estimate, which a bias of more than two standard
+    deviations would leave out.
     """
     values = values[~np.isnan(values)]
     if not len(values):
@@ -205,6 +204,6 @@ def interval(values: NDArray[np.float64], estimate: float) -> tuple[float, float
     equal = np.isclose(values, estimate, rtol=1e-12, atol=0)
     below = (((values < estimate) & ~equal).mean() + ((values < estimate) | equal).mean()) / 2
     bias = normal.inv_cdf(float(np.clip(below, 0.5 / len(values), 1 - 0.5 / len(values))))
-    shares = [normal.cdf(2 * bias + normal.inv_cdf(share)) for share in (0.5 - LEVEL / 2, 0.5 + LEVEL / 2)]
-    low, high = np.quantile(values, shares)
+    levels = [normal.cdf(2 * bias + normal.inv_cdf(level)) for level in (0.5 - LEVEL / 2, 0.5 + LEVEL / 2)]
+    low, high = np.quantile(values, levels)
     return min(float(low), estimate), max(float(high), estimate)

@@ -18,10 +18,10 @@ METRICS = (
 def evaluate_coco(
     detections: Sequence[Detections], images: Sequence[Annotations], classes: Sequence[str]
 ) -> dict[str, float]:
-    """The numbers of `METRICS` as fractions, NaN where no object counts; `detections[i]` were found in `images[i]`.
+    """Compute the metrics of METRICS, fractions, NaN without objects; `detections[i]` were made in `images[i]`.
 
-    Difficult objects become crowds, COCO's own kind of region in which detections are not judged. An object's size is
-    the area of its box, where COCO's own annotations give the area of the mask.
+    Difficult objects become crowds, in which COCO does not judge detections. The size of an object is the area of its
+    box, while COCO's own annotations give the area of the mask.
     Raises InputError for lists of different lengths, labels outside 1..K, and NaN scores.
     """
     from pycocotools.cocoeval import COCOeval
@@ -57,14 +57,14 @@ def _coco_entry(image_number: int, label: int, box: list[float]) -> dict[str, An
 
 
 def _index(entries: list[dict[str, Any]], images: int, classes: int) -> Any:
-    """pycocotools' index of these entries. Its `loadRes` is not used: it fails where there are no detections."""
+    """Return pycocotools' index of these entries. Its `loadRes` fails without detections."""
     from pycocotools.coco import COCO
 
     coco = COCO()
     coco.dataset = {
         "images": [{"id": number} for number in range(1, images + 1)],
         "categories": [{"id": label} for label in range(1, classes + 1)],
-        # pycocotools marks a match by the other's id and reads 0 as no match, so ids begin at 1.
+        # pycocotools marks a match by the id of the partner and reads 0 as no match, so ids begin at 1.
         "annotations": [{**entry, "id": number} for number, entry in enumerate(entries, start=1)],
     }
     coco.createIndex()

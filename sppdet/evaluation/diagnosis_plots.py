@@ -17,9 +17,9 @@ COLORS = dict(zip(OUTCOMES, ("#dddddd", "#4c72b0", "#c44e52", "#55a868", "#8172b
 
 
 def plot_diagnosis(diagnosis: Diagnosis, path: str | PathLike[str]) -> None:
-    """Write a PNG: each class's top detections by outcome, and in the mean their trend, the gains in AP, AP_N by size.
+    """Write a PNG: the outcomes of each class's top detections; means of their trend, of the gains in AP, and of AP_N.
 
-    Raises SppdetError where the file cannot be written.
+    Raises SppdetError if the file cannot be written.
     """
     from matplotlib.patches import Patch
 
@@ -49,14 +49,14 @@ def _draw_top(axes: Axes, diagnosis: Diagnosis) -> None:
                 axes.text(start + percentage / 2, place, f"{percentage:.0f}", ha="center", va="center", fontsize=7)
             start += percentage
     axes.set(xlim=(0, 100), xlabel="fraction (%)")
-    axes.set_title("The best detections of a class, as many as its objects", fontsize=9)
+    axes.set_title("Top detections of a class, one per object", fontsize=9)
     axes.set_yticks(range(len(rows)), list(rows), fontsize=8, parse_math=False)
     axes.set_ylim(len(rows) - 0.4, -0.6)
 
 
 def _draw_trend(axes: Axes, diagnosis: Diagnosis) -> None:
     fractions = [diagnosis.fractions(multiple) for multiple in MULTIPLES]
-    axes.set_title("The same as detections grow in number (mean)", fontsize=9)
+    axes.set_title("The same for other numbers of detections (mean)", fontsize=9)
     if any(isnan(row["correct"]) for row in fractions):
         _note(axes)
         return
@@ -64,11 +64,11 @@ def _draw_trend(axes: Axes, diagnosis: Diagnosis) -> None:
     bands = [[100 * row[outcome] for row in fractions] for outcome in OUTCOMES]
     axes.stackplot(places, bands, colors=list(COLORS.values()))
     axes.set_xticks(places, [f"{m:g}" if m >= 1 else f"1/{1 / m:g}" for m in MULTIPLES], fontsize=8)
-    axes.set(xlim=(0, len(MULTIPLES) - 1), ylim=(0, 100), xlabel="detections, times the objects", ylabel="fraction (%)")
+    axes.set(xlim=(0, len(MULTIPLES) - 1), ylim=(0, 100), xlabel="detections per object", ylabel="fraction (%)")
 
 
 def _draw_gains(axes: Axes, diagnosis: Diagnosis) -> None:
-    """Localisation has two bars in one place: removed, and, pale, corrected, which never gains less."""
+    """Draw two bars for localisation in one place: removed, and, pale, corrected, which never gains less."""
     ap = diagnosis.ap
     axes.set_title(f"Gain over mAP {_percent(ap['as_is'])} if errors were removed (pale: corrected)", fontsize=9)
     if isnan(ap["as_is"]):

@@ -1,4 +1,4 @@
-"""Precision-recall curves as a picture."""
+"""The figure of precision-recall curves."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sppdet.evaluation.voc import Curve, VOCResult, monotone_precision
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLUMNS = 5  # at most
+MAX_COLUMNS = 5
 
 
 def plot_precision_recall(result: VOCResult, path: str | PathLike[str]) -> None:
-    """Write a PNG with one small plot for each class: its curve, and below it the area that is its AP (VOC2010).
+    """Write a PNG with a small plot of each class: its precision-recall curve, with the area that is its AP shaded.
 
-    Titles give VOC2007's and VOC2010's AP in percent. Raises SppdetError where the file cannot be written.
+    Titles give both APs in percent, voc07 and area. Raises SppdetError if the file cannot be written.
     """
-    rows = max(1, ceil(len(result.curves) / COLUMNS))
+    rows = max(1, ceil(len(result.curves) / MAX_COLUMNS))
     columns = max(1, ceil(len(result.curves) / rows))
     figure = new_figure(2.4 * columns + 0.6, 2.3 * rows + 0.9)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
@@ -34,8 +34,8 @@ def plot_precision_recall(result: VOCResult, path: str | PathLike[str]) -> None:
     for axes in grid[len(result.curves) :]:
         axes.set_axis_off()
     figure.suptitle(
-        f"Precision over recall at IoU {result.iou:g}; mAP {_percent(result.map_voc07)} (VOC07, 11 points)"
-        f" / {_percent(result.map_area)} (VOC10, area)",
+        f"Precision over recall at IoU {result.iou:g}; mAP {_percent(result.map_voc07)} (voc07)"
+        f" / {_percent(result.map_area)} (area)",
         fontsize=10,
         wrap=True,
     )
@@ -52,7 +52,7 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
         note = "no detections" if curve.positives else "no objects"
         axes.text(0.5, 0.5, note, ha="center", va="center", fontsize=8, color="0.4")
         return
-    recall = np.append(0, curve.recall)  # both lines begin at recall 0, else a first detection of few would not show
+    recall = np.append(0, curve.recall)  # from recall 0 on, to show a curve of one detection
     envelope, precision = monotone_precision(curve), curve.precision
     axes.fill_between(recall, np.append(envelope[0], envelope), step="pre", alpha=0.25, linewidth=0)
     axes.plot(recall, np.append(precision[0], precision), linewidth=1)

@@ -1,4 +1,4 @@
-"""How many objects the proposals cover: no detector that classifies them can find more."""
+"""Recall of proposals, the upper bound of the recall of any detector that classifies them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from sppdet.boxes import box_area, box_iou
 from sppdet.evaluation.voc import check_iou, mean_over_classes
 from sppdet.structures import Annotations, check_boxes, check_images
 
-# COCO's bounds between small, medium and large, in square pixels; an object on a bound counts as the larger.
+# COCO's bounds between small, medium and large objects, in square pixels; an object on a bound is the larger size.
 MEDIUM_AREA, LARGE_AREA = 32.0**2, 96.0**2
 
 
 @dataclass(frozen=True)
 class ProposalQuality:
-    """How well proposals cover the objects, difficult ones left out. Fractions in [0, 1]; NaN where there is no object.
+    """How well proposals cover the objects that are not difficult. Fractions in [0, 1]; NaN without objects.
 
-    recall: objects that some proposal overlaps by at least `iou`. mabo: mean over classes of `abo`, their average best
-    overlap (Uijlings et al. 2013, section 5). recall_by_size: small, medium, large.
+    recall: fraction of objects whose best proposal has an IoU of at least `iou`. abo: average best overlap (IoU) of
+    each class. mabo: its mean over classes (Uijlings et al. 2013, section 5). recall_by_size: small, medium, large.
     """
 
     iou: float
@@ -35,14 +35,14 @@ class ProposalQuality:
     recall_by_size: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """All fields by name."""
+        """Return all fields by name."""
         return asdict(self)
 
 
 def evaluate_proposals(
     proposals: Sequence[Tensor], images: Sequence[Annotations], classes: Sequence[str], iou: float = 0.5
 ) -> ProposalQuality:
-    """Quality of `proposals[i]`, float32 (N, 4), as a cover of the objects of `images[i]`; `classes` names labels 1..K.
+    """Measure how well `proposals[i]`, float32 (N, 4), cover the objects of `images[i]`; `classes` names labels 1..K.
 
     Raises InputError for lists of different lengths, labels outside 1..K, and arrays that are not boxes.
     """
@@ -77,12 +77,12 @@ def evaluate_proposals(
 
 
 def _best_overlaps(objects: Tensor, boxes: Tensor) -> Tensor:
-    """Each object's best IoU with a proposal, float64 (M,); 0 where there is no proposal."""
+    """Return the best IoU of each object with a proposal, float64 (M,); 0 without proposals."""
     if not len(boxes):
         return torch.zeros(len(objects)).double()
     return box_iou(objects, boxes).amax(dim=1)
 
 
 def _mean(values: Tensor) -> float:
-    """Mean, NaN where empty."""
+    """Return the mean, NaN if empty."""
     return float(values.mean())
