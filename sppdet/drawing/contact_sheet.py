@@ -8,15 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sppdet.drawing.detections import draw_detections
+from sppdet.drawing.detections import ScoredBoxes, draw_boxes
 from sppdet.images import as_image, resize_array, to_array
-from sppdet.structures import Detections
 
 SHEET_WIDTH, GUTTER = 1500, 12  # pixels; small images are enlarged so that the text on them is legible
 
 
 def draw_contact_sheet(
-    images: Sequence[tuple[Tensor, Detections]], classes: Sequence[str], columns: int = 3
+    images: Sequence[tuple[Tensor, ScoredBoxes]], classes: Sequence[str], columns: int = 3
 ) -> np.ndarray:
     """Return uint8 (H, SHEET_WIDTH, 3) RGB: images uint8 (3, H, W) with their detections, in rows of `columns`."""
     rows = [_draw_row(images[i : i + columns], classes) for i in range(0, len(images), columns)]
@@ -24,7 +23,7 @@ def draw_contact_sheet(
     return np.concatenate([part for row in rows for part in (row, gutter)][:-1])
 
 
-def _draw_row(images: Sequence[tuple[Tensor, Detections]], classes: Sequence[str]) -> np.ndarray:
+def _draw_row(images: Sequence[tuple[Tensor, ScoredBoxes]], classes: Sequence[str]) -> np.ndarray:
     """Draw images side by side, resized to one height such that they and the gutters fill SHEET_WIDTH."""
     aspects = np.array([image.shape[2] / image.shape[1] for image, _ in images])
     ends = (SHEET_WIDTH - GUTTER * (len(images) - 1)) * aspects.cumsum() / aspects.sum()
@@ -35,7 +34,7 @@ def _draw_row(images: Sequence[tuple[Tensor, Detections]], classes: Sequence[str
         right = end + k * GUTTER
         large = resize_array(to_array(image), height, right - left)
         scale = torch.tensor([(right - left) / image.shape[2], height / image.shape[1]]).repeat(2)
-        resized = Detections(detections.boxes * scale, detections.labels, detections.scores)
-        row[:, left:right] = draw_detections(as_image(large), resized, classes)
+        boxes, labels, scores = detections.boxes * scale, detections.labels, detections.scores
+        row[:, left:right] = draw_boxes(as_image(large), boxes, labels, scores, classes)
         left = right + GUTTER
     return row
