@@ -13,7 +13,7 @@ from benchmark.config import BenchmarkConfig
 from benchmark.measure import Growth, Part, Ratios, Run, Timing, clocked, measure_growth, measure_part, take_turns
 from benchmark.proposals import read_photographs
 from sppdet.classification.classifier import Classifier, new_classifier
-from sppdet.classification.views import prepare_views, score_views
+from sppdet.classification.views import prepare_views
 from sppdet.config.classification import ClassifierConfig, ViewsConfig
 from sppdet.config.data import DataConfig
 from sppdet.config.network import BackboneConfig
@@ -69,7 +69,7 @@ def view_runs(classifier: Classifier, images: Sequence[Tensor], views: ViewsConf
             return clocked(lambda: [classifier(part).softmax(dim=1) for part in crops.split(BATCH)])(turn)
 
     return {
-        "sppdet views": lambda turn: clocked(lambda: score_views(classifier, at(turn), views))(turn),
+        "sppdet views": lambda turn: clocked(lambda: classifier.score_views(at(turn), views))(turn),
         "maps alone": maps_alone,
         "a pass a view": a_pass_a_view,
     }

@@ -1,4 +1,4 @@
-"""The epochs of a training: which image is seen at which size, as pixels or as what a frozen network makes of them."""
+"""The batches of a training: pixels, or the pooled features of a frozen network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sppdet.runtime.prefetch import prefetch
 
 
 def size_of_epoch(sizes: Sequence[int], epoch: int, order: Literal["alternate", "random"], seed: int) -> int:
-    """The size that images have in an epoch (section 3.1): the next of `sizes`, or a random one between their ends."""
+    """Return the image size of an epoch (section 3.1): the next of `sizes`, or a random one in their range."""
     if order == "alternate":
         return sizes[epoch % len(sizes)]
     return int(np.random.default_rng([seed, epoch, 1]).integers(min(sizes), max(sizes) + 1))
@@ -29,16 +29,16 @@ def size_of_epoch(sizes: Sequence[int], epoch: int, order: Literal["alternate", 
 
 @dataclass(frozen=True)
 class Sample:
-    """How the image of this index is seen once: at a size, mirrored or not, and the place of a crop, from 0 to 1."""
+    """A view of the image with this index: its size, whether it is mirrored, and the position of a crop in [0, 1]."""
 
     index: int
     size: int
     mirrored: bool
-    place: float
+    crop_position: float
 
 
 class Epochs:
-    """The images of a training, in random order, with all that is random drawn from the seed and the epoch."""
+    """The images of a training in random order. All randomness depends on the seed and the epoch only."""
 
     def __init__(self, images: ImageFolder, config: TrainClassifierConfig) -> None:
         self.images, self.config = images, config
@@ -49,19 +49,19 @@ class Epochs:
         return size_of_epoch(self.config.sizes, epoch, self.config.size_order, self.config.seed)
 
     def plan(self, epoch: int) -> list[list[Sample]]:
-        """The epoch's batches."""
+        """Return the batches of an epoch."""
         rng = np.random.default_rng([self.config.seed, epoch])
         count, size, batch = len(self.images.files), self.size(epoch), self.config.fit.batch_size
         mirrored = rng.random(count) < 0.5 * self.config.flip
-        places = rng.random(count) if self.config.view == "crop" else np.full(count, 0.5)
-        rows = zip(rng.permutation(count).tolist(), mirrored.tolist(), places.tolist(), strict=True)
-        samples = [Sample(i, size, flip, place) for i, flip, place in rows]
+        positions = rng.random(count) if self.config.view == "crop" else np.full(count, 0.5)
+        rows = zip(rng.permutation(count).tolist(), mirrored.tolist(), positions.tolist(), strict=True)
+        samples = [Sample(i, size, flip, position) for i, flip, position in rows]
         return [samples[start : start + batch] for start in range(0, count, batch)]
 
     def read(self, sample: Sample) -> Tensor:
-        """Pixels uint8 (3, h, w). Raises ImageError naming a file that cannot be decoded."""
+        """Read the pixels uint8 (3, h, w) of a sample. Raises ImageError if the file cannot be decoded."""
         image = read_image(self.images.files[sample.index])
-        pixels = resize_to_view(image, sample.size, self.config.view, sample.place)
+        pixels = resize_to_view(image, sample.size, self.config.view, sample.crop_position)
         return pixels.flip(2) if sample.mirrored else pixels
 
     def labels(self, batch: list[Sample]) -> Tensor:
@@ -76,16 +76,16 @@ class Epochs:
             yield [next(images) for _ in batch], self.labels(batch)
 
     def pooled(self, epoch: int, classifier: Classifier) -> Iterator[Batch]:
-        """What a classifier whose network is not trained pools of the images, float32 (B, D), each computed once."""
+        """Yield the epoch's batches as pooled features float32 (B, D) of a frozen network, computed once per view."""
         for batch in self.plan(epoch):
             missing = [sample for sample in batch if sample not in self._pooled]
             for sample in missing:
                 self._pooled[sample] = classifier.pool([self.read(sample)])[0].half()
             if missing:
-                release_freed_memory()  # images of many sizes leave gaps in it
+                release_freed_memory()  # images of many sizes fragment it
             yield torch.stack([self._pooled[sample] for sample in batch]).float(), self.labels(batch)
 
     def pooled_bytes(self, length: int) -> int:
-        """Memory that `pooled` takes in all for features of this length."""
+        """Return the memory that `pooled` takes for features of this length, in bytes."""
         sizes = {self.size(epoch) for epoch in range(self.config.fit.epochs)}
         return 2 * length * len(self.images.files) * len(sizes) * (1 + self.config.flip)

@@ -1,4 +1,4 @@
-"""The classifier: any image -> convolutions -> spatial pyramid pooling -> fully connected layers; save, load."""
+"""The classifier: image -> convolutions -> spatial pyramid pooling -> fully connected layers -> class scores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.blocks import last_conv_blocks
 from sppdet.backbones.fully_connected import FullyConnected, build_fully_connected
 from sppdet.backbones.zoo import build_backbone
-from sppdet.config.classification import ClassifierConfig
+from sppdet.classification.views import prepare_views, views_to_windows
+from sppdet.config.classification import ClassifierConfig, ViewKind, ViewsConfig
 from sppdet.config.network import Precision
 from sppdet.config.record import as_dict, base_of, from_dict
 from sppdet.errors import InputError, WeightsError
@@ -24,15 +25,15 @@ from sppdet.files.run_folder import RunFolder
 from sppdet.images import as_image, normalize
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.runtime.memory import keep_freed_memory
+from sppdet.runtime.stopwatch import stage
 
 if TYPE_CHECKING:
-    import numpy as np
-    from PIL.Image import Image as PILImage
+    from sppdet.images import ImageLike
 
 
 class Head(nn.Module):
-    """From pooled features to class scores: fully connected layers with a ReLU each, where there are any, and a last
-    one, whose input is multiplied by the number `scale`."""
+    """Pooled features to class scores: fully connected layers with a ReLU each, if there are any, and a linear layer,
+    whose input is multiplied by the number `scale`."""
 
     scale: Tensor
 
@@ -44,7 +45,7 @@ class Head(nn.Module):
         self.register_buffer("scale", torch.ones(()))
 
     def features(self, pooled: Tensor) -> Tensor:
-        """Pooled features (B, D) to those that the last layer sees, but for the scale."""
+        """Pooled features (B, D) to the input of the last layer before it is scaled."""
         dropout = self.dropout if self.training else 0.0
         features: Tensor = F.dropout(pooled, dropout) if self.layers is None else self.layers(pooled, dropout)
         return features
@@ -56,10 +57,10 @@ class Head(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Tells the class of images of any size.
+    """A classifier of images of any size.
 
-    classes: names of labels 0..K-1. layers: as `build_fully_connected` gives them for config. The last layer is random.
-    Weights are frozen but while they are trained.
+    classes: names of labels 0..K-1. layers: those of `build_fully_connected`. The last layer is random. Weights are
+    frozen except during training.
     """
 
     def __init__(
@@ -79,15 +80,47 @@ class Classifier(nn.Module):
         self.head = Head(layers, self.pooled, len(self.classes), dropout).to(backbone.device)
         self.requires_grad_(False).eval()
 
-    def forward(self, images: Tensor | Sequence[Tensor | np.ndarray | PILImage]) -> Tensor:
-        """Images uint8 (B, 3, H, W), or a list of any sizes (what `as_image` takes), to class scores (B, K); their
-        softmax are probabilities. The network sees them at the size that they have; `views.predict` resizes them as
-        in training."""
+    @torch.inference_mode()
+    def predict(self, image: ImageLike, views: ViewsConfig | ViewKind | None = None) -> Tensor:
+        """Return the probability of each class, float32 (K,): the mean over the views of an image, resized for each.
+
+        image: a file, tensor, array or PIL image, as `as_image` takes it. views: such as "10views"; by default the view
+        of the training. Raises ConfigError if a window is larger than the image.
+        """
+        return self.score_views(image, views).mean(dim=0)
+
+    @torch.inference_mode()
+    def score_views(self, image: ImageLike, views: ViewsConfig | ViewKind | None = None) -> Tensor:
+        """Return the probabilities (V, K) of each view."""
+        pooled = self.pool_views(image, views)
+        with stage("heads"):
+            return self.head(pooled).softmax(dim=1)
+
+    @torch.inference_mode()
+    def pool_views(self, image: ImageLike, views: ViewsConfig | ViewKind | None = None) -> Tensor:
+        """Return the pooled features (V, D) of each view, the input of the head."""
+        views = views if isinstance(views, ViewsConfig) else ViewsConfig(views)
+        with stage("preprocess"):
+            prepared = prepare_views(as_image(image), views, self.config)
+        pooled = []
+        for pixels, boxes in prepared:
+            with stage("conv"):
+                maps = self.maps(pixels)  # (1 or 2, C, h, w)
+            with stage("pooling"):
+                height, width = maps.shape[2:]
+                windows = views_to_windows(boxes, views, self.backbone.geometry, (height, width))
+                map_indices = torch.arange(len(pixels)).repeat_interleave(len(windows))
+                pooled.append(self.pyramid(maps, windows.repeat(len(pixels), 1), map_indices))
+        return torch.cat(pooled)
+
+    def forward(self, images: Tensor | Sequence[ImageLike]) -> Tensor:
+        """Images uint8 (B, 3, H, W), or a list of images of any sizes, to class scores (B, K); their softmax are
+        probabilities. Images keep their size; `predict` resizes them as in training."""
         scores: Tensor = self.head(self.pool(images))
         return scores
 
-    def pool(self, images: Tensor | Sequence[Tensor | np.ndarray | PILImage]) -> Tensor:
-        """The same to pooled features (B, D): images of different sizes go through the network one by one."""
+    def pool(self, images: Tensor | Sequence[ImageLike]) -> Tensor:
+        """The same to pooled features (B, D). Images of different sizes go through the network one by one."""
         if len(images) == 0:
             raise InputError("none given", field="images", expected="one or more", got=0)
         if not isinstance(images, Tensor):
@@ -100,7 +133,7 @@ class Classifier(nn.Module):
         return pooled
 
     def maps(self, images: Tensor) -> Tensor:
-        """Images uint8 (B, 3, H, W) to feature maps (B, C, h, w). Raises InputError for a size too small for the
+        """Images uint8 (B, 3, H, W) to feature maps (B, C, h, w). Raises InputError if they are too small for the
         network."""
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
             got = f"{images.dtype} {tuple(images.shape)}"
@@ -110,22 +143,24 @@ class Classifier(nn.Module):
         try:
             maps: Tensor = backbone(pixels)
         except RuntimeError as error:
-            if not re.search("Calculated (padded input|output) size", str(error)):  # torch's words for no cells left
+            if not re.search("Calculated (padded input|output) size", str(error)):  # torch's words if no cell is left
                 raise
             size = " x ".join(map(str, images.shape[2:]))
             raise InputError(f"too small for {backbone.name}", field="images", got=f"{size} pixels") from error
         return maps.float()
 
     def unfreeze(self, blocks: int | None) -> None:
-        """Let the head be trained, and with it the convolutions of the network's last `blocks`; None: the whole
-        network, batch normalization with it. Raises ConfigError where it has fewer."""
+        """Let the gradients reach the head and the convolutions of the network's last `blocks`.
+
+        None: the whole network and its batch normalization. Raises ConfigError if the network has fewer blocks.
+        """
         trained = self.backbone if blocks is None else last_conv_blocks(self.backbone, blocks)
         self.requires_grad_(False)
         self.head.requires_grad_(True)
         trained.requires_grad_(True)
 
     def train(self, mode: bool = True) -> Classifier:
-        """As torch's, but batch normalization learns where the whole network does, and only there."""
+        """Set the training mode; batch normalization enters it only if the whole network is trained."""
         super().train(mode)
         self.backbone.train(mode and all(weight.requires_grad for weight in self.backbone.parameters()))
         return self
@@ -137,10 +172,10 @@ class Classifier(nn.Module):
 
     @classmethod
     def load(cls, path: str | PathLike[str], device: str = "cpu", precision: Precision = "fp32") -> Classifier:
-        """Read a classifier from its file or the run folder that holds it.
+        """Read a classifier from a run folder or its file.
 
-        Raises WeightsError where there is none or it is damaged, and ConfigError where its configuration is unknown or
-        the device is not there.
+        Raises WeightsError if it is missing or damaged, ConfigError if its configuration is unknown or the device is
+        not available.
         """
         file = RunFolder(path).find_classifier()
         tensors, header = load_tensors(file)
@@ -165,6 +200,6 @@ def new_classifier(
     precision: Precision = "fp32",
     dropout: float = 0.0,
 ) -> Classifier:
-    """A classifier to be trained, with the weights that `config` names and a last layer from torch's generator."""
+    """Build a classifier to train, with the weights that `config` names and a random last layer (torch's generator)."""
     backbone = build_backbone(config.backbone.name, config.backbone.weights, device, precision)
     return Classifier(config, classes, backbone, build_fully_connected(config, backbone), dropout)

@@ -1,4 +1,4 @@
-"""The annotated objects of a detection data set as images to classify, in a folder for each class."""
+"""The annotated objects of a detection data set as images to classify, one folder per class."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from sppdet.structures import Annotations, Dataset
 
 
 def write_crops(dataset: Dataset, folder: Path, context: float = 0.0) -> int:
-    """Write each object's part of its image to FOLDER/CLASS/IMAGE_NUMBER.png; returns how many there are.
+    """Write a crop of each object to FOLDER/CLASS/IMAGE_NUMBER.png, and return their number.
 
-    context: the box grows on each side by this share of its width or height, as far as the image goes. Objects marked
-    difficult are left out. crops.json in the folder tells what they are crops of: raises ConfigError where they are of
-    others, and DataError for a class whose name cannot be that of a folder.
+    context: the box is enlarged on each side by this fraction of its width or height, up to the image's border. Objects
+    marked difficult are left out. crops.json in the folder records the data set. Raises ConfigError if the folder holds
+    other crops, DataError if the name of a class cannot be that of a folder.
     """
     if context < 0:
         raise ConfigError("out of range", field="context", expected="0 or more", got=context)
     wrong = [name for name in dataset.classes if not name.strip(". ") or "/" in name or "\\" in name]
     if wrong:
         raise DataError("cannot be the name of a folder", field="class", got=wrong[0])
-    record, made = folder / "crops.json", {"data": dataset.name, "images": len(dataset), "context": context}
-    if folder.is_dir() and any(folder.iterdir()) and (not record.is_file() or read_json(record) != made):
+    record, contents = folder / "crops.json", {"data": dataset.name, "images": len(dataset), "context": context}
+    if folder.is_dir() and any(folder.iterdir()) and (not record.is_file() or read_json(record) != contents):
         raise ConfigError("holds something else; choose another folder or remove it", file=folder, field="output")
-    write_json(record, made)
+    write_json(record, contents)
     count = 0
     with tqdm(dataset.images, desc="crops", unit="image") as bar:
         for image in bar:
@@ -44,10 +44,10 @@ def write_crops(dataset: Dataset, folder: Path, context: float = 0.0) -> int:
 
 
 def _cut(image: Annotations, context: float) -> Iterator[tuple[int, Tensor]]:
-    """The index and pixels uint8 (3, h, w) of each object that is not difficult."""
+    """Yield the index and pixels uint8 (3, h, w) of each object that is not difficult."""
     pixels, boxes = image.read(), image.boxes
-    outwards = context * torch.tensor([-1.0, -1.0, 1.0, 1.0])
-    grown = clip_boxes(boxes + outwards * (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2), *pixels.shape[1:])
+    outward = context * torch.tensor([-1.0, -1.0, 1.0, 1.0])
+    grown = clip_boxes(boxes + outward * (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2), *pixels.shape[1:])
     corners = torch.cat([grown[:, :2].floor(), grown[:, 2:].ceil()], dim=1).int().tolist()
     for k, (x1, y1, x2, y2) in enumerate(corners):
         if image.difficult[k]:

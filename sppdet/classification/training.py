@@ -1,4 +1,4 @@
-"""Training a classifier on a folder of images, frozen or fine-tuned, at one size or several (section 3)."""
+"""Training of a classifier on a folder of images: its network frozen or tuned, at one size or several (section 3)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from sppdet.training.gradient_descent import scale_to_norm
 
 logger = logging.getLogger(__name__)
 
-NORM_IMAGES = 64  # from which the features' mean norm is taken
+NORM_IMAGES = 64  # for the mean norm of the features
 
 
 def train_classifier(config: TrainClassifierConfig) -> Classifier:
-    """Train the classifier that `config` describes into `config.output`, going on where an earlier run stopped.
+    """Train a classifier into `config.output`, resuming where an earlier call stopped.
 
-    Raises ConfigError for values that cannot be used and where the folder holds a run of another configuration,
-    DataError for folders that are not as they should be, and ImageError for an image that cannot be decoded.
+    Raises ConfigError if the folder holds a run of another configuration or of other data, DataError if there are fewer
+    than two classes, ImageError if an image cannot be decoded.
     """
     if not config.data.train:
         raise ConfigError("no data given", field="data.train", expected="a folder: --data.train PATH")
@@ -56,10 +56,10 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     training = (epochs.steps, config.fit, config.seed, run.training_state)
     fits = epochs.pooled_bytes(classifier.pooled) <= config.memory_gb * 1e9
     if config.blocks == 0 and config.view != "crop" and fits:
-        course = fit(classifier.head, partial(epochs.pooled, classifier=classifier), *training)
+        history = fit(classifier.head, partial(epochs.pooled, classifier=classifier), *training)
     else:
-        course = fit(classifier, epochs.pixels, *training)
-    write_json(run.training_history, [{"size": epochs.size(i), **numbers} for i, numbers in enumerate(course)])
+        history = fit(classifier, epochs.pixels, *training)
+    write_json(run.training_history, [{"size": epochs.size(i), **numbers} for i, numbers in enumerate(history)])
     classifier.save(run.classifier)
     run.training_state.unlink()
     if val:
@@ -68,24 +68,25 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
 
 
 def _evaluate(classifier: Classifier, val: ImageFolder, config: TrainClassifierConfig) -> None:
-    """Measure the accuracy on the images held out."""
-    result = summarize(measure_topk_correct([classifier], val)[0], val)
-    write_json(RunFolder(config.output).val, result)
-    logger.info("accuracy on %s: %.3f", config.data.val, result["top1"]["mean"])
+    """Measure the accuracy on the held-out images."""
+    accuracy = summarize(measure_topk_correct([classifier], val)[0], val)
+    write_json(RunFolder(config.output).val, accuracy.as_dict())
+    logger.info("accuracy on %s: %.3f", config.data.val, accuracy.topk["top1"].mean)
 
 
 def _scale_features(classifier: Classifier, epochs: Epochs) -> None:
-    """Give what the last layer sees the mean norm that is asked for."""
+    """Scale the input of the last layer to the mean norm `feature_norm`."""
     samples = [sample for batch in epochs.plan(0) for sample in batch][:NORM_IMAGES]
     features = (classifier.head.features(classifier.pool([epochs.read(sample)])) for sample in samples)
     classifier.head.scale.fill_(scale_to_norm(epochs.config.feature_norm, features))
 
 
 def _check_network(classifier: Classifier, config: TrainClassifierConfig) -> None:
+    """Raise ConfigError or InputError if the network cannot be trained on these views or sizes."""
     norms = [module for module in classifier.modules() if isinstance(module, nn.BatchNorm2d)]
     if config.view == "full" and any(norm.weight.requires_grad for norm in norms):
         reason = "batch normalization cannot be trained on images one by one"
         raise ConfigError(reason, field="view", expected="crop or warp, or a number of blocks", got="full")
     smallest = min(config.sizes)
     with torch.no_grad():
-        classifier.pool(torch.zeros(1, 3, smallest, smallest, dtype=torch.uint8))  # raises where it is too small
+        classifier.pool(torch.zeros(1, 3, smallest, smallest, dtype=torch.uint8))  # raises InputError

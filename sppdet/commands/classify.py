@@ -140,13 +140,12 @@ def evaluate(
         precision: precision of the convolutions
     """
     from sppdet.classification.evaluation import evaluate_classifiers
-    from sppdet.classification.report import Accuracy
     from sppdet.files.run_folder import RunFolder
 
     folder = data or RunFolder(runs[0]).load_config(TrainClassifierConfig).data.val
     if folder is None:
         raise ConfigError("no data given, and the run has no data.val", field="data", expected="a folder: --data PATH")
-    return Accuracy(evaluate_classifiers(runs, folder, views, against, resamples, device, precision))
+    return evaluate_classifiers(runs, folder, views, against, resamples, device, precision)
 
 
 def predict(
@@ -175,7 +174,6 @@ def predict(
     from tqdm import tqdm
 
     from sppdet.classification.classifier import Classifier
-    from sppdet.classification.views import predict as predict_views
     from sppdet.commands.detect import image_files
     from sppdet.images import read_image
     from sppdet.runtime.memory import trim_memory
@@ -195,7 +193,7 @@ def predict(
             except ImageError as error:
                 errors.append(error)
                 continue
-            best = predict_views(classifier, image, views).sort(descending=True, stable=True)
+            best = classifier.predict(image, views).sort(descending=True, stable=True)
             pairs = list(zip(best.indices.tolist(), best.values.tolist(), strict=True))[:top]
             classes = [{"class": classifier.classes[k], "probability": value} for k, value in pairs]
             entries.append({"image": str(file), "classes": classes})

@@ -10,6 +10,7 @@ from sppdet.config.record import at_least, below_1, positive, section
 from sppdet.errors import ConfigError
 
 View = Literal["full", "crop", "warp"]
+ViewKind = Literal["full", "crop", "warp", "10views", "96views"]
 
 
 @section("")
@@ -42,7 +43,7 @@ class ViewsConfig:
         full_image: add each whole map to the windows of 10views and 96views.
     """
 
-    kind: Literal["full", "crop", "warp", "10views", "96views"] | None = None
+    kind: ViewKind | None = None
     sizes: tuple[int, ...] = at_least(1, ())
     window: int | None = at_least(1, None)
     flip: bool = False

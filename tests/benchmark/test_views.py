@@ -8,7 +8,6 @@ from benchmark import views
 from benchmark.views import KINDS, cut_views, view_runs
 
 from sppdet.classification.classifier import Classifier, new_classifier
-from sppdet.classification.views import score_views
 from sppdet.config.classification import ClassifierConfig
 from sppdet.config.network import BackboneConfig
 
@@ -39,7 +38,7 @@ def test_each_contestant_passes_what_it_says(classifier, monkeypatch, count, map
 
 def test_views_are_cut_in_the_order_in_which_they_are_pooled(classifier):
     cut = cut_views(IMAGE, KINDS[10], classifier.config)
-    assert len(cut) == len(score_views(classifier, IMAGE, KINDS[10])) == 10
+    assert len(cut) == len(classifier.score_views(IMAGE, KINDS[10])) == 10
     assert all(view.shape == (3, 40, 40) for view in cut)
     assert len({tuple(view.flatten().tolist()) for view in cut}) == 10
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sppdet.classification.accuracy import mean_with_interval, topk_correct
+from sppdet.classification.report import Mean
 from sppdet.errors import InputError
 from sppdet.evaluation.bootstrap import draw_images, interval
 
@@ -31,23 +32,23 @@ def test_labels_have_to_fit():
 
 def test_the_interval_is_that_of_resampled_images():
     values = np.random.default_rng(0).random(40) < 0.7
-    found = mean_with_interval(values.astype(float), resamples=300, seed=2)
+    result = mean_with_interval(values.astype(float), resamples=300, seed=2)
     means = [np.repeat(values, counts).mean() for counts in draw_images(40, 300, 2)]
-    assert found["mean"] == pytest.approx(values.mean())
-    assert found["interval"] == pytest.approx(interval(np.array(means), values.mean()))
-    assert found["interval"] == pytest.approx(np.percentile(means, [2.5, 97.5]), abs=0.03)  # a mean has no bias
-    assert (found["level"], found["resamples"]) == (0.95, 300)
+    assert result.mean == pytest.approx(values.mean())
+    assert result.interval == pytest.approx(interval(np.array(means), values.mean()))
+    assert result.interval == pytest.approx(np.percentile(means, [2.5, 97.5]), abs=0.03)  # a mean has no bias
+    assert (result.level, result.resamples) == (0.95, 300)
 
 
 def test_a_paired_difference_has_a_narrower_interval_than_that_of_each():
     rng = np.random.default_rng(0)
     one = (rng.random(500) < 0.7).astype(float)
     other = np.where(rng.random(500) < 0.05, 1 - one, one)  # differs on a few images
-    widths = [np.ptp(mean_with_interval(values)["interval"]) for values in (one, one - other)]
+    widths = [np.ptp(mean_with_interval(values).interval) for values in (one, one - other)]
     assert widths[1] < widths[0] / 1.5
 
 
 def test_resamples_may_be_none_but_not_fewer():
-    assert mean_with_interval(np.array([1.0, 0.0]), resamples=0) == {"mean": 0.5}
+    assert mean_with_interval(np.array([1.0, 0.0]), resamples=0) == Mean(0.5)
     with pytest.raises(InputError, match="resamples"):
         mean_with_interval(np.array([1.0]), resamples=-1)

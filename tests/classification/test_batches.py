@@ -59,9 +59,9 @@ def test_pixels_are_those_of_the_plan(epochs, colors, config, view):
         assert labels.tolist() == [sample.index // 6 for sample in batch]
         for image, sample in zip(pixels, batch, strict=True):
             file = colors / epochs.images.classes[sample.index // 6] / f"{sample.index % 6}.png"
-            expected = resize_to_view(read_image(file), 40, view, sample.place)
+            expected = resize_to_view(read_image(file), 40, view, sample.crop_position)
             assert torch.equal(image, expected.flip(2) if sample.mirrored else expected)
-    places = {sample.place for batch in epochs.plan(1) for sample in batch}
+    places = {sample.crop_position for batch in epochs.plan(1) for sample in batch}
     assert (len(places) == 18) == (view == "crop")
 
 

@@ -8,12 +8,13 @@ import torch.nn.functional as F
 from factories import examples, random_image
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from PIL import Image
 
 from sppdet.classification.transforms import resize_to_view
-from sppdet.classification.views import predict, prepare_views, score_views, view_boxes
+from sppdet.classification.views import prepare_views, view_boxes
 from sppdet.config.classification import ViewsConfig
 from sppdet.errors import ConfigError
-from sppdet.images import resize_shorter_side
+from sppdet.images import resize_shorter_side, to_array
 
 SMALL = ViewsConfig("10views", sizes=(40,), window=24)
 
@@ -54,16 +55,16 @@ def test_boxes_lie_in_the_image_and_are_distinct(height, width, side, middles):
 def test_the_papers_96_views_are_windows_of_12_maps(classifier, passes):
     # With a window of 32 pixels, a seventh of the paper's.
     views, image = ViewsConfig("96views", window=32), random_image(90, 130)
-    assert score_views(classifier, image, views).shape == (96, 3)
+    assert classifier.score_views(image, views).shape == (96, 3)
     sizes = [(32, 46), (37, 53), (43, 62), (51, 74), (64, 92), (80, 116)]  # 224, 256, 300, 360, 448, 560 of 7
     assert passes == [(2, 3, *size) for size in sizes]
     counts = [len(boxes) for _, boxes in prepare_views(image, views, classifier.config) if boxes is not None]
     assert counts == [3, 9, 9, 9, 9, 9]
-    assert score_views(classifier, image, replace(views, full_image=True)).shape == (96 + 12, 3)
+    assert classifier.score_views(image, replace(views, full_image=True)).shape == (96 + 12, 3)
 
 
 def test_10_views_are_windows_of_2_maps(classifier, passes):
-    assert score_views(classifier, random_image(90, 130), ViewsConfig("10views")).shape == (10, 3)
+    assert classifier.score_views(random_image(90, 130), ViewsConfig("10views")).shape == (10, 3)
     assert passes == [(2, 3, 37, 53)]  # 256 / 224 of the size it was trained at
 
 
@@ -72,7 +73,7 @@ def test_10_views_are_windows_of_2_maps(classifier, passes):
 def test_each_view_is_pooled_from_the_cells_whose_centers_it_shows(classifier, height, width, middles):
     image = random_image(height, width)
     views = ViewsConfig("96views" if middles else "10views", sizes=(28,), window=24)
-    scores = score_views(classifier, image, views)
+    scores = classifier.score_views(image, views)
     shown = resize_shorter_side(image, 28)
     expected = []
     stride, center = classifier.backbone.geometry.stride, classifier.backbone.geometry.center + 0.5
@@ -91,9 +92,9 @@ def test_each_view_is_pooled_from_the_cells_whose_centers_it_shows(classifier, h
 def test_a_single_view_is_what_the_classifier_gives(classifier, kind):
     image = random_image(50, 70)
     shown = resize_to_view(image, 45, kind)
-    (scores,) = score_views(classifier, image, ViewsConfig(kind, sizes=(45,)))
+    (scores,) = classifier.score_views(image, ViewsConfig(kind, sizes=(45,)))
     torch.testing.assert_close(scores, classifier([shown])[0].softmax(0))
-    both = score_views(classifier, image, ViewsConfig(kind, sizes=(45, 33), flip=True))
+    both = classifier.score_views(image, ViewsConfig(kind, sizes=(45, 33), flip=True))
     assert both.shape == (4, 3)
     torch.testing.assert_close(both[0], scores)
     torch.testing.assert_close(both[1], classifier([shown.flip(2)])[0].softmax(0))
@@ -101,27 +102,34 @@ def test_a_single_view_is_what_the_classifier_gives(classifier, kind):
 
 def test_by_default_it_looks_as_it_was_trained(classifier):
     image = random_image(50, 70)
-    torch.testing.assert_close(
-        predict(classifier, image), classifier([resize_to_view(image, 32, "full")])[0].softmax(0)
-    )
+    torch.testing.assert_close(classifier.predict(image), classifier([resize_to_view(image, 32, "full")])[0].softmax(0))
 
 
 def test_the_whole_image_stands_beside_its_windows(classifier):
     image = random_image(50, 70)
-    with_whole = score_views(classifier, image, replace(SMALL, full_image=True))
+    with_whole = classifier.score_views(image, replace(SMALL, full_image=True))
     assert with_whole.shape == (12, 3)
-    torch.testing.assert_close(with_whole[[0, 1, 2, 3, 4, 6, 7, 8, 9, 10]], score_views(classifier, image, SMALL))
-    whole = score_views(classifier, image, ViewsConfig("full", sizes=(40,), flip=True))
+    torch.testing.assert_close(with_whole[[0, 1, 2, 3, 4, 6, 7, 8, 9, 10]], classifier.score_views(image, SMALL))
+    whole = classifier.score_views(image, ViewsConfig("full", sizes=(40,), flip=True))
     torch.testing.assert_close(with_whole[[5, 11]], whole)
 
 
 def test_probabilities_are_the_mean_of_the_views(classifier):
     image = random_image(50, 70)
-    found = predict(classifier, image, SMALL)
-    torch.testing.assert_close(found, score_views(classifier, image, SMALL).mean(dim=0))
+    found = classifier.predict(image, SMALL)
+    torch.testing.assert_close(found, classifier.score_views(image, SMALL).mean(dim=0))
     assert float(found.sum()) == pytest.approx(1)
+
+
+def test_views_may_be_given_by_name_and_images_by_file(classifier, tmp_path):
+    image = random_image(50, 70)
+    Image.fromarray(to_array(image)).save(tmp_path / "image.png")
+    expected = classifier.predict(image, ViewsConfig("10views"))
+    assert torch.equal(classifier.predict(tmp_path / "image.png", views="10views"), expected)
+    with pytest.raises(ConfigError, match=r"views\.kind"):
+        classifier.predict(image, views="12views")
 
 
 def test_a_window_larger_than_the_image_is_an_error(classifier):
     with pytest.raises(ConfigError, match=r"views\.window: larger than the image .expected at most 40.*got 41"):
-        predict(classifier, random_image(50, 70), replace(SMALL, window=41))
+        classifier.predict(random_image(50, 70), replace(SMALL, window=41))
