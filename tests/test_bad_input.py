@@ -293,7 +293,7 @@ CLASSIFICATION = {
     "size too small for the network": Mistake(
         classify("--backbone.name alexnet --sizes [224,20]"), ("too small for alexnet", "20 x 20")
     ),
-    "no epochs": Mistake(classify("--fit.epochs 0"), ("fit.epochs", "more than 0")),
+    "no epochs": Mistake(classify("--fit.epochs 0"), ("fit.epochs", "at least 1")),
     "batch normalization of single images": Mistake(
         classify("--view full --blocks null"), ("view", "batch normalization", "crop or warp")
     ),
@@ -313,7 +313,7 @@ CLASSIFICATION = {
         ("views.window", "at most 50", "got 90"),
     ),
     "size of no pixels": Mistake(
-        "classify evaluate classifier --data crops --views.sizes [0]", ("views", "pixels", "sizes (0,)")
+        "classify evaluate classifier --data crops --views.sizes [0]", ("views.sizes", "at least 1", "got [0]")
     ),
     "format that is not written": Mistake(
         f"classify predict classifier {JPEG} --output out.txt", ("output", ".csv or .json", "out.txt")
