@@ -1,4 +1,4 @@
-"""Box arithmetic: clip, overlap, encode and decode for regression.
+"""Box arithmetic: clip, IoU, encoding for regression, and non-maximum suppression (NMS).
 
 Boxes are float32 (N, 4), x1 y1 x2 y2, pixels, 0-based and half-open.
 """
@@ -15,18 +15,23 @@ MAX_LOG_RATIO = 4.135166556742356  # log(1000 / 16)
 
 
 def clip_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Boxes (..., 4) cut to the image [0, width) x [0, height)."""
+    """Clip boxes (..., 4) to the image [0, width) x [0, height)."""
     limit = boxes.new_tensor([width, height, width, height])
     return torch.minimum(boxes.clamp(min=0), limit)
 
 
 def box_area(boxes: Tensor) -> Tensor:
-    """Areas (N,) of boxes (N, 4), in square pixels."""
+    """Compute the areas (N,) of boxes (N, 4), in square pixels."""
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
 def box_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union (N, M) of boxes a (N, 4) and b (M, 4); 0 where the union is empty."""
+    """Compute the intersection over union (N, M) of boxes a (N, 4) and b (M, 4); 0 if the union is empty.
+
+    >>> a = torch.tensor([[0.0, 0.0, 4.0, 2.0]])
+    >>> box_iou(a, torch.tensor([[0.0, 0.0, 4.0, 4.0], [4.0, 0.0, 8.0, 2.0]]))
+    tensor([[0.5000, 0.0000]])
+    """
     top_left = torch.maximum(a[:, None, :2], b[None, :, :2])
     bottom_right = torch.minimum(a[:, None, 2:], b[None, :, 2:])
     intersection = (bottom_right - top_left).clamp(min=0).prod(dim=2)
@@ -35,9 +40,16 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def encode_boxes(boxes: Tensor, targets: Tensor) -> Tensor:
-    """Regression targets (N, 4): (dx / w, dy / h, log dw, log dh) from `boxes` to `targets` (R-CNN, appendix C).
+    """Encode `targets` (N, 4) relative to `boxes` (N, 4) as offsets (dx / w, dy / h, log dw, log dh): the shift of the
+    center in widths and heights of the box, and the logarithm of the change in size (R-CNN, appendix C).
 
     Both must have positive width and height.
+
+    >>> boxes, targets = torch.tensor([[0.0, 0.0, 10.0, 10.0]]), torch.tensor([[5.0, 0.0, 15.0, 10.0]])
+    >>> encode_boxes(boxes, targets)
+    tensor([[0.5000, 0.0000, 0.0000, 0.0000]])
+    >>> decode_boxes(boxes, encode_boxes(boxes, targets))
+    tensor([[ 5.,  0., 15., 10.]])
     """
     size, center = boxes[:, 2:] - boxes[:, :2], (boxes[:, :2] + boxes[:, 2:]) / 2
     target_size, target_center = targets[:, 2:] - targets[:, :2], (targets[:, :2] + targets[:, 2:]) / 2
@@ -45,7 +57,7 @@ def encode_boxes(boxes: Tensor, targets: Tensor) -> Tensor:
 
 
 def decode_boxes(boxes: Tensor, offsets: Tensor) -> Tensor:
-    """Boxes (N, 4) or (N, K, 4) moved by offsets of the same leading shape, the inverse of `encode_boxes`."""
+    """Move boxes (N, 4) by offsets (N, 4) or (N, K, 4), the inverse of `encode_boxes`; returns the offsets' shape."""
     if offsets.ndim == 3:
         boxes = boxes[:, None, :]
     size, center = boxes[..., 2:] - boxes[..., :2], (boxes[..., :2] + boxes[..., 2:]) / 2
@@ -55,23 +67,30 @@ def decode_boxes(boxes: Tensor, offsets: Tensor) -> Tensor:
 
 
 def nms(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float, limit: int | None = None) -> Tensor:
-    """Indices int64 of the boxes that remain, best score first, on the device of the boxes.
+    """Suppress boxes that overlap better ones of the same label.
 
-    A box float32 (M, 4) is suppressed when its IoU with a better remaining one of its label int64 (M,), 0 or more, is
-    greater than `threshold`; of equal scores (M,) the first is better. At most `limit` of a label remain. Boxes without
-    area are dropped: their IoU is not defined.
+    Returns the indices int64 of the remaining boxes, best score first, on the device of the boxes.
+
+    boxes: float32 (M, 4). scores: (M,); of equal scores the first is better. labels: int64 (M,), 0 or more. threshold:
+    a box is suppressed if its IoU with a better remaining box is greater. limit: maximum per label. Boxes without area
+    are dropped, because their IoU is not defined.
+
+    >>> boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [1.0, 0.0, 11.0, 10.0], [20.0, 0.0, 30.0, 10.0]])
+    >>> nms(boxes, torch.tensor([0.8, 0.9, 0.7]), torch.tensor([0, 0, 0]), threshold=0.3)
+    tensor([1, 2])
+    >>> nms(boxes, torch.tensor([0.8, 0.9, 0.7]), torch.tensor([0, 1, 1]), threshold=0.3)
+    tensor([1, 0, 2])
     """
     order = scores.argsort(descending=True, stable=True).cpu().numpy()
-    kept = _suppress(
-        boxes.float().cpu().numpy(), labels.cpu().numpy(), order, np.float32(threshold), limit or len(order)
-    )
+    arrays = boxes.float().cpu().numpy(), labels.cpu().numpy()
+    kept = _suppress(*arrays, order, np.float32(threshold), limit or len(order))
     return torch.from_numpy(kept).to(boxes.device)
 
 
 @njit(nogil=True, cache=True)
 def _suppress(boxes, labels, order, threshold, limit):  # type: ignore[no-untyped-def]
     kept = np.empty(len(order), dtype=np.int64)
-    # The kept boxes of each label as a linked list through their places in `kept`.
+    # The kept boxes of each label form a linked list through their positions in `kept`.
     last = np.full(labels.max() + 1 if len(labels) else 1, -1)
     before = np.empty(len(order), dtype=np.int64)
     counts = np.zeros(len(last), dtype=np.int64)
@@ -82,17 +101,17 @@ def _suppress(boxes, labels, order, threshold, limit):  # type: ignore[no-untype
         area = (x2 - x1) * (y2 - y1)
         if counts[label] >= limit or not area > 0:
             continue
-        place = last[label]
-        while place >= 0:
-            other = boxes[kept[place]]
+        position = last[label]
+        while position >= 0:
+            other = boxes[kept[position]]
             width = max(min(x2, other[2]) - max(x1, other[0]), np.float32(0))
             height = max(min(y2, other[3]) - max(y1, other[1]), np.float32(0))
-            shared = width * height
-            union = area + (other[2] - other[0]) * (other[3] - other[1]) - shared
-            if shared / union > threshold:
+            intersection = width * height
+            union = area + (other[2] - other[0]) * (other[3] - other[1]) - intersection
+            if intersection / union > threshold:
                 break
-            place = before[place]
-        if place < 0:
+            position = before[position]
+        if position < 0:
             kept[count], before[count] = index, last[label]
             last[label] = count
             counts[label] += 1

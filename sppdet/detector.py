@@ -225,4 +225,4 @@ class EncodedImage:
         heads, selection = self.detector.heads, self.detector.config.selection
         with torch.inference_mode():
             outputs = map_features(self.image, boxes, heads)
-        return postprocess(heads, outputs, boxes, self.size, selection)
+        return replace(postprocess(heads, outputs, boxes, self.size, selection), classes=self.detector.classes)

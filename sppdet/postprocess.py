@@ -60,4 +60,5 @@ def combine_detections(detections: Sequence[Detections], selection: SelectionCon
         torch.cat([getattr(Detections.empty(), name), *(getattr(part, name) for part in detections)])
         for name in ("boxes", "labels", "scores")
     )
-    return Detections(boxes, labels, scores)[nms(boxes, scores, labels, selection.nms_iou, selection.max_per_class)]
+    kept = nms(boxes, scores, labels, selection.nms_iou, selection.max_per_class)
+    return Detections(boxes, labels, scores, next((part.classes for part in detections), None))[kept]

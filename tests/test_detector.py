@@ -112,6 +112,7 @@ def test_torchvisions_convention():
             "scores": (torch.float32, 1),
         }
         expected = detector.detect(image, boxes)
+        assert expected.classes == CLASSES
         assert torch.equal(output["boxes"], expected.boxes)
         assert (output["scores"].diff() <= 0).all()
         assert set(output["labels"].tolist()) <= {1, 2, 3}
@@ -190,6 +191,7 @@ def test_scores_become_probabilities_where_asked(tmp_path):
     detector.calibration = Calibration(knots, torch.tensor([1.0, 2.0, 3.0]).double())
     detector.save(tmp_path / "detector.safetensors")
     found = detector.probabilities(raw)
+    assert found.classes == raw.classes == CLASSES
     assert set(found.labels.tolist()) == {1, 2, 3}
     assert (found.scores.diff() <= 0).all()
     for k, log_odds in enumerate((lambda s: 1 + s, lambda s: 2 * s - 1, lambda s: 1 + 3 * s), start=1):

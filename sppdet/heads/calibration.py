@@ -1,8 +1,9 @@
-"""Scores that read as probabilities: one increasing map for each class, fitted on held-out detections."""
+"""Calibration of scores to probabilities: one increasing map per class, fitted to held-out detections."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from sppdet.structures import Detections, check_tensor
 Method = Literal["platt", "isotonic"]
 Map = tuple[NDArray[np.float64], float]  # knots (M, 2) and slope of one class
 
-EVERYWHERE: Map = (np.zeros((1, 2)), 1.0)  # log-odds are the score itself
+IDENTITY: Map = (np.zeros((1, 2)), 1.0)  # log-odds are the score itself
 
 
 class Calibration(nn.Module):
@@ -62,47 +63,49 @@ class Calibration(nn.Module):
         """Replace the scores of detections with probabilities, most probable first."""
         scores = self.probabilities(detections.scores, detections.labels)
         order = scores.argsort(descending=True, stable=True)  # equal ones keep the order of their scores
-        return Detections(detections.boxes, detections.labels, scores)[order]
+        return replace(detections, scores=scores)[order]
 
 
 def fit_calibration(
     examples: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]], method: Method = "platt"
 ) -> Calibration:
-    """Calibration of labels 1..K from held-out detections: for each class their scores (N,) and whether right, (N,).
+    """Fit a calibration of labels 1..K to held-out detections.
 
-    platt: a straight line (Platt 1999), for few examples too. isotonic: a polyline through the steps of isotonic
-    regression, each at its detections' mean score, so that no two scores tie; Platt's slope beyond. It follows any
-    shape and needs hundreds of right detections a class.
-    A class without right or without wrong ones, or whose right ones do not score higher, gets the map of all classes'
-    detections together; where that has the same fault, log-odds are the score itself.
+    examples: for each class, the scores (N,) of its detections and whether each is correct (N,).
+    method: "platt", a straight line (Platt 1999), which needs few examples; or "isotonic", a polyline through the steps
+    of isotonic regression, each at the mean score of its detections, so that no two scores tie, with Platt's slope
+    beyond. The latter follows any shape and needs hundreds of correct detections per class.
+
+    A class is calibrated on the detections of all classes together if its own are all correct, all incorrect, or not
+    ranked better than chance; if that fails too, the score itself is used as the log-odds.
     Raises InputError for examples that are not finite or not of one length.
     """
-    for k, (scores, right) in enumerate(examples, start=1):
-        if scores.shape != right.shape or scores.ndim != 1 or not np.isfinite(scores).all():
+    for k, (scores, correct) in enumerate(examples, start=1):
+        if scores.shape != correct.shape or scores.ndim != 1 or not np.isfinite(scores).all():
             raise InputError("cannot be fitted", field=f"examples of label {k}", expected="finite scores, a flag each")
     fit = _fit_line if method == "platt" else _fit_steps
-    columns = [(scores.astype(np.float64), right.astype(bool)) for scores, right in examples]
+    columns = [(scores.astype(np.float64), correct.astype(bool)) for scores, correct in examples]
     own = [fit(*column) for column in columns]
-    shared = EVERYWHERE
-    if any(found is None for found in own):
-        shared = fit(*(np.concatenate(parts) for parts in zip(*columns, strict=True))) or EVERYWHERE
-    maps = [found or shared for found in own]
+    shared = IDENTITY
+    if any(fitted is None for fitted in own):
+        shared = fit(*(np.concatenate(parts) for parts in zip(*columns, strict=True))) or IDENTITY
+    maps = [fitted or shared for fitted in own]
     most = max((len(knots) for knots, _ in maps), default=1)
     padded = [np.pad(knots, ((0, most - len(knots)), (0, 0)), mode="edge") for knots, _ in maps]
     knots = torch.from_numpy(np.array(padded).reshape(-1, most, 2))
     return Calibration(knots, torch.tensor([slope for _, slope in maps], dtype=torch.float64))
 
 
-def _fit_line(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> Map | None:
-    """One knot and a slope; None where there is nothing to fit or the slope is not above 0."""
+def _fit_line(scores: NDArray[np.float64], correct: NDArray[np.bool_]) -> Map | None:
+    """Fit one knot and a slope; return None if there is nothing to fit or the slope is not above 0."""
     from sklearn.linear_model import LogisticRegression
 
-    if right.all() or not right.any() or scores.min() == scores.max():
+    if correct.all() or not correct.any() or scores.min() == scores.max():
         return None
     middle, spread = scores.mean(), scores.std()
-    wrong_target, right_target = _targets(right)
-    target = np.where(right, right_target, wrong_target)
-    # A target between 0 and 1 is the same example twice, right with that weight and wrong with the rest.
+    incorrect_target, correct_target = _targets(correct)
+    target = np.where(correct, correct_target, incorrect_target)
+    # A target between 0 and 1 is the same example twice, correct with that weight and incorrect with the rest.
     standard = np.tile((scores - middle) / spread, 2)[:, None]
     model = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8)
     model.fit(standard, np.repeat([1, 0], len(scores)), np.concatenate([target, 1 - target]))
@@ -110,22 +113,22 @@ def _fit_line(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> Map | No
     return (np.array([[middle, model.intercept_[0]]]), slope) if slope > 0 else None
 
 
-def _fit_steps(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> Map | None:
-    """A knot for each step of isotonic regression. Shares of 0 and 1 become Platt's targets, which lie beyond all other
-    shares: those of at most all right ones with at least one wrong one, and the reverse."""
+def _fit_steps(scores: NDArray[np.float64], correct: NDArray[np.bool_]) -> Map | None:
+    """Fit a knot per step of isotonic regression. Fractions of 0 and 1 become Platt's targets, beyond all others."""
     from sklearn.isotonic import IsotonicRegression
 
-    line = _fit_line(scores, right)
+    line = _fit_line(scores, correct)
     if line is None:
         return None
-    share, step = np.unique(IsotonicRegression().fit_transform(scores, right.astype(np.float64)), return_inverse=True)
+    steps = IsotonicRegression().fit_transform(scores, correct.astype(np.float64))
+    fraction, step = np.unique(steps, return_inverse=True)
     center = np.bincount(step, scores) / np.bincount(step)
-    share = share.clip(*_targets(right))
-    return np.stack([center, np.log(share / (1 - share))], axis=1), line[1]
+    fraction = fraction.clip(*_targets(correct))
+    return np.stack([center, np.log(fraction / (1 - fraction))], axis=1), line[1]
 
 
-def _targets(right: NDArray[np.bool_]) -> tuple[float, float]:
-    """Probabilities of wrong and right examples, short of 0 and 1 (Platt, section 2.2): they keep log-odds finite where
-    scores separate the two."""
-    positives, negatives = int(right.sum()), int((~right).sum())
+def _targets(correct: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return target probabilities of incorrect and correct examples, short of 0 and 1 (Platt, section 2.2), so that
+    log-odds stay finite even if the scores separate the two."""
+    positives, negatives = int(correct.sum()), int((~correct).sum())
     return 1 / (negatives + 2), (positives + 1) / (positives + 2)

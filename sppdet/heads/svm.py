@@ -2,8 +2,8 @@
 
 The examples of all classes are the rows of one half-precision matrix; an example may be positive, negative or left
 out for each class. Rows are taken in blocks: a block's Gram matrix and its margins for all classes are two matrix
-products, and within the block the dual variables are optimised one at a time as in liblinear (Hsieh et al. 2008). One
-read of the matrix so serves every class, and memory beside it is a block and the weights.
+products, and within the block the dual variables are optimized one at a time as in liblinear (Hsieh et al. 2008). One
+read of the matrix thus serves every class; extra memory is a block and the weights.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Loss = Literal["hinge", "squared_hinge"]
 class SVMProblem:
     """min over w: |w|^2 / 2 + sum_i cost_i loss(y_i w.x_i), for each of K classes; x carries a constant feature.
 
-    features: float16 (n, D). targets: int8 (n, K), +1, -1 or 0 (left out). scale: multiplies the features. bias: the
-    constant feature. C: cost of an example, times positive_weight where it is positive.
+    features: float16 (n, D). targets: int8 (n, K), +1, -1 or 0 (left out). scale: factor of the features. bias:
+    value of the constant feature. C: cost of a negative; that of a positive is positive_weight times as high.
     """
 
     features: Tensor
@@ -40,25 +40,27 @@ class SVMProblem:
     loss: Loss = "hinge"
 
     def cost(self) -> np.ndarray:
-        """float32 (n, K): C, 2C, or 0 where left out."""
+        """Return the cost of each example, float32 (n, K): 0 if it is left out."""
         targets = self.targets.numpy()
         return self.C * np.where(targets > 0, self.positive_weight, (targets < 0).astype(np.float32)).astype(np.float32)
 
     def rows(self, index: Tensor | slice, memory: Tensor | None = None) -> Tensor:
-        """Rows float32 (B, D), neither scaled nor with the constant feature; in `memory` (at least B, D) if given."""
+        """Read rows float32 (B, D), unscaled and without the constant, into `memory` (at least B, D) if given."""
         rows = self.features[index]
         return rows.float() if memory is None else memory[: len(rows)].copy_(rows)
 
     def margins(self, weights: Tensor, rows: Tensor) -> Tensor:
-        """w.x float32 (K, B) of rows as `rows` gives them."""
+        """Compute w.x float32 (K, B) of rows as `rows` returns them."""
         return torch.addmm(weights[:, -1:] * self.bias, weights[:, :-1], rows.T, alpha=self.scale)
 
 
 @dataclass(eq=False)
 class SVMSolution:
-    """weights float32 (K, D + 1), on the scaled features and the constant one; alpha float32 (n, K), the dual
-    variables; primal, dual: float64 (K,), the objective at the last check and the best bound
-    known below it; epochs taken."""
+    """The state of an optimization.
+
+    weights: float32 (K, D + 1), for the scaled features and the constant one. alpha: float32 (n, K), dual variables.
+    primal, dual: float64 (K,), the objective at the last check and its best known lower bound. epochs: number taken.
+    """
 
     weights: Tensor
     alpha: Tensor
@@ -68,12 +70,12 @@ class SVMSolution:
 
     @property
     def gap(self) -> float:
-        """The worst class's relative duality gap: (primal - dual) / primal."""
+        """The largest relative duality gap of a class: (primal - dual) / primal."""
         return float(((self.primal - self.dual) / np.maximum(self.primal, 1e-12)).max(initial=0))
 
 
 def start_solution(problem: SVMProblem) -> SVMSolution:
-    """Zero weights."""
+    """Return zero weights."""
     n, classes = problem.targets.shape
     infinite = np.full(classes, np.inf)
     dimension = problem.features.shape[1] + 1
@@ -83,11 +85,11 @@ def start_solution(problem: SVMProblem) -> SVMSolution:
 def solve_svms(
     problem: SVMProblem, start: SVMSolution | None = None, gap: float = 0.01, epochs: int = 100, seed: int = 0
 ) -> SVMSolution:
-    """Optimise until every class's relative duality gap is at most `gap`, or for so many epochs.
+    """Optimize until the relative duality gap of every class is at most `gap`, or for up to `epochs` epochs.
 
-    start: a solution of a smaller problem whose rows come first in this one; its alpha is extended with zeros. The
-    dual objective only grows from there. A class keeps the weights it started with where those are still better than
-    what a rough fit came to: its primal objective on this problem never grows.
+    start: the solution of a smaller problem, whose rows come first in this one; its alpha is extended with zeros. The
+    dual objective only grows from there. A class keeps the weights it started with if they are still better than those
+    of a coarse fit, so its primal objective on this problem never grows.
     """
     solution = start or start_solution(problem)
     n, classes = problem.targets.shape
@@ -132,7 +134,7 @@ def solve_svms(
 
 
 def objectives(problem: SVMProblem, weights: Tensor, alpha: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Primal and dual objective of each class, float64 (K,)."""
+    """Compute the primal and dual objective of each class, float64 (K,)."""
     cost = problem.cost().astype(np.float64)
     loss = np.zeros(cost.shape[1])
     for start in range(0, len(cost), 2048):
@@ -151,7 +153,7 @@ def objectives(problem: SVMProblem, weights: Tensor, alpha: Tensor) -> tuple[np.
 
 @njit(cache=True)
 def _descend(gram, margins, targets, upper, ridge, alpha, passes):  # type: ignore[no-untyped-def]
-    """Coordinate descent on the dual variables alpha (K, B) of one block; margins (K, B) are kept up to date."""
+    """Run coordinate descent on the dual variables alpha (K, B) of one block, keeping margins (K, B) up to date."""
     classes, size = alpha.shape
     for k in range(classes):
         for _ in range(passes):
