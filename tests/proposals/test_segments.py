@@ -60,19 +60,19 @@ def derivatives_by_scharr(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def test_sizes_boxes_and_neighbors(labels):
     labels, count = consecutive(labels)
     height, width = labels.shape
-    regions = describe(labels, count, quantize(np.zeros((height, width), np.uint8), np.zeros((1, height, width), "f")))
+    segments = describe(labels, count, quantize(np.zeros((height, width), np.uint8), np.zeros((1, height, width), "f")))
     pairs = set()
     for y in range(height):
         for x in range(width):
             around = labels[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
             pairs |= {(labels[y, x], other) for other in around.ravel() if labels[y, x] < other}
-    assert len(regions.pairs) == len(pairs)
-    assert {tuple(pair) for pair in regions.pairs.tolist()} == pairs
-    assert regions.pairs.shape[1] == 2
+    assert len(segments.pairs) == len(pairs)
+    assert {tuple(pair) for pair in segments.pairs.tolist()} == pairs
+    assert segments.pairs.shape[1] == 2
     for region in range(count):
         y, x = np.nonzero(labels == region)
-        assert regions.sizes[region] == len(x)
-        assert regions.boxes[region].tolist() == [x.min(), y.min(), x.max() + 1, y.max() + 1]
+        assert segments.sizes[region] == len(x)
+        assert segments.boxes[region].tolist() == [x.min(), y.min(), x.max() + 1, y.max() + 1]
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
@@ -120,8 +120,8 @@ def test_derivatives_are_those_of_a_gaussian_of_sigma_one():
 def test_histograms_sum_to_one(labels, channels, seed):
     labels, count = consecutive(labels)
     image = np.random.default_rng(seed).integers(0, 256, (*labels.shape, channels), dtype=np.uint8)
-    regions = describe(labels, count, quantize(image, smooth(image, 0.8)))
-    for histogram in (regions.color, regions.texture):
+    segments = describe(labels, count, quantize(image, smooth(image, 0.8)))
+    for histogram in (segments.color, segments.texture):
         assert (histogram >= 0).all()
         np.testing.assert_allclose(histogram.sum(axis=1), 1, atol=1e-5)
 
@@ -138,9 +138,9 @@ def test_a_flat_channel_has_no_texture():
 
 def test_one_region_has_no_neighbors():
     image = photograph(4, 3)
-    regions = describe(np.zeros((H, W), np.int32), 1, quantize(image, smooth(image, 0.8)))
-    assert regions.pairs.shape == (0, 2)
-    assert regions.boxes.tolist() == [[0, 0, W, H]]
+    segments = describe(np.zeros((H, W), np.int32), 1, quantize(image, smooth(image, 0.8)))
+    assert segments.pairs.shape == (0, 2)
+    assert segments.boxes.tolist() == [[0, 0, W, H]]
 
 
 def test_each_pixel_can_be_a_region():
@@ -148,7 +148,7 @@ def test_each_pixel_can_be_a_region():
     size = 300
     labels = np.arange(size * size, dtype=np.int32).reshape(size, size)
     image = np.zeros((size, size), np.uint8)
-    regions = describe(labels, size * size, quantize(image, smooth(image, 0.8)))
-    assert len(np.unique(regions.pairs, axis=0)) == len(regions.pairs) == 2 * size * (size - 1) + 2 * (size - 1) ** 2
-    assert (regions.pairs[:, 0] < regions.pairs[:, 1]).all()
-    assert (regions.sizes == 1).all()
+    segments = describe(labels, size * size, quantize(image, smooth(image, 0.8)))
+    assert len(np.unique(segments.pairs, axis=0)) == len(segments.pairs) == 2 * size * (size - 1) + 2 * (size - 1) ** 2
+    assert (segments.pairs[:, 0] < segments.pairs[:, 1]).all()
+    assert (segments.sizes == 1).all()
