@@ -8,7 +8,6 @@ from pathlib import Path
 import numba
 import pytest
 import torch
-from factories import train_arguments
 from hypothesis import settings
 
 settings.register_profile("ci", deadline=None)  # a busy machine is no failure
@@ -51,6 +50,8 @@ def shapes(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def trained(shapes) -> Path:
     """The folder of `shapes`, with weights, the runs `spp` and `crop` trained from them, and the cache they filled."""
+    from factories import train_arguments
+
     from sppdet.backbones.zoo import build_backbone
     from sppdet.cli import main
     from sppdet.files.atomic import save_tensors

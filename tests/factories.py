@@ -9,7 +9,22 @@ import torch
 from hypothesis import settings
 from torch import Tensor
 
+from sppdet.config.data import ProposalConfig
+from sppdet.config.detector import CropConfig, DetectorConfig, SelectionConfig, SPPConfig
+from sppdet.config.network import BackboneConfig, PyramidConfig
+from sppdet.detector import Detector
+from sppdet.heads.linear import Heads
 from sppdet.structures import Annotations, Detections
+
+TINY = DetectorConfig(
+    proposals=ProposalConfig(width=None, min_side=8, limit=50),  # width 500 would enlarge small images
+    backbone=BackboneConfig("shapenet", "random"),
+    pyramid=PyramidConfig((2, 1)),
+    spp=SPPConfig((64,)),
+    crop=CropConfig(size=67, context=5),
+    selection=SelectionConfig(min_score=-1.0),
+)
+CLASSES = ("circle", "square", "star")
 
 
 def as_boxes(rows: object) -> Tensor:
@@ -48,6 +63,17 @@ def random_image(height: int, width: int, seed: int = 0) -> Tensor:
 def examples(count: int, **options) -> settings:
     """Settings of a property whose examples are slow: `count` of them where the profile asks for 100."""
     return settings(max_examples=count * settings.default.max_examples // 100, **options)
+
+
+def random_detector(config: DetectorConfig = TINY, regress: bool = True) -> Detector:
+    """A detector of CLASSES with random weights, also those of its heads, and thresholds."""
+    detector, generator = Detector(config, CLASSES), torch.Generator().manual_seed(0)
+    rows, dimension = len(CLASSES) + (config.head == "softmax"), detector.extractor.dimension
+    scores = torch.randn(rows, dimension, generator=generator) / 20, torch.zeros(rows)
+    offsets = torch.randn(4 * len(CLASSES), dimension, generator=generator) / 500, torch.zeros(4 * len(CLASSES))
+    detector.heads = Heads.from_linear(config.head, scores, offsets if regress else None)
+    detector.thresholds = torch.tensor([0.1, -0.2, 0.3])
+    return detector
 
 
 def train_arguments(place: Path, output: Path) -> list[str]:

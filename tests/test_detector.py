@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from contracts import assert_close_rows, assert_detections, assert_same
+from factories import CLASSES, random_detector
+from factories import TINY as CONFIG
 from PIL import Image
 from torch import Tensor
 
 from sppdet.boxes import box_iou, decode_boxes
-from sppdet.config.data import ProposalConfig
-from sppdet.config.detector import CropConfig, DetectorConfig, HeadKind, SelectionConfig, SPPConfig
-from sppdet.config.network import BackboneConfig, FCConfig, PyramidConfig
+from sppdet.config.detector import DetectorConfig, HeadKind, SelectionConfig
+from sppdet.config.network import BackboneConfig, FCConfig
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, InputError, WeightsError
 from sppdet.features.build import build_network
@@ -24,26 +25,9 @@ from sppdet.postprocess import SOFTMAX_SCORE, SVM_SCORE, select
 from sppdet.proposals.cache import propose_image
 from sppdet.runtime.stopwatch import STAGES, Stopwatch
 
-CONFIG = DetectorConfig(
-    proposals=ProposalConfig(width=None, min_side=8, limit=50),
-    backbone=BackboneConfig("shapenet", "random"),
-    pyramid=PyramidConfig((2, 1)),
-    spp=SPPConfig((64,)),
-    crop=CropConfig(size=67, context=5),
-    selection=SelectionConfig(min_score=-1.0),
-)
-CLASSES = ("circle", "square", "star")
-
 
 def make_detector(head: HeadKind = "svm", regress: bool = True, config: DetectorConfig = CONFIG) -> Detector:
-    config = replace(config, head=head)
-    extractor, generator = build_network(config), torch.Generator().manual_seed(0)
-    rows, dimension = 3 + (head == "softmax"), extractor.dimension
-    scores = torch.randn(rows, dimension, generator=generator) / 20, torch.zeros(rows)
-    offsets = torch.randn(12, dimension, generator=generator) / 500, torch.zeros(12)
-    detector = Detector(config, CLASSES, extractor, Heads.from_linear(head, scores, offsets if regress else None))
-    detector.thresholds = torch.tensor([0.1, -0.2, 0.3])
-    return detector
+    return random_detector(replace(config, head=head), regress)
 
 
 def picture(seed: int = 0) -> Tensor:

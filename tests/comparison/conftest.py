@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from factories import CLASSES, TINY, random_detector
 from PIL import Image
 
 from sppdet.config.data import ProposalConfig
-from sppdet.config.detector import CropConfig, DetectorConfig, SPPConfig
-from sppdet.config.network import BackboneConfig, PyramidConfig
+from sppdet.config.detector import CropConfig
 from sppdet.detector import Detector
 from sppdet.structures import Annotations, Dataset
-
-CLASSES = ("disc", "square", "star")
 
 
 @pytest.fixture
 def detector() -> Detector:
     """An SPPnet detector of three classes with random weights."""
-    config = DetectorConfig(
-        proposals=ProposalConfig(width=None, min_side=5),  # width 500 would enlarge these images
-        backbone=BackboneConfig("shapenet", "random"),
-        pyramid=PyramidConfig((3, 1)),
-        spp=SPPConfig((64,)),
-        crop=CropConfig(size=32, context=4, batch_size=5),
-    )
-    generator = torch.Generator().manual_seed(0)
-    detector, K = Detector(config, CLASSES), len(CLASSES)
-    weight = torch.randn(5 * K, detector.heads.dimension, generator=generator)
-    detector.heads.weight.data = weight * torch.tensor([1e-3] * K + [1e-5] * 4 * K)[:, None]
-    return detector
+    crop, proposals = CropConfig(size=32, context=4, batch_size=5), ProposalConfig(width=None, min_side=5)
+    return random_detector(replace(TINY, crop=crop, proposals=proposals))
 
 
 @pytest.fixture
