@@ -637,10 +637,10 @@ def test_compare_two_runs(place, tmp_path, capsys):
 
 def test_comparisons_have_folders_of_their_own(monkeypatch, capsys):
     monkeypatch.setattr("sppdet.commands.runs.load_run", lambda *_: SimpleNamespace(classes=("disc",)))
-    monkeypatch.setattr("sppdet.data.dataset.read_dataset", lambda *_: None)
+    monkeypatch.setattr("sppdet.commands.runs.read_data", lambda *_: (None, None))
     monkeypatch.setattr("sppdet.comparison.compare.compare_detectors", lambda *_: None)
     monkeypatch.setattr("sppdet.comparison.compare.write_comparison", lambda _, folder: folder)
-    outputs = [run_text(capsys, "compare", *runs, "--data.root", "x").strip() for runs in (["a"], ["x/a", "b"])]
+    outputs = [run_text(capsys, "compare", *runs).strip() for runs in (["a"], ["x/a", "b"])]
     assert outputs == ["runs/compare-a", "runs/compare-a-b"]
 
 
@@ -651,8 +651,8 @@ def test_help_says_from_how_many_images_on_there_is_an_map(capsys):
 
 
 def test_compare_one_run_prints_a_table(place, tmp_path, capsys):
-    data = ("--data.root", place / "shapes", "--data.max_images", 1, "--regions", 10, "--growth", "[]")
-    out = run_text(capsys, "compare", place / "spp", *data, "--output", tmp_path)
+    options = ("--data.max_images", 1, "--regions", 10, "--growth", "[]", "--output", tmp_path)
+    out = run_text(capsys, "compare", place / "spp", *options)  # on the test images of its own data set
     assert "spp-crop" in out
     assert out.endswith(f"written to {tmp_path}\n")
 

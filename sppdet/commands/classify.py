@@ -142,10 +142,13 @@ def evaluate(
     from sppdet.classification.evaluation import evaluate_classifiers
     from sppdet.files.run_folder import RunFolder
 
-    folder = data or RunFolder(runs[0]).load_config(TrainClassifierConfig).data.val
-    if folder is None:
+    first = RunFolder(runs[0])
+    first.find_classifier()
+    if data is None and first.config.is_file():
+        data = first.load_config(TrainClassifierConfig).data.val
+    if data is None:
         raise ConfigError("no data given, and the run has no data.val", field="data", expected="a folder: --data PATH")
-    return evaluate_classifiers(runs, folder, views, against, resamples, device, precision)
+    return evaluate_classifiers(runs, data, views, against, resamples, device, precision)
 
 
 def predict(

@@ -29,7 +29,8 @@ def compare(
     """Compare detectors: stage times, speed-ups, growth with the regions; mAP from 100 images on.
 
     All detectors get the same proposals; R-CNN mode runs at its fastest batch size. A single run is compared with its
-    own network and heads in the other mode.
+    own network and heads in the other mode. Without --data.root the images are those of SPLIT in the data that the
+    first run was trained on.
 
     JSON, also in OUTPUT/compare.json: images, regions, topped_up, shared, device, machine, threads, torch, baseline;
     by detector: detectors (settings), stages (median seconds per image), totals (without_proposals, total), spread
@@ -39,7 +40,7 @@ def compare(
 
     Args:
         runs: run folders or detector files
-        data: images; those of the first run's training data if not given
+        data: images to compare on
         regions: regions per image
         growth: numbers of regions to time on the first image
         baseline: name of the run to compare with; R-CNN by default

@@ -152,7 +152,6 @@ def _configure(folder: Path, seed: int, device: Device, precision: Precision, wo
 
 def _draw(detector: Detector, dataset: Dataset, path: Path, workers: int) -> None:
     """Write a picture of the images with the detections above the thresholds, and their probabilities."""
-    from sppdet.commands.detect import above_threshold
     from sppdet.drawing.contact_sheet import draw_contact_sheet
     from sppdet.drawing.detections import write_picture
     from sppdet.proposals.cache import propose
@@ -160,6 +159,6 @@ def _draw(detector: Detector, dataset: Dataset, path: Path, workers: int) -> Non
     drawn = []
     for image, boxes in zip(dataset.images, propose(dataset.images, detector.config.proposals, workers), strict=True):
         pixels = image.read()
-        detections = above_threshold(detector.detect(pixels, boxes), detector.thresholds)
+        detections = detector.detect(pixels, boxes).above(detector.thresholds)
         drawn.append((pixels, detector.probabilities(detections)))
     write_picture(path, draw_contact_sheet(drawn, detector.classes))

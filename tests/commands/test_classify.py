@@ -80,6 +80,7 @@ def test_a_file_of_parameters_is_read_and_options_win(place, tmp_path, capsys):
 def test_evaluate_prints_accuracies_with_intervals(place, capsys):
     data = ("--data", place / "crops/test")
     result = run_json(capsys, "classify", "evaluate", place / "0", *data, "--resamples", "50")
+    assert result == run_json(capsys, "classify", "evaluate", place / "0", "--resamples", "50")  # its own data.val
     low, high = result["top1"]["interval"]
     assert 0 <= low <= result["top1"]["mean"] <= high <= 1
     assert result["top1"]["mean"] <= result["top5"]["mean"]
