@@ -637,7 +637,8 @@ def test_compare_two_runs(place, tmp_path, capsys):
 
 def test_comparisons_have_folders_of_their_own(monkeypatch, capsys):
     monkeypatch.setattr("sppdet.commands.runs.load_run", lambda *_: SimpleNamespace(classes=("disc",)))
-    monkeypatch.setattr("sppdet.commands.runs.read_data", lambda *_: (None, None))
+    monkeypatch.setattr("sppdet.commands.runs.data_of_run", lambda *_: None)
+    monkeypatch.setattr("sppdet.data.dataset.read_dataset", lambda *_: None)
     monkeypatch.setattr("sppdet.comparison.compare.compare_detectors", lambda *_: None)
     monkeypatch.setattr("sppdet.comparison.compare.write_comparison", lambda _, folder: folder)
     outputs = [run_text(capsys, "compare", *runs).strip() for runs in (["a"], ["x/a", "b"])]
