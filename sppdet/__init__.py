@@ -6,7 +6,8 @@ Settings: TrainConfig, load_config
 Records:  Annotations (one image and its objects), Dataset, Detections
 Data:     read_image, read_voc, read_coco, draw_detections
 Steps:    selective_search, nms, box_iou
-Metrics:  evaluate_voc, evaluate_coco, bootstrap_map, diagnose
+Metrics:  evaluate_detections, evaluate_voc, evaluate_coco, bootstrap_map, diagnose
+Threads:  wait_passively, for machines with other work to do
 Errors:   SppdetError, the base class of all errors
 
 Boxes are float32 (N, 4) as x1 y1 x2 y2, in pixels of the original image, 0-based and half-open. Labels are 1..K, images
@@ -35,12 +36,14 @@ if TYPE_CHECKING:
     from sppdet.evaluation.bootstrap import bootstrap_map as bootstrap_map
     from sppdet.evaluation.coco import evaluate_coco as evaluate_coco
     from sppdet.evaluation.diagnose import diagnose as diagnose
+    from sppdet.evaluation.evaluation import evaluate_detections as evaluate_detections
     from sppdet.evaluation.voc import evaluate_voc as evaluate_voc
     from sppdet.images import read_image as read_image
     from sppdet.pooling.pyramid import SpatialPyramidPooling as SpatialPyramidPooling
     from sppdet.pooling.roi import RoIAlign as RoIAlign
     from sppdet.pooling.roi import RoIPooling as RoIPooling
     from sppdet.proposals.selective_search import selective_search as selective_search
+    from sppdet.runtime.threads import wait_passively as wait_passively
     from sppdet.structures import Annotations as Annotations
     from sppdet.structures import Dataset as Dataset
     from sppdet.structures import Detections as Detections
@@ -64,11 +67,13 @@ _HOMES = {
     "evaluation.bootstrap": "bootstrap_map",
     "evaluation.coco": "evaluate_coco",
     "evaluation.diagnose": "diagnose",
+    "evaluation.evaluation": "evaluate_detections",
     "evaluation.voc": "evaluate_voc",
     "images": "read_image",
     "pooling.pyramid": "SpatialPyramidPooling",
     "pooling.roi": "RoIAlign RoIPooling",
     "proposals.selective_search": "selective_search",
+    "runtime.threads": "wait_passively",
     "structures": "Annotations Dataset Detections",
     "training.train": "train",
 }

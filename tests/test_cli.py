@@ -7,15 +7,18 @@ import logging
 import math
 import os
 import shutil
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from docstring_parser import parse
 from factories import train_arguments
 from PIL import Image
 
 from sppdet import __version__
-from sppdet.cli import main
+from sppdet.cli import COMMANDS, main
 from sppdet.commands.detect import DetectedImages
 from sppdet.commands.evaluate import evaluate
 from sppdet.comparison import report
@@ -681,6 +684,27 @@ def test_help_and_usage(capsys):
     assert captured.err == out
     assert main(["nonsense"]) == 2
     assert main(["detect", "run"]) == 2
+
+
+@pytest.mark.parametrize(
+    "command", [[name, *part] for name, group in COMMANDS.items() for part in ([[each] for each in group] or [[]])]
+)
+def test_help_fits_a_terminal_and_documents_the_json(command, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    out = capsys.readouterr().out
+    assert out.startswith(f"usage: sppdet {' '.join(command)} [options]")
+    assert max(map(len, out.splitlines())) <= 80
+    assert "\nJSON" in out
+
+
+def test_every_option_is_explained():
+    for name, group in COMMANDS.items():
+        for part in group or (None,):
+            function = getattr(import_module(f"sppdet.commands.{name}"), part or name)
+            explained = {one.arg_name for one in parse(function.__doc__).params}
+            assert explained == set(signature(function).parameters), (name, part)
 
 
 def test_version(capsys):

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
-from sppdet.data.dataset import read_dataset
 from sppdet.data.detection_files import read_results
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError, WeightsError
@@ -53,12 +52,6 @@ def data_of_run(run: Run, data: DataConfig) -> DataConfig:
         reason = "the run was trained on an annotation file: give the one to evaluate on"
         raise ConfigError(reason, field="data.annotations", expected="--data.annotations FILE")
     return replace(data, root=trained.root, year=data.year or trained.year)
-
-
-def read_data(run: Run, detector: Detector, data: DataConfig) -> tuple[DataConfig, Dataset]:
-    """Read the images that a run is to be used on: `data`, or by default the split of it in the run's training data."""
-    data = data_of_run(run, data)
-    return data, read_dataset(data, detector.classes)
 
 
 def detect_dataset(
