@@ -34,7 +34,7 @@ def fit_heads(
     config: TrainConfig,
     known: Sequence[int] = (),
 ) -> Heads:
-    """Fit heads to the images at these positions, or read them if the run has fitted them in the step `name`.
+    """Fit heads to the images with these indices, or read them if the run has fitted them in the step `name`.
 
     known: the images of the run's previous fit, from whose SVMs mining resumes in the others.
     """
@@ -57,7 +57,7 @@ def fit_heads(
 def _fit_svms(
     file: Path, cache: FeatureCache, images: list[int], classes: int, config: TrainConfig, known: Sequence[int]
 ) -> Linear:
-    """`file` holds what was mined in the known images, or will."""
+    """Mine SVMs. file: the state after mining the known images; written if there are none."""
     if not known:
         mined = mine_svms(cache, images, classes, config.svm, config.seed)
         mined.save(file)
@@ -68,45 +68,45 @@ def _fit_svms(
 
 
 def _fit_softmax_layer(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> Linear:
-    """Memory: at most svm.max_examples in half precision, fewer an image where there are many images."""
+    """Fit a softmax layer. Memory: up to svm.max_examples in half precision, fewer per image if there are many."""
     room = max(1, config.svm.max_examples // len(images))
-    settings = replace(config.softmax, regions_per_image=min(config.softmax.regions_per_image, room))
-    features = torch.empty(settings.regions_per_image * len(images), cache.dimension, dtype=torch.float16)
+    softmax = replace(config.softmax, regions_per_image=min(config.softmax.regions_per_image, room))
+    features = torch.empty(softmax.regions_per_image * len(images), cache.dimension, dtype=torch.float16)
     labels = [torch.zeros(0, dtype=torch.int64)]
     count = 0
     for i in tqdm(images, desc="softmax examples", unit="image"):
-        indices, label = softmax_examples(cache.regions[i], settings, np.random.default_rng([config.seed, i]))
+        indices, label = softmax_examples(cache.regions[i], softmax, np.random.default_rng([config.seed, i]))
         features[count : count + len(indices)] = cache.features(i, indices)
         count += len(indices)
         labels.append(label)
-    known = features[:count], torch.cat(labels)
-    return fit_softmax(*known, classes, settings.weight_decay, settings.iterations)
+    return fit_softmax(features[:count], torch.cat(labels), classes, softmax.weight_decay, softmax.iterations)
 
 
 def _fit_offsets(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> Linear:
-    """Memory: at most per_class examples of every class in half precision, and one class's in single.
+    """Fit box regression. Memory: max_per_class examples of every class in half precision, of one class in single.
 
-    The regularizer weighs against a sum over the examples, so it shrinks with the share of them that is used.
+    The regularizer is weighed against a sum over the examples, so it shrinks with the fraction of them that is used.
     """
-    settings = config.box_regression
+    box_regression = config.box_regression
     labels = torch.cat([cache.regions[i].annotations.labels for i in images])
     objects = torch.bincount(labels, minlength=classes + 1)[1:].tolist()
-    per_object = [min(settings.max_per_object, max(1, settings.max_per_class // max(1, n))) for n in objects]
+    most = box_regression.max_per_class
+    per_object = [min(box_regression.max_per_object, max(1, most // max(1, n))) for n in objects]
     rows: list[list[Tensor]] = [[] for _ in range(classes)]
     targets: list[list[Tensor]] = [[] for _ in range(classes)]
     used, available = torch.zeros(classes), torch.zeros(classes)
     for i in tqdm(images, desc="box regression examples", unit="image"):
         rng = np.random.default_rng([config.seed, i])
-        indices, label, offsets = box_regression_examples(cache.regions[i], per_object, settings, rng)
-        available += count_box_regression_examples(cache.regions[i], classes, settings)
-        room = used[label - 1] < settings.max_per_class
+        indices, label, offsets = box_regression_examples(cache.regions[i], per_object, box_regression, rng)
+        available += count_box_regression_examples(cache.regions[i], classes, box_regression)
+        room = used[label - 1] < most
         indices, label, offsets = indices[room], label[room], offsets[room]
         features = cache.features(i, indices).half().cpu()
         for k in label.unique().tolist():
             rows[k - 1].append(features[label == k])
             targets[k - 1].append(offsets[label == k])
             used[k - 1] += len(targets[k - 1][-1])
-    norms = torch.cat([torch.zeros(0), *(part.float().norm(dim=1) for parts in rows for part in parts)])
+    norms = torch.cat([torch.zeros(0), *(chunk.float().norm(dim=1) for chunks in rows for chunk in chunks)])
     scale = config.svm.feature_norm / max(float(norms.mean()), 1e-12) if len(norms) else 1.0
-    ridge = (settings.ridge * used / available.clamp(min=1)).tolist()
+    ridge = (box_regression.ridge * used / available.clamp(min=1)).tolist()
     return fit_box_regression(rows, targets, cache.dimension, ridge, scale)

@@ -1,6 +1,6 @@
-"""Training a detector: heads fitted without the held-out images, thresholds chosen on these, heads fitted on all.
+"""Training of a detector: fit heads without the held-out images, choose thresholds on these, fit heads to all.
 
-Every step leaves its result in the run's folder, from where an interrupted training resumes.
+Every step leaves its result in the run's folder, from which an interrupted training resumes.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
 
 @dataclass(frozen=True, eq=False)
 class Trainer:
-    """What every fit of a run starts from. regions: of each image of `split.dataset`, by its index."""
+    """The state that all fits of a run share. regions: the labeled proposals of each image of the split."""
 
     config: TrainConfig
     run: RunFolder
@@ -143,7 +143,7 @@ class Trainer:
         return heads
 
     def _cache(self) -> FeatureCache:
-        """The features of the network as it is now. Those of a fine-tuned one serve no other run."""
+        """Return the cache of the current network's features. Those of a fine-tuned network serve no other run."""
         folder = self.run.features if self.config.finetune.epochs else None
         return FeatureCache(self.extractor, self.regions, self.config.cache_gb, folder)
 
@@ -162,6 +162,6 @@ def _hash_data(extractor: FeatureExtractor, regions: Sequence[LabeledProposals],
 
 
 def _detector_config(config: TrainConfig) -> DetectorConfig:
-    """The detector's keys, without the file of the training images' proposals: other images need their own."""
+    """Return the detector's keys, without the proposal file: it holds those of the training images only."""
     part = base_of(config, DetectorConfig)
     return replace(part, proposals=replace(part.proposals, file=None))
