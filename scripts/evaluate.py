@@ -1,12 +1,8 @@
-"""Evaluate a detector on a VOC split, class by class: python scripts/evaluate.py runs/spp data [test]."""
+"""Evaluate a detector on images in memory: python scripts/evaluate.py runs/spp data [test]."""
 
 import argparse
 
-from sppdet.config.data import DataConfig
-from sppdet.data.dataset import read_dataset
-from sppdet.detector import Detector
-from sppdet.evaluation.voc import evaluate_voc
-from sppdet.proposals.cache import propose
+from sppdet import Detector, evaluate, read_voc
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
@@ -16,10 +12,5 @@ if __name__ == "__main__":
     options = parser.parse_args()
 
     detector = Detector.load(options.run)
-    dataset = read_dataset(DataConfig(root=options.root, split=options.split), detector.classes)
-    proposals = propose(dataset.images, detector.config.proposals)
-    detections = detector.detect_files([image.image for image in dataset.images], proposals)
-    result = evaluate_voc(detections, dataset.images, dataset.classes)
-    for name, voc07, area in zip(result.classes, result.ap_voc07, result.ap_area, strict=True):
-        print(f"{name:16} {voc07:.4f} {area:.4f}")
-    print(f"{'mAP':16} {result.map_voc07:.4f} {result.map_area:.4f}")
+    dataset = read_voc(options.root, options.split, detector.classes)  # any Dataset, as Dataset.from_torchvision gives
+    print(evaluate(detector, dataset=dataset))
