@@ -102,15 +102,10 @@ def _detect(detector: Detector, image: Tensor, threshold: float | None, probabil
     """Return the detections to draw."""
     found = detector.detect(image)
     if threshold is None:  # class thresholds apply to raw scores, even when probabilities are drawn
-        found = above_threshold(found, detector.thresholds)
+        found = found.above(detector.thresholds)
     if probabilities:
         found = detector.probabilities(found)
-    return found if threshold is None else found[found.scores >= threshold]
-
-
-def above_threshold(detections: Detections, thresholds: Tensor) -> Detections:
-    """Return the detections scoring at least their class's threshold (K,)."""
-    return detections[detections.scores >= thresholds[detections.labels - 1]]
+    return found if threshold is None else found.above(threshold)
 
 
 def _as_rows(detections: Detections, classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -3,25 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
-from factories import detect
 
-from sppdet.commands.detect import _picture_names, above_threshold
+from sppdet.commands.detect import _picture_names
 from sppdet.commands.evaluate import evaluate
 from sppdet.config.data import DataConfig
 from sppdet.errors import ConfigError
-from sppdet.structures import Detections
-
-FOUND = detect([[0, 0, 1, 1]] * 4, [3.0, 2.0, 1.0, 0.5], [1, 2, 1, 2])
-
-
-def test_each_class_has_its_threshold():
-    shown = above_threshold(FOUND, torch.tensor([2.0, 0.5]))
-    assert shown.scores.tolist() == [3, 2, 0.5]
-
-
-def test_nothing_is_above_a_threshold():
-    assert len(above_threshold(Detections.empty(), torch.zeros(2))) == 0
 
 
 def test_pictures_of_one_stem_are_numbered():

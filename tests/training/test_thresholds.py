@@ -5,7 +5,6 @@ import torch
 from factories import detect
 from numpy.typing import NDArray
 
-from sppdet.commands.detect import above_threshold
 from sppdet.evaluation.voc import Curve, VOCResult
 from sppdet.training.thresholds import choose_thresholds
 
@@ -37,5 +36,5 @@ def test_thresholds_are_0_where_nothing_was_ever_right():
 def test_the_detections_that_make_f1_best_are_drawn():
     scores = [3.0, 2.0, 1.0, -1.0]
     thresholds = choose_thresholds(VOCResult({"a": curve(scores, [True, False, True, False], 2)}, 0.5))
-    shown = above_threshold(detect([[0, 0, 1, 1]] * 4, scores), thresholds)
+    shown = detect([[0, 0, 1, 1]] * 4, scores).above(thresholds)
     assert shown.scores.tolist() == [3, 2, 1]
