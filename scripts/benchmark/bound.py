@@ -66,11 +66,11 @@ def time_without_nms(detector: Detector, scene: Scene, _turn: int) -> dict[str, 
 def bound_run(detector: Detector, scene: Scene) -> Callable[[int], Mapping[str, float]]:
     """Contestant: the bare network on the detector's own input, the bare products of its matrices with as many rows,
     and a copy of the pooled features."""
-    source = detector.extractor
+    extractor = detector.extractor
     assert detector.layers is not None
     inputs = prepare_inputs(detector, scene)
-    distinct, _ = source.encode(scene.image).unique_windows(scene.boxes)
-    pooled = torch.rand(len(distinct), source.pooled)
+    distinct, _ = extractor.encode(scene.image).unique_windows(scene.boxes)
+    pooled = torch.rand(len(distinct), extractor.pooled)
     copy = torch.empty_like(pooled)
     linears = [linear.weight for layer in detector.layers.linears for linear in layer]
     weights = [weight.T for weight in (*linears, detector.heads.weight)]
@@ -81,7 +81,7 @@ def bound_run(detector: Detector, scene: Scene) -> Callable[[int], Mapping[str, 
             rows = torch.mm(rows, weight)
         return rows
 
-    work = {"conv": lambda: [source.backbone(pixels) for pixels in inputs], "products": multiply}
+    work = {"conv": lambda: [extractor.backbone(pixels) for pixels in inputs], "products": multiply}
 
     def run(turn: int) -> dict[str, float]:
         with torch.inference_mode():
@@ -93,11 +93,10 @@ def bound_run(detector: Detector, scene: Scene) -> Callable[[int], Mapping[str, 
 
 def prepare_inputs(detector: Detector, scene: Scene) -> list[Tensor]:
     """Prepare the input of the network: the resized image, or batches of crops."""
-    source, backbone = detector.extractor, detector.backbone
-    if isinstance(source, CropExtractor):
+    extractor, backbone = detector.extractor, detector.backbone
+    if isinstance(extractor, CropExtractor):
         array = to_array(scene.image)
-        return [
-            warp_crops(array, part, source.config, backbone) for part in scene.boxes.split(source.config.batch_size)
-        ]
-    resized = resize_shorter_side(scene.image, source.config.scales[0])
+        batches = scene.boxes.split(extractor.config.batch_size)
+        return [warp_crops(array, batch, extractor.config, backbone) for batch in batches]
+    resized = resize_shorter_side(scene.image, extractor.config.scales[0])
     return [normalize(resized[None], backbone.mean, backbone.std)]

@@ -100,10 +100,10 @@ def test_the_whole_image_covers_nearly_all_cells(backbone):
 
 
 def test_spp_features_are_the_pooled_windows_of_the_map(backbone):
-    source = SPPExtractor(backbone, PYRAMID, SPPConfig((64,)))
-    maps = source.compute_maps(picture())[0].float()
+    extractor = SPPExtractor(backbone, PYRAMID, SPPConfig((64,)))
+    maps = extractor.compute_maps(picture())[0].float()
     windows = boxes_to_windows(BOXES, (85 / 80, 64 / 60), backbone.geometry, tuple(maps.shape[1:]))
-    for row, (x1, y1, x2, y2) in zip(source.encode(picture()).features(BOXES), windows.tolist(), strict=True):
+    for row, (x1, y1, x2, y2) in zip(extractor.encode(picture()).features(BOXES), windows.tolist(), strict=True):
         assert torch.equal(row, PYRAMID(maps[None, :, y1:y2, x1:x2])[0])
 
 
@@ -117,11 +117,11 @@ def build(backbone, kind: str, size: int = 4, scales: tuple[int, ...] = (64,)):
 def test_roi_pooling_is_the_maximum_of_windows_rounded_to_cells(backbone, size):
     """shapenet has a cell every 8 pixels, the first centerd at 3.5: x = 15.5 is at 1.5, which rounds to 2."""
     assert (backbone.geometry.stride, backbone.geometry.center + 0.5) == (8, 3.5)
-    source = build(backbone, "roi_pool", size, scales=(60,))
-    maps = source.compute_maps(picture())[0].float()
+    extractor = build(backbone, "roi_pool", size, scales=(60,))
+    maps = extractor.compute_maps(picture())[0].float()
     boxes = torch.tensor([[15.5, 7.4, 63.6, 39.4], [3.5, 3.5, 11.5, 11.5], [33.0, 23.0, 34.0, 24.0]])
     for row, (x1, y1, x2, y2) in zip(
-        source.encode(picture()).features(boxes), [(2, 0, 9, 5), (0, 0, 2, 2), (4, 2, 5, 4)], strict=True
+        extractor.encode(picture()).features(boxes), [(2, 0, 9, 5), (0, 0, 2, 2), (4, 2, 5, 4)], strict=True
     ):
         expected = adaptive_max_pool2d(maps[:, y1:y2, x1:x2], size).permute(1, 2, 0).flatten()
         assert torch.equal(row, expected)
@@ -129,11 +129,11 @@ def test_roi_pooling_is_the_maximum_of_windows_rounded_to_cells(backbone, size):
 
 @pytest.mark.parametrize("scales", [(64,), (64, 256, 120)])
 def test_aligned_features_are_torchvisions_of_boxes_in_pixels(backbone, scales):
-    source = build(backbone, "roi_align", scales=scales)
-    maps = source.compute_maps(picture())
+    extractor = build(backbone, "roi_align", scales=scales)
+    maps = extractor.compute_maps(picture())
     stride, center = backbone.geometry.stride, backbone.geometry.center
     chosen = choose_scales(BOXES, 60, scales).tolist()
-    for row, box, k in zip(source.encode(picture()).features(BOXES), BOXES, chosen, strict=True):
+    for row, box, k in zip(extractor.encode(picture()).features(BOXES), BOXES, chosen, strict=True):
         side = scales[k]
         ratio = torch.tensor([round(side * 80 / 60) / 80, side / 60]).repeat(2)
         shifted = box * ratio - (center + 0.5) + stride / 2  # as if cell 0 covered the first pixels
@@ -174,9 +174,9 @@ def test_each_box_is_pooled_at_the_scale_of_the_rule(backbone, rule):
 
 @pytest.mark.parametrize("mode", ["max", "average"])
 def test_maps_restored_from_half_precision_are_the_cold_ones(backbone, mode):
-    source = SPPExtractor(backbone, SpatialPyramidPooling((3, 1), mode), SPPConfig((64, 96)))
-    cold = source.encode(picture())
-    restored = source.restore(source.store(picture(), BOXES), cold.size, BOXES)
+    extractor = SPPExtractor(backbone, SpatialPyramidPooling((3, 1), mode), SPPConfig((64, 96)))
+    cold = extractor.encode(picture())
+    restored = extractor.restore(extractor.store(picture(), BOXES), cold.size, BOXES)
     for maps, again in zip(cold.maps, restored.maps, strict=True):
         assert torch.equal(maps.values, again.values)
     assert torch.equal(cold.features(BOXES), restored.features(BOXES))
@@ -217,12 +217,12 @@ def test_crop_features_are_the_pyramid_of_the_crops_map(backbone):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_stages_are_timed(precision):
     backbone = build_backbone("shapenet", "random", precision=precision)
-    for source, stages in (
+    for extractor, stages in (
         (SPPExtractor(backbone, PYRAMID, SPPConfig((64,))), {"preprocess", "conv", "pooling"}),
         (CropExtractor(backbone, PYRAMID, CROP), {"preprocess", "conv", "pooling"}),
     ):
         with Stopwatch() as clock:
-            source.encode(picture()).features(BOXES)
+            extractor.encode(picture()).features(BOXES)
         assert set(clock.seconds) == stages
         assert min(clock.seconds.values()) > 0
 

@@ -54,7 +54,7 @@ def regions(tmp_path) -> list[LabeledProposals]:
     return made
 
 
-def source_of(
+def extractor_of(
     kind: str, backbone: Backbone, mode: str = "max", layers: FullyConnected | None = None
 ) -> FeatureExtractor:
     pyramid = SpatialPyramidPooling((2, 1), mode)  # type: ignore[arg-type]
@@ -70,14 +70,14 @@ def files(cache: Path) -> list[Path]:
 @pytest.mark.parametrize("kind", ["spp", "crop"])
 @pytest.mark.parametrize("mode", ["max", "average"])
 def test_cold_warm_and_uncached_are_the_same(backbone, calls, regions, kind, mode):
-    source = source_of(kind, backbone, mode)
-    filled = FeatureCache(source, regions, limit_gb=1)
+    extractor = extractor_of(kind, backbone, mode)
+    filled = FeatureCache(extractor, regions, limit_gb=1)
     filled.fill()
     filled.fill()
     assert len(calls) == (6 if kind == "spp" else 3)
-    warm = FeatureCache(source_of(kind, build_backbone("shapenet", "random"), mode), regions, limit_gb=1)
+    warm = FeatureCache(extractor_of(kind, build_backbone("shapenet", "random"), mode), regions, limit_gb=1)
     for i in range(3):
-        direct = source.encode(read_image(regions[i].annotations.path)).features(regions[i].boxes)
+        direct = extractor.encode(read_image(regions[i].annotations.path)).features(regions[i].boxes)
         assert torch.equal(filled.features(i), direct)
         assert torch.equal(warm.features(i), direct)
         chosen = torch.tensor([3, 0])
@@ -87,7 +87,7 @@ def test_cold_warm_and_uncached_are_the_same(backbone, calls, regions, kind, mod
 
 @pytest.mark.parametrize("kind", ["spp", "crop"])
 def test_features_are_computed_where_they_were_not_filled(backbone, calls, regions, kind):
-    cache = FeatureCache(source_of(kind, backbone), regions, limit_gb=1)
+    cache = FeatureCache(extractor_of(kind, backbone), regions, limit_gb=1)
     first = cache.features(1)
     assert len(calls) == (2 if kind == "spp" else 1)
     calls.clear()
@@ -99,14 +99,14 @@ def test_features_are_computed_where_they_were_not_filled(backbone, calls, regio
 def test_networks_that_share_their_weights_share_no_files(backbone, cache, regions, kind, monkeypatch):
     for name in ("vgg16", "vgg16_caffe"):
         monkeypatch.setattr(backbone, "name", name)
-        FeatureCache(source_of(kind, backbone), regions, limit_gb=1).fill()
+        FeatureCache(extractor_of(kind, backbone), regions, limit_gb=1).fill()
     assert len(files(cache)) == 2 * len(regions)
 
 
 @pytest.mark.parametrize("kind", ["spp", "crop"])
 @pytest.mark.parametrize("damage", ["cut", "empty"])
 def test_a_damaged_file_is_computed_again(backbone, cache, regions, kind, damage):
-    features = FeatureCache(source_of(kind, backbone), regions, limit_gb=1)
+    features = FeatureCache(extractor_of(kind, backbone), regions, limit_gb=1)
     features.fill()
     before = [features.features(i).clone() for i in range(3)]
     for file in files(cache):
@@ -116,7 +116,7 @@ def test_a_damaged_file_is_computed_again(backbone, cache, regions, kind, damage
 
 
 def test_an_interrupted_fill_goes_on(backbone, calls, cache, regions):
-    features = FeatureCache(source_of("crop", backbone), regions, limit_gb=1)
+    features = FeatureCache(extractor_of("crop", backbone), regions, limit_gb=1)
     features.fill()
     files(cache)[1].unlink()
     calls.clear()
@@ -128,19 +128,19 @@ def test_an_interrupted_fill_goes_on(backbone, calls, cache, regions):
 @pytest.mark.parametrize("kind", ["spp", "crop"])
 def test_more_disk_than_the_limit_is_an_error(backbone, cache, regions, kind):
     with pytest.raises(ConfigError, match=r"cache_gb: the feature cache would not fit \(expected at least .* GB"):
-        FeatureCache(source_of(kind, backbone), regions, limit_gb=1e-9).fill()
+        FeatureCache(extractor_of(kind, backbone), regions, limit_gb=1e-9).fill()
     assert len(files(cache)) == 1
 
 
 def test_the_limit_is_of_all_images(backbone, cache, regions):
-    source = source_of("crop", backbone)
-    FeatureCache(source, regions[:1], limit_gb=1).fill()
+    extractor = extractor_of("crop", backbone)
+    FeatureCache(extractor, regions[:1], limit_gb=1).fill()
     size = files(cache)[0].stat().st_size / 1e9
-    FeatureCache(source, regions[1:], limit_gb=size * 2.1).fill()
+    FeatureCache(extractor, regions[1:], limit_gb=size * 2.1).fill()
     for file in files(cache):
         file.unlink()
     with pytest.raises(ConfigError, match="cache_gb"):
-        FeatureCache(source, regions, limit_gb=size * 2.1).fill()
+        FeatureCache(extractor, regions, limit_gb=size * 2.1).fill()
 
 
 def test_everything_that_shapes_the_maps_is_in_the_key(backbone, cache, regions):
@@ -148,7 +148,7 @@ def test_everything_that_shapes_the_maps_is_in_the_key(backbone, cache, regions)
     with torch.no_grad():
         next(iter(other.parameters())).add_(1e-3)
     pyramid = SpatialPyramidPooling((2, 1))
-    sources = [
+    extractors = [
         SPPExtractor(backbone, pyramid, SPP),
         SPPExtractor(backbone, pyramid, SPPConfig((48,))),
         SPPExtractor(build_backbone("shapenet", "random", precision="bf16"), pyramid, SPP),
@@ -157,8 +157,8 @@ def test_everything_that_shapes_the_maps_is_in_the_key(backbone, cache, regions)
         CropExtractor(backbone, pyramid, replace(CROP, context=4)),
         CropExtractor(backbone, SpatialPyramidPooling((2,)), CROP),
     ]
-    for number, source in enumerate(sources, 1):
-        FeatureCache(source, regions[:1], limit_gb=1).fill()
+    for number, extractor in enumerate(extractors, 1):
+        FeatureCache(extractor, regions[:1], limit_gb=1).fill()
         assert len(files(cache)) == number
 
 
@@ -167,11 +167,11 @@ def test_rows_of_crops_come_out_of_the_layers_and_maps_serve_all_of_them(backbon
     torch.manual_seed(0)
     layers = FullyConnected([[nn.Linear(5 * backbone.channels, 12)]])
     for number, end in enumerate((None, layers, layers.truncated([3])), 1):
-        source = source_of(kind, backbone, layers=end)
-        features = FeatureCache(source, regions, limit_gb=1)
+        extractor = extractor_of(kind, backbone, layers=end)
+        features = FeatureCache(extractor, regions, limit_gb=1)
         features.fill()
         assert len(files(cache)) == (3 * number if kind == "crop" else 3)
-        direct = source.encode(read_image(regions[1].annotations.path)).features(regions[1].boxes)
+        direct = extractor.encode(read_image(regions[1].annotations.path)).features(regions[1].boxes)
         calls.clear()
         assert torch.equal(features.features(1), direct)
         assert features.features(1).shape == (5, features.dimension)
@@ -182,34 +182,34 @@ def test_rows_of_crops_come_out_of_the_layers_and_maps_serve_all_of_them(backbon
 def test_maps_serve_every_pyramid_and_all_proposals_crops_only_theirs(backbone, cache, regions):
     fewer = [LabeledProposals.from_annotations(r.annotations, r.boxes[r.num_objects : -1]) for r in regions]
     for parts in (regions, fewer):
-        FeatureCache(source_of("spp", backbone), parts, limit_gb=1).fill()
+        FeatureCache(extractor_of("spp", backbone), parts, limit_gb=1).fill()
     FeatureCache(SPPExtractor(backbone, SpatialPyramidPooling((5,)), SPP), regions, limit_gb=1).fill()
     assert len(files(cache)) == 3
     for parts in (regions, fewer):
-        FeatureCache(source_of("crop", backbone), parts, limit_gb=1).fill()
+        FeatureCache(extractor_of("crop", backbone), parts, limit_gb=1).fill()
     assert len(files(cache)) == 9
 
 
 def test_another_image_under_the_same_name_is_another_key(backbone, regions):
-    before = FeatureCache(source_of("spp", backbone), regions, limit_gb=1).features(0)
+    before = FeatureCache(extractor_of("spp", backbone), regions, limit_gb=1).features(0)
     Image.new("RGB", (80, 60), (200, 30, 90)).save(regions[0].annotations.path)
-    after = FeatureCache(source_of("spp", backbone), regions, limit_gb=1).features(0)
+    after = FeatureCache(extractor_of("spp", backbone), regions, limit_gb=1).features(0)
     assert not torch.equal(after, before)
 
 
 @pytest.mark.parametrize("kind", ["spp", "crop"])
 def test_images_in_memory_have_the_features_of_their_files(backbone, calls, regions, kind):
     in_memory = [replace(r, annotations=replace(r.annotations, image=r.annotations.read())) for r in regions]
-    files, pixels = (FeatureCache(source_of(kind, backbone), parts, limit_gb=1) for parts in (regions, in_memory))
+    files, pixels = (FeatureCache(extractor_of(kind, backbone), parts, limit_gb=1) for parts in (regions, in_memory))
     pixels.fill()
     assert all(torch.equal(files.features(i), pixels.features(i)) for i in range(3))
     calls.clear()
-    FeatureCache(source_of(kind, backbone), in_memory, limit_gb=1).fill()
+    FeatureCache(extractor_of(kind, backbone), in_memory, limit_gb=1).fill()
     assert calls == []
 
 
 def test_a_missing_image_is_named(backbone, regions):
-    features = FeatureCache(source_of("spp", backbone), regions, limit_gb=1)
+    features = FeatureCache(extractor_of("spp", backbone), regions, limit_gb=1)
     regions[1].annotations.path.unlink()
     with pytest.raises(ImageError, match=r"1\.png"):
         features.fill()
