@@ -1,1 +1,1 @@
-"""Convolutional networks up to conv5, and the geometry of their cells."""
+"""Convolutional networks up to conv5, their fully connected layers, their weights and their geometry."""

@@ -1,4 +1,4 @@
-"""What every network of the zoo is to the rest of the package."""
+"""The network from images to conv5 maps."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Backbone(nn.Module):
     """A network from normalized images to their conv5 maps.
 
-    channels: C of the map. geometry: where its cells lie in the image. precision: of the convolutions. mean, std:
-    float32 (3,), for `sppdet.images.normalize`: ImageNet's, unless the weights were trained with others.
+    channels: C of the maps. geometry: position of their cells in the image. precision: of the convolutions. mean, std:
+    float32 (3,), for `sppdet.images.normalize`, ImageNet's unless the weights were trained with others.
     """
 
     mean: Tensor
@@ -33,7 +33,7 @@ class Backbone(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """Device of the network."""
         return self.mean.device
 
     def forward(self, images: Tensor) -> Tensor:

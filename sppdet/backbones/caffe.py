@@ -1,7 +1,7 @@
-"""Weights of the papers' own networks, which were trained with Caffe, as weight files for `load_weights`.
+"""Conversion of the papers' own networks, trained with Caffe, to weight files for `load_weights`.
 
-The networks stay what they were: the channels of conv1 are turned from Caffe's BGR to RGB, and the mean is kept with
-the weights, so that `sppdet.images.normalize` hands the network what Caffe's had, pixels of 0 to 255 less the mean.
+The networks compute the same as in Caffe: the channels of conv1 are reordered from BGR to RGB, and the mean is stored
+with the weights, so that `sppdet.images.normalize` gives the network Caffe's input, pixels of 0 to 255 less the mean.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from sppdet.files.atomic import save_tensors
 
 @dataclass(frozen=True)
 class Original:
-    """convolutions: what Caffe's network calls them, first to last. mean: of its pixels, B G R in 0..255."""
+    """A network of Caffe. convolutions: their names, first to last. mean: of the pixels, B G R in 0..255."""
 
     convolutions: tuple[str, ...]
     mean: tuple[float, float, float]
 
 
-FIVE = ("conv1", "conv2", "conv3", "conv4", "conv5")
+FIVE_CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 VGG16 = Original(
     tuple(f"conv{block}_{k}" for block, depth in enumerate((2, 2, 3, 3, 3), 1) for k in range(1, depth + 1)),
     mean=(103.939, 116.779, 123.68),
 )
 ORIGINALS = {
-    "caffenet": Original(FIVE, mean=(104.007, 116.669, 122.679)),  # of ILSVRC 2012
-    "zf5": Original(FIVE, mean=(128.0, 128.0, 128.0)),  # SPP_net's utils/caffe_anysize_test.m
+    "caffenet": Original(FIVE_CONVOLUTIONS, mean=(104.007, 116.669, 122.679)),  # of ILSVRC 2012
+    "zf5": Original(FIVE_CONVOLUTIONS, mean=(128.0, 128.0, 128.0)),  # SPP_net's utils/caffe_anysize_test.m
     "vgg16": VGG16,
     "vgg16_caffe": VGG16,
 }
@@ -52,16 +52,16 @@ def convert_caffe(
     output: str | PathLike[str],
     mean: str | PathLike[str] | Sequence[float] | None = None,
 ) -> list[str]:
-    """Write what Caffe saved of a network as a weight file for the backbone `name`.
+    """Convert a network saved by Caffe to a weight file for the backbone `name`.
 
-    files: .caffemodel files. Layers of later ones stand in for those of earlier ones: SPPnet's fine-tuned fc6 and fc7
-    come in a file of their own. mean: of the pixels: a .binaryproto, of which each channel's mean is taken, or three
-    numbers, B G R in 0..255; by default the original's. output: a .safetensors file, which gets the Backbone's state
-    dict and, where the files have them, fc6 and fc7 under the names in PRETRAINED.
+    files: .caffemodel files. Layers of later files replace those of earlier ones: SPPnet's fine-tuned fc6 and fc7 have
+    a file of their own. mean: of the pixels, a .binaryproto (averaged per channel) or three numbers, B G R in 0..255;
+    by default the original's. output: a .safetensors file for the Backbone's state dict and, if the files have them,
+    fc6 and fc7 under the names in PRETRAINED.
 
-    Returns Caffe's names of the layers converted. Raises ConfigError for a backbone that has no original in Caffe, an
-    output or a mean that cannot be used, and WeightsError for files that cannot be read, lack a layer, or hold
-    another network: its layers in another order, or of other sizes, strides, padding, groups or normalization.
+    Returns Caffe's names of the converted layers. Raises ConfigError for a backbone without an original in Caffe, or an
+    unusable output or mean, and WeightsError for files that cannot be read, lack a layer, or hold another network, with
+    layers in another order or of other sizes, strides, padding, groups or normalization.
     """
     if name not in ORIGINALS:
         expected = ", ".join(sorted(ORIGINALS))
@@ -83,7 +83,7 @@ def convert_caffe(
     return list(converted)
 
 
-# By Caffe's name: the name in sppdet's file, weight and bias.
+# Caffe's name: name in sppdet's file, weight, bias.
 Converted = dict[str, tuple[str, Tensor, Tensor]]
 
 
@@ -113,7 +113,7 @@ def _convert_connected(layers: Mapping[str, CaffeLayer], backbone: Backbone, sou
 
 
 def _weight_and_bias(layer: CaffeLayer, source: str) -> tuple[Tensor, Tensor]:
-    """A layer's weight, in the shape that stands in the file, and its bias (outputs,); float32."""
+    """Return a layer's weight, in the shape of the file, and its bias (outputs,); float32."""
     if len(layer.blobs) != 2 or layer.blobs[0].ndim < 2:
         shapes = [blob.shape for blob in layer.blobs]
         raise WeightsError("wrong weights", file=source, field=layer.name, expected="a weight and a bias", got=shapes)
@@ -130,7 +130,7 @@ def _check_shapes(name: str, weight: Tensor, bias: Tensor, shape: tuple[int, ...
 def _check_network(layers: Mapping[str, CaffeLayer], backbone: Backbone, source: str) -> None:
     """Raise WeightsError unless the layers up to the last convolution are those of the backbone.
 
-    Weights alone do not tell: AlexNet's are of the shapes of CaffeNet's, and Faster R-CNN's ZF pads otherwise.
+    Shapes of weights are not enough: AlexNet's equal CaffeNet's, and the ZF of Faster R-CNN pads differently.
     """
     names = ORIGINALS[backbone.name].convolutions
     network = f"the layers of {backbone.name}"
@@ -149,13 +149,13 @@ def _check_network(layers: Mapping[str, CaffeLayer], backbone: Backbone, source:
     for layer, (_, options) in zip(found, wanted, strict=True):
         for option, value in options.items():
             given = layer.options.get(option, value)
-            if not math.isclose(given, value, rel_tol=1e-5):  # Caffe's are of single precision
+            if not math.isclose(given, value, rel_tol=1e-5):  # Caffe's are in single precision
                 field, expected, got = f"{layer.name}: {option}", f"{value:g} for {backbone.name}", f"{given:g}"
                 raise WeightsError("another network's layer", file=source, field=field, expected=expected, got=got)
 
 
 def _describe(module: nn.Module) -> tuple[str, dict[str, float]] | None:
-    """A layer as `CaffeLayer` has it, kind and options; None for one that neither slides nor normalizes."""
+    """Return kind and options of a layer as in `CaffeLayer`; None if it neither slides nor normalizes."""
     match module:
         case nn.Conv2d():
             return "Convolution", {**_sliding(module), "group": module.groups}
@@ -175,11 +175,11 @@ def _sliding(module: nn.Conv2d | nn.MaxPool2d) -> dict[str, float]:
 
 
 def _read_mean(mean: str | PathLike[str] | Sequence[float]) -> Tensor:
-    """A pixel float32 (3,), B G R in 0..255."""
+    """Return the mean pixel float32 (3,), B G R in 0..255."""
     if isinstance(mean, (str, PathLike)):
         image = read_binaryproto(mean)
         if image.shape[-3:-2] != (3,) or image.size != math.prod(image.shape[-3:]):
-            raise WeightsError("is no mean of color images", file=mean, expected="(1, 3, H, W)", got=image.shape)
+            raise WeightsError("is not a mean of color images", file=mean, expected="(1, 3, H, W)", got=image.shape)
         pixel = image.reshape(3, -1).mean(axis=1, dtype=np.float64).tolist()
     else:
         pixel = list(mean)

@@ -1,8 +1,8 @@
-"""What Caffe's files hold: layers with their weights, read from the bytes of the protocol buffers, without Caffe.
+"""A reader of Caffe's files, layers with their weights, from the bytes of the protocol buffers, without Caffe.
 
-Field numbers are those of Caffe's public schema (BVLC/caffe, src/caffe/proto/caffe.proto). It has known three
-generations of layers, and files of all three are around: LayerParameter in `layer` (the last), V1LayerParameter in
-`layers`, and V0LayerParameter (2013) inside that.
+Field numbers are those of Caffe's public schema (BVLC/caffe, src/caffe/proto/caffe.proto). There are files of three
+generations of layers: LayerParameter in `layer` (the last), V1LayerParameter in `layers`, and V0LayerParameter (2013)
+inside that.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ import numpy as np
 from sppdet.errors import WeightsError
 
 T = TypeVar("T")
-Value = int | memoryview  # a varint, or the bytes of anything else
-Message = dict[int, list[Value]]  # the values of each field by its number, in the order they stand
+Value = int | memoryview  # a varint, or bytes
+Message = dict[int, list[Value]]  # values of each field by its number, in the order of the file
 
-VARINT, DOUBLE, BYTES, FLOAT = 0, 1, 2, 5  # wire types; 3 and 4, groups, occur in no file of Caffe's
+VARINT, DOUBLE, BYTES, FLOAT = 0, 1, 2, 5  # wire types; Caffe's files have no groups (3 and 4)
 FIXED_SIZES = {DOUBLE: 8, FLOAT: 4}
 
 
 @dataclass(frozen=True)
 class Generation:
-    """Field numbers of a layer. parameters: of the message that holds the options of a layer of each kind; without it
-    the options stand in the layer itself."""
+    """Field numbers of a layer.
+
+    parameters: fields of the messages with the options of each kind of layer; if None, the options are fields of the
+    layer itself.
+    """
 
     name: int
     kind: int
@@ -41,10 +44,10 @@ LAYER, LAYERS, V0_LAYER = 100, 2, 1  # in NetParameter, NetParameter, V1LayerPar
 V2 = Generation(1, 2, 7, {"Convolution": 106, "LRN": 118, "Pooling": 121})
 V1 = Generation(4, 5, 6, {"Convolution": 10, "LRN": 18, "Pooling": 19})
 V0 = Generation(1, 2, 50)
-# What V1 (numbers of an enum) and V0 (names) called the kinds of layers that matter here.
+# Kinds of layers in V1 (numbers of an enum) and V0 (names).
 V1_KINDS = {4: "Convolution", 14: "InnerProduct", 15: "LRN", 17: "Pooling"}
 V0_KINDS = {"conv": "Convolution", "innerproduct": "InnerProduct", "lrn": "LRN", "pool": "Pooling"}
-# Field numbers of a layer's options. Sides may be given together or, in fields of their own, for height and width.
+# Field numbers of a layer's options. Sides have one field for both, or one each for height and width.
 OPTIONS: dict[str, dict[str, tuple[int, ...]]] = {
     "Convolution": {"kernel_size": (4, 11, 12), "stride": (6, 13, 14), "pad": (3, 9, 10), "group": (5,)},
     "Pooling": {"kernel_size": (2, 5, 6), "stride": (3, 7, 8), "pad": (4, 9, 10), "pool": (1,)},
@@ -55,21 +58,21 @@ V0_OPTIONS: dict[str, dict[str, tuple[int, ...]]] = {
     "Pooling": {"kernel_size": (8,), "stride": (10,), "pad": (7,), "pool": (11,)},
     "LRN": {"local_size": (13,), "alpha": (14,), "beta": (15,), "k": (22,)},
 }
-DEFAULTS = {"stride": 1, "group": 1, "local_size": 5, "alpha": 1, "beta": 0.75, "k": 1}  # of the others: 0
+DEFAULTS = {"stride": 1, "group": 1, "local_size": 5, "alpha": 1, "beta": 0.75, "k": 1}  # others: 0
 FLOATS = ("alpha", "beta", "k")
 
 
 class DamagedError(ValueError):
-    """Bytes that are not the message they should be."""
+    """Bytes that are not a message of the expected kind."""
 
 
 @dataclass(frozen=True, eq=False)
 class CaffeLayer:
-    """A layer as its file describes it.
+    """A layer of a file.
 
-    kind: LayerParameter's type ("Convolution", "Pooling", "LRN", "InnerProduct", ...). blobs: its weights and biases,
-    float32 or float64, read-only, in the shapes that stand in the file. options: those in OPTIONS of a layer that
-    slides or normalizes, empty where the file does not give them; `pool` and `norm_region` are Caffe's enums.
+    kind: LayerParameter's type ("Convolution", "Pooling", "LRN", "InnerProduct", ...). blobs: weights and biases,
+    float32 or float64, read-only, in the shapes of the file. options: those in OPTIONS of a layer that slides or
+    normalizes, empty if the file does not have them; `pool` and `norm_region` are Caffe's enums.
     """
 
     name: str
@@ -79,7 +82,7 @@ class CaffeLayer:
 
 
 def read_caffemodel(path: str | PathLike[str]) -> list[CaffeLayer]:
-    """The layers of a network that Caffe saved (.caffemodel: NetParameter), in the order they stand.
+    """Return the layers of a network saved by Caffe (.caffemodel: NetParameter), in the order of the file.
 
     Raises WeightsError for a file that is missing, damaged or of another kind.
     """
@@ -90,7 +93,7 @@ def read_caffemodel(path: str | PathLike[str]) -> list[CaffeLayer]:
 
 
 def read_binaryproto(path: str | PathLike[str]) -> np.ndarray:
-    """The array that Caffe saved on its own (.binaryproto: BlobProto), such as a mean image (1, 3, H, W).
+    """Return an array saved by Caffe (.binaryproto: BlobProto), such as a mean image (1, 3, H, W).
 
     Raises WeightsError for a file that is missing, damaged or of another kind.
     """
@@ -101,7 +104,7 @@ def read_binaryproto(path: str | PathLike[str]) -> np.ndarray:
 
 
 def parse(data: memoryview) -> Message:
-    """A message's fields. Raises DamagedError for bytes that are none, or that end too early."""
+    """Return the fields of a message. Raises DamagedError for bytes that are not a message, or end too early."""
     message: Message = {}
     position = 0
     while position < len(data):
@@ -123,7 +126,7 @@ def parse(data: memoryview) -> Message:
 
 
 def _varint(data: memoryview, position: int) -> tuple[int, int]:
-    """The number that starts at `position`, seven bits a byte, lowest first; and where it ends."""
+    """Return the number that starts at `position`, seven bits per byte, lowest first, and its end."""
     number = 0
     for k, byte in enumerate(data[position : position + 10]):
         number |= (byte & 127) << 7 * k
@@ -139,7 +142,7 @@ def _decode(path: str | PathLike[str], read: Callable[[memoryview], T], expected
         raise WeightsError("file not found", file=path, expected=expected) from error
     except OSError as error:
         raise WeightsError(f"cannot be read: {error.strerror}", file=path, expected=expected) from error
-    except (ValueError, OverflowError) as error:  # DamagedError; names that are not text, shapes that cannot be
+    except (ValueError, OverflowError) as error:  # DamagedError; names that are not text, impossible shapes
         raise WeightsError(f"is damaged or of another kind: {error}", file=path, expected=expected) from error
 
 
@@ -171,7 +174,7 @@ def _read_options(layer: Message, kind: str, generation: Generation, name: str) 
     if generation.parameters is None:
         table = V0_OPTIONS[kind]
         if not any(number in layer for numbers in table.values() for number in numbers):
-            return {}  # forks of those days, SPP_net's among them, kept the options elsewhere
+            return {}  # forks of that time, SPP_net's among them, have the options elsewhere
     else:
         table = OPTIONS[kind]
         if generation.parameters[kind] not in layer:
@@ -188,7 +191,7 @@ def _read_options(layer: Message, kind: str, generation: Generation, name: str) 
 
 
 def _read_blob(blob: Message, layer: str = "array") -> np.ndarray:
-    """The array (BlobProto): data are floats or doubles; its shape is given whole or, in old files, as four numbers."""
+    """Return an array (BlobProto): floats or doubles, with a shape or, in old files, four numbers."""
     data = _floats(blob[5], "<f4") if 5 in blob else _floats(blob.get(8, []), "<f8")
     shape: Sequence[int] = (len(data),)
     if 7 in blob:
@@ -207,12 +210,12 @@ def _bytes(value: Value) -> memoryview:
 
 
 def _text(values: Sequence[Value]) -> str:
-    """The last of a field's values, which counts, as text; empty where there is none."""
+    """Return the last of a field's values, the one that counts, as text; empty if there is none."""
     return str(_bytes(values[-1]), "utf-8") if values else ""
 
 
 def _integers(values: Sequence[Value]) -> list[int]:
-    """The numbers of a field, each on its own or several packed together."""
+    """Return the numbers of a field, single or packed."""
     numbers = []
     for value in values:
         if isinstance(value, int):
@@ -226,7 +229,7 @@ def _integers(values: Sequence[Value]) -> list[int]:
 
 
 def _floats(values: Sequence[Value], dtype: str) -> np.ndarray:
-    """The numbers of a field, each on its own or several packed together; without a copy where they are packed."""
+    """Return the numbers of a field, single or packed; without a copy if packed."""
     parts = [_bytes(value) for value in values]
     data = parts[0] if len(parts) == 1 else b"".join(parts)
     if len(data) % np.dtype(dtype).itemsize:

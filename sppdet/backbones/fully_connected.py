@@ -24,9 +24,9 @@ RANDOM_SEED = 0
 
 
 class FullyConnected(nn.Sequential):
-    """Layers, a ReLU after each; their weights are frozen but while they are fine-tuned.
+    """Fully connected layers with a ReLU after each. Their weights are frozen except during fine-tuning.
 
-    A layer is a Sequential of one Linear or, where it is truncated, of two with no nonlinearity between them.
+    A layer is a Sequential of one Linear or, if truncated, of two with no nonlinearity between them.
     """
 
     def __init__(self, layers: Iterable[Sequence[nn.Linear]]) -> None:
@@ -35,9 +35,8 @@ class FullyConnected(nn.Sequential):
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], depth: int) -> FullyConnected:
-        """From a copy of a state dict; which layers are truncated shows in its names. Raises KeyError where one is
-        missing."""
-        tensors = {name: tensor.clone() for name, tensor in tensors.items()}  # out of the file they are mapped from
+        """Build the layers from a state dict, truncated ones by their names. Raises KeyError for a missing one."""
+        tensors = {name: tensor.clone() for name, tensor in tensors.items()}  # not mapped from their file
         layers = []
         for k in range(depth):
             names = [f"{k}.0", f"{k}.1"] if f"{k}.1.weight" in tensors else [f"{k}.0"]
@@ -46,41 +45,42 @@ class FullyConnected(nn.Sequential):
 
     @property
     def dimension(self) -> int:
-        """Length of the features that come out."""
+        """Length of the output features."""
         return self.linears[-1][-1].out_features
 
     @property
     def inputs(self) -> int:
-        """Length of the features that go in."""
+        """Length of the input features."""
         return self.linears[0][0].in_features
 
     @property
     def linears(self) -> list[list[nn.Linear]]:
-        """What each layer is made of."""
+        """The Linear modules of each layer."""
         return [[linear for linear in layer.children() if isinstance(linear, nn.Linear)] for layer in self]
 
     def forward(self, features: Tensor, dropout: float = 0.0) -> Tensor:
-        """Pooled features float32 (n, inputs) to (n, dimension); in training with this share of each layer's left
-        out."""
+        """Compute features (n, dimension) from pooled features float32 (n, inputs), with this fraction of dropout."""
         for layer in self:
             features = F.dropout(layer(features).relu_(), dropout, training=dropout > 0)
         return features
 
     def truncated(self, ranks: Sequence[int]) -> FullyConnected:
-        """The same layers, each of its rank; see `truncate`. Raises ConfigError unless there is one rank a layer."""
+        """Return the layers truncated to these ranks (see `truncate`). Raises ConfigError without one per layer."""
         if len(ranks) != len(self) or any(rank < 1 for rank in ranks):
-            expected = f"{len(self)}, one a layer, of at least 1"
+            expected = f"{len(self)} numbers of at least 1, one per layer"
             raise ConfigError("wrong ranks", field="svd", expected=expected, got=list(ranks))
         return FullyConnected(truncate(layer, rank) for layer, rank in zip(self.linears, ranks, strict=True))
 
 
 def truncate(layer: Sequence[nn.Linear], rank: int) -> Sequence[nn.Linear]:
-    """A layer's weight W (out, in) as the product of (out, rank) and (rank, in), the nearest of that rank (Fast R-CNN,
-    section 3.1). The layer as it is where that would take no fewer numbers."""
+    """Approximate a layer's weight W (out, in) by the nearest product of (out, rank) and (rank, in).
+
+    See Fast R-CNN, section 3.1. The layer is returned unchanged if the product has no fewer numbers.
+    """
     if rank * (layer[0].in_features + layer[-1].out_features) >= sum(linear.weight.numel() for linear in layer):
         return layer
     weight = layer[0].weight if len(layer) == 1 else layer[1].weight @ layer[0].weight
-    # W W^T = U S^2 U^T, and U_r^T W = S_r V_r^T: cheaper than a whole SVD. Double, as W is squared.
+    # W W^T = U S^2 U^T, and U_r^T W = S_r V_r^T: cheaper than a full SVD. In double precision, because W is squared.
     wide = weight.double()
     _, vectors = torch.linalg.eigh(wide @ wide.T)  # eigenvalues ascend
     left = vectors[:, -rank:]
@@ -88,13 +88,13 @@ def truncate(layer: Sequence[nn.Linear], rank: int) -> Sequence[nn.Linear]:
 
 
 def build_fully_connected(config: NetworkConfig, backbone: Backbone) -> FullyConnected | None:
-    """The layers that `config.layers` asks for, on the device of the backbone; None for a depth of 0.
+    """Build the layers that `config.fc` describes, on the device of the backbone; None for a depth of 0.
 
-    Those of a classifier, and of the networks in PRETRAINED, come with the weights that `config.backbone` names. In the
-    latter fc6 reads the pyramid levels that are the network's own pool5 and has zeros on the others, so that the
-    features are the pretrained network's. Without weights, and for networks that have no such layers, they are random
-    (He et al. 2015), the same every time.
-    Raises ConfigError for values that cannot be used and WeightsError for weights without these layers.
+    The weights of a classifier, and of a network in PRETRAINED, come from the file that `config.backbone` names. For
+    the latter, fc6 reads the pyramid levels of the network's own pool5 and has zeros for the others, so the features
+    are those of the pretrained network. Without weights, and for networks without such layers, the layers are random
+    (He et al. 2015, with a fixed seed).
+    Raises ConfigError for unusable values and WeightsError for weights without these layers.
     """
     depth, width = config.fc.depth, config.fc.width
     if depth == 0:
@@ -103,14 +103,14 @@ def build_fully_connected(config: NetworkConfig, backbone: Backbone) -> FullyCon
     if linears is None and backbone.name in PRETRAINED and config.backbone.weights != "random":
         linears = _pretrained(config, backbone)
     elif linears is None:
-        logger.info("%s brings no fully connected layers: new ones of %d, random until trained", backbone.name, width)
+        logger.info("%s has no fully connected layers: new ones of %d, random until trained", backbone.name, width)
         bins = sum(n * n for n in config.levels)
         linears = _random([backbone.channels * bins, *[width] * depth])
     return FullyConnected([linear] for linear in linears).to(backbone.device)
 
 
 def _of_classifier(config: NetworkConfig) -> list[nn.Linear] | None:
-    """Where the weights are a classifier's that has as many layers, these."""
+    """Return the layers of a classifier, if the weights are those of a classifier with at least as many layers."""
     file, depth = Path(config.backbone.weights).expanduser(), config.fc.depth
     header = read_header(file)
     if header.get("kind") != "classifier" or header["config"]["fc"]["depth"] < depth:
@@ -148,13 +148,19 @@ def _pretrained(config: NetworkConfig, backbone: Backbone) -> list[nn.Linear]:
 
 
 def reorder_fc6(weight: Tensor, own: Sequence[int], levels: Sequence[int]) -> Tensor:
-    """fc6 (out, C * sum(n^2)) over the levels `own`, columns channel after channel within each, as one over `levels`:
-    bin after bin, the channels of a bin together, zeros on the levels that are not its own."""
+    """Reorder the columns of fc6's weight (out, C * sum(n^2)) from the layout of its file to that of the pyramid.
+
+    own: levels that it reads, channel after channel within a level. levels: of the pyramid, bin after bin within a
+    level, the channels of a bin together; columns of levels that are not in `own` are zero.
+
+    >>> reorder_fc6(torch.tensor([[1.0, 2, 3, 4, 5, 6, 7, 8]]), own=(2,), levels=(2, 1))  # two channels
+    tensor([[1., 5., 2., 6., 3., 7., 4., 8., 0., 0.]])
+    """
     channels = weight.shape[1] // sum(n * n for n in own)
     parts = dict(zip(own, weight.split([channels * n * n for n in own], dim=1), strict=True))
     columns = []
     for n in levels:
-        part = parts.pop(n, None)  # once: a level that stands twice must not count twice
+        part = parts.pop(n, None)  # once: a level given twice must not count twice
         if part is None:
             columns.append(weight.new_zeros(len(weight), channels * n * n))
         else:
@@ -163,7 +169,7 @@ def reorder_fc6(weight: Tensor, own: Sequence[int], levels: Sequence[int]) -> Te
 
 
 def _random(sizes: Sequence[int]) -> list[nn.Linear]:
-    """Layers between features of these lengths."""
+    """Return random layers between features of these lengths."""
     generator = torch.Generator().manual_seed(RANDOM_SEED)
     linears = []
     for inputs, outputs in pairwise(sizes):

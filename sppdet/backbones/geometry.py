@@ -1,4 +1,4 @@
-"""Where the cells of a feature map lie in the image, worked out from the layers that make it."""
+"""The position of feature-map cells in the image, derived from the layers of the network."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from sppdet.backbones.lrn import WithinChannelNorm
 from sppdet.errors import InputError
 
 Window = nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d
-# Layers that look at one position at a time and so leave the geometry as it is.
+# Layers that read one position at a time do not change the geometry.
 Pointwise = nn.ReLU | nn.BatchNorm2d | nn.LocalResponseNorm | nn.Dropout | nn.Identity
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """The cells of a feature map along one axis, in pixels of the network's input; the two axes are alike.
+    """The position of a feature map's cells along either axis, in pixels of the network's input.
 
     stride: pixels between neighboring cells. center: 0-based pixel index of the middle of cell 0's receptive field.
-    receptive_field: pixels that a cell sees. In continuous coordinates, where pixel i covers [i, i + 1), cell j is
-    centerd at stride * j + center + 0.5.
+    receptive_field: pixels that a cell sees. In continuous coordinates, in which pixel i covers [i, i + 1), cell j is
+    centered at stride * j + center + 0.5.
     """
 
     stride: int
@@ -34,15 +34,18 @@ PIXELS = Geometry(stride=1, center=0.0, receptive_field=1)
 
 
 def geometry_of(network: nn.Module) -> Geometry:
-    """The geometry of a network's output: a layer, nn.Sequential, Fire module, residual block, or a nest of these.
+    """Return the geometry of the output of a layer, nn.Sequential, Fire module, residual block, or a nest of these.
 
-    Raises InputError for a layer it does not know, one that is not square, and branches that do not line up.
+    Raises InputError for an unknown layer, one that is not square, and branches that do not line up.
+
+    >>> geometry_of(nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.MaxPool2d(2)))
+    Geometry(stride=4, center=2.0, receptive_field=5)
     """
     return _follow(PIXELS, network)
 
 
 def _follow(before: Geometry, module: nn.Module) -> Geometry:
-    """The geometry after `module`, whose input has the geometry `before`."""
+    """Return the geometry after `module`, if its input has the geometry `before`."""
     from torchvision.models.resnet import BasicBlock, Bottleneck
     from torchvision.models.squeezenet import Fire
 
@@ -69,7 +72,7 @@ def _follow_all(before: Geometry, modules: Iterable[nn.Module]) -> Geometry:
 
 
 def _slide(before: Geometry, layer: Window) -> Geometry:
-    """After a sliding window. Rounding the map's size up (ceil_mode) only adds cells at the far end."""
+    """Return the geometry after a sliding window. ceil_mode only adds cells at the far end."""
     kernel, stride, padding = (_side(layer, name) for name in ("kernel_size", "stride", "padding"))
     dilation = 1 if isinstance(layer, nn.AvgPool2d) else _side(layer, "dilation")
     reach = dilation * (kernel - 1)  # from the window's first input cell to its last
@@ -81,7 +84,7 @@ def _slide(before: Geometry, layer: Window) -> Geometry:
 
 
 def _side(layer: Window, name: str) -> int:
-    """A layer's kernel size, stride, padding or dilation, the same number along both axes."""
+    """Return a layer's kernel size, stride, padding or dilation, which must be the same along both axes."""
     value = getattr(layer, name)
     sides = {value} if isinstance(value, int | str) else set(value)
     side = sides.pop()
@@ -91,7 +94,7 @@ def _side(layer: Window, name: str) -> int:
 
 
 def _join(module: nn.Module, *branches: Geometry) -> Geometry:
-    """Parallel branches that are added or concatenated: their cells must coincide; the widest view counts."""
+    """Return the geometry of parallel branches, added or concatenated: their cells must coincide; the widest counts."""
     if len({(branch.stride, branch.center) for branch in branches}) > 1:
         raise InputError("branches do not line up", field=type(module).__name__, got=branches)
     return max(branches, key=lambda branch: branch.receptive_field)

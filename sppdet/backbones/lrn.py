@@ -1,7 +1,7 @@
-"""Local response normalization as Caffe does it: x / (1 + alpha * m)^beta, m the mean of the squares about x.
+"""Local response normalization as in Caffe: x / (1 + alpha * m)^beta, m the mean of the squares around x.
 
-Networks that Caffe trained see pixels of 0 to 255, so that their maps hold numbers whose squares half precision cannot
-hold: both layers work in single precision, whatever the precision of the map.
+Networks trained with Caffe see pixels of 0 to 255, so the squares of their maps exceed the range of half precision:
+both layers compute in single precision.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 
 class AcrossChannelsNorm(nn.LocalResponseNorm):
-    """m is taken over `size` neighboring channels of one cell (Krizhevsky et al. 2012, section 3.3, where alpha is
-    ours divided by the size). Maps (B, C, h, w); channels beyond the first and last count as 0."""
+    """Normalization by the mean m over `size` neighboring channels of one cell of maps (B, C, h, w).
+
+    Channels beyond the first and last count as 0. In Krizhevsky et al. 2012, section 3.3, alpha is ours divided by the
+    size.
+    """
 
     def forward(self, maps: Tensor) -> Tensor:
         normalized: Tensor = super().forward(maps.float())
@@ -19,7 +22,10 @@ class AcrossChannelsNorm(nn.LocalResponseNorm):
 
 
 class WithinChannelNorm(nn.Module):
-    """m is taken over `size` x `size` cells of one channel. Maps (B, C, h, w); cells beyond the edge count as 0."""
+    """Normalization by the mean m over `size` x `size` cells of one channel of maps (B, C, h, w).
+
+    Cells beyond the edge count as 0.
+    """
 
     def __init__(self, size: int, alpha: float, beta: float) -> None:
         super().__init__()

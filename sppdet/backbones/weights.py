@@ -1,4 +1,4 @@
-"""Weights of a backbone: from torchvision's enum or from a file, checked key by key before they are used."""
+"""Weights of a backbone, from torchvision's enum or from a file, checked key by key."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from sppdet.files.atomic import with_prefix
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
 
-# The pyramid levels that fc6 of a pretrained network reads, in the order of its columns (channel after channel within a
-# level), and what its file calls fc6 and fc7. ZF-5's levels: the authors' model-defs/Zeiler_conv5.prototxt.
+# For each pretrained network the pyramid levels that its fc6 reads, in the order of the columns (channel after channel
+# within a level), and the names of fc6 and fc7 in its file. ZF-5: the authors' model-defs/Zeiler_conv5.prototxt.
 PRETRAINED = {
     "alexnet": ((6,), ("classifier.1", "classifier.4")),
     "caffenet": ((6,), ("fc6", "fc7")),
@@ -30,19 +30,18 @@ PRETRAINED = {
 
 
 def load_weights(backbone: Backbone, weights: str | PathLike[str]) -> None:
-    """Fill a backbone with weights.
+    """Load weights into a backbone.
 
-    weights: a name of torchvision's weights enum for the network, or a file, .safetensors or torch.save's, that holds
-    the state dict of torchvision's whole network or of a Backbone, as `convert_caffe` writes it, or a classifier or
-    detector with such a Backbone. Weights of the enum bring the mean and std they were trained with; those of a
-    Backbone bring its own.
-    Raises WeightsError for weights that are missing, damaged, cannot be downloaded or belong to another network.
+    weights: a name in torchvision's weights enum of the network, or a file (.safetensors, or saved by torch.save) with
+    the state dict of torchvision's whole network or of a Backbone (see `convert_caffe`), or a classifier or detector.
+    The enum's weights come with the mean and std of their training, those of a Backbone with its own.
+    Raises WeightsError for weights that are missing, damaged, cannot be downloaded or are of another network.
     """
     _fill(backbone, *read_weights(backbone.name, weights))
 
 
 def read_weights(name: str, weights: str | PathLike[str]) -> tuple[dict[str, Any], Path | str]:
-    """The whole state dict that `weights` names for a network, and the file or address it is from.
+    """Return the whole state dict that `weights` names for a network, and its file or address.
 
     Raises WeightsError for weights that are missing, damaged or cannot be downloaded.
     """
@@ -59,7 +58,7 @@ def read_weights(name: str, weights: str | PathLike[str]) -> tuple[dict[str, Any
 
 
 def _torchvision_weights(name: str) -> dict[str, WeightsEnum]:
-    """Name to entry of torchvision's weights for a network; empty for a network that torchvision does not have."""
+    """Return torchvision's weights of a network by name; empty for a network that torchvision does not have."""
     from torchvision.models import get_model_weights, list_models
 
     return dict(get_model_weights(name).__members__) if name in list_models() else {}
@@ -67,9 +66,9 @@ def _torchvision_weights(name: str) -> dict[str, WeightsEnum]:
 
 def _download(entry: WeightsEnum) -> dict[str, Any]:
     try:
-        with redirect_stdout(sys.stderr):  # torch announces the download on stdout, which is kept for results
+        with redirect_stdout(sys.stderr):  # torch announces the download on stdout, which is for results
             return entry.get_state_dict(map_location="cpu", check_hash=True, weights_only=True)
-    except Exception as error:  # the network, the disk, the hash or a damaged file in torch's cache
+    except Exception as error:  # no connection, a full disk, a wrong hash, a damaged cache
         hint = "a connection, or a downloaded file named in backbone.weights"
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise WeightsError(f"cannot be downloaded: {reason}", file=entry.url, expected=hint) from error
@@ -82,10 +81,10 @@ def _read(path: Path) -> dict[str, Any]:
         if path.suffix == ".safetensors":
             state = load_file(path)
             network = with_prefix("backbone.", state) or with_prefix("extractor.backbone.", state)
-            return network or state  # of a classifier or detector, its network
+            return network or state  # the network of a classifier or detector
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes lead these readers to almost any exception
-        expected = "a state dict, which `sppdet convert` makes of Caffe's" if "caffe" in path.suffix else "a state dict"
+    except Exception as error:  # damaged files make these readers raise almost any exception
+        expected = "a state dict (`sppdet convert` makes one)" if "caffe" in path.suffix else "a state dict"
         got = type(error).__name__
         raise WeightsError("is not a readable weight file", file=path, expected=expected, got=got) from error
     if not isinstance(state, dict):
@@ -94,7 +93,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _fill(backbone: Backbone, state: dict[str, Any], source: Path | str) -> None:
-    """Copy each tensor of the backbone from `state`, which may hold the other layers of torchvision's network too."""
+    """Copy each tensor of the backbone from `state`, which may also hold other layers of torchvision's network."""
     network = f"the weights of {backbone.name}"
     prefix = _layer_prefix(backbone.name, state)
     used: set[str] = set()
@@ -102,7 +101,7 @@ def _fill(backbone: Backbone, state: dict[str, Any], source: Path | str) -> None
         key = prefix + name.removeprefix("layers.") if name.startswith("layers.") else name
         used.add(key)
         value = state.get(key)
-        # What files from elsewhere may lack: our mean and std, and a counter that old versions of torch did not save.
+        # Other files may lack our mean and std, and a counter that old versions of torch did not save.
         if value is None and (name in ("mean", "std") or name.endswith("num_batches_tracked")):
             continue
         if not isinstance(value, Tensor):
@@ -111,7 +110,7 @@ def _fill(backbone: Backbone, state: dict[str, Any], source: Path | str) -> None
             shapes = f"{network}, {tuple(tensor.shape)}", tuple(value.shape)
             raise WeightsError("wrong shape", file=source, field=key, expected=shapes[0], got=shapes[1])
         tensor.copy_(value.detach())
-    # A deeper network of the same family has every key asked for, and more of them: ResNet-34 contains ResNet-18.
+    # A deeper network of the same family has every key, and more: ResNet-34 contains ResNet-18.
     parts = {key.split(".")[0] for key in used}
     for key in state:
         if key not in used and str(key).split(".")[0] in parts:
@@ -119,7 +118,7 @@ def _fill(backbone: Backbone, state: dict[str, Any], source: Path | str) -> None
 
 
 def _layer_prefix(name: str, state: dict[str, Any]) -> str:
-    """What a file puts before a layer's own name: a saved Backbone "layers.", torchvision "features." or nothing."""
+    """Return the prefix of a layer's name in a file: a Backbone's "layers.", torchvision's "features." or none."""
     if not _torchvision_weights(name) or any(str(key).startswith("layers.") for key in state):
         return "layers."
     return "" if name.startswith("resnet") else "features."

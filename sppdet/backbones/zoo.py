@@ -1,4 +1,4 @@
-"""The convolutional networks a detector can stand on, each cut after its last convolution (conv5)."""
+"""The convolutional networks for detectors and classifiers, each up to its last convolution (conv5)."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ RANDOM_SEED = 0
 def build_backbone(
     name: str, weights: str | PathLike[str], device: str = "cpu", precision: Precision = "fp32"
 ) -> Backbone:
-    """A network on `device` in evaluation mode, its parameters frozen, channels-last.
+    """Build a network on `device` in evaluation mode, with frozen parameters, channels-last.
 
-    weights: "random" (He initialisation, the same every time), a name of torchvision's weights enum for this network
-    ("DEFAULT", "IMAGENET1K_V1"), or a file as `load_weights` reads it. precision: of the convolutions.
-    Raises ConfigError for an unknown name or a device that is not there, and WeightsError for weights that cannot be
-    used.
+    weights: "random" (He initialization with a fixed seed), a name in torchvision's weights enum of this network
+    ("DEFAULT", "IMAGENET1K_V1"), or a file for `load_weights`. precision: of the convolutions.
+    Raises ConfigError for an unknown name or a device that is not available, and WeightsError for unusable weights.
     """
     place = find_device(device)
     if name not in BACKBONES:
         raise ConfigError("unknown backbone", field="backbone.name", expected=", ".join(BACKBONES), got=name)
-    # On the meta device nothing is allocated or initialized: VGG-16's classifier alone would be half a gigabyte.
+    # The meta device allocates and initializes nothing: VGG-16's classifier alone would take half a gigabyte.
     with torch.device("meta"):
         layers = _layers(name)
         channels = layers.eval()(torch.empty(1, 3, 224, 224)).shape[1]
@@ -70,8 +69,10 @@ def _layers(name: str) -> nn.Sequential:
 
 
 def _caffenet() -> nn.Sequential:
-    """CaffeNet, the AlexNet of R-CNN (its section 2.3): normalized after pooling, not before it. 227 pixels become 13
-    cells. Two of the original's halves meet in conv3 only."""
+    """Build CaffeNet, the AlexNet of R-CNN (section 2.3), which normalizes after pooling, not before it.
+
+    227 pixels become 13 cells. Its two groups of channels meet in conv3 only.
+    """
     return nn.Sequential(
         nn.Conv2d(3, 96, 11, stride=4),
         nn.ReLU(inplace=True),
@@ -91,8 +92,10 @@ def _caffenet() -> nn.Sequential:
 
 
 def _zf5() -> nn.Sequential:
-    """The paper's ZF-5 (table 1): 224 pixels become 13 cells and 180 become 10, so its pooling rounds up. The paper
-    says nothing of normalization; this is that of the authors' code (model-defs/Zeiler_conv5.prototxt)."""
+    """Build the paper's ZF-5 (table 1): 224 pixels become 13 cells and 180 become 10, so its pooling rounds up.
+
+    The paper does not describe the normalization; it is that of the authors' code (model-defs/Zeiler_conv5.prototxt).
+    """
     return nn.Sequential(
         nn.Conv2d(3, 96, 7, stride=2, padding=1),
         nn.ReLU(inplace=True),
@@ -112,7 +115,7 @@ def _zf5() -> nn.Sequential:
 
 
 def _shapenet() -> nn.Sequential:
-    """A small network for the generated shapes of 30-110 pixels: stride 8, 96 channels, a receptive field of 55."""
+    """Build a small network for the generated shapes of 30-110 pixels: stride 8, 96 channels, receptive field 55."""
     return nn.Sequential(
         *_block(3, 16, kernel=5, stride=2),
         *_block(16, 32),
@@ -130,7 +133,7 @@ def _block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> tuple
 
 
 def _initialize(backbone: Backbone, generator: torch.Generator) -> None:
-    """He initialisation (He et al. 2015) of the convolutions; batch normalization starts as the identity."""
+    """Initialize the convolutions (He et al. 2015) and batch normalization, as the identity."""
     for layer in backbone.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)

@@ -1,1 +1,1 @@
-"""From a box to its window of conv5 cells, from a window to a fixed-length vector, and the forms of doing so."""
+"""Windows of conv5 cells for boxes, pooling of windows to vectors of fixed length, and other forms of pooling."""

@@ -1,4 +1,4 @@
-"""What a form of pooling does to a map of some size, level by level: a table for the terminal, and a picture."""
+"""The coverage of a map by a form of pooling, level by level, as a table and as a figure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sppdet.pooling.forms import PoolingForm
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Of a cell by the bins that read it: the least number of bins, the color, what the legend says.
+# Colors of cells by the number of bins that read them: least number, color, legend.
 SHADES = (
     (0, "#d55e00", "left out"),
     (1, "#ececec", "in one bin"),
@@ -26,18 +26,21 @@ SHADES = (
     (3, "#5b9bcb", "in 3 or 4"),
     (5, "#1f4e86", "in more"),
 )
-LONGEST_NUMBERED = 20  # cells of a side, for the numbers in them to be legible
+LONGEST_NUMBERED = 20  # cells per side up to which the numbers in the cells are legible
 LANE = 0.9  # cells from one row of bars to the next
 PADDING: Mapping[str, Any] = {"facecolor": "white", "edgecolor": "0.7", "hatch": "////"}
-PANEL, LEAST_PANEL = 3.6, 3.0  # inches of the longer side of a map, and of the width that its title needs
-LINE = 40  # letters that fit in that
-LEGEND = 1.1  # inches of one of its entries
+PANEL, LEAST_PANEL = 3.6, 3.0  # inches: longer side of a map, least width for its title
+LINE = 40  # letters per line of a title
+LEGEND = 1.1  # inches per entry of the legend
 
 
 @dataclass(frozen=True, eq=False)
 class LevelReport:
-    """rows, columns: the cells that each bin reads along the height and the width. readers: int64 (h, w), the bins that
-    read each cell. why_not: why the form refuses this level, where it does."""
+    """The coverage of a map by one level.
+
+    rows, columns: cells that each bin reads along the height and the width. readers: int64 (h, w), number of bins that
+    read each cell. why_not: reason why the form does not have this level, if so.
+    """
 
     level: int
     rows: Sequence[Sequence[int]]
@@ -47,7 +50,7 @@ class LevelReport:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Of the map (h, w)."""
+        """Size (h, w) of the map."""
         return len(self.readers), len(self.readers[0])
 
     @property
@@ -68,20 +71,20 @@ class LevelReport:
         return int((self.readers > 1).sum())
 
     def as_dict(self) -> dict[str, Any]:
-        """The report under the names of the JSON output; `got` is bins along the height and the width."""
+        """Return the report for JSON; `got` is the number of bins along the height and the width."""
         got = (len(self.rows), len(self.columns))
         numbers = {"level": self.level, "got": got, "left_out": self.left_out, "shared": self.shared}
         return {**numbers, "why_not": self.why_not, "coverage": self.readers.tolist()}
 
 
 def explain_level(form: PoolingForm, size: tuple[int, int], n: int) -> LevelReport:
-    """What the form does at level n to a map of `size` (h, w)."""
+    """Return the coverage of a map of `size` (h, w) by level n of a form."""
     rows, columns = (form.bins(cells, n) for cells in size)
     return LevelReport(n, rows, columns, form.coverage(size, n), form.why_not(size, n))
 
 
 def format_reports(forms: Mapping[str, Sequence[LevelReport]]) -> str:
-    """A row for each form and level, then why levels are refused."""
+    """Return a table with a row per form and level, then the reasons why levels are refused."""
     rows = [["form", "bins wanted", "got", "cells left out", "shared by bins", ""]]
     for name, reports in forms.items():
         for report in reports:
@@ -93,16 +96,16 @@ def format_reports(forms: Mapping[str, Sequence[LevelReport]]) -> str:
 
 
 def plot_reports(forms: Mapping[str, Sequence[LevelReport]], path: str | PathLike[str]) -> None:
-    """Write a PNG: a row for each form, a map for each level, all of one size. Cells are colored by the bins that read
-    them; bars above and to the left of a map are the bins along its axes, and what is hatched is padding.
+    """Write a PNG with a row per form and a map per level, all of one size.
 
-    Raises SppdetError where the file cannot be written.
+    Cells are colored by the number of bins that read them; bars above and to the left of a map are the bins along its
+    axes, and padding is hatched. Raises SppdetError if the file cannot be written.
     """
     from matplotlib.patches import Patch
 
     levels = [(name, report) for name, reports in forms.items() for report in reports]
     columns = len(levels) // len(forms)
-    figure = new_figure(6, 6)  # its size follows from what is drawn
+    figure = new_figure(6, 6)  # resized below
     panels = figure.subplots(len(forms), columns, sharex=True, sharey=True, squeeze=False).flatten()
     limits = np.array([_draw_level(axes, *level) for axes, level in zip(panels, levels, strict=True)])
     left, top = limits[:, :2].min(axis=0)
@@ -123,12 +126,12 @@ def plot_reports(forms: Mapping[str, Sequence[LevelReport]], path: str | PathLik
 
 
 def _shades(report: LevelReport) -> np.ndarray:
-    """For each cell its place in SHADES."""
+    """Return the index into SHADES of each cell."""
     return np.searchsorted([least for least, _, _ in SHADES], report.readers.numpy(), side="right") - 1
 
 
 def _draw_level(axes: Axes, name: str, report: LevelReport) -> tuple[float, float, float, float]:
-    """Draw a map with its bins; the left, top, right and bottom of all that."""
+    """Draw a map with its bins. Returns the left, top, right and bottom of the drawing."""
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Rectangle
 
@@ -153,10 +156,10 @@ def _draw_level(axes: Axes, name: str, report: LevelReport) -> tuple[float, floa
 
 
 def _draw_bars(axes: Axes, bins: Sequence[Sequence[int]], edge: int, vertical: bool) -> float:
-    """A bar for each bin, before the edge, in as many lanes as keep them apart; what room that takes."""
+    """Draw a bar per bin before the edge, in lanes so that none overlap. Returns the width of the lanes."""
     from matplotlib.patches import Rectangle
 
-    ends: list[int] = []  # of the last bar in each lane
+    ends: list[int] = []  # end of the last bar in each lane
     for cells in bins:
         lane = next((k for k, end in enumerate(ends) if end <= min(cells)), len(ends))
         ends[lane : lane + 1] = [max(cells) + 1]

@@ -1,4 +1,4 @@
-"""Pyramid pooling by operators that ONNX has, for maps whose height and width stay free."""
+"""Pyramid pooling by operators of ONNX, for maps of dynamic height and width."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from sppdet.pooling.forms import PoolingMode
 
 
 def gather_level(maps: Tensor, n: int, mode: PoolingMode) -> Tensor:
-    """Maps (B, C, h, w) as (B, C, n, n): the bins of `adaptive_max_pool2d`, which ONNX has only for known h and w.
+    """Pool maps (B, C, h, w) to (B, C, n, n) as `adaptive_max_pool2d` does, which ONNX has only for fixed h and w.
 
-    Bit for bit for max; averages, of columns of averages of rows, differ by rounding.
+    Equal bit for bit for max. Averages are averaged over rows, then over columns, and differ by rounding.
     """
-    _, _, height, width = maps.shape  # torch's older exporter takes the sizes of what is computed for constants
+    _, _, height, width = maps.shape  # torch's older exporter takes sizes of computed tensors for constants
     return _gather_axis(_gather_axis(maps, 2, height, n, mode), 3, width, n, mode)
 
 
 def _gather_axis(maps: Tensor, axis: int, cells: int, n: int, mode: PoolingMode) -> Tensor:
-    """The axis of `maps`, a cells long, reduced to n bins, floor(i a / n) to ceil((i + 1) a / n).
+    """Reduce an axis of `maps`, a cells long, to n bins floor(i a / n) to ceil((i + 1) a / n).
 
-    No bin has more than floor(a / n) + 2 cells, so that many are gathered for each; a bin of fewer gets its last one
-    again, which changes no maximum and is left out of a mean.
+    No bin has more than floor(a / n) + 2 cells, so that number is gathered for each. A bin with fewer cells repeats its
+    last one, which changes no maximum and gets no weight in a mean.
     """
     i = torch.arange(n, device=maps.device)
     start, end = i * cells // n, ((i + 1) * cells + n - 1) // n

@@ -1,7 +1,7 @@
-"""The forms of pooling that people use for a fixed number of bins, as layers beside each other.
+"""The forms of pooling in use for a fixed number of bins, as layers.
 
-A level of n bins a side divides each axis of a map among n bins; a bin of the level is some rows times some columns.
-What sets the forms apart is which cells of the axis each bin reads, and `bins` says it. Here 14 cells for 4 bins:
+A level of n bins per side divides each axis of a map into n bins; a bin of the level is a set of rows times a set of
+columns. The forms differ in the cells of the axis that each bin reads, which `bins` returns. Here 14 cells, 4 bins:
 
 >>> from sppdet.pooling.pyramid import SpatialPyramidPooling
 >>> SpatialPyramidPooling((4,)).bins(14, 4)
@@ -11,7 +11,7 @@ What sets the forms apart is which cells of the axis each bin reads, and `bins` 
 >>> WindowPooling((4,)).bins(14, 4)
 [range(0, 4), range(3, 7), range(6, 10), range(9, 13)]
 
-The last form never reads cell 13. `coverage` counts that, and `sppdet explain pooling` draws it.
+The last form never reads cell 13. `coverage` counts the bins per cell, and `sppdet explain pooling` draws them.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ PoolingMode = Literal["max", "average"]
 
 
 class PoolingForm(nn.Module, ABC):
-    """What all forms share: levels, a mode, and the vector that they give.
+    """Base of all forms: levels, a mode, and the layout of the output vector.
 
-    The vector is float (C * sum(n^2),): levels in the order given, within a level bin after bin in row-major order,
-    the C channels of a bin together.
+    The vector is float (C * sum(n^2),): levels in the order given, the bins of a level in row-major order, the C
+    channels of a bin together.
     """
 
     def __init__(self, levels: tuple[int, ...] = (6, 3, 2, 1), mode: PoolingMode = "max") -> None:
@@ -46,25 +46,25 @@ class PoolingForm(nn.Module, ABC):
         self.levels, self.mode = tuple(levels), mode
 
     def out_features(self, channels: int) -> int:
-        """Length of the vector that maps of so many channels give."""
+        """Return the length of the vector for maps of `channels` channels."""
         return channels * sum(n * n for n in self.levels)
 
     @abstractmethod
     def bins(self, cells: int, n: int) -> list[Sequence[int]]:
-        """The cells that each bin of level n reads along an axis of so many; what lies off the axis is padding.
+        """Return the cells that each bin of level n reads along an axis of `cells` cells.
 
-        As many bins as the form really gives, which need not be n.
+        Cells off the axis are padding. The number of bins is that of the form's output, which need not be n.
         """
 
     def why_not(self, size: tuple[int, int], n: int) -> str | None:
-        """Why a map of `size` (h, w) has no level n, as a sentence; None where it has one."""
+        """Return the reason why the form has no level n on a map of `size` (h, w); None if it has one."""
         del size, n
         return None
 
     def coverage(self, size: tuple[int, int], n: int) -> Tensor:
-        """How many bins of level n read each cell of a map of `size` (h, w), int64 (h, w).
+        """Return the number of bins of level n that read each cell of a map of `size` (h, w): int64 (h, w).
 
-        0: the cell is left out. 2 or more: it counts in as many bins.
+        A cell with 0 is left out.
         """
         rows, columns = (count_readers(self.bins(cells, n), cells) for cells in size)
         return rows[:, None] * columns
@@ -75,7 +75,7 @@ class PoolingForm(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class Window1d:
-    """How a window slides along an axis: the parameters of torch's `max_pool2d`."""
+    """A window that slides along an axis, with the parameters of torch's `max_pool2d`."""
 
     kernel: int
     stride: int
@@ -83,7 +83,7 @@ class Window1d:
     ceil_mode: bool = False
 
     def count(self, cells: int) -> int:
-        """floor or ceil of (cells + 2 padding - kernel) / stride, plus one; no window starts in the padding behind."""
+        """Return floor or ceil of (cells + 2 padding - kernel) / stride, plus 1; none starts in the far padding."""
         if self.stride < 1:
             return 0
         room = cells + 2 * self.padding - self.kernel
@@ -93,7 +93,7 @@ class Window1d:
         return max(count, 0)
 
     def why_not(self, cells: int, n: int) -> str | None:
-        """Why it does not give n bins of so many cells; None where it does."""
+        """Return the reason why the window does not give n bins of `cells` cells; None if it does."""
         if self.stride < 1:
             return "fewer cells than bins make the stride 0"
         if self.padding > self.kernel // 2:
@@ -103,14 +103,14 @@ class Window1d:
 
 
 class SlidingPooling(PoolingForm):
-    """A form whose bins are a window that slides: `max_pool2d` or `avg_pool2d`, whose parameters follow from the size.
+    """A form with a sliding window: `max_pool2d` or `avg_pool2d` with parameters that follow from the map's size.
 
-    Averages are over a window's cells of the map, without the padding.
+    Averages are over the cells of the map in a window, without the padding.
     """
 
     @abstractmethod
     def slide(self, cells: int, n: int) -> Window1d:
-        """The window of level n along an axis of so many cells."""
+        """Return the window of level n along an axis of `cells` cells."""
 
     def bins(self, cells: int, n: int) -> list[Sequence[int]]:
         slide = self.slide(cells, n)
@@ -149,11 +149,11 @@ class SlidingPooling(PoolingForm):
 
 
 class WindowPooling(SlidingPooling):
-    """Windows of ceil(a / n) cells every floor(a / n) of the axis's a, as in the paper's training at fixed sizes.
+    """Windows of ceil(a / n) cells every floor(a / n) cells of an axis of a cells, as in the paper's training.
 
-    Equal to the exact form where a mod n is 0 or 1: at 13 cells for 6, 3, 2 and 1 bins. Where a mod n is more, the last
-    a mod n - 1 rows and columns are never read, and with `ceil_mode` there are too many bins; where it is more than
-    floor(a / n), as for every a < n, there is another number of bins in any case, and the layer refuses.
+    Equal to the exact form if a mod n is 0 or 1: at 13 cells for 6, 3, 2 and 1 bins. If a mod n is larger, the last
+    a mod n - 1 rows and columns are never read, and with `ceil_mode` there are too many bins. If it is larger than
+    floor(a / n), as for every a < n, the number of bins is wrong in either mode, and the layer raises InputError.
 
     >>> pool = WindowPooling((4, 2, 1))
     >>> pool(torch.zeros(8, 256, 13, 16)).shape == (8, pool.out_features(256))
@@ -180,11 +180,11 @@ class WindowPooling(SlidingPooling):
 
 
 class PaddedPooling(SlidingPooling):
-    """Windows of k = ceil(a / n) cells side by side over the map padded by floor((k n - a + 1) / 2), as in tutorials.
+    """Adjacent windows of k = ceil(a / n) cells on a map padded by floor((k n - a + 1) / 2), as in tutorials.
 
-    Where it works every cell is in one bin, those at the edges being smaller; never equal to the exact form but where n
-    divides a. torch refuses it wherever the padding is more than half a window: 6 bins of 1 to 5, 7, 8, 9, 13, 14, 15,
-    19 and 25 cells; 4 of 1, 2, 3, 5 and 9; 3 of 1 and 2; 2 of 1.
+    Every cell is in one bin; bins at the edges are smaller. Equal to the exact form only if n divides a. torch refuses
+    a padding of more than half a window: 6 bins of 1 to 5, 7, 8, 9, 13, 14, 15, 19 and 25 cells; 4 of 1, 2, 3, 5 and
+    9; 3 of 1 and 2; 2 of 1.
 
     >>> PaddedPooling((4, 2, 1))(torch.zeros(1, 256, 13, 9))
     Traceback (most recent call last):
@@ -197,11 +197,11 @@ class PaddedPooling(SlidingPooling):
 
 
 class GeneralPooling(SlidingPooling):
-    """One level by windows of a given kernel and stride: floor((a + 2 padding - kernel) / stride) + 1 bins of a cells.
+    """One level with a given kernel and stride: floor((a + 2 padding - kernel) / stride) + 1 bins of a cells.
 
-    Overlapping pooling where the kernel is longer than the stride, as AlexNet's 3 and 2; where it is shorter, cells
-    between the windows are left out. Holds at few sizes: the bins grow in number with the map, and where they are not
-    `level` a side, as the layers behind need, the layer refuses.
+    With a kernel longer than the stride, pooling overlaps, as with AlexNet's 3 and 2; with a shorter one, cells between
+    the windows are left out. It works at few sizes: the number of bins grows with the map, and the layer raises
+    InputError unless there are `level` bins per side, as the following layers need.
 
     >>> pool5 = GeneralPooling(level=6, kernel=3, stride=2)  # AlexNet's
     >>> maps = torch.arange(169.0).view(1, 1, 13, 13)
@@ -234,23 +234,23 @@ class GeneralPooling(SlidingPooling):
 
 
 def count_readers(bins: Sequence[Sequence[int]], cells: int) -> Tensor:
-    """In how many of the bins each of so many cells is, int64 (cells,)."""
+    """Return the number of bins that read each cell of an axis: int64 (cells,)."""
     return torch.tensor([sum(cell in each for each in bins) for cell in range(cells)])
 
 
 def to_rows(level: Tensor) -> Tensor:
-    """A level (B, C, n, n) as its part of the vectors, (B, n * n * C)."""
+    """Convert a level (B, C, n, n) to its part of the vectors, (B, n * n * C)."""
     return level.permute(0, 2, 3, 1).flatten(1)
 
 
 def check_maps(maps: Tensor) -> None:
-    """Raise InputError for what is not (B, C, h, w) or has no cells."""
+    """Raise InputError unless maps are (B, C, h, w) with cells."""
     if maps.ndim != 4 or maps.numel() == 0:
         raise InputError("cannot be pooled", field="maps", expected="(B, C, h, w) with cells", got=tuple(maps.shape))
 
 
 def split_list(maps: Sequence[Tensor]) -> list[Tensor]:
-    """Maps (C, h, w) of mixed sizes as batches of one. Raises InputError for the first that does not fit."""
+    """Convert maps (C, h, w) of different sizes to batches of one. Raises InputError if one does not fit."""
     if not maps:
         raise InputError("cannot be pooled", field="maps", expected="one or more", got="none")
     for i, one in enumerate(maps):

@@ -1,12 +1,12 @@
 """Pyramid pooling of many windows on the CPU: forward and backward, compiled by numba.
 
-A level of n bins a side gives, for each window, bins floor(i w / n) to ceil((i + 1) w / n) in both directions, the bins
-of `adaptive_max_pool2d`. Each finest level of a nest reads the map; a coarser max level that divides it is the maximum
-of its bins. Ties go to the first cell in row-major order.
+A level of n bins per side divides a window into bins floor(i w / n) to ceil((i + 1) w / n) along both axes, as in
+`adaptive_max_pool2d`. The finest level of a nest reads the map; a coarser max level that divides it takes the maxima of
+its bins. Ties go to the first cell in row-major order.
 
-Maps are channels-last (B, h, w, C), so that the innermost loops run over neighbors in memory; where an array is
-indexed before it is sliced, that is to let numba see it. No two threads write to one place; call the kernels from one
-thread.
+Maps are channels-last (B, h, w, C), so the innermost loops run over neighbors in memory. Arrays are indexed before they
+are sliced, because numba then sees that the slice is contiguous. No two threads write to the same place; call the
+kernels from one thread.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-PART = 16  # windows that a thread takes at a time; fewer where that would make less than 16 parts
-SHARE = 16  # channels that a thread takes at a time
-PARTS = 4  # of the windows in the backward pass, each with maps of its own
+PART = 16  # windows per task of a thread; fewer if that would make less than 16 tasks
+SHARE = 16  # channels per task of a thread
+PARTS = 4  # groups of windows in the backward pass, each with its own gradient maps
 
 
 @njit(inline="always")
@@ -28,7 +28,7 @@ def _bin(i: int, n: int, length: int) -> tuple[int, int]:
 def max_forward(maps, image, windows, levels, parents, out):  # type: ignore[no-untyped-def]
     """Fill out (N, bins, C) with the maxima of maps (B, h, w, C) without NaN over windows (N, 4) of images (N,).
 
-    levels (L,): bins a side. parents (L,): -1 where a level reads the map, else the level it is nested in.
+    levels (L,): bins per side. parents (L,): -1 for a level that reads the map, else the level it is nested in.
     """
     starts, order = _level_starts(levels), _level_order(parents)
     batch, height, width, channels = maps.shape
@@ -65,7 +65,7 @@ def _larger(value, best):  # type: ignore[no-untyped-def]
 
 @njit
 def _maximum_of_rows(rows, top, bottom, left, right, column):  # type: ignore[no-untyped-def]
-    """column[: right - left] = maximum over rows top to bottom of rows[:, left:right], two rows a time."""
+    """column[: right - left] = maximum over rows top to bottom of rows[:, left:right], two rows at a time."""
     one = rows[top, left:right]
     if (bottom - top) % 2 == 0:
         two = rows[top + 1, left:right]
@@ -82,7 +82,7 @@ def _maximum_of_rows(rows, top, bottom, left, right, column):  # type: ignore[no
 
 @njit
 def _maximum_of_cells(column, left, right, best):  # type: ignore[no-untyped-def]
-    """best (C,) = maximum over cells left to right of a column (w * C,), two cells a time."""
+    """best (C,) = maximum over cells left to right of a column (w * C,), two cells at a time."""
     channels = len(best)
     one = column[left * channels : (left + 1) * channels]
     if (right - left) % 2 == 0:
@@ -101,7 +101,7 @@ def _maximum_of_cells(column, left, right, best):  # type: ignore[no-untyped-def
 
 @njit
 def _maximum_of_bins(pooled, first, m, step, best):  # type: ignore[no-untyped-def]
-    """best (C,) = maximum of `step` x `step` bins of pooled (bins, C), from bin `first` of a level of m bins a side."""
+    """best (C,) = maximum of `step` x `step` bins of pooled (bins, C), from bin `first` of a level of m per side."""
     value = pooled[first]
     for c in range(len(best)):
         best[c] = value[c]
@@ -114,7 +114,7 @@ def _maximum_of_bins(pooled, first, m, step, best):  # type: ignore[no-untyped-d
 
 @njit(parallel=True, cache=True)
 def max_forward_with_argmax(maps, image, windows, levels, parents, out, argmax):  # type: ignore[no-untyped-def]
-    """As `max_forward`, and the row-major cell of each maximum in argmax int32 (N, bins, C). NaN wins, as in torch."""
+    """As `max_forward`, with the row-major cell of each maximum in argmax int32 (N, bins, C). NaN wins, as in torch."""
     starts, order = _level_starts(levels), _level_order(parents)
     width = maps.shape[2]
     for r in prange(len(windows)):
@@ -239,12 +239,12 @@ def _level_starts(levels):  # type: ignore[no-untyped-def]
 
 @njit(inline="always")
 def _level_order(parents):  # type: ignore[no-untyped-def]
-    """Levels that read the map first, then those nested in them."""
+    """Return the order of the levels: first those that read the map, then those nested in them."""
     return np.argsort(parents >= 0, kind="mergesort")
 
 
 def nest_levels(levels: tuple[int, ...]) -> np.ndarray:
-    """parents int64 (L,): for each level the finest level that it divides and is coarser than (an index), or -1.
+    """Return parents int64 (L,): for each level the index of the finest finer level that it divides, or -1.
 
     The parent of a nested level always reads the map itself: a finest multiple has no multiple of its own.
     """

@@ -1,4 +1,4 @@
-"""Pyramid pooling on the CPU as an operator of torch, which autograd and torch.compile see through its declarations."""
+"""Pyramid pooling on the CPU as a custom operator of torch, with a gradient and shapes for torch.compile."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from sppdet.pooling import kernels
 
 
 def channels_last(maps: Tensor) -> Tensor:
-    """Maps (B, C, h, w) as the kernels read them: float32 or float64 (B, h, w, C). No copy where they are so."""
+    """Convert maps (B, C, h, w) to the kernels' layout, float32 or float64 (B, h, w, C), without a copy if possible."""
     exact = maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
     return exact.permute(0, 2, 3, 1).contiguous()
 
 
 @torch.library.custom_op("sppdet::pool_windows", mutates_args=(), device_types="cpu")
 def pool_windows(maps: Tensor, windows: Tensor, image: Tensor, levels: list[int], mode: str) -> tuple[Tensor, Tensor]:
-    """Maps (B, C, h, w) pooled in windows int64 (N, 4) of images int64 (N,): (N, D), and for max the row-major cell of
-    each maximum, int32 (N, bins, C); for average nothing."""
+    """Pool maps (B, C, h, w) in windows int64 (N, 4) of images int64 (N,) to (N, D).
+
+    Returns with it the row-major cell of each maximum, int32 (N, bins, C); an empty tensor for average.
+    """
     cells, grid = channels_last(maps), np.array(levels, np.int64)
     pooled = cells.new_empty(len(windows), int((grid**2).sum()), maps.shape[1])
     arrays = cells.numpy(), image.numpy(), windows.numpy(), grid
@@ -44,7 +46,7 @@ def _(maps: Tensor, windows: Tensor, _image: Tensor, levels: list[int], mode: st
 def pool_windows_backward(
     gradient: Tensor, argmax: Tensor, windows: Tensor, image: Tensor, levels: list[int], mode: str, shape: list[int]
 ) -> Tensor:
-    """The gradient (B, C, h, w) of maps of that shape from the gradient (N, D) of what was pooled."""
+    """Return the gradient (B, C, h, w) of maps of this shape from the gradient (N, D) of the pooled vectors."""
     batch, channels, height, width = shape
     exact = gradient if gradient.dtype in (torch.float32, torch.float64) else gradient.float()
     bins = exact.reshape(len(windows), sum(n * n for n in levels), channels).contiguous().numpy()
@@ -65,7 +67,7 @@ def _(gradient: Tensor, *others: Any) -> Tensor:
 def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     maps, windows, image, ctx.levels, ctx.mode = inputs
     ctx.shape = list(maps.shape)
-    ctx.set_materialize_grads(False)  # else the maxima's cells get a gradient of zeros, as large as what was pooled
+    ctx.set_materialize_grads(False)  # else argmax gets a gradient of zeros, as large as the output
     ctx.save_for_backward(output[1], windows, image)
 
 

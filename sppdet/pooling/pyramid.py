@@ -1,4 +1,4 @@
-"""Spatial pyramid pooling (SPPnet, section 2.2): a window of any size becomes a vector of one length."""
+"""Spatial pyramid pooling (SPPnet, section 2.2): a window of any size becomes a vector of fixed length."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from sppdet.pooling import kernels, operator
 from sppdet.pooling.export import gather_level
 from sppdet.pooling.forms import PoolingForm, PoolingMode, check_maps, split_list, to_rows
 
-# Up to so many bins a side, torchvision's roi_pool on whole cells has the bins of adaptive pooling.
+# Up to this many bins per side, torchvision's roi_pool on whole cells has the bins of adaptive pooling.
 ROI_POOL_BINS = 6
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedMaps:
-    """Maps (B, C, h, w) made ready for pooling, which is worth doing once for many calls.
+    """Maps (B, C, h, w) converted once for many calls of the pooling layer.
 
-    values: on the CPU float32 or float64 (B, h, w, C); elsewhere the maps as they were. has_nan: looked for on the CPU
-    only, whose quicker kernel would lose it.
+    values: float32 or float64 (B, h, w, C) on the CPU; on other devices the maps unchanged. has_nan: checked on the CPU
+    only, because the faster kernel there would drop NaN.
     """
 
     values: Tensor
@@ -34,12 +34,11 @@ class PreparedMaps:
 
 
 class SpatialPyramidPooling(PoolingForm):
-    """Pools feature maps, whole or in windows, over grids of n x n bins for each n of `levels`.
+    """Spatial pyramid pooling of feature maps, whole or in windows, over grids of n x n bins for each n in `levels`.
 
-    A bin i of n over w cells is floor(i w / n) to ceil((i + 1) w / n): bins may overlap, are never empty and cover
-    every cell, the same as `adaptive_max_pool2d`; it holds for maps of any size. The output is float
-    (N, C * sum(n^2)): levels in the order given, within a level bin after bin in row-major order, the C channels of a
-    bin together.
+    Bin i of n over w cells is floor(i w / n) to ceil((i + 1) w / n), as in `adaptive_max_pool2d`: bins may overlap, are
+    never empty and cover every cell of a map of any size. The output is float (N, C * sum(n^2)): levels in the order
+    given, the bins of a level in row-major order, the C channels of a bin together.
 
     >>> pool = SpatialPyramidPooling((4, 2, 1))
     >>> pool.out_features(256)
@@ -52,8 +51,7 @@ class SpatialPyramidPooling(PoolingForm):
     >>> pool(torch.zeros(1, 256, 13, 17), windows).shape  # regions of one map
     torch.Size([3, 5376])
 
-    As the last pooling of a classifier it takes images of any size; `torch.onnx.export` keeps their height and width
-    free:
+    A classifier with this layer takes images of any size, and `torch.onnx.export` keeps their height and width dynamic:
 
     >>> from torch import nn
     >>> convolutions = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU())
@@ -66,7 +64,7 @@ class SpatialPyramidPooling(PoolingForm):
         return [range(i * cells // n, -(-(i + 1) * cells // n)) for i in range(n)]
 
     def prepare_maps(self, maps: Tensor) -> PreparedMaps:
-        """Maps (B, C, h, w) for any number of calls without gradients."""
+        """Convert maps (B, C, h, w) once for any number of calls without gradients."""
         check_maps(maps)
         maps = maps.detach()
         if maps.device.type != "cpu":
@@ -81,11 +79,12 @@ class SpatialPyramidPooling(PoolingForm):
         image: Tensor | None = None,
         out: Tensor | None = None,
     ) -> Tensor:
-        """Pool maps (B, C, h, w): whole, giving (B, D), or in windows int64 (N, 4), giving (N, D).
+        """Pool maps (B, C, h, w) to (B, D), or windows int64 (N, 4) of them to (N, D).
 
-        maps: or a list of (C, h, w) of mixed sizes, pooled whole. windows: x1 y1 x2 y2 in cells, half-open, at least
-        one cell, inside the map. image: int64 (N,), the map of each window; needed where there are several maps. out:
-        float32 (N, D) to write into, without gradients. Raises InputError for a map without cells or a bad window.
+        maps: a tensor, the result of `prepare_maps`, or a list of maps (C, h, w) of different sizes, pooled whole.
+        windows: x1 y1 x2 y2 in cells, half-open, at least one cell, inside the map. image: int64 (N,), the map of each
+        window; required for several maps. out: float32 (N, D) to write to, without gradients.
+        Raises InputError for a map without cells or an invalid window.
         """
         whole = windows is None and image is None and out is None
         exporting = torch.onnx.is_in_onnx_export() or torch.jit.is_tracing()
@@ -94,7 +93,7 @@ class SpatialPyramidPooling(PoolingForm):
         if not isinstance(maps, Tensor | PreparedMaps):
             return torch.cat([self(one) for one in split_list(maps)])
         needs_gradient = isinstance(maps, Tensor) and maps.requires_grad and torch.is_grad_enabled()
-        by_torch = exporting or (needs_gradient and self.mode == "max")  # its gradient of whole maps is the quicker one
+        by_torch = exporting or (needs_gradient and self.mode == "max")  # torch's gradient of whole maps is faster
         if whole and isinstance(maps, Tensor) and (by_torch or maps.device.type != "cpu"):
             check_maps(maps)
             pool = gather_level if exporting else _adaptive
@@ -149,12 +148,12 @@ class SpatialPyramidPooling(PoolingForm):
 
 
 def _pool_on_device(maps: Tensor, windows: Tensor, image: Tensor, levels: tuple[int, ...], mode: PoolingMode) -> Tensor:
-    """The same by torchvision's and torch's own operators, for devices without a kernel of ours; finite maps only."""
+    """Pool windows with the operators of torchvision and torch, for devices without a kernel here; finite maps only."""
     parents = kernels.nest_levels(levels).tolist()
     bins: list[Tensor] = [maps] * len(levels)  # (N, n, n, C) each
     for k in sorted(range(len(levels)), key=lambda k: parents[k] >= 0):
         n = levels[k]
-        # The gradient of amax is shared among ties; read from the map it goes to the first cell, as on the CPU.
+        # amax spreads its gradient over ties; pooled from the map it goes to the first cell, as on the CPU.
         if mode == "max" and parents[k] >= 0 and not maps.requires_grad:
             finer = bins[parents[k]]
             step = levels[parents[k]] // n
@@ -167,7 +166,7 @@ def _pool_on_device(maps: Tensor, windows: Tensor, image: Tensor, levels: tuple[
 
 
 def _roi_pool(maps: Tensor, windows: Tensor, image: Tensor, n: int) -> Tensor:
-    """(N, n, n, C): roi_pool takes inclusive corners, and on whole cells has the bins of ours up to n = 6."""
+    """Pool to (N, n, n, C): roi_pool takes inclusive corners, and its bins equal ours on whole cells up to n = 6."""
     from torchvision.ops import roi_pool
 
     exact = maps if maps.dtype in (torch.float32, torch.float64) else maps.float()  # it counts cells in this type
@@ -176,14 +175,14 @@ def _roi_pool(maps: Tensor, windows: Tensor, image: Tensor, n: int) -> Tensor:
 
 
 def _pool_slices(maps: Tensor, windows: Tensor, image: Tensor, n: int, mode: PoolingMode) -> Tensor:
-    """(N, n, n, C) by torch's adaptive pooling of one slice after another."""
+    """Pool to (N, n, n, C) by torch's adaptive pooling of one slice after another."""
     rows = zip(windows.tolist(), image.tolist(), strict=True)
     parts = [_adaptive(maps[b, :, y1:y2, x1:x2], n, mode).permute(1, 2, 0) for (x1, y1, x2, y2), b in rows]
     return torch.stack(parts) if parts else maps.new_zeros(0, n, n, maps.shape[1])
 
 
 def _adaptive(maps: Tensor, n: int, mode: PoolingMode) -> Tensor:
-    """(..., n, n) by torch's adaptive pooling of whole maps (..., h, w)."""
+    """Pool whole maps (..., h, w) to (..., n, n) by torch's adaptive pooling."""
     return F.adaptive_max_pool2d(maps, n) if mode == "max" else F.adaptive_avg_pool2d(maps, n)
 
 

@@ -1,4 +1,4 @@
-"""RoI pooling and RoI Align: the forms of one level that pool boxes, by torchvision's operators."""
+"""RoI pooling and RoI Align: pooling forms of one level for boxes, computed by torchvision's operators."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import Tensor
 from sppdet.errors import ConfigError, InputError
 from sppdet.pooling.forms import PoolingForm, PoolingMode, check_maps, count_readers, to_rows
 
-LEAST_WEIGHT = 1e-4  # of a cell in a bin's mean; what is less is rounding of a sample that topk_correct a cell's center
+LEAST_WEIGHT = 1e-4  # of a cell in a bin's mean; smaller weights are rounding errors of samples on a cell's center
 
 
 class RoILayer(PoolingForm):
-    """What both share: boxes float (N, 4), x1 y1 x2 y2, of maps (B, C, h, w) become vectors (N, C * level^2).
+    """Base of both layers: pools boxes float (N, 4), x1 y1 x2 y2, of maps (B, C, h, w) to vectors (N, C * level^2).
 
-    scale: from the coordinates of the boxes to cells, 1 / stride.
+    scale: ratio of cells to the coordinates of the boxes, 1 / stride.
     """
 
-    last: ClassVar[int]  # the end of a box that spans an axis of a cells is a - last
+    last: ClassVar[int]  # a box that spans an axis of a cells ends at a - last
 
     def __init__(self, level: int, scale: float = 1.0, mode: PoolingMode = "max") -> None:
         super().__init__((level,), mode)
@@ -31,12 +31,12 @@ class RoILayer(PoolingForm):
 
     @abstractmethod
     def pool(self, maps: Tensor, rois: Tensor, n: int) -> Tensor:
-        """(N, C, n, n) of rois (N, 5), which are image, x1, y1, x2, y2."""
+        """Pool rois (N, 5), which are image, x1, y1, x2, y2, to (N, C, n, n)."""
 
     def bins(self, cells: int, n: int, part: tuple[float, float] | None = None) -> list[Sequence[int]]:
-        """The cells that each bin reads of a box's `part` of an axis, which is all of it where not given.
+        """Return the cells that each bin reads, of a box that spans `part` of an axis, by default the whole axis.
 
-        Asked of the operator itself: channel c of a map one cell wide is 1 in cell c alone.
+        Measured on the operator itself: channel c of a map one cell wide is 1 in cell c alone.
         """
         start, end = part or (0, (cells - self.last) / self.scale)
         roi = torch.tensor([[0, 0, start, (1 - self.last) / self.scale, end]])
@@ -44,13 +44,16 @@ class RoILayer(PoolingForm):
         return [row.nonzero().flatten().tolist() for row in weights > LEAST_WEIGHT]
 
     def coverage(self, size: tuple[int, int], n: int, box: Sequence[float] | None = None) -> Tensor:
-        """As of any form; of a box x1 y1 x2 y2 where one is given."""
+        """Return the coverage of the whole map, or of one box x1 y1 x2 y2."""
         x, y = (None, None) if box is None else ((box[0], box[2]), (box[1], box[3]))
         rows = count_readers(self.bins(size[0], n, y), size[0])
         return rows[:, None] * count_readers(self.bins(size[1], n, x), size[1])
 
     def forward(self, maps: Tensor, boxes: Tensor, image: Tensor | None = None) -> Tensor:
-        """image: int64 (N,), the map of each box, where there are several. Raises InputError."""
+        """Pool boxes (N, 4) of maps (B, C, h, w) to (N, C * level^2).
+
+        image: int64 (N,), the map of each box; required for several maps. Raises InputError.
+        """
         check_maps(maps)
         if image is None:
             if len(maps) > 1:
@@ -68,13 +71,13 @@ class RoILayer(PoolingForm):
 
 
 class RoIPooling(RoILayer):
-    """Fast R-CNN: maxima over cells round(x1 scale) to round(x2 scale), both included, in level x level bins.
+    """RoI pooling of Fast R-CNN: level x level maxima over cells round(x1 scale) to round(x2 scale), inclusive.
 
-    A bin i of n over w cells is floor(i w / n) to ceil((i + 1) w / n), as in the exact form, to which it is equal on
-    boxes of whole cells for up to 6 bins: a window of `SpatialPyramidPooling` from a to b is a box from a to b - 1.
-    Elsewhere rounding moves an edge by up to half a cell, 8 pixels of an image at stride 16, and a half-open box grows
-    by a cell. As it divides in single precision and clips to the map, not to the box, more bins may read a row too
-    many: the last of 7 of 57 cells.
+    Bin i of n over w cells is floor(i w / n) to ceil((i + 1) w / n), as in the exact form. On boxes of whole cells and
+    for up to 6 bins both forms are equal: a window of `SpatialPyramidPooling` from a to b is a box from a to b - 1.
+    For other boxes, rounding moves an edge by up to half a cell (8 pixels at stride 16), and a half-open box grows by a
+    cell. The operator divides in single precision and clips to the map, not to the box, so with more bins one may read
+    a row too many: the last of 7 of 57 cells.
 
     >>> pool = RoIPooling(2)
     >>> pool(torch.arange(16.0).view(1, 1, 4, 4), torch.tensor([[0.4, 0, 3, 3], [1, 1, 2.6, 2]]))
@@ -91,12 +94,12 @@ class RoIPooling(RoILayer):
 
 
 class RoIAlign(RoILayer):
-    """Mask R-CNN: a bin is the mean of samples x samples points in it, interpolated between the four nearest cells.
+    """RoI Align of Mask R-CNN: a bin is the mean of samples x samples points, interpolated between four cells.
 
     Nothing is rounded: of n bins from x1 to x2, point j of bin i is x1 + (i + (j + 1/2) / samples) (x2 - x1) / n, and
-    cell c is centerd at c + 1/2 (torchvision's `aligned`). Holds for boxes at any place whose bins are at most
-    2 * samples cells long; in longer ones are cells that no point reads. samples=None takes ceil((x2 - x1) / n), which
-    leaves none out. There is no maximum.
+    cell c is centered at c + 1/2 (torchvision's `aligned`). Every cell is read if bins are at most 2 * samples cells
+    long; in longer bins no point reads some cells. samples=None takes ceil((x2 - x1) / n) samples, which leaves no cell
+    out. There is no max mode.
 
     >>> RoIAlign(1)(torch.arange(16.0).view(1, 1, 4, 4), torch.tensor([[0.5, 0.5, 2.5, 2.5]]))  # about the center of 5
     tensor([[5.]])

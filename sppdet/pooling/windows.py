@@ -1,8 +1,8 @@
 """From boxes in the image to windows of feature-map cells (SPPnet, appendix A).
 
-Cell j of a map is centerd at stride * j + center + 1/2 in the continuous coordinates of the resized image, in which
-pixel i covers [i, i + 1). Every rule takes the half-open edges of a box, measures them from the center of cell 0, and
-turns a window without cells into the cell at its truncated mean.
+Cell j of a map is centered at stride * j + center + 1/2 in the continuous coordinates of the resized image, in which
+pixel i covers [i, i + 1). Every rule measures the half-open edges of a box from the center of cell 0, and replaces an
+empty window by the cell at its truncated mean.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from sppdet.backbones.geometry import Geometry
 from sppdet.config.detector import ScaleRule, WindowRule
 
-# The authors' code shrinks a region by this many pixels at stride 16 before it looks for cells.
+# The authors' code shrinks a box by this many pixels at stride 16 before it looks for cells.
 CODE_SHRINK = 6.5
 # Training size of the network, and the side the authors' code aims at instead, in pixels.
 PAPER_SIDE, CODE_SIDE = 224, 208
@@ -24,19 +24,23 @@ PAPER_SIDE, CODE_SIDE = 224, 208
 def boxes_to_windows(
     boxes: Tensor, scale: tuple[float, float], geometry: Geometry, map_size: tuple[int, int], rule: WindowRule = "paper"
 ) -> Tensor:
-    """Windows of cells int64 (N, 4), x1 y1 x2 y2 half-open, for boxes float32 (N, 4) in pixels of the original image.
+    """Return the windows int64 (N, 4), x1 y1 x2 y2 in cells, half-open, of boxes float32 (N, 4) in original pixels.
 
-    scale: (x, y) ratios of the resized to the original image. map_size: (h, w) in cells. Windows lie inside the map
-    and have at least one cell.
+    scale: (x, y) ratios of the resized to the original image. map_size: (h, w) in cells. Windows are inside the map
+    and have at least one cell. With u the distance of a box's edge from the center of cell 0, in strides, the rules are
 
-    paper: the cells whose center lies strictly inside the box, floor(u) + 1 to ceil(u) - 1.
-    code: the authors' rounding, floor(u + 6.5 / 16 + 1/2) to ceil(u - 6.5 / 16 - 1/2): the cells whose center lies
-        inside the box or less than 1.5 / 16 of a stride outside. At stride 16 it is their formula applied to the edges
-        of the box, where they have the middles of its border pixels, half a pixel further in. That makes no difference
-        to boxes of whole pixels at scale 1; at others a window may differ by a cell.
-    round: Fast R-CNN's, round(u) to round(u), both included, halves away from zero. Its authors round the box's edge
-        over the stride itself, as though cell 0 had its center at pixel 0; where it has not, windows differ by a cell.
-    Here u is the distance of a box's edge from the center of cell 0, in strides.
+    paper: floor(u) + 1 to ceil(u) - 1, the cells with their center strictly inside the box.
+    code: floor(u + 6.5 / 16 + 1/2) to ceil(u - 6.5 / 16 - 1/2), the authors' rounding: the cells with their center
+        inside the box or less than 1.5 / 16 of a stride outside. The authors apply it to the middles of the box's
+        border pixels, half a pixel further in. At scale 1 this makes no difference to boxes of whole pixels; at other
+        scales a window may differ by a cell.
+    round: round(u) to round(u), inclusive, halves away from zero, as in Fast R-CNN. Its authors divide the edge itself
+        by the stride, as if cell 0 had its center at pixel 0; for other networks windows may differ by a cell.
+
+    >>> geometry = Geometry(stride=16, center=0.0, receptive_field=163)
+    >>> boxes_to_windows(torch.tensor([[20.0, 30, 90, 60], [3, 3, 5, 5]]), (2.0, 2.0), geometry, (20, 30))
+    tensor([[ 3,  4, 12,  8],
+            [ 0,  0,  1,  1]])
     """
     edges = _edges(boxes, scale, geometry)
     start, end = edges[:, :2], edges[:, 2:]
@@ -58,23 +62,28 @@ def boxes_to_windows(
 
 
 def boxes_to_cells(boxes: Tensor, scale: tuple[float, float], geometry: Geometry) -> Tensor:
-    """Boxes float32 (N, 4), in pixels of the original image, in cells: float32 (N, 4), without rounding; cell j covers
-    [j, j + 1), as pixels do. scale: (x, y) ratios of the resized to the original image."""
+    """Convert boxes float32 (N, 4) from pixels of the original image to cells, without rounding.
+
+    Cell j covers [j, j + 1), as pixels do. scale: (x, y) ratios of the resized to the original image.
+    """
     return (_edges(boxes, scale, geometry) + 0.5).float()
 
 
 def _edges(boxes: Tensor, scale: tuple[float, float], geometry: Geometry) -> Tensor:
-    """Distances float64 (N, 4) of boxes' edges from the center of cell 0, in strides."""
+    """Return the distances float64 (N, 4) of the boxes' edges from the center of cell 0, in strides."""
     ratio = boxes.new_tensor([*scale, *scale], dtype=torch.float64)
     return (boxes.double() * ratio - (geometry.center + 0.5)) / geometry.stride
 
 
 def choose_scales(boxes: Tensor, shorter_side: int, scales: tuple[int, ...], rule: ScaleRule = "paper") -> Tensor:
-    """Index int64 (N,) into `scales` of the scale at which each box is pooled (section 4.1).
+    """Return the index int64 (N,) into `scales` of the scale at which each box is pooled (SPPnet, section 4.1).
 
-    boxes: (N, 4) in pixels of the original image, whose shorter side is `shorter_side` pixels.
-    paper: the scale at which the box's area is closest to 224 x 224. code: the one nearest to
-    208 * shorter_side / sqrt(area). Ties go to the scale that comes first.
+    boxes: (N, 4) in pixels of the original image. shorter_side: of that image, in pixels.
+    paper: the scale at which the box's area is closest to 224 x 224. code: the scale closest to
+    208 * shorter_side / sqrt(area). Ties go to the first scale.
+
+    >>> choose_scales(torch.tensor([[0.0, 0, 60, 60], [0, 0, 200, 150]]), 375, (480, 576, 688, 864, 1200))
+    tensor([4, 0])
     """
     sides = torch.tensor(scales, dtype=torch.float64, device=boxes.device)
     size = (boxes[:, 2:] - boxes[:, :2]).double()

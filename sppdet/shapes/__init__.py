@@ -1,1 +1,1 @@
-"""The generated data set and the small network for it."""
+"""A generated data set of shapes, and the training of a small network for it."""

@@ -1,4 +1,4 @@
-"""A data set that needs no network: shapes on photographs, generated in VOC layout."""
+"""A generated data set in VOC layout that needs no download: shapes on photographs."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import read_json, write_json
 from sppdet.shapes.scene import SHAPES, Scene, draw_scene
 
-VERSION = 1  # of the drawing: another one gives other images for the same seed
-MOST_SHAPES = 4  # an image; at least one
-BORDERS = (345, 355)  # columns of the photographs: train images are cut to the left of them, test images to the right
+VERSION = 1  # of the drawing: another version gives other images for the same seed
+MOST_SHAPES = 4  # per image; at least one
+BORDERS = (
+    345,
+    355,
+)  # columns of the photographs: training images lie left of the first, test images right of the second
 
 
 def generate_shapes(folder: str | PathLike[str], seed: int = 0, train: int = 200, test: int = 120) -> Path:
-    """Make the data set in `folder` (JPEGImages, Annotations, ImageSets/Main, as in a VOC year) and return its path.
+    """Generate the data set in `folder` (JPEGImages, Annotations, ImageSets/Main, as in VOC) and return its path.
 
-    train: images in trainval, of which every fifth is in val and the others in train. test: images in test.
-    Six classes, told apart by shape alone: color, texture, size, aspect ratio and turn are drawn without regard to
-    the class. Backgrounds are cut from the photographs of scikit-learn, those of train and test from disjoint areas.
-    The same parameters give the same bytes. A set that is there already is kept when it has these parameters; its
-    shapes.json says which.
-    An interrupted call leaves nothing in `folder`; the next one starts anew.
-    Raises ConfigError where a number is too small, DataError where `folder` holds anything else.
+    train: number of images in trainval; every fifth is in val, the others in train. test: number of images in test.
+    Six classes differ in shape only: color, texture, size, aspect ratio and rotation do not depend on the class.
+    Backgrounds are cut from scikit-learn's photographs, from disjoint areas for training and test.
+    The same parameters give the same bytes. An existing set is kept if its shapes.json has the same parameters. An
+    interrupted call leaves nothing in `folder`, and the next call starts again.
+    Raises ConfigError for a number that is too small, DataError if `folder` holds anything else.
     """
     for name, value, least in (("seed", seed, 0), ("train", train, 5), ("test", test, 1)):
         if value < least:
@@ -56,7 +58,9 @@ def _is_there(folder: Path, parameters: dict[str, int]) -> bool:
         found = read_json(marker)
         if found == parameters:
             return True
-        raise DataError("another set: delete its folder, or give another", file=marker, expected=parameters, got=found)
+        raise DataError(
+            "another set: delete its folder, or choose another", file=marker, expected=parameters, got=found
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError("holds other files", file=folder, expected="a new or an empty folder")
     return False
@@ -81,7 +85,7 @@ def _write_set(folder: Path, seed: int, train: int, test: int) -> None:
 
 
 def _photographs(split: str) -> list[np.ndarray]:
-    """The area of each photograph that this split may use, uint8 (H, W, 3) RGB."""
+    """Return the area of each photograph that this split may use, uint8 (H, W, 3) RGB."""
     from sklearn.datasets import load_sample_images
 
     left, right = BORDERS
@@ -90,7 +94,7 @@ def _photographs(split: str) -> list[np.ndarray]:
 
 
 def _shuffled_classes(rng: np.random.Generator) -> Iterator[str]:
-    """Class names without end, each once in every six, so that classes are balanced."""
+    """Yield class names endlessly, each once in every six, so that classes are balanced."""
     while True:
         yield from (SHAPES[i] for i in rng.permutation(len(SHAPES)))
 

@@ -1,4 +1,4 @@
-"""Training a small network as a classifier of ground-truth crops and background around them (SPPnet, section 3).
+"""Training of a small network to classify crops of objects and background (SPPnet, section 3).
 
 It gives the convolutions of a detector for data that no pretrained network fits, such as the generated shapes.
 """
@@ -24,11 +24,10 @@ from sppdet.structures import Dataset
 
 @dataclass(frozen=True)
 class Pretraining:
-    """How the classifier is trained.
+    """Settings of the training.
 
-    sizes: crops' sides in pixels; epochs alternate between them, with one set of weights (section 3, multi-size
-    training). context: a crop shows the box and up to this share of its sides around it. background: crops of
-    background for each object.
+    sizes: sides of the crops in pixels; epochs alternate between them (section 3, multi-size training). context:
+    largest margin around a box, as a fraction of its sides. background: number of background crops per object.
     """
 
     sizes: tuple[int, ...] = (64, 80, 96, 112)
@@ -41,7 +40,7 @@ class Pretraining:
 def pretrain(
     config: NetworkConfig, dataset: Dataset, settings: Pretraining, seed: int, file: Path, device: Device = "cpu"
 ) -> Classifier:
-    """Train a network, from the weights that `config` names, to tell the classes and background apart.
+    """Train a network, from the weights that `config` names, to classify crops of the classes and background.
 
     What it has learnt after every epoch is in `file`, from where an interrupted training goes on. Raises SppdetError
     where the loss is not finite.
@@ -58,7 +57,7 @@ def pretrain(
 
     counts = [len(image.boxes) for image in dataset.images]
     crops_an_epoch = sum(count + round(count * settings.background) for count in counts)
-    steps = -(-crops_an_epoch // settings.fit.batch_size)  # or a few less, where an image has no room for background
+    steps = -(-crops_an_epoch // settings.fit.batch_size)  # or slightly fewer, if an image has no room for background
     fit(classifier, crops, steps, settings.fit, seed, file)
     return classifier
 
@@ -66,7 +65,7 @@ def pretrain(
 def _batches(
     images: list[np.ndarray], dataset: Dataset, size: int, settings: Pretraining, rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch of crops uint8 (B, 3, size, size) with labels int64 (B,), 0 for background, in random order."""
+    """Yield one epoch of crops uint8 (B, 3, size, size) and labels int64 (B,), 0 for background, in random order."""
     crops, labels = [], []
     for image, objects in zip(images, dataset.images, strict=True):
         boxes = objects.boxes.double().numpy()
@@ -84,13 +83,13 @@ def _batches(
 
 
 def _with_context(box: np.ndarray, context: float, rng: np.random.Generator) -> np.ndarray:
-    """The box with each side moved outwards by up to `context` of its length, or inwards by a little."""
+    """Return the box with each side moved outwards by up to `context` of its length, or slightly inwards."""
     size = np.tile(box[2:] - box[:2], 2)
     return box + np.array([-1, -1, 1, 1]) * rng.uniform(-0.05, context, 4) * size
 
 
 def _background_boxes(image: np.ndarray, objects: Tensor, count: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Random boxes whose IoU with every object is below 0.3; parts and neighborhoods of objects are among them."""
+    """Yield random boxes with an IoU below 0.3 with every object, parts and surroundings of objects among them."""
     height, width = image.shape[:2]
     found = 0
     for _ in range(20 * count):
@@ -105,7 +104,7 @@ def _background_boxes(image: np.ndarray, objects: Tensor, count: int, rng: np.ra
 
 
 def _crop(image: np.ndarray, box: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """The box's part of the image, resized to size x size, turned by a random multiple of 90 degrees and mirrored."""
+    """Return the crop of a box, resized to size x size, rotated by a random multiple of 90 degrees, maybe mirrored."""
     height, width = image.shape[:2]
     x1, y1 = np.clip(box[:2].round().astype(int), 0, [width - 2, height - 2])
     x2, y2 = np.maximum(np.clip(box[2:].round().astype(int), 0, [width, height]), [x1 + 1, y1 + 1])

@@ -1,6 +1,6 @@
-"""Drawing one scene of the generated data set: shapes on a cut of a photograph.
+"""A scene of the generated data set: shapes on a crop of a photograph.
 
-Every random choice but the outline is made without looking at the class, so that only shape tells the classes apart.
+No random choice but the outline depends on the class, so classes differ in shape only.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 SUPERSAMPLING = 4
 SIDES = (34.0, 95.0)  # geometric mean of a shape's width and height, in pixels
 ASPECTS = (0.6, 1.6)  # width / height
-OVERHANG = 0.08  # share of a side that may lie outside the image
-LEAST_VISIBLE = 0.65  # share of a shape's area left by the image's border and the shapes in front
-LEAST_CONTRAST = 42.0  # Lab distance between a shape's color and nine tenths of what surrounds it
+OVERHANG = 0.08  # fraction of a side that may be outside the image
+LEAST_VISIBLE = 0.65  # least fraction of a shape's area that is inside the image and not hidden
+LEAST_CONTRAST = 42.0  # Lab distance between a shape's color and nine tenths of its surroundings
 ATTEMPTS = 60
 
 
@@ -32,14 +32,14 @@ class Shape:
 
 @dataclass(frozen=True)
 class Scene:
-    """image: uint8 (H, W, 3) RGB."""
+    """A generated image uint8 (H, W, 3) RGB and its shapes."""
 
     image: np.ndarray
     shapes: tuple[Shape, ...]
 
 
 def outline(name: str, angle: float) -> list[np.ndarray]:
-    """Closed contours (M, 2) of a shape turned by `angle` radians and stretched to fill the unit square.
+    """Return the closed contours (M, 2) of a shape, rotated by `angle` radians and stretched to fill the unit square.
 
     A second contour is a hole. The stretching makes a box's size and aspect ratio independent of the class.
     """
@@ -51,7 +51,7 @@ def outline(name: str, angle: float) -> list[np.ndarray]:
 
 
 def _polygon(radii: Sequence[float], corners: int) -> np.ndarray:
-    """A closed contour through `corners` points at equal angles, their radii taken in turn."""
+    """Return a closed contour through `corners` points at equal angles, with the radii in turn."""
     angles = 2 * np.pi * np.arange(corners) / corners
     return np.stack([np.cos(angles), np.sin(angles)], axis=1) * np.resize(radii, corners)[:, None]
 
@@ -74,15 +74,15 @@ SHAPES = tuple(_CONTOURS)
 
 
 def draw_scene(rng: np.random.Generator, names: Sequence[str], photographs: Sequence[np.ndarray]) -> Scene:
-    """A scene with these shapes, later ones in front; one that finds no place is left out.
+    """Draw a scene with these shapes, later ones in front. A shape without a free position is left out.
 
-    photographs: uint8 (H, W, 3) RGB areas that background and textures may be cut from.
+    photographs: uint8 (H, W, 3) RGB areas for background and textures.
     """
     height, width = int(rng.integers(168, 193)), int(rng.integers(224, 257))
     canvas = _background(rng, photographs, height, width)
     placed: list[tuple[str, _Cover]] = []
     for name in names:
-        cover = _place(rng, name, height, width, [cover for _, cover in placed])
+        cover = _try_position(rng, name, height, width, [cover for _, cover in placed])
         if cover is None:
             continue
         fill = _fill(rng, _contrasting_color(rng, canvas, cover.alpha), photographs, height, width)
@@ -96,10 +96,10 @@ def draw_scene(rng: np.random.Generator, names: Sequence[str], photographs: Sequ
 
 @dataclass
 class _Cover:
-    """How much of each pixel a shape covers. area: of the whole shape, in pixels, the part off the image included."""
+    """The coverage of pixels by a shape. area: of the whole shape in pixels, including the part outside the image."""
 
     alpha: np.ndarray  # (H, W) in 0..1
-    seen: np.ndarray  # (H, W), alpha less what is hidden by the shapes in front
+    seen: np.ndarray  # (H, W), alpha without what the shapes in front hide
     area: float
     truncated: bool
 
@@ -112,8 +112,10 @@ class _Cover:
         return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _place(rng: np.random.Generator, name: str, height: int, width: int, others: Sequence[_Cover]) -> _Cover | None:
-    """A size, aspect ratio, turn and place at which neither the shape nor any behind it is hidden too much."""
+def _try_position(
+    rng: np.random.Generator, name: str, height: int, width: int, others: Sequence[_Cover]
+) -> _Cover | None:
+    """Try random sizes, aspect ratios, rotations and positions until the shape and those behind are visible enough."""
     for _ in range(ATTEMPTS):
         side = np.exp(rng.uniform(*np.log(SIDES)))
         stretch = np.exp(rng.uniform(*np.log(ASPECTS)) / 2)
@@ -121,7 +123,7 @@ def _place(rng: np.random.Generator, name: str, height: int, width: int, others:
         contours = outline(name, rng.uniform(0, 2 * np.pi))
         corner = rng.uniform(-OVERHANG * size, np.array([width, height]) - (1 - OVERHANG) * size)
         contours = [contour * size + corner for contour in contours]
-        alpha = _rasterise(contours, height, width)
+        alpha = _rasterize(contours, height, width)
         area = cv2.contourArea(contours[0].astype(np.float32)) - sum(
             cv2.contourArea(hole.astype(np.float32)) for hole in contours[1:]
         )
@@ -133,10 +135,10 @@ def _place(rng: np.random.Generator, name: str, height: int, width: int, others:
     return None
 
 
-def _rasterise(contours: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
-    """Share of each pixel (H, W) inside the contours, even-odd, so that a second contour is a hole."""
+def _rasterize(contours: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
+    """Return the fraction of each pixel (H, W) inside the contours, even-odd, so that a second contour is a hole."""
     mask = np.zeros((height * SUPERSAMPLING, width * SUPERSAMPLING), np.uint8)
-    shift = 4  # cv2 takes fixed-point corners, and the center of a pixel as its whole number
+    shift = 4  # cv2 takes fixed-point corners, with the center of a pixel at its whole number
     fixed = [np.round((contour * SUPERSAMPLING - 0.5) * (1 << shift)).astype(np.int32) for contour in contours]
     cv2.fillPoly(mask, fixed, 255, shift=shift)
     small = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
@@ -144,7 +146,7 @@ def _rasterise(contours: Sequence[np.ndarray], height: int, width: int) -> np.nd
 
 
 def _background(rng: np.random.Generator, photographs: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
-    """A cut of a photograph, float32 (H, W, 3), of random place, zoom, flip, brightness, contrast and tint."""
+    """Return a crop of a photograph, float32 (H, W, 3), of random position, zoom, flip, brightness, contrast."""
     cut = _cut(rng, photographs, height, width, zoom=rng.uniform(0.9, 2.2))
     gain = rng.uniform(0.75, 1.2) * rng.uniform(0.93, 1.07, 3)
     return np.clip((cut - 128) * gain + 128 + rng.uniform(-25, 25), 0, 255).astype(np.float32)
@@ -153,7 +155,7 @@ def _background(rng: np.random.Generator, photographs: Sequence[np.ndarray], hei
 def _cut(
     rng: np.random.Generator, photographs: Sequence[np.ndarray], height: int, width: int, zoom: float
 ) -> np.ndarray:
-    """A part of one photograph, float32 (H, W, 3), `zoom` times enlarged."""
+    """Return a random crop of a photograph, float32 (H, W, 3), `zoom` times enlarged."""
     photograph = photographs[int(rng.integers(len(photographs)))]
     zoom = max(zoom, height / photograph.shape[0], width / photograph.shape[1])
     h, w = int(height / zoom), int(width / zoom)
@@ -165,7 +167,7 @@ def _cut(
 
 
 def _contrasting_color(rng: np.random.Generator, canvas: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """A random RGB color (3,) that stands out from the pixels around the shape, or of many the one that does most."""
+    """Return a random RGB color (3,) in contrast to the pixels around the shape: enough, or the most of 40 colors."""
     shape = (alpha > 0).astype(np.uint8)
     border = (cv2.dilate(shape, np.ones((9, 9), np.uint8)) - shape).astype(bool)
     around = cv2.cvtColor(canvas / 255, cv2.COLOR_RGB2Lab)[border]
@@ -180,7 +182,7 @@ def _contrasting_color(rng: np.random.Generator, canvas: np.ndarray, alpha: np.n
 def _fill(
     rng: np.random.Generator, color: np.ndarray, photographs: Sequence[np.ndarray], height: int, width: int
 ) -> np.ndarray:
-    """The color as paint, gradient, stripes, grain or a photograph's detail, float32 (H, W, 3)."""
+    """Return the color as paint, gradient, stripes, grain or detail of a photograph, float32 (H, W, 3)."""
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     along = x * np.cos(angle) + y * np.sin(angle)

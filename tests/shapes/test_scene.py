@@ -25,9 +25,9 @@ def test_outline_fills_the_unit_square_at_any_angle(name, angle):
 
 
 @given(name=st.sampled_from(SHAPES), angle=st.floats(0, 2 * math.pi), x=st.floats(2, 30), y=st.floats(2, 20))
-def test_rasterised_area_and_center_are_those_of_the_polygon(name, angle, x, y):
+def test_rasterized_area_and_center_are_those_of_the_polygon(name, angle, x, y):
     contours = [contour * [60, 50] + [x, y] for contour in outline(name, angle)]
-    alpha = scenes._rasterise(contours, 80, 100)
+    alpha = scenes._rasterize(contours, 80, 100)
     moments = [cv2.moments(contour.astype(np.float32)) for contour in contours]
     area, x_sum, y_sum = (
         abs(moments[0][key]) - sum(abs(hole[key]) for hole in moments[1:]) for key in ("m00", "m10", "m01")
