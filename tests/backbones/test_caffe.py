@@ -234,7 +234,7 @@ def test_a_mean_that_is_none(mean, files, tmp_path):
 @pytest.mark.parametrize("shape", [(1, 1, 8, 6), (2, 3, 8, 6), (3,), (18, 18)])
 def test_a_mean_image_that_is_none(shape, files, tmp_path):
     (tmp_path / "mean.binaryproto").write_bytes(encode_blob(np.ones(shape)))
-    with pytest.raises(WeightsError, match=r"mean\.binaryproto: is no mean of color images"):
+    with pytest.raises(WeightsError, match=r"mean\.binaryproto: is not a mean of color images"):
         convert_caffe([files["zf5"]], "zf5", tmp_path / "out.safetensors", tmp_path / "mean.binaryproto")
 
 

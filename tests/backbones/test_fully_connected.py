@@ -209,7 +209,7 @@ def test_a_truncated_layer_can_be_truncated_further():
 
 @pytest.mark.parametrize("ranks", [(), (3,), (3, 3, 3), (3, 0), (-1, 3)])
 def test_a_rank_for_every_layer(ranks):
-    with pytest.raises(ConfigError, match=r"svd: wrong ranks .*expected 2, one a layer"):
+    with pytest.raises(ConfigError, match=r"svd: wrong ranks .*expected 2 numbers of at least 1, one per layer"):
         random_layers((60, 30, 20)).truncated(ranks)
 
 
