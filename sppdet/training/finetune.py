@@ -141,9 +141,10 @@ def _loss(extractor: FeatureExtractor, heads: Heads, sample: ImageSample, dropou
     logits, offsets = heads.split(heads(_features(extractor, sample, dropout)))
     assert offsets is not None
     labels = sample.labels.to(logits.device)
-    found = labels.nonzero().flatten()
+    foreground = labels.nonzero().flatten()
     scales = offsets.new_tensor(OFFSET_SCALES)
-    moved, targets = offsets[found, labels[found] - 1] / scales, sample.targets.to(scales)[found] / scales
+    moved = offsets[foreground, labels[foreground] - 1] / scales
+    targets = sample.targets.to(scales)[foreground] / scales
     return F.cross_entropy(logits, labels, reduction="sum") + F.smooth_l1_loss(moved, targets, reduction="sum")
 
 

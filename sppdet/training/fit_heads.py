@@ -36,7 +36,7 @@ def fit_heads(
 ) -> Heads:
     """Fit heads to the images with these indices, or read them if the run has fitted them in the step `name`.
 
-    known: the images of the run's previous fit, from whose SVMs mining resumes in the others.
+    known: the images of the run's previous fit; mining resumes from its SVMs in the others.
     """
     file = run.heads(name)
     if not file.is_file():

@@ -141,12 +141,12 @@ def mine_svms(
     mined = _refit(examples, start.solution if start else None, scale, coarse, seed)
     for number in range(1, svm.passes + 1):
         order = np.random.default_rng([seed, number]).permutation(np.asarray(images)).tolist()
-        found = new = 0
+        added = new = 0
         for i in tqdm(order, desc=f"hard negatives, pass {number}", unit="image"):
             heads = Heads.from_linear("svm", mined.linear(svm)).to(cache.device)
             scores = cache.map_features(i, heads.scores).cpu()
             hard = hard_negatives(cache.regions[i], scores, targets[i], examples.of_image(i), svm)
-            found, new = found + len(hard), new + len(hard)
+            added, new = added + len(hard), new + len(hard)
             examples.add(i, hard, cache.features(i, hard), targets[i][hard])
             full = examples.room == 0
             if new >= svm.refit_every or full:
@@ -156,7 +156,7 @@ def mine_svms(
                 if full and examples.room < svm.max_examples / 10:
                     logger.warning("svm.max_examples=%d is full: mining stops early", svm.max_examples)
                     return _refit(examples, mined.solution, scale, svm, seed)
-        if found == 0:
+        if added == 0:
             break
     return _refit(examples, mined.solution, scale, svm, seed)
 

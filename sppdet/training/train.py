@@ -103,7 +103,7 @@ class Trainer:
     def fit(self, name: str, images: list[int], known: Sequence[int] = ()) -> Detector:
         """Fit a detector to the images with these indices.
 
-        name: of the step, in the names of its files. known: images of the previous fit, from whose SVMs mining resumes.
+        name: name of the step, part of its file names. known: images of the previous fit; mining resumes from its SVMs.
         """
         config, classes = self.config, len(self.split.classes)
         if not config.finetune.epochs:
