@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sppdet.commands.summary import Summary
 from sppdet.config.classification import TrainClassifierConfig, ViewsConfig
 from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
@@ -15,22 +16,6 @@ from sppdet.errors import ConfigError, ImageError
 if TYPE_CHECKING:
     from sppdet.classification.report import Accuracy
     from sppdet.structures import Dataset
-
-
-@dataclass(frozen=True)
-class TrainedClassifier:
-    """A run folder with a trained classifier. held_out: its accuracy on data.val; None without."""
-
-    folder: str
-    classes: tuple[str, ...]
-    held_out: dict[str, Any] | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the run for JSON."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        return f"classifier of {len(self.classes)} classes in {self.folder}"
 
 
 @dataclass(frozen=True)
@@ -48,27 +33,23 @@ class Predictions:
         """Return the entries for JSON."""
         return list(self.entries)
 
-    def as_csv(self) -> str:
-        """Return a line for each image and class: image, rank, class, probability."""
+    def write(self, path: str) -> None:
+        """Write the entries to a .json file, or to a .csv file with a line for each image and class."""
         import csv
         import io
 
+        from sppdet.files.atomic import write_json, write_text
+
+        if path.endswith(".json"):
+            write_json(path, self.entries)
+            return
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["image", "rank", "class", "probability"])
         for entry in self.entries:
             for rank, best in enumerate(entry["classes"], start=1):
                 writer.writerow([entry["image"], rank, best["class"], best["probability"]])
-        return text.getvalue()
-
-    def write(self, path: str) -> None:
-        """Write the entries to a .csv or .json file."""
-        from sppdet.files.atomic import write_json, write_text
-
-        if path.endswith(".json"):
-            write_json(path, self.entries)
-        else:
-            write_text(path, self.as_csv())
+        write_text(path, text.getvalue())
 
     def __str__(self) -> str:
         if self.file and self.entries:
@@ -80,22 +61,7 @@ class Predictions:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class Crops:
-    """A folder with `crops` images to classify, in a folder for each class."""
-
-    folder: str
-    crops: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the folder and number for JSON."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        return f"{self.crops} crops in {self.folder}"
-
-
-def train(config: TrainClassifierConfig) -> TrainedClassifier:
+def train(config: TrainClassifierConfig) -> Summary:
     """Train a classifier; repeat the command to resume an interrupted training.
 
     Images are read from a folder with a folder for each class. Options override --config wherever they stand.
@@ -111,7 +77,9 @@ def train(config: TrainClassifierConfig) -> TrainedClassifier:
 
     classifier = train_classifier(config)
     val = RunFolder(config.output).val
-    return TrainedClassifier(config.output, classifier.classes, read_json(val) if val.is_file() else None)
+    held_out = read_json(val) if val.is_file() else None
+    values = {"folder": config.output, "classes": classifier.classes, "held_out": held_out}
+    return Summary(values, f"classifier of {len(classifier.classes)} classes in {config.output}")
 
 
 def evaluate(
@@ -132,7 +100,7 @@ def evaluate(
 
     Args:
         runs: run folders or classifier files
-        data: folder with a folder of images per class; the first run's data.val if not given
+        data: folder with a folder per class; the first run's data.val by default
         against: other runs to compare with, a list such as [runs/a,runs/b]
         views: parts of each image that are scored
         resamples: bootstrap resamples of the images for 95% intervals; 0: none
@@ -208,7 +176,7 @@ def predict(
 
 def crops(
     *, data: DataConfig = DataConfig(), context: float = 0.0, output: str, dataset: Dataset | None = None
-) -> Crops:
+) -> Summary:
     """Cut the objects of a detection data set out as images to classify, without difficult ones.
 
     JSON: folder (OUTPUT/SPLIT), crops (number of images).
@@ -223,4 +191,5 @@ def crops(
     from sppdet.data.dataset import read_dataset
 
     folder = Path(output) / data.split
-    return Crops(str(folder), write_crops(dataset or read_dataset(data), folder, context))
+    count = write_crops(dataset or read_dataset(data), folder, context)
+    return Summary({"folder": str(folder), "crops": count}, f"{count} crops in {folder}")

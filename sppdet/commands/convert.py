@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """A weight file for --backbone.weights. layers: names of the converted layers in Caffe."""
-
-    backbone: str
-    file: str
-    layers: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the conversion for JSON."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        use = f"use it with --backbone.name {self.backbone} --backbone.weights {self.file}"
-        return f"{', '.join(self.layers)} in {self.file}\n{use}"
+from sppdet.commands.summary import Summary
 
 
 def convert(
     files: list[str], *, backbone: str, mean: list[float] | str | None = None, output: str | None = None
-) -> Conversion:
+) -> Summary:
     """Convert weights trained with Caffe to a file for --backbone.weights, without Caffe.
 
     Layers in later files replace those of the first: SPPnet's fine-tuned fc6 and fc7 have a file of their own.
@@ -35,10 +17,12 @@ def convert(
     Args:
         files: .caffemodel files
         backbone: caffenet, vgg16, vgg16_caffe or zf5
-        mean: pixel mean, a .binaryproto or [B,G,R] in 0..255; the original's if not given
+        mean: .binaryproto or [B,G,R] in 0..255; the original's if not given
         output: weight file; BACKBONE.safetensors if not given
     """
     from sppdet.backbones.caffe import convert_caffe
 
-    output = output or f"{backbone}.safetensors"
-    return Conversion(backbone, output, tuple(convert_caffe(files, backbone, output, mean)))
+    file = output or f"{backbone}.safetensors"
+    layers = convert_caffe(files, backbone, file, mean)
+    use = f"use it with --backbone.name {backbone} --backbone.weights {file}"
+    return Summary({"backbone": backbone, "file": file, "layers": layers}, f"{', '.join(layers)} in {file}\n{use}")

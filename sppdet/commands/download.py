@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from sppdet.commands.summary import Summary
 
 
-@dataclass(frozen=True)
-class Download:
-    """The folder of a downloaded data set, for --data.root."""
-
-    folder: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the folder for JSON."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        return self.folder
-
-
-def download(folder: str = "data", *, years: tuple[int, ...] = (2007,), archives: str | None = None) -> Download:
+def download(folder: str = "data", *, years: tuple[int, ...] = (2007,), archives: str | None = None) -> Summary:
     """Download PASCAL VOC and check it; repeat the command to resume.
 
     JSON: folder (VOCdevkit).
@@ -32,4 +17,5 @@ def download(folder: str = "data", *, years: tuple[int, ...] = (2007,), archives
     """
     from sppdet.data.download import download_voc
 
-    return Download(str(download_voc(folder, tuple(map(str, years)), archives)))
+    path = str(download_voc(folder, tuple(map(str, years)), archives))
+    return Summary({"folder": path}, path)
