@@ -45,7 +45,7 @@ def minimum_score(config: SelectionConfig, kind: str) -> float:
     """Return the score that detections must exceed; the default depends on the kind of the heads."""
     if config.min_score is not None:
         return config.min_score
-    return SVM_SCORE if kind == "svm" else SOFTMAX_SCORE
+    return SOFTMAX_SCORE if kind == "softmax" else SVM_SCORE
 
 
 def combine_detections(detections: Sequence[Detections], selection: SelectionConfig | None = None) -> Detections:

@@ -65,7 +65,7 @@ class Heads(nn.Module):
 
     def activate(self, class_outputs: Tensor) -> Tensor:
         """Convert outputs of the classes to scores (N, K), without background."""
-        return class_outputs if self.kind == "svm" else class_outputs.softmax(dim=1)[:, 1:]
+        return class_outputs.softmax(dim=1)[:, 1:] if self.kind == "softmax" else class_outputs
 
     def scores(self, features: Tensor) -> Tensor:
         """Compute scores (N, K) of features float32 (N, D), without the offsets."""
