@@ -1,4 +1,5 @@
-"""The Python of the documentation runs as it stands, its blocks in order, in a folder with the files that they name.
+"""The Python of the documentation runs, its blocks in order, in a folder with the files that they name; its commands
+parse.
 
 Each `runs/…` is a small run trained on generated shapes, `data` is that set in VOC layout, and each image file that a
 block names is a photograph of it.
@@ -8,13 +9,17 @@ from __future__ import annotations
 
 import doctest
 import re
+import shlex
 import shutil
 import textwrap
+from contextlib import suppress
 from pathlib import Path
+from string import Template
 
 import pytest
 
 from sppdet.classification.classifier import new_classifier
+from sppdet.cli import build_parser
 from sppdet.config.classification import ClassifierConfig
 from sppdet.config.network import BackboneConfig, PyramidConfig
 from sppdet.data.voc import read_voc
@@ -27,16 +32,29 @@ DOCUMENTS = [
 ]
 
 
-def python_blocks(document: Path) -> list[tuple[int, str]]:
-    """The first line and the text of each block marked as Python; of a session only what is typed."""
+def blocks_of(document: Path, language: str) -> list[tuple[int, str]]:
+    """The first line and the text of each block marked as this language."""
     text = document.read_text(encoding="utf-8") if document.is_file() else ""
-    found = []
-    for match in re.finditer(r"^( *)```python\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL):
-        block = textwrap.dedent(match[2])
+    matches = re.finditer(rf"^( *)```{language}\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL)
+    return [(text.count("\n", 0, match.start(2)), textwrap.dedent(match[2])) for match in matches]
+
+
+def python_blocks(document: Path) -> list[tuple[int, str]]:
+    """The first line and the text of each block of Python; of a session only what is typed."""
+    sources = []
+    for line, block in blocks_of(document, "python"):
         if block.startswith(">>>"):
             block = "".join(example.source for example in doctest.DocTestParser().get_examples(block))
-        found.append((text.count("\n", 0, match.start(2)), block))
-    return found
+        sources.append((line, block))
+    return sources
+
+
+def commands_of(document: Path) -> list[list[str]]:
+    """The arguments of each call of sppdet, with the document's own shell variables filled in."""
+    lines = "\n".join(block for _, block in blocks_of(document, "sh")).replace("\\\n", " ").splitlines()
+    variables = dict(re.findall(r'^(\w+)="(.*?)"', "\n".join(lines), re.MULTILINE))
+    words = [shlex.split(Template(line).safe_substitute(variables), comments=True) for line in lines]
+    return [line[1:] for line in words if line[:1] == ["sppdet"]]
 
 
 @pytest.fixture
@@ -68,3 +86,16 @@ def test_the_python_of_a_document_runs(document, trained, classifier, tmp_path, 
     names: dict[str, object] = {}
     for line, block in blocks:
         exec(compile("\n" * line + block, str(document), "exec"), names)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
+def test_the_commands_of_a_document_parse(document, monkeypatch):
+    monkeypatch.chdir(ROOT)  # for configs/
+    parser = build_parser()
+    for arguments in commands_of(document):
+        with suppress(SystemExit):  # of --help; errors are ArgumentError
+            parser.parse_args(arguments)
+
+
+def test_commands_are_found():
+    assert sum(len(commands_of(document)) for document in DOCUMENTS) > 20
