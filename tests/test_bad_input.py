@@ -159,7 +159,7 @@ DATA = {
         write("VOCtrainval_06-Nov-2007.tar", "not the archive"),
     ),
     "archive is missing": Mistake("download voc --archives .", ("VOCtrainval_06-Nov-2007.tar", "not found")),
-    "no such year": Mistake("download voc --years 2006 --archives .", ("years", "2007, 2012", "2006")),
+    "no such year": Mistake("download voc --years [2006] --archives .", ("years", "2007, 2012", "2006")),
 }
 
 WEIGHTS = {

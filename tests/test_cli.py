@@ -732,7 +732,7 @@ def test_options_win_over_the_file_wherever_they_stand(config, place_of_config, 
 
 
 def test_a_warning_is_printed_once(tmp_path, capsys):
-    assert main(["download", str(tmp_path), "--years", "1999"]) == 1  # sets the log up
+    assert main(["download", str(tmp_path), "--years", "[1999]"]) == 1  # sets the log up
     capsys.readouterr()
     for text in ("one", "two", "one"):
         logging.getLogger("sppdet").warning("%s: box %s skipped", tmp_path, text)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from benchmark.memory import anonymous_memory
 
-from sppdet.runtime import machine
+from sppdet.runtime import memory
 from sppdet.runtime.machine import describe_machine, processor_name
 from sppdet.runtime.memory import keep_freed_memory, release_freed_memory, trim_memory
 
@@ -45,7 +45,7 @@ def test_freed_memory_is_kept_until_it_is_released():
 
 def test_memory_is_given_back_now_and_then(monkeypatch):
     given_back = []
-    monkeypatch.setattr(machine, "release_freed_memory", lambda: given_back.append(len(seen)))
+    monkeypatch.setattr(memory, "release_freed_memory", lambda: given_back.append(len(seen)))
     seen: list[int] = []
     for item in trim_memory(range(70)):
         seen.append(item)
