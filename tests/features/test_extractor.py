@@ -115,7 +115,7 @@ def build(backbone, kind: str, size: int = 4, scales: tuple[int, ...] = (64,)):
 
 @pytest.mark.parametrize("size", [1, 2, 4, 6, 7])
 def test_roi_pooling_is_the_maximum_of_windows_rounded_to_cells(backbone, size):
-    """shapenet has a cell every 8 pixels, the first centerd at 3.5: x = 15.5 is at 1.5, which rounds to 2."""
+    """shapenet has a cell every 8 pixels, the first centered at 3.5: x = 15.5 is at 1.5, which rounds to 2."""
     assert (backbone.geometry.stride, backbone.geometry.center + 0.5) == (8, 3.5)
     extractor = build(backbone, "roi_pool", size, scales=(60,))
     maps = extractor.compute_maps(picture())[0].float()

@@ -11,7 +11,7 @@ from torch import Tensor
 from sppdet.backbones.geometry import Geometry
 from sppdet.pooling.windows import boxes_to_windows, choose_scales
 
-ZF5 = Geometry(stride=16, center=20.0, receptive_field=139)  # cells centerd at 20.5, 36.5, 52.5 ...
+ZF5 = Geometry(stride=16, center=20.0, receptive_field=139)  # cells centered at 20.5, 36.5, 52.5 ...
 C4 = Geometry(stride=16, center=0.0, receptive_field=299)
 RULES = ("paper", "code", "round")
 # Time on a busy machine says nothing about the code.
@@ -50,7 +50,7 @@ def test_windows_by_hand(box, paper, code, rounded):
 
 
 def test_fast_rcnn_rounds_halves_away_from_zero():
-    # C4's cell 0 is centerd at 0.5: u = (8.5 - 0.5) / 16 = 1/2 and (40.5 - 0.5) / 16 = 5/2.
+    # C4's cell 0 is centered at 0.5: u = (8.5 - 0.5) / 16 = 1/2 and (40.5 - 0.5) / 16 = 5/2.
     assert window((8.5, 8.5, 40.5, 40.5), "round", C4) == [1, 1, 4, 4]
 
 
@@ -101,7 +101,7 @@ def test_a_larger_box_has_a_larger_window(box, growth, geometry, rule):
 
 @unhurried
 @given(boxes(step=0.25), geometries, map_sizes, st.sampled_from([0.5, 1.0, 2.0]))
-def test_the_papers_window_is_the_cells_centerd_strictly_inside(box, geometry, size, scale):
+def test_the_papers_window_is_the_cells_centered_strictly_inside(box, geometry, size, scale):
     found = boxes_to_windows(box, (scale, scale), geometry, size, "paper")[0].tolist()
     for axis in (0, 1):
         start, end = float(box[0, axis]) * scale, float(box[0, axis + 2]) * scale
