@@ -1,8 +1,6 @@
 """Networks as Caffe has them: their files, encoded from the public schema byte by byte, and what Caffe computes, in
 numpy. Both know nothing of sppdet."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace

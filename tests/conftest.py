@@ -1,7 +1,5 @@
 """What every test shares: a cache of its own, and the real data where SPPDET_SHARED names it."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

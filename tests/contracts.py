@@ -1,7 +1,5 @@
 """What every implementation of a protocol has to keep: call these on what it gives. They are tested themselves."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

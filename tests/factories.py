@@ -1,7 +1,5 @@
 """Small records, images and detectors for tests, made in one line."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

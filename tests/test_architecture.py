@@ -1,7 +1,5 @@
 """Imports run one way: a room of the package imports rooms below it and itself only, and no modules form a circle."""
 
-from __future__ import annotations
-
 import ast
 from graphlib import TopologicalSorter
 from pathlib import Path

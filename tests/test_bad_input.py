@@ -1,7 +1,5 @@
 """What a user can get wrong: one line that names file and field, exit code 1 or 2, no traceback."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Every command on a small generated set, from arguments to what is printed and written."""
 
-from __future__ import annotations
-
 import json
 import logging
 import math

@@ -1,7 +1,5 @@
 """The shipped YAML files and scripts."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 import re

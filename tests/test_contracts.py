@@ -1,7 +1,5 @@
 """The contracts refuse what breaks them."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from types import SimpleNamespace
 

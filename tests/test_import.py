@@ -1,7 +1,5 @@
 """Import of the package and `sppdet --help` stay quick: nothing heavy is imported before it is used."""
 
-from __future__ import annotations
-
 import ast
 import subprocess
 import sys

@@ -5,8 +5,6 @@ Each `runs/…` is a small run trained on generated shapes, `data` is that set i
 block names is a photograph of it.
 """
 
-from __future__ import annotations
-
 import doctest
 import re
 import shlex

@@ -1,7 +1,5 @@
 """The experiments under scripts/ call commands that exist, with options that they have."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from collections import Counter

@@ -1,7 +1,5 @@
 """Converted networks against what Caffe computes, worked out in numpy; and networks that must not be converted."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The reader against files of all three generations, and against files that are not what they should be."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Fully connected layers against torchvision's own classifiers, and truncation against torch's SVD."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The geometry worked out from the layers, against the pixels from which a cell really draws."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from factories import examples

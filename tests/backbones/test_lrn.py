@@ -1,7 +1,5 @@
 """Normalisation against loops over its definition."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

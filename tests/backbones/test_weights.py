@@ -1,7 +1,5 @@
 """Weights from torchvision's enum, served on this machine, and from good and bad files."""
 
-from __future__ import annotations
-
 import hashlib
 import threading
 from collections.abc import Iterator

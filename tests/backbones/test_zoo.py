@@ -1,7 +1,5 @@
 """The networks: their maps, and that they compute what torchvision's compute."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """A stand-in for OpenCV's process, a small data set, and all parts measured once on it."""
 
-from __future__ import annotations
-
 import sys
 from functools import partial
 from pathlib import Path

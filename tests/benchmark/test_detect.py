@@ -1,7 +1,5 @@
 """Detection in both modes on small images: who is given what, and how times add up."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """The heads beside their peers on small problems: every contestant does the same work."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

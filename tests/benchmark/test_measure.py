@@ -1,7 +1,5 @@
 """Turns, medians, ratios and lines, from contestants whose seconds are known."""
 
-from __future__ import annotations
-
 import math
 from contextlib import suppress
 

@@ -1,7 +1,5 @@
 """Peaks of memory, as the system tells them and from traces that are known."""
 
-from __future__ import annotations
-
 import math
 import time
 from pathlib import Path

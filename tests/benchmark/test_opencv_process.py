@@ -1,7 +1,5 @@
 """The protocol with OpenCV's process, against a fake and, where SPPDET_OPENCV_PYTHON names one, the real one."""
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -1,7 +1,5 @@
 """Pooling beside its peers on a small map: every contestant does the same work."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from benchmark import pooling

@@ -1,7 +1,5 @@
 """Proposals beside their peers on small images: what is counted, not how long it takes."""
 
-from __future__ import annotations
-
 import math
 import sys
 from importlib.machinery import ModuleSpec

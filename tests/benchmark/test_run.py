@@ -1,7 +1,5 @@
 """The command: JSON, table and files of all parts, which are measured once."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

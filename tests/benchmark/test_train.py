@@ -1,7 +1,5 @@
 """Training from cold on a few small images: the stages, their memory, and what is left behind."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

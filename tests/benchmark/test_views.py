@@ -1,7 +1,5 @@
 """Multi-view testing beside its bounds: what each contestant is given, and that their work is the same."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from benchmark import views

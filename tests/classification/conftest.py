@@ -1,7 +1,5 @@
 """A small folder of images that are told apart by their color, and a classifier that is trained in a second."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

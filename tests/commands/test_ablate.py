@@ -1,7 +1,5 @@
 """The table of the paper: what each row and column trains, and that work is not done twice."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`sppdet classify` on objects of a small generated set, from crops to what is printed, and detection from there."""
 
-from __future__ import annotations
-
 import csv
 import json
 import shutil

@@ -1,7 +1,5 @@
 """`sppdet explain pooling`: its numbers, its table, and what shows in its picture."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Tiny detectors and images for the tests of the comparison."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

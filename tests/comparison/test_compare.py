@@ -1,7 +1,5 @@
 """The comparison of real, tiny detectors from beginning to end."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The pictures are PNG files in which short times are seen beside long ones."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

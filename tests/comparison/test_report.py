@@ -1,7 +1,5 @@
 """The report's speed-ups are ratios of its medians, and its table shows its numbers."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 

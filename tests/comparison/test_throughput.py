@@ -1,7 +1,5 @@
 """The fastest batch is found, and the bare network passes the very crops that R-CNN mode does."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 
@@ -16,7 +14,7 @@ def test_best_batch_is_the_fastest(detector, monkeypatch) -> None:
     passed: list[int] = []
 
     class ScriptedClock:
-        def __enter__(self) -> ScriptedClock:
+        def __enter__(self) -> "ScriptedClock":
             self.first = len(passed)
             return self
 

@@ -1,7 +1,5 @@
 """Detectors are timed on the same boxes, in turns, and the warm-up does not count."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace

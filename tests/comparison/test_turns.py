@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from sppdet.comparison.turns import take_turns
 
 

@@ -1,7 +1,5 @@
 """Detections written and read again, and what is said about files that cannot be used."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Resampled mAPs against evaluating the resampled images one after the other, and against the binomial distribution."""
 
-from __future__ import annotations
-
 from math import isnan, nan
 
 import numpy as np

@@ -1,7 +1,5 @@
 """COCO's numbers: known scenes, what must not crash, and agreement with our own VOC evaluation."""
 
-from __future__ import annotations
-
 from math import isnan
 
 import numpy as np

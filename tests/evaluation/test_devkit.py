@@ -4,8 +4,6 @@ Plain loops on tuples and fractions, in the devkit's own pixels (1-based, both c
 the package, not even what a box's area is. Cases worked out by hand hold both to the same numbers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from fractions import Fraction
 from math import isnan, nan

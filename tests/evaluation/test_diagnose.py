@@ -1,7 +1,5 @@
 """Kinds of false positives and what they cost: worked out by hand, and against loops over exact fractions."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 from math import isnan, nan
 

@@ -1,7 +1,5 @@
 """A diagnosis as text and as a picture: that the numbers are there, and that bars have their lengths."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from factories import annotate, detect

@@ -1,7 +1,5 @@
 """The precision-recall picture is a PNG that shows every class."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from PIL import Image

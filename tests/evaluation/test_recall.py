@@ -1,7 +1,5 @@
 """Proposals' recall and average best overlap, by hand and against a loop over torchvision's IoU."""
 
-from __future__ import annotations
-
 from math import isnan
 
 import pytest

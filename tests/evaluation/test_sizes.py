@@ -1,7 +1,5 @@
 """Normalized AP by object size: worked out by hand, and against a loop over exact fractions."""
 
-from __future__ import annotations
-
 from collections import Counter
 from fractions import Fraction
 from math import isnan, sqrt

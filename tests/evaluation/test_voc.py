@@ -1,7 +1,5 @@
 """VOC average precision against curves worked out by hand; test_devkit.py holds it against the devkit's loop."""
 
-from __future__ import annotations
-
 from math import isnan, nan
 
 import numpy as np

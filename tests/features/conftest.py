@@ -1,7 +1,5 @@
 """A small network with random weights."""
 
-from __future__ import annotations
-
 import pytest
 
 from sppdet.backbones.backbone import Backbone

@@ -1,7 +1,5 @@
 """The features of both modes: what they are, what they cost, and how they are asked for."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from typing import get_args

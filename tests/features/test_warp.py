@@ -1,7 +1,5 @@
 """Crops: which part of the image each shows, and what lies outside."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

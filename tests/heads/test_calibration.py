@@ -1,7 +1,5 @@
 """Calibration against Platt's likelihood minimized by scipy, steps worked out by hand, and true probabilities."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

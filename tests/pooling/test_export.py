@@ -1,7 +1,5 @@
 """The layer in ONNX, run by onnxruntime: every size by one exported graph."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import onnxruntime

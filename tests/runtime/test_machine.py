@@ -1,7 +1,5 @@
 """What is said of the machine."""
 
-from __future__ import annotations
-
 import os
 import platform
 

@@ -1,7 +1,5 @@
 """Stages are timed where a stopwatch runs, and only there."""
 
-from __future__ import annotations
-
 import time
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,7 +1,5 @@
 """Threads wait without spinning, unless the user wants it otherwise."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

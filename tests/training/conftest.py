@@ -1,7 +1,5 @@
 """A training on the small generated data set that takes a second."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

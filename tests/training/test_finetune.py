@@ -1,7 +1,5 @@
 """Fine-tuning: what is drawn, what changes, what stays, and going on after an interruption."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Which images are fitted, and which are held out before."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import replace
 from pathlib import Path
