@@ -57,10 +57,9 @@ class Head(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A classifier of images of any size.
+    """A classifier of images of any size; its weights are frozen except during training.
 
-    classes: names of labels 0..K-1. layers: those of `build_fully_connected`. The last layer is random. Weights are
-    frozen except during training.
+    classes: names of labels 0..K-1. layers: those of `build_fully_connected`. The last layer is random.
     """
 
     def __init__(
@@ -84,8 +83,8 @@ class Classifier(nn.Module):
     def predict(self, image: ImageLike, views: ViewsConfig | ViewKind | None = None) -> Tensor:
         """Return the probability of each class, float32 (K,): the mean over the views of an image, resized for each.
 
-        image: a file, tensor, array or PIL image, as `as_image` takes it. views: such as "10views"; by default the view
-        of the training. Raises ConfigError if a window is larger than the image.
+        image: a file, tensor, array or PIL image. views: such as "10views"; by default the view of the training. Raises
+        ConfigError if a window is larger than the image.
         """
         return self.score_views(image, views).mean(dim=0)
 

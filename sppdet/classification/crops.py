@@ -34,12 +34,11 @@ def write_crops(dataset: Dataset, folder: Path, context: float = 0.0) -> int:
         raise ConfigError("holds something else; choose another folder or remove it", file=folder, field="output")
     write_json(record, contents)
     count = 0
-    with tqdm(dataset.images, desc="crops", unit="image") as bar:
-        for image in bar:
-            for k, pixels in _cut(image, context):
-                name = dataset.classes[int(image.labels[k]) - 1]
-                write_picture(folder / name / f"{image.id}_{k + 1}.png", to_array(pixels))
-                count += 1
+    for image in tqdm(dataset.images, desc="crops", unit="image"):
+        for k, pixels in _cut(image, context):
+            name = dataset.classes[int(image.labels[k]) - 1]
+            write_picture(folder / name / f"{image.id}_{k + 1}.png", to_array(pixels))
+            count += 1
     return count
 
 

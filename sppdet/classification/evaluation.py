@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,22 +12,111 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from sppdet.classification.accuracy import mean_with_interval, topk_correct
 from sppdet.classification.classifier import Classifier
-from sppdet.classification.report import Accuracy, ClassAccuracy
 from sppdet.config.classification import ViewsConfig
 from sppdet.config.network import Device, Precision
+from sppdet.config.record import as_dict
 from sppdet.data.image_folder import ImageFolder, read_image_folder
-from sppdet.errors import DataError
-from sppdet.evaluation.bootstrap import RESAMPLES
+from sppdet.drawing.tables import percent
+from sppdet.errors import DataError, InputError
+from sppdet.evaluation.bootstrap import LEVEL, RESAMPLES, draw_images, interval
 from sppdet.files.atomic import hash_tensors
 from sppdet.images import read_image
 from sppdet.runtime.memory import trim_memory
 
-TOP_K = (1, 5)
-
 # By "top1" and "top5": 1 for each image (N,) that is classified correctly, else 0, or the mean over several runs.
 TopK = dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over images and its 95% confidence interval over `resamples` resamples of them, if there are any.
+
+    The interval covers the choice of test images only, not the seed of the training.
+    """
+
+    mean: float
+    interval: tuple[float, float] | None = None
+    resamples: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        if not self.interval:
+            return {"mean": self.mean}
+        return {"mean": self.mean, "interval": self.interval, "level": LEVEL, "resamples": self.resamples}
+
+    def __str__(self) -> str:
+        if not self.interval:
+            return percent(self.mean)
+        low, high = (100 * end for end in self.interval)
+        return f"{percent(self.mean)} ({low:.1f} to {high:.1f}; 95% of {self.resamples} resamples)"
+
+
+@dataclass(frozen=True)
+class ClassAccuracy:
+    """The fraction of the test `images` of one class that are classified correctly."""
+
+    top1: float
+    images: int
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """The accuracy on `images` test images, of one classifier or the mean of several.
+
+    topk: by "top1" and, of more than 5 classes, "top5". per_class: by name. runs: the top-1 accuracy of each run.
+    against: the accuracy of other runs on the same images. difference: how much higher it is here, paired.
+    """
+
+    topk: dict[str, Mean]
+    per_class: dict[str, ClassAccuracy]
+    images: int
+    runs: dict[str, float] | None = None
+    views: ViewsConfig | None = None
+    against: Accuracy | None = None
+    difference: dict[str, Mean] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        values: dict[str, Any] = {key: mean.as_dict() for key, mean in self.topk.items()}
+        values |= {"per_class": {name: asdict(each) for name, each in self.per_class.items()}, "images": self.images}
+        if self.runs is not None and self.views is not None:
+            values |= {"runs": self.runs, "views": as_dict(self.views)}
+        if self.against and self.difference:
+            values["against"] = self.against.as_dict()
+            values["difference"] = {key: mean.as_dict() for key, mean in self.difference.items()}
+        return values
+
+    def __str__(self) -> str:
+        lines = [(name, percent(each.top1), f"{each.images} images") for name, each in self.per_class.items()]
+        lines += [(key, str(mean), f"{self.images} images") for key, mean in self.topk.items()]
+        if self.runs and len(self.runs) > 1:
+            lines.append(("top1 of each", " ".join(map(percent, self.runs.values())), ""))
+        if self.against and self.difference:
+            for key, mean in self.difference.items():
+                lines.append((f"{key}, others", str(self.against.topk[key]), ""))
+                lines.append((f"{key}, more", str(mean), "(percentage points)"))
+        return "\n".join(f"{name:16} {value:>7}   {note}".rstrip() for name, value, note in lines)
+
+
+def topk_correct(probabilities: Tensor, labels: Tensor, k: int = 1) -> NDArray[np.float64]:
+    """Return 1 for each image (N,) whose label, 0..K-1, is among the `k` highest of its probabilities (N, K), else 0.
+
+    Of equal probabilities the first class counts as the higher one.
+    """
+    if probabilities.ndim != 2 or labels.shape != (len(probabilities),):
+        got = f"{tuple(probabilities.shape)} and {tuple(labels.shape)}"
+        raise InputError("do not fit", field="labels", expected="(N,) with probabilities (N, K)", got=got)
+    order = torch.sort(probabilities, dim=1, descending=True, stable=True).indices[:, :k]
+    return (order == labels[:, None]).any(dim=1).double().numpy()
+
+
+def mean_with_interval(values: NDArray[np.float64], resamples: int = RESAMPLES, seed: int = 0) -> Mean:
+    """Return the mean of one number per image with its 95% interval over resamples of the images.
+
+    The interval is paired if the numbers are differences between two classifiers on the same images.
+    """
+    mean = float(values.mean())
+    means = np.array([counts @ values for counts in draw_images(len(values), resamples, seed)]) / len(values)
+    return Mean(mean, interval(means, mean), resamples) if resamples else Mean(mean)
 
 
 def evaluate_classifiers(
@@ -71,31 +161,24 @@ def measure_topk_correct(
 
     An image passes once through a network that several classifiers share, such as those of several seeds.
     """
-    pooling = [_pooling_key(classifier) for classifier in classifiers]
+    keys = [_pooling_key(classifier) for classifier in classifiers]
     probabilities: list[list[Tensor]] = [[] for _ in classifiers]
-    with tqdm(images.files, desc="classify", unit="image") as bar:
-        for file in trim_memory(bar):
-            image, pooled = read_image(file), {}
-            for key, classifier, rows in zip(pooling, classifiers, probabilities, strict=True):
-                if key not in pooled:
-                    pooled[key] = classifier.pool_views(image, views)
-                rows.append(classifier.head(pooled[key]).softmax(dim=1).mean(dim=0).cpu())
-    top = [k for k in TOP_K if k == 1 or k < len(images.classes)]
+    for file in trim_memory(tqdm(images.files, desc="classify", unit="image")):
+        image, pooled = read_image(file), {}
+        for key, classifier, rows in zip(keys, classifiers, probabilities, strict=True):
+            if key not in pooled:
+                pooled[key] = classifier.pool_views(image, views)
+            rows.append(classifier.head(pooled[key]).softmax(dim=1).mean(dim=0).cpu())
+    top = (1, 5) if len(images.classes) > 5 else (1,)
     return [{f"top{k}": topk_correct(torch.stack(rows), images.labels, k) for k in top} for rows in probabilities]
 
 
 def _pooling_key(classifier: Classifier) -> Hashable:
     """Return a key that is equal for classifiers with equal pooled features."""
-    config = classifier.config
-    settings = (
-        classifier.backbone.name,
-        config.view,
-        config.sizes[0],
-        config.levels,
-        config.pyramid.mode,
-        classifier.backbone.precision,
-    )
-    return hash_tensors(classifier.backbone.state_dict().values()), settings
+    config, backbone = classifier.config, classifier.backbone
+    weights = hash_tensors(backbone.state_dict().values())
+    views = (config.view, config.sizes[0], config.levels, config.pyramid.mode)
+    return weights, backbone.name, backbone.precision, views
 
 
 def summarize(correct: TopK, images: ImageFolder, resamples: int = RESAMPLES) -> Accuracy:

@@ -22,12 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def fit(
-    model: nn.Module,
-    batches: Callable[[int], Iterable[Batch]],
-    steps: int,
-    config: FitConfig,
-    seed: int,
-    file: Path,
+    model: nn.Module, batches: Callable[[int], Iterable[Batch]], steps: int, config: FitConfig, seed: int, file: Path
 ) -> list[dict[str, float]]:
     """Minimize the cross-entropy of a model's scores (B, K) over those of its weights that require gradients.
 

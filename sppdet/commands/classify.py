@@ -14,7 +14,7 @@ from sppdet.config.network import Device, Precision
 from sppdet.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
-    from sppdet.classification.report import Accuracy
+    from sppdet.classification.evaluation import Accuracy
     from sppdet.structures import Dataset
 
 

@@ -10,7 +10,7 @@ from sppdet.config.data import DataConfig
 from sppdet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from sppdet.evaluation.diagnosis import Diagnosis
+    from sppdet.evaluation.diagnose import Diagnosis
     from sppdet.structures import Dataset
 
 
@@ -48,7 +48,7 @@ def diagnose(
     from sppdet.data.dataset import read_dataset
     from sppdet.data.detection_files import read_results
     from sppdet.evaluation.diagnose import diagnose as diagnose_detections
-    from sppdet.evaluation.diagnosis_plots import plot_diagnosis
+    from sppdet.evaluation.plots import plot_diagnosis
     from sppdet.files.atomic import write_json
     from sppdet.files.run_folder import RunFolder
 

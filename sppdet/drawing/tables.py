@@ -17,4 +17,10 @@ def align(rows: Sequence[Sequence[str]]) -> str:
 
 def percent(fraction: float | None) -> str:
     """Return the fraction in percent with two decimals, "-" for NaN and None."""
-    return "-" if fraction is None or fraction != fraction else f"{100 * fraction:.2f}%"
+    text = points(fraction, ".2f")
+    return text if text == "-" else f"{text}%"
+
+
+def points(fraction: float | None, form: str = ".1f") -> str:
+    """Return the fraction in percent without the sign, "-" for NaN and None."""
+    return "-" if fraction is None or fraction != fraction else f"{100 * fraction:{form}}"

@@ -1,42 +1,42 @@
 """Confidence intervals of mAP by the bootstrap over images.
 
-A resample draws as many images as there are, with replacement; an image drawn twice counts as two equal images.
-Matches within an image do not change, so detections are matched once, and a resample weights them by how often their
-image was drawn. For a difference, both detectors get the same resamples. The interval covers the choice of test images
-only: another seed of training shifts a mAP as well.
+A resample draws as many images as there are, with replacement. Matches within an image do not change, so detections
+are matched once and weighted by how often their image was drawn. For a difference, both detectors get the same
+resamples. The interval covers the choice of test images only: another seed of training shifts a mAP as well.
 
 AP is biased upwards on few images, because a class with few objects gains more from luck than it loses, and detectors
-differ in this bias: two detectors with 39.9% and 36.3% on 500 test images of VOC2007 reached 40.9% and 38.4% on random
-halves of these, and 40.4% and 37.9% on resamples, which lack a third of the images. Intervals are therefore
-bias-corrected percentiles (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 14.3, without
-acceleration): if most resamples lie above the mAP, the interval is shifted below it.
+differ in this bias: mAPs of 39.9% and 36.3% on 500 test images of VOC2007 became 40.4% and 37.9% on resamples, which
+lack a third of the images. Intervals are therefore bias-corrected percentiles (Efron and Tibshirani, An Introduction to
+the Bootstrap, 1993, section 14.3, without acceleration): if most resamples lie above the mAP, they are shifted down.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sppdet.errors import InputError
-from sppdet.evaluation.voc import Matches, check_iou, match_class
+from sppdet.evaluation.voc import Matches, best_from_here, check_iou, match_class
 from sppdet.structures import Annotations, Detections, ImageId, check_detections
 
 RESAMPLES = 1000
 LEVEL = 0.95
+
+# int64 (N,), index of the image of each detection of a class, and int64 (M,), indices of the correct detections.
+_Ranking = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, eq=False)
 class BootstrapMAP:
     """A mAP, a mean of mAPs or a difference of two, on the images and on R resamples of them; fractions.
 
-    map_voc07, map_area: value on all images, 11 points and area. resampled_voc07, resampled_area: float64 (R,), value
-    on each resample, NaN if it has no objects. images, seed: ids of the images and seed of the resampling.
+    resampled_voc07, resampled_area: float64 (R,), value on each resample, NaN if it has no objects. images: their ids.
     """
 
     map_voc07: float
@@ -53,46 +53,20 @@ class BootstrapMAP:
 
     @property
     def interval_area(self) -> tuple[float, float]:
-        """Ends of the 95% confidence interval of `map_area`; NaN if no resample has an object."""
+        """The same of `map_area`."""
         return interval(self.resampled_area, self.map_area)
-
-    @property
-    def note(self) -> str:
-        """The number of resamples, for a line below a table; empty without resamples."""
-        return f"; 95% of {len(self.resampled_voc07)} resamples" if len(self.resampled_voc07) else ""
 
     def minus(self, other: BootstrapMAP) -> BootstrapMAP:
         """Return this mAP minus the other's, resample by resample.
 
-        Raises InputError unless both were measured on the same images, resamples and seed.
+        Raises InputError unless both have the same images, number of resamples and seed.
         """
-        self._check_draws(other)
-        return BootstrapMAP(
-            self.map_voc07 - other.map_voc07,
-            self.map_area - other.map_area,
-            self.resampled_voc07 - other.resampled_voc07,
-            self.resampled_area - other.resampled_area,
-            self.images,
-            self.seed,
-        )
+        return _combine([self, other], lambda ours, theirs: ours - theirs)
 
     @staticmethod
     def mean(several: Sequence[BootstrapMAP]) -> BootstrapMAP:
-        """Return the mean mAP of one or more detectors, such as several seeds, resample by resample.
-
-        Raises InputError unless all were measured on the same images, resamples and seed.
-        """
-        first, *others = several
-        for other in others:
-            first._check_draws(other)
-        return BootstrapMAP(
-            float(np.mean([one.map_voc07 for one in several])),
-            float(np.mean([one.map_area for one in several])),
-            np.mean([one.resampled_voc07 for one in several], axis=0),
-            np.mean([one.resampled_area for one in several], axis=0),
-            first.images,
-            first.seed,
-        )
+        """Return the mean mAP of one or more detectors, such as several seeds; raises InputError as `minus` does."""
+        return _combine(several, lambda *values: np.mean(values, axis=0))
 
     def as_dict(self) -> dict[str, Any]:
         """Return both numbers under the names of the JSON output, with their `interval` if there are resamples."""
@@ -102,12 +76,19 @@ class BootstrapMAP:
         ends = {"map_voc07": self.interval_voc07, "map_area": self.interval_area}
         return maps | {"interval": ends | {"level": LEVEL, "resamples": len(self.resampled_voc07)}}
 
-    def _check_draws(self, other: BootstrapMAP) -> None:
-        if (self.images, self._draws()) != (other.images, other._draws()):
-            raise InputError("not of the same images", field="other", expected=self._draws(), got=other._draws())
-
     def _draws(self) -> str:
         return f"{len(self.resampled_voc07)} resamples of {len(self.images)} images, seed {self.seed}"
+
+
+def _combine(several: Sequence[BootstrapMAP], function: Callable[..., Any]) -> BootstrapMAP:
+    """Apply a function of as many numbers or arrays to each field."""
+    first = several[0]
+    for other in several:
+        if (first.images, first._draws()) != (other.images, other._draws()):
+            raise InputError("not of the same images", field="other", expected=first._draws(), got=other._draws())
+    fields = ((one.map_voc07, one.map_area, one.resampled_voc07, one.resampled_area) for one in several)
+    voc07, area, resampled_voc07, resampled_area = (function(*values) for values in zip(*fields, strict=True))
+    return BootstrapMAP(float(voc07), float(area), resampled_voc07, resampled_area, first.images, first.seed)
 
 
 def bootstrap_map(
@@ -120,21 +101,18 @@ def bootstrap_map(
 ) -> BootstrapMAP:
     """Compute the mAP of `evaluate_voc`, for the same arguments, with its confidence interval.
 
-    seed: seed of the resampling. A class without objects in a resample is left out of its mean, and a resample without
-    objects out of the interval. Equal scores keep the order of the images, with the copies of a detection together.
-    Calls with the same images, resamples and seed draw the same images, so `BootstrapMAP.minus` is a paired difference.
-    Raises InputError as `evaluate_voc` does, and for resamples below 0.
+    A class without objects in a resample is left out of its mean, and a resample without objects out of the interval.
+    Equal scores keep the order of the images, with the copies of a detection together. Calls with the same images,
+    resamples and seed draw the same images, so `BootstrapMAP.minus` is a paired difference.
+    Raises InputError as `evaluate_voc` and `draw_images` do.
     """
     check_detections(detections, images, classes)
     check_iou(iou)
-    if resamples < 0:
-        raise InputError("out of range", field="resamples", expected="0 or more", got=resamples)
-    labels = range(1, len(classes) + 1)
-    rankings = [_rank(match_class(detections, images, label, iou)) for label in labels]
+    draws = draw_images(len(images), resamples, seed)
+    rankings = [_rank(match_class(detections, images, label, iou)) for label in range(1, len(classes) + 1)]
     positives = _count_positives(images, len(classes))
     aps = np.empty((resamples + 1, len(classes), 2))
-    as_they_are = np.ones(len(images), dtype=np.int64)
-    for row, counts in zip(aps, chain([as_they_are], draw_images(len(images), resamples, seed)), strict=True):
+    for row, counts in zip(aps, chain([np.ones(len(images), dtype=np.int64)], draws), strict=True):
         for k, (ranking, number) in enumerate(zip(rankings, counts @ positives, strict=True)):
             row[k] = _average_precisions(ranking, counts, int(number))
     present = (~np.isnan(aps)).sum(axis=1)
@@ -144,26 +122,18 @@ def bootstrap_map(
 
 
 def draw_images(images: int, resamples: int, seed: int = 0) -> Iterator[NDArray[np.int64]]:
-    """Yield for each resample how often each image is drawn, int64 (images,)."""
+    """Return for each resample how often each image is drawn, int64 (images,). Raises InputError if `resamples` < 0."""
+    if resamples < 0:
+        raise InputError("out of range", field="resamples", expected="0 or more", got=resamples)
     rng = np.random.default_rng(seed)
-    for _ in range(resamples):
-        yield np.bincount(rng.integers(max(images, 1), size=images), minlength=images)
-
-
-class _Ranking(NamedTuple):
-    """The detections of a class that are not ignored, best score first, up to the last correct one, where AP ends.
-
-    images: int64 (N,), index of the image of each. correct: int64 (M,), indices of the correct detections.
-    """
-
-    images: NDArray[np.int64]
-    correct: NDArray[np.int64]
+    return (np.bincount(rng.integers(max(images, 1), size=images), minlength=images) for _ in range(resamples))
 
 
 def _rank(matches: Matches) -> _Ranking:
+    """Take the detections that are not ignored, best score first, up to the last correct one, where AP ends."""
     counted = ~matches.ignored
     correct = np.flatnonzero(matches.correct[counted])
-    return _Ranking(matches.images[counted][: correct.max(initial=-1) + 1], correct)
+    return matches.images[counted][: correct.max(initial=-1) + 1], correct
 
 
 def _count_positives(images: Sequence[Annotations], classes: int) -> NDArray[np.int64]:
@@ -181,11 +151,12 @@ def _average_precisions(ranking: _Ranking, counts: NDArray[np.int64], positives:
     """
     if not positives:
         return float("nan"), float("nan")
-    weights = counts[ranking.images]
-    gained = weights[ranking.correct]  # (M,)
+    images, correct = ranking
+    weights = counts[images]
+    gained = weights[correct]  # (M,)
     cumulative_tp = np.cumsum(gained)
-    precision = cumulative_tp / np.maximum(np.cumsum(weights)[ranking.correct], 1)  # 1: no image so far was drawn
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    precision = cumulative_tp / np.maximum(np.cumsum(weights)[correct], 1)  # 1: no image so far was drawn
+    envelope = best_from_here(precision)
     # Each of the recalls 0, 0.1 ... 1 is first reached at a correct detection, recall 0 at the first one.
     points = np.diff(10 * cumulative_tp // positives, prepend=-1)
     return float(points @ envelope) / 11, float(gained @ envelope) / positives

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sppdet.structures import Annotations, Detections, check_detections
@@ -28,21 +28,18 @@ def evaluate_coco(
 
     check_detections(detections, images, classes)
     objects = [
-        {**_coco_entry(number, label, box), "iscrowd": int(difficult)}
+        {**entry, "iscrowd": int(difficult)}
         for number, image in enumerate(images, start=1)
-        for label, box, difficult in zip(
-            image.labels.tolist(), image.boxes.tolist(), image.difficult.tolist(), strict=True
-        )
+        for entry, difficult in zip(_coco_entries(number, image), image.difficult.tolist(), strict=True)
     ]
-    found = [
-        {**_coco_entry(number, label, box), "iscrowd": 0, "score": score}
+    results = [
+        {**entry, "iscrowd": 0, "score": score}
         for number, part in enumerate(detections, start=1)
-        for label, box, score in zip(part.labels.tolist(), part.boxes.tolist(), part.scores.tolist(), strict=True)
+        for entry, score in zip(_coco_entries(number, part), part.scores.tolist(), strict=True)
     ]
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(
-            _index(objects, len(images), len(classes)), _index(found, len(images), len(classes)), "bbox"
-        )
+        indices = (_index(entries, len(images), len(classes)) for entries in (objects, results))
+        evaluation = COCOeval(*indices, "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -50,10 +47,10 @@ def evaluate_coco(
     return {name: value if value >= 0 else float("nan") for name, value in zip(METRICS, values, strict=True)}
 
 
-def _coco_entry(image_number: int, label: int, box: list[float]) -> dict[str, Any]:
-    x1, y1, x2, y2 = box
-    width, height = x2 - x1, y2 - y1
-    return {"image_id": image_number, "category_id": label, "bbox": [x1, y1, width, height], "area": width * height}
+def _coco_entries(image_id: int, boxes: Annotations | Detections) -> Iterator[dict[str, Any]]:
+    for label, (x1, y1, x2, y2) in zip(boxes.labels.tolist(), boxes.boxes.tolist(), strict=True):
+        bbox = [x1, y1, x2 - x1, y2 - y1]
+        yield {"image_id": image_id, "category_id": label, "bbox": bbox, "area": bbox[2] * bbox[3]}
 
 
 def _index(entries: list[dict[str, Any]], images: int, classes: int) -> Any:

@@ -6,18 +6,38 @@ at IoU 0.5. AP is the area under the curve (VOC2010), as in the authors' code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import ceil, isnan
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sppdet.boxes import box_iou
 from sppdet.data.voc import VOC_CLASSES
+from sppdet.drawing.tables import align, points
 from sppdet.errors import InputError
-from sppdet.evaluation.diagnosis import OUTCOMES, REMOVED, ClassDiagnosis, Diagnosis
-from sppdet.evaluation.sizes import evaluate_sizes
-from sppdet.evaluation.voc import Matches, average_precision_area, match_class, trace_curve
+from sppdet.evaluation.sizes import SIZES, SizeAP, evaluate_sizes
+from sppdet.evaluation.voc import Matches, average_precision_area, match_class, mean_over_classes, trace_curve
 from sppdet.structures import Annotations, Detections, check_detections
+
+KINDS = ("localisation", "similar", "other", "background")
+OUTCOMES = ("correct", *KINDS)
+REMOVED = {f"without_{kind}": (kind,) for kind in KINDS} | {"without_other_and_background": ("other", "background")}
+APS = ("as_is", "localisation_corrected", *REMOVED)
+MULTIPLES = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)  # of the number of objects: detections in the points of the trend
+GAINS = {
+    "localisation": "without_localisation",
+    "corrected": "localisation_corrected",
+    **{kind: f"without_{kind}" for kind in KINDS[1:]},
+    "other+background": "without_other_and_background",
+}
+
+NOTES = """corrected: as if badly placed boxes were placed correctly.
+AP_N: AP as if all classes and sizes had the same number of objects; ±: its standard error.
+XS, S, M, L, XL: the smallest tenth of a class's objects, the next 2, 4 and 2 tenths, the largest tenth."""
 
 LOOSE_IOU = 0.1  # detections that overlap no object by this much are background
 
@@ -28,6 +48,89 @@ VOC_SIMILAR = (
     ("chair", "diningtable", "sofa"),
     ("aeroplane", "bird"),
 )
+
+
+@dataclass(frozen=True, eq=False)
+class ClassDiagnosis:
+    """The errors of one class; fractions, NaN without objects.
+
+    outcomes: int64 (N,), index in OUTCOMES of each detection, best score first, without matches of difficult objects.
+    positives: number of objects that are not difficult. ap: by APS, as it is and with errors of a kind removed or
+    corrected. sizes: AP_N of "all" objects and by size.
+    """
+
+    outcomes: NDArray[np.int64]
+    positives: int
+    ap: Mapping[str, float]
+    sizes: Mapping[str, SizeAP]
+
+    def counts(self, multiple: float = 1) -> dict[str, int]:
+        """Count the outcomes of the best `multiple` · positives detections, rounded up, by the names in OUTCOMES.
+
+        With 1 these are the paper's top-ranked detections, all of which a perfect detector would have correct.
+        """
+        numbers = np.bincount(self.outcomes[: ceil(multiple * self.positives)], minlength=len(OUTCOMES))
+        return dict(zip(OUTCOMES, numbers.tolist(), strict=True))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers under the names of the JSON output."""
+        return {
+            "positives": self.positives,
+            "top": self.counts(),
+            "trend": [{"multiple": multiple, **self.counts(multiple)} for multiple in MULTIPLES],
+            "ap": dict(self.ap),
+            "sizes": {name: asdict(size) for name, size in self.sizes.items()},
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """The errors of each class, from which all other numbers follow. folder: where they are written, if anywhere."""
+
+    classes: Mapping[str, ClassDiagnosis]
+    folder: Path | None = None
+
+    def fractions(self, multiple: float = 1) -> dict[str, float]:
+        """Return the fraction of each outcome among the detections of `counts`, averaged over classes; NaN without
+        detections."""
+        counts = [list(diagnosis.counts(multiple).values()) for diagnosis in self.classes.values()]
+        fractions = [np.divide(count, sum(count)) for count in counts if sum(count)]
+        means = np.mean(fractions, axis=0) if fractions else np.full(len(OUTCOMES), np.nan)
+        return dict(zip(OUTCOMES, means.tolist(), strict=True))
+
+    @property
+    def ap(self) -> dict[str, float]:
+        """Means over the classes with positives, by APS."""
+        return {key: mean_over_classes(part.ap[key] for part in self.classes.values()) for key in APS}
+
+    @property
+    def ap_n(self) -> dict[str, float]:
+        """Means over the classes with objects of the size, by SIZES and "all"."""
+        parts = self.classes.values()
+        return {size: mean_over_classes(part.sizes[size].ap_n for part in parts) for size in ("all", *SIZES)}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers under the names of the JSON output."""
+        trend = [{"multiple": multiple, **self.fractions(multiple)} for multiple in MULTIPLES]
+        mean = {"top": self.fractions(), "trend": trend, "ap": self.ap, "ap_n": self.ap_n}
+        return {"mean": mean, "per_class": {name: part.as_dict() for name, part in self.classes.items()}}
+
+    def __str__(self) -> str:
+        """Format tables of the outcomes of the top detections, the gains in AP, and AP_N, in percent."""
+        tops = [["top detections, %", "objects", *OUTCOMES]]
+        gains = [["AP, and without errors", "AP", *GAINS]]
+        sizes = [["AP_N by size", "all", *SIZES]]
+        for name, part in self.classes.items():
+            outcomes = part.counts().values()
+            total = sum(outcomes) or float("nan")
+            tops.append([name, str(part.positives), *(points(count / total) for count in outcomes)])
+            gains.append([name, *_gains(part.ap)])
+            sizes.append([name, *(points(size.ap_n) + _error(size.standard_error) for size in part.sizes.values())])
+        tops.append(["mean", "", *map(points, self.fractions().values())])
+        gains.append(["mean", *_gains(self.ap)])
+        sizes.append(["mean", *(points(value) + _error(float("nan")) for value in self.ap_n.values())])
+        folder = f"\nwritten to {self.folder}" if self.folder else ""
+        return "\n\n".join([align(tops), align(gains), align(sizes), NOTES + folder])
 
 
 def diagnose(
@@ -42,7 +145,6 @@ def diagnose(
     class is at least 0.1, as it is for a second detection of an object; similar, if its IoU with an object of a similar
     class is at least 0.1; other, if its IoU with any object is; else background. Difficult objects are included.
     similar: sets of names of similar classes; by default VOC_SIMILAR if all classes are VOC's, else none.
-
     Localisation is corrected by matching at IoU 0.1 and removing further detections of an object. The paper's bars are
     the removal of localisation errors and this correction (both L), the removal of similar (S), and the removal of
     other and background together (B).
@@ -91,3 +193,11 @@ def _kinds_if_wrong(found: Detections, image: Annotations, alike: NDArray[np.boo
 def _ap(matches: Matches, kept: NDArray[np.bool_]) -> float:
     """Return AP of the detections `kept`, bool (N,)."""
     return average_precision_area(trace_curve(matches, kept, matches.positives))
+
+
+def _gains(ap: Mapping[str, float]) -> list[str]:
+    return [points(ap["as_is"]), *(points(ap[key] - ap["as_is"], "+.1f") for key in GAINS.values())]
+
+
+def _error(fraction: float) -> str:
+    return " " * 6 if isnan(fraction) else f" ±{100 * fraction:4.1f}"

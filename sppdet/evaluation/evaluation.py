@@ -2,17 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sppdet.drawing.tables import align, percent
+import numpy as np
+
+from sppdet.drawing.tables import align, percent, points
+from sppdet.errors import InputError
 from sppdet.evaluation.bootstrap import RESAMPLES, BootstrapMAP, bootstrap_map
 from sppdet.evaluation.coco import evaluate_coco
-from sppdet.evaluation.reliability import Reliability, measure_reliability
-from sppdet.evaluation.voc import VOCResult, evaluate_voc
+from sppdet.evaluation.voc import Curve, VOCResult, evaluate_voc
 from sppdet.structures import Dataset, Detections
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Detections with a probability in [low, high).
+
+    detections: their number. probability: their mean probability. correct: fraction of them that are correct; both NaN
+    if there are none.
+    """
+
+    low: float
+    high: float
+    detections: int
+    probability: float
+    correct: float
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Reliability of calibrated scores: of the detections given a probability of 70%, how many are correct?
+
+    bins: of equal width over [0, 1]; the last includes 1.
+    """
+
+    bins: tuple[Bin, ...]
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error (Guo et al. 2017, section 2): the gap between `probability` and `correct` of a
+        bin, averaged over all detections; NaN if there are none. Improbable detections, the majority, dominate it."""
+        gap = sum(part.detections * abs(part.probability - part.correct) for part in self.bins if part.detections)
+        total = sum(part.detections for part in self.bins)
+        return gap / total if total else float("nan")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the error and the bins as rows, under the names of the JSON output."""
+        return {"error": self.error, "bins": [asdict(part) for part in self.bins]}
+
+    def __str__(self) -> str:
+        rows = [
+            [f"{one.low:.1f} to {one.high:.1f}", percent(one.probability), percent(one.correct), str(one.detections)]
+            for one in self.bins
+        ]
+        return align([["probability", "mean", "correct", "detections"], *rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +117,14 @@ class Evaluation:
         if self.truncated:
             rows.append([f"mAP, SVD {self.ranks}", percent(self.truncated.map_voc07), percent(self.truncated.map_area)])
             changes = (self.truncated.map_voc07 - self.map_voc07, self.truncated.map_area - self.map_area)
-            rows.append(["change, points", *(f"{100 * change:+.2f}" for change in changes)])
+            rows.append(["change, points", *(points(change, "+.2f") for change in changes)])
         return "\n".join([align(rows), *self.notes()])
 
     def notes(self) -> list[str]:
         """Return the lines below the table of average precision."""
-        notes = [f"COCO AP {percent(self.coco['AP'])}; {self.images} images{self.bootstrap.note}"]
+        notes = [f"COCO AP {percent(self.coco['AP'])}; {self.images} images"]
+        if resamples := len(self.bootstrap.resampled_voc07):
+            notes[0] += f"; 95% of {resamples} resamples"
         if self.reliability:
             notes.append(str(self.reliability))
         return notes + ([f"written to {self.folder}"] if self.folder else [])
@@ -87,10 +135,8 @@ def evaluate_detections(
 ) -> Evaluation:
     """Evaluate detections: VOC and COCO average precision; `detections[i]` were made in image i of `dataset`.
 
-    resamples: resamples of the images for 95% confidence intervals; 0: none.
-    probabilities: scores are probabilities of being correct, whose reliability is measured as well.
-    Raises InputError for lists of different lengths, labels outside 1..K, NaN scores, and scores that are no
-    probabilities.
+    resamples: number of resamples for 95% confidence intervals. probabilities: measure the reliability of scores that
+    are probabilities of being correct. Raises InputError as `evaluate_voc` and `measure_reliability` do.
     """
     voc = evaluate_voc(detections, dataset.images, dataset.classes)
     return Evaluation(
@@ -102,6 +148,27 @@ def evaluate_detections(
     )
 
 
+def measure_reliability(curves: Iterable[Curve], bins: int = 10) -> Reliability:
+    """Measure the reliability of detections whose scores are probabilities, on the curves of all classes.
+
+    Raises InputError for scores outside [0, 1].
+    """
+    curves = list(curves)
+    probability = np.concatenate([np.zeros(0), *(curve.scores for curve in curves)])
+    correct = np.concatenate([np.zeros(0, dtype=bool), *(curve.correct for curve in curves)])
+    outside = probability[~((probability >= 0) & (probability <= 1))]
+    if len(outside):
+        raise InputError("not a probability", field="scores", expected="0..1", got=float(outside[0]))
+    edges = np.arange(bins + 1) / bins
+    place = np.searchsorted(edges[1:-1], probability, side="right")
+    rows = []
+    for k in range(bins):
+        part = place == k
+        means = (float(v[part].mean()) if part.any() else float("nan") for v in (probability, correct))
+        rows.append(Bin(float(edges[k]), float(edges[k + 1]), int(part.sum()), *means))
+    return Reliability(tuple(rows))
+
+
 def ap_rows(result: VOCResult) -> list[list[str]]:
     """Return table rows: a heading, and both average precisions of each class."""
     pairs = zip(result.classes, result.ap_voc07.tolist(), result.ap_area.tolist(), strict=True)
@@ -111,7 +178,7 @@ def ap_rows(result: VOCResult) -> list[list[str]]:
 def map_rows(name: str, maps: BootstrapMAP, signed: bool = False) -> list[list[str]]:
     """Return a table row of both mAPs, or of their differences in points, and one of their confidence intervals."""
     values = (maps.map_voc07, maps.map_area)
-    rows = [[name, *((f"{100 * value:+.2f}" if signed else percent(value)) for value in values)]]
+    rows = [[name, *(points(value, "+.2f") if signed else percent(value) for value in values)]]
     if len(maps.resampled_voc07):
         ends = (maps.interval_voc07, maps.interval_area)
         sign = "+" if signed else ""

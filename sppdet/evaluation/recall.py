@@ -52,7 +52,8 @@ def evaluate_proposals(
     for image, boxes in zip(images, proposals, strict=True):
         check_boxes(boxes, f"proposals of image {image.id}")
         objects = image.boxes[~image.difficult].double()
-        best.append(_best_overlaps(objects, boxes.cpu().double()))
+        overlaps = torch.cat([box_iou(objects, boxes.cpu().double()), torch.zeros(len(objects), 1).double()], dim=1)
+        best.append(overlaps.amax(dim=1))
         labels.append(image.labels[~image.difficult])
         areas.append(box_area(objects))
     overlap, label, area = torch.cat(best), torch.cat(labels), torch.cat(areas)
@@ -68,19 +69,12 @@ def evaluate_proposals(
         iou=iou,
         recall=_mean(covered),
         mabo=mean_over_classes(abo.values()),
-        boxes_per_image=sum(len(boxes) for boxes in proposals) / len(proposals) if len(proposals) else float("nan"),
+        boxes_per_image=_mean(torch.tensor([len(boxes) for boxes in proposals], dtype=torch.float64)),
         objects=len(overlap),
         recall_by_class={name: _mean(covered[of_class]) for name, of_class in by_class.items()},
         abo=abo,
         recall_by_size={name: _mean(covered[of_size]) for name, of_size in sizes.items()},
     )
-
-
-def _best_overlaps(objects: Tensor, boxes: Tensor) -> Tensor:
-    """Return the best IoU of each object with a proposal, float64 (M,); 0 without proposals."""
-    if not len(boxes):
-        return torch.zeros(len(objects)).double()
-    return box_iou(objects, boxes).amax(dim=1)
 
 
 def _mean(values: Tensor) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppdet.boxes import box_area
-from sppdet.evaluation.voc import Curve, Matches, trace_curve
+from sppdet.evaluation.voc import Curve, Matches, best_from_here, trace_curve
 from sppdet.structures import Annotations
 
 SIZES = ("XS", "S", "M", "L", "XL")
@@ -71,8 +71,7 @@ def normalized_precisions(curve: Curve, normal: float) -> NDArray[np.float64]:
         return np.zeros(0)
     correct = curve.cumulative_tp * (normal / curve.positives)
     incorrect = np.arange(1, len(correct) + 1) - curve.cumulative_tp
-    envelope = np.maximum.accumulate((correct / (correct + incorrect))[::-1])[::-1]
-    detected = envelope[curve.correct]
+    detected = best_from_here(correct / (correct + incorrect))[curve.correct]
     return np.append(detected, np.zeros(curve.positives - len(detected)))
 
 

@@ -23,14 +23,13 @@ from sppdet.structures import Annotations, Detections, check_detections
 class Matches:
     """The detections of one class in all images, best score first, and the objects they match.
 
-    Equal scores keep the order given, image after image. scores: float32 (N,). images, detections: int64 (N,), index of
-    the image, and index among the detections of that image. objects: int64 (N,), index of the matched object among the
-    objects of the image, -1 for none. correct: bool (N,), the first match of an object that is not difficult.
-    ignored: bool (N,), matches of difficult objects, neither correct nor incorrect. All others are incorrect.
-    positives: number of objects that are not difficult.
+    images, detections: index of the image, and of the detection in that image. objects: index of the matched object in
+    the image, -1 for none. correct: the first match of an object that is not difficult. ignored: matches of difficult
+    objects, neither correct nor incorrect; all others are incorrect. positives: number of objects that are not
+    difficult.
     """
 
-    scores: NDArray[np.float32]
+    scores: NDArray[np.float32]  # (N,), as all
     images: NDArray[np.int64]
     detections: NDArray[np.int64]
     objects: NDArray[np.int64]
@@ -104,10 +103,10 @@ class VOCResult:
         """Return the numbers under the names of the JSON output, and on request the points of the curves."""
         per_class: dict[str, dict[str, Any]] = {}
         aps = zip(self.ap_voc07.tolist(), self.ap_area.tolist(), strict=True)
+        keys = ("precision", "recall", "scores") if curves else ()
         for (name, curve), (voc07, area) in zip(self.curves.items(), aps, strict=True):
-            row: dict[str, Any] = {"ap_voc07": voc07, "ap_area": area, "positives": curve.positives}
-            points = {key: getattr(curve, key).tolist() for key in ("precision", "recall", "scores")} if curves else {}
-            per_class[name] = row | points
+            row = {"ap_voc07": voc07, "ap_area": area, "positives": curve.positives}
+            per_class[name] = row | {key: getattr(curve, key).tolist() for key in keys}
         return {"map_voc07": self.map_voc07, "map_area": self.map_area, "per_class": per_class}
 
 
@@ -170,18 +169,16 @@ def average_precision_voc07(curve: Curve) -> float:
 
 
 def average_precision_area(curve: Curve) -> float:
-    """Return the area under the curve with precision made monotone from the right (VOC2010 and later); NaN without
-    positives."""
+    """Return the area under the curve of `best_from_here` (VOC2010 and later); NaN without positives."""
     if not curve.positives:
         return float("nan")
-    envelope = monotone_precision(curve)
     # Recall grows by 1 / positives at every correct detection only.
-    return float(envelope[curve.correct].sum() / curve.positives)
+    return float(best_from_here(curve.precision)[curve.correct].sum() / curve.positives)
 
 
-def monotone_precision(curve: Curve) -> NDArray[np.float64]:
+def best_from_here(precision: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the best precision at each recall or beyond, float64 (N,)."""
-    return np.maximum.accumulate(curve.precision[::-1])[::-1]
+    return np.maximum.accumulate(precision[::-1])[::-1]
 
 
 def mean_over_classes(values: Iterable[float]) -> float:

@@ -16,10 +16,7 @@ from sppdet.shapes.scene import SHAPES, Scene, draw_scene
 
 VERSION = 1  # of the drawing: another version gives other images for the same seed
 MOST_SHAPES = 4  # per image; at least one
-BORDERS = (
-    345,
-    355,
-)  # columns of the photographs: training images lie left of the first, test images right of the second
+BORDERS = (345, 355)  # columns of the photographs: training left of the first, test right of the second
 
 
 def generate_shapes(folder: str | PathLike[str], seed: int = 0, train: int = 200, test: int = 120) -> Path:
@@ -58,9 +55,7 @@ def _is_there(folder: Path, parameters: dict[str, int]) -> bool:
         found = read_json(marker)
         if found == parameters:
             return True
-        raise DataError(
-            "another set: delete its folder, or choose another", file=marker, expected=parameters, got=found
-        )
+        raise DataError("another set; remove its folder or choose another", file=marker, expected=parameters, got=found)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError("holds other files", file=folder, expected="a new or an empty folder")
     return False

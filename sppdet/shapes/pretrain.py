@@ -42,8 +42,8 @@ def pretrain(
 ) -> Classifier:
     """Train a network, from the weights that `config` names, to classify crops of the classes and background.
 
-    What it has learnt after every epoch is in `file`, from where an interrupted training goes on. Raises SppdetError
-    where the loss is not finite.
+    file: the checkpoint of the last epoch, from which an interrupted training resumes. Raises SppdetError if the loss
+    is not finite.
     """
     torch.manual_seed(seed)
     parts = ClassifierConfig(config.backbone, config.pyramid, config.fc, "warp", settings.sizes)
@@ -67,10 +67,13 @@ def _batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield one epoch of crops uint8 (B, 3, size, size) and labels int64 (B,), 0 for background, in random order."""
     crops, labels = [], []
+    outwards = np.array([-1, -1, 1, 1])
     for image, objects in zip(images, dataset.images, strict=True):
         boxes = objects.boxes.double().numpy()
         for box, label in zip(boxes, objects.labels.tolist(), strict=True):
-            crops.append(_crop(image, _with_context(box, settings.context, rng), size, rng))
+            # Each side moves outwards by up to `context` of its length, or slightly inwards.
+            moved = box + outwards * rng.uniform(-0.05, settings.context, 4) * np.tile(box[2:] - box[:2], 2)
+            crops.append(_crop(image, moved, size, rng))
             labels.append(label)
         for box in _background_boxes(image, objects.boxes, round(len(boxes) * settings.background), rng):
             crops.append(_crop(image, box, size, rng))
@@ -80,12 +83,6 @@ def _batches(
         chosen = order[start : start + settings.fit.batch_size].tolist()
         stacked = torch.from_numpy(np.stack([crops[i] for i in chosen])).permute(0, 3, 1, 2)
         yield stacked, torch.tensor([labels[i] for i in chosen])
-
-
-def _with_context(box: np.ndarray, context: float, rng: np.random.Generator) -> np.ndarray:
-    """Return the box with each side moved outwards by up to `context` of its length, or slightly inwards."""
-    size = np.tile(box[2:] - box[:2], 2)
-    return box + np.array([-1, -1, 1, 1]) * rng.uniform(-0.05, context, 4) * size
 
 
 def _background_boxes(image: np.ndarray, objects: Tensor, count: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -124,11 +124,9 @@ def _try_position(
         corner = rng.uniform(-OVERHANG * size, np.array([width, height]) - (1 - OVERHANG) * size)
         contours = [contour * size + corner for contour in contours]
         alpha = _rasterize(contours, height, width)
-        area = cv2.contourArea(contours[0].astype(np.float32)) - sum(
-            cv2.contourArea(hole.astype(np.float32)) for hole in contours[1:]
-        )
+        whole, *holes = (cv2.contourArea(contour.astype(np.float32)) for contour in contours)
         truncated = bool((corner < 0).any() or (corner + size > [width, height]).any())
-        cover = _Cover(alpha, alpha.copy(), area, truncated)
+        cover = _Cover(alpha, alpha.copy(), whole - sum(holes), truncated)
         seen = [cover.visible(alpha)] + [other.visible(other.seen * (1 - alpha)) for other in others]
         if min(seen) >= LEAST_VISIBLE:
             return cover

@@ -41,30 +41,21 @@ class FeatureCache:
     ) -> None:
         """`folder`: place of the files; by default next to the other caches, where later trainings find them."""
         self.extractor, self.regions, self.limit_gb = extractor, regions, limit_gb
+        self.dimension, self.device = extractor.dimension, extractor.backbone.device
         self.folder = folder or cache_folder() / "features"
         self._key = extractor.cache_key()
         self._files: dict[int, Path] = {}
 
-    @property
-    def dimension(self) -> int:
-        return self.extractor.dimension
-
-    @property
-    def device(self) -> torch.device:
-        return self.extractor.backbone.device
-
     def fill(self, images: Sequence[int] | None = None) -> None:
-        """Compute what is missing of these images, or of all, with a progress bar. An interrupted call is resumed by
-        the next.
+        """Compute what is missing of these images, or of all; the next call resumes an interrupted one.
 
         Raises ConfigError if it would take more disk than the limit or than is free.
         """
         missing = [i for i in (range(len(self.regions)) if images is None else images) if not self._file(i).is_file()]
         bar = tqdm(missing, desc="features", unit="image", disable=not missing)
-        images_read = prefetch(missing, self._read)
-        for done, (i, image) in enumerate(trim_memory(zip(bar, images_read, strict=True))):
+        for i, image in trim_memory(zip(bar, prefetch(missing, self._read), strict=True)):
             self._compute(i, image)
-            if done == 0:
+            if i == missing[0]:
                 self._check_disk(self._file(i), len(missing))
 
     def features(self, i: int, indices: Tensor | None = None) -> Tensor:
@@ -78,32 +69,28 @@ class FeatureCache:
 
     def size(self, i: int) -> tuple[int, int]:
         """Return (H, W) of image i."""
-        height, width = self._load(i)["size"].tolist()
-        return height, width
+        return self._load(i)[1]
 
     def _restore(self, i: int, indices: Tensor | None) -> tuple[ImageFeatures, Tensor]:
-        """Restore image i, and select the boxes of its regions `indices`."""
-        stored, boxes = self._load(i), self.regions[i].boxes
-        height, width = stored["size"].tolist()
-        image = self.extractor.restore(stored, (height, width), boxes)
+        boxes = self.regions[i].boxes
+        image = self.extractor.restore(*self._load(i), boxes)
         return image, boxes if indices is None else boxes[indices]
 
     def _file(self, i: int) -> Path:
         if i not in self._files:
-            self._files[i] = self._name_file(i)
+            boxes = hash_tensors([self.regions[i].boxes]) if self.extractor.per_region else None
+            key = self.regions[i].annotations.cache_key(self._key, boxes)
+            self._files[i] = self.folder / key[:2] / f"{key}.safetensors"
         return self._files[i]
 
-    def _name_file(self, i: int) -> Path:
-        boxes = hash_tensors([self.regions[i].boxes]) if self.extractor.per_region else None
-        key = self.regions[i].annotations.cache_key(self._key, boxes)
-        return self.folder / key[:2] / f"{key}.safetensors"
-
-    def _load(self, i: int) -> dict[str, Tensor]:
+    def _load(self, i: int) -> tuple[dict[str, Tensor], tuple[int, int]]:
         try:
-            return load_tensors(self._file(i))[0]
+            stored = load_tensors(self._file(i))[0]
         except SppdetError:
             self._compute(i, self._read(i))
-            return load_tensors(self._file(i))[0]
+            stored = load_tensors(self._file(i))[0]
+        height, width = stored["size"].tolist()
+        return stored, (height, width)
 
     def _read(self, i: int) -> Tensor:
         return self.regions[i].annotations.read()

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
 from sppdet.backbones.blocks import last_conv_blocks
@@ -61,21 +63,16 @@ def finetune(
 ) -> None:
     """Train the last blocks of the network, its fully connected layers and the heads in place on these images.
 
-    file: the checkpoint of the last epoch, from which an interrupted call resumes; the loss is drawn next to it. start:
-    the checkpoint to start from, written if it is missing. Raises ConfigError if the network has fewer blocks,
-    SppdetError if the training diverges.
+    file, start: checkpoints of the last epoch, from which an interrupted call resumes, and of the start, written if it
+    is missing. Raises ConfigError if the network has fewer blocks, SppdetError if the training diverges.
     """
     settings, seed = config.finetune, config.seed
     softmax = replace(config.softmax, regions_per_image=settings.regions_per_image)
-    parts = {
-        "convolutions": last_conv_blocks(extractor.backbone, settings.blocks, "finetune.blocks"),
-        "layers": nn.ModuleList(extractor.layers or []),
-        "heads": heads,
-    }
+    convolutions = last_conv_blocks(extractor.backbone, settings.blocks, "finetune.blocks")
+    layers = nn.ModuleList(extractor.layers or [])
     heads.rescale(1.0)  # checkpoints hold the scale
-    trained = nn.ModuleDict(parts).requires_grad_(True)
-    weights, rate = list(trained.parameters()), settings.learning_rate
-    optimizer = torch.optim.SGD(weights, lr=rate, momentum=MOMENTUM, weight_decay=settings.weight_decay)
+    trained = nn.ModuleDict({"convolutions": convolutions, "layers": layers, "heads": heads}).requires_grad_(True)
+    optimizer = SGD(trained.parameters(), settings.learning_rate, MOMENTUM, weight_decay=settings.weight_decay)
     if not start.is_file():
         rngs = (np.random.default_rng([seed, i]) for i in range(NORM_IMAGES))
         few = (sample_image(image, settings, softmax, rng) for image, rng in zip(regions, rngs, strict=False))
@@ -90,9 +87,7 @@ def finetune(
         for sample in batch:  # one after the other: their sizes differ
             yield _loss(extractor, heads, sample, settings.dropout) / (len(batch) * softmax.regions_per_image), {}
 
-    def batches(epoch: int) -> Iterator[list[ImageSample]]:
-        return _batches(regions, settings, softmax, [seed, epoch])
-
+    batches = partial(_batches, regions, settings, softmax, seed)
     course = Descent("finetune", settings.epochs, steps, seed, file, settings.clip)
     descend(trained, optimizer, scheduler, batches, losses, course)
     trained.requires_grad_(False)
@@ -100,17 +95,14 @@ def finetune(
 
 
 def _batches(
-    regions: Sequence[LabeledProposals],
-    finetune: FinetuneConfig,
-    softmax: SoftmaxConfig,
-    seed: list[int],
+    regions: Sequence[LabeledProposals], finetune: FinetuneConfig, softmax: SoftmaxConfig, seed: int, epoch: int
 ) -> Iterator[list[ImageSample]]:
     """Yield an epoch of the images in random order; the next batch is read while the caller works on one."""
-    order = np.random.default_rng(seed).permutation(len(regions)).tolist()
+    order = np.random.default_rng([seed, epoch]).permutation(len(regions)).tolist()
 
     def read(start: int) -> list[ImageSample]:
         chosen = order[start : start + finetune.batch_size]
-        return [sample_image(regions[i], finetune, softmax, np.random.default_rng([*seed, i])) for i in chosen]
+        return [sample_image(regions[i], finetune, softmax, np.random.default_rng([seed, epoch, i])) for i in chosen]
 
     return prefetch(range(0, len(order), finetune.batch_size), read)
 

@@ -20,7 +20,7 @@ from sppdet.heads.linear import Heads, Linear
 from sppdet.heads.softmax import fit_softmax
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.mining import MiningState, mine_svms
-from sppdet.training.sampling import box_regression_examples, count_box_regression_examples, softmax_examples
+from sppdet.training.sampling import box_regression_examples, softmax_examples
 
 logger = logging.getLogger(__name__)
 
@@ -58,13 +58,11 @@ def _fit_svms(
     file: Path, cache: FeatureCache, images: list[int], classes: int, config: TrainConfig, known: Sequence[int]
 ) -> Linear:
     """Mine SVMs. file: the state after mining the known images; written if there are none."""
+    start = MiningState.load(file, cache, classes, config.svm) if known else None
+    mined = mine_svms(cache, sorted(set(images) - set(known)), classes, config.svm, config.seed, start)
     if not known:
-        mined = mine_svms(cache, images, classes, config.svm, config.seed)
         mined.save(file)
-        return mined.linear(config.svm)
-    start = MiningState.load(file, cache, classes, config.svm)
-    others = sorted(set(images) - set(known))
-    return mine_svms(cache, others, classes, config.svm, config.seed, start).linear(config.svm)
+    return mined.linear(config.svm)
 
 
 def _fit_softmax_layer(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> Linear:
@@ -97,8 +95,8 @@ def _fit_offsets(cache: FeatureCache, images: list[int], classes: int, config: T
     used, available = torch.zeros(classes), torch.zeros(classes)
     for i in tqdm(images, desc="box regression examples", unit="image"):
         rng = np.random.default_rng([config.seed, i])
-        indices, label, offsets = box_regression_examples(cache.regions[i], per_object, box_regression, rng)
-        available += count_box_regression_examples(cache.regions[i], classes, box_regression)
+        indices, label, offsets, near = box_regression_examples(cache.regions[i], per_object, box_regression, rng)
+        available += near
         room = used[label - 1] < most
         indices, label, offsets = indices[room], label[room], offsets[room]
         features = cache.features(i, indices).half().cpu()

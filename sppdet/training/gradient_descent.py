@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -16,11 +16,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
+from sppdet.drawing.figures import new_figure, save_figure
 from sppdet.errors import SppdetError
 from sppdet.files.checkpoint import load_checkpoint, save_checkpoint
 from sppdet.heads.linear import mean_norm
 from sppdet.runtime.memory import trim_memory
-from sppdet.training.plots import plot_losses
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +91,8 @@ def descend(
                 bar.update()
             history.append(epoch)
             logger.info("%s: mean loss %.4f in epoch %d", course.name, np.mean(epoch["loss"]), number + 1)
-            plot = course.file.with_suffix(".png")
-            plot_losses([loss for past in history for loss in past["loss"]], course.steps, plot)
+            losses_so_far = [loss for past in history for loss in past["loss"]]
+            plot_losses(losses_so_far, course.steps, course.file.with_suffix(".png"))
             save_checkpoint(course.file, model, optimizer, {"history": history})
     return history
 
@@ -101,3 +101,21 @@ def scale_to_norm(norm: float, features: Iterable[Tensor]) -> float:
     """Return the factor that gives the rows of these features (n, D) the mean L2 norm `norm`."""
     with torch.no_grad():
         return norm / mean_norm(torch.cat(list(features)))
+
+
+def plot_losses(losses: Sequence[float], steps: int, path: Path) -> None:
+    """Draw the loss of every step, and its moving mean over a fifth of an epoch, as a PNG.
+
+    steps: steps per epoch. Raises SppdetError if the file cannot be written.
+    """
+    figure = new_figure(6.5, 3.6)
+    axes = figure.subplots()
+    epochs = np.arange(1, len(losses) + 1) / steps
+    width = min(max(1, steps // 5), len(losses))
+    means = np.convolve(losses, np.full(width, 1 / width), mode="valid")
+    axes.plot(epochs, losses, ".", markersize=2, alpha=0.3, label="one step")
+    axes.plot(epochs[width - 1 :], means, label=f"mean of {width} steps")
+    axes.set(xlabel="epochs", ylabel="loss", xlim=(0, epochs[-1]), ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9, frameon=False)
+    save_figure(figure, path)

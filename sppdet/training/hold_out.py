@@ -30,14 +30,6 @@ class Split(NamedTuple):
         """Indices of the images that the first heads are fitted to."""
         return sorted(set(self.fitted) - set(self.held_out))
 
-    @property
-    def images(self) -> tuple[Annotations, ...]:
-        return self.dataset.images
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.dataset.classes
-
 
 def hold_out(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | None = None) -> Split:
     """Join the training images and those of val in one data set, and divide it.

@@ -7,7 +7,7 @@ All classes share one pool of examples: a hard negative of one class serves ever
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,55 +35,44 @@ class ExamplePool:
     index of the image and that of the region in it."""
 
     def __init__(self, capacity: int, dimension: int, classes: int) -> None:
-        self._features = torch.empty(capacity, dimension, dtype=torch.float16)  # memory is taken as rows are filled
-        self._targets = torch.empty(capacity, classes, dtype=torch.int8)
-        self._sources = torch.empty(capacity, 2, dtype=torch.int64)
-        self.count = 0
+        self._stores = (
+            torch.empty(capacity, dimension, dtype=torch.float16),  # memory is taken as rows are filled
+            torch.empty(capacity, classes, dtype=torch.int8),
+            torch.empty(capacity, 2, dtype=torch.int64),
+        )
+        self._resize(0)
 
-    @property
-    def features(self) -> Tensor:
-        return self._features[: self.count]
-
-    @property
-    def targets(self) -> Tensor:
-        return self._targets[: self.count]
-
-    @property
-    def sources(self) -> Tensor:
-        return self._sources[: self.count]
-
-    @property
-    def room(self) -> int:
-        return len(self._features) - self.count
+    def _resize(self, count: int) -> None:
+        self.count, self.room = count, len(self._stores[0]) - count
+        self.features, self.targets, self.sources = (store[:count] for store in self._stores)
 
     def add(self, image: int, indices: Tensor, features: Tensor, targets: Tensor) -> None:
         """Append regions `indices` of an image, up to the capacity."""
-        n = min(len(indices), self.room)
-        place = slice(self.count, self.count + n)
-        self._features[place], self._targets[place] = features[:n].half(), targets[:n]
-        self._sources[place, 0], self._sources[place, 1] = image, indices[:n]
-        self.count += n
+        before, n = self.count, min(len(indices), self.room)
+        self._resize(before + n)
+        self.features[before:], self.targets[before:] = features[:n].half(), targets[:n]
+        self.sources[before:, 0], self.sources[before:, 1] = image, indices[:n]
 
     def of_image(self, image: int) -> Tensor:
         """Return the indices of the image's regions in the pool."""
         return self.sources[self.sources[:, 0] == image, 1]
 
-    def refill(self, sources: Tensor, cache: FeatureCache, targets_of: Callable[[int], Tensor]) -> None:
+    def refill(self, sources: Tensor, cache: FeatureCache, svm: SVMConfig) -> None:
         """Fill an empty pool with the regions `sources` (n, 2), pairs of image and index, in this order."""
-        self.count = len(sources)
-        self._sources[: self.count] = sources
+        self._resize(len(sources))
+        self.sources[:] = sources
         for i in tqdm(sources[:, 0].unique().tolist(), desc="examples", unit="image"):
             rows = (sources[:, 0] == i).nonzero().flatten()
             indices = sources[rows, 1]
-            self._features[rows] = cache.features(i, indices).half().cpu()
-            self._targets[rows] = targets_of(i)[indices]
+            self.features[rows] = cache.features(i, indices).half().cpu()
+            self.targets[rows] = svm_targets(cache.regions[i], self.targets.shape[1], svm)[indices]
 
     def keep(self, rows: Tensor) -> None:
         """Keep these rows, in ascending order, without a second copy of the features."""
         for place, part in zip(range(0, len(rows), 1024), rows.split(1024), strict=True):
-            for store in (self._features, self._targets, self._sources):
+            for store in self._stores:
                 store[place : place + len(part)] = store[part]
-        self.count = len(rows)
+        self._resize(len(rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +99,7 @@ class MiningState:
         which now see other rows at a time, up to rounding."""
         tensors, header = load_tensors(path)
         examples = ExamplePool(svm.max_examples, cache.dimension, classes)
-        examples.refill(tensors["sources"], cache, lambda i: svm_targets(cache.regions[i], classes, svm))
+        examples.refill(tensors["sources"], cache, svm)
         unknown = np.full(classes, np.inf), np.zeros(classes)
         return cls(examples, header["scale"], SVMSolution(tensors["weights"], tensors["alpha"], *unknown))
 
@@ -188,9 +177,8 @@ def _evict(mined: MiningState, svm: SVMConfig) -> MiningState:
     examples, solution = mined.examples, mined.solution
     problem = _problem(examples, mined.scale, svm)
     chunks = torch.arange(examples.count).split(2048)
-    easy = torch.cat(
-        [(problem.margins(solution.weights, problem.rows(chunk)) < svm.easy_margin).all(dim=0) for chunk in chunks]
-    )
+    margins = (problem.margins(solution.weights, problem.rows(chunk)) for chunk in chunks)
+    easy = torch.cat([(part < svm.easy_margin).all(dim=0) for part in margins])
     easy &= (examples.targets <= 0).all(dim=1) & (solution.alpha == 0).all(dim=1)
     rows = (~easy).nonzero().flatten()
     examples.keep(rows)

@@ -105,33 +105,24 @@ def softmax_examples(
 
 def box_regression_examples(
     regions: LabeledProposals, per_object: list[int], box_regression: BoxRegressionConfig, rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Sample proposals near an object: indices (n,), labels (n,), targets float32 (n, 4) (R-CNN, appendix C).
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Sample proposals near an object (R-CNN, appendix C).
 
-    per_object: for each class (index label - 1), the maximum number of examples per object.
+    per_object: for each class (index label - 1), the maximum number of examples per object. Returns indices and labels
+    int64 (n,), targets float32 (n, 4), and the number of proposals near an object of each class, float32 (K,).
     """
     overlap, best = regions.match()
     overlap[: regions.num_objects] = -1  # the objects themselves have nothing to learn from
-    chosen = []
-    for index, label in enumerate(regions.annotations.labels.tolist()):
+    labels = regions.annotations.labels
+    chosen, available = [torch.zeros(0, dtype=torch.int64)], torch.zeros(len(per_object))
+    for index, label in enumerate(labels.tolist()):
         near = ((overlap > box_regression.iou) & (best == index)).nonzero().flatten()
+        available[label - 1] += len(near)
         chosen.append(sample(near, per_object[label - 1], rng))
-    indices = torch.cat([torch.zeros(0, dtype=torch.int64), *chosen])
+    indices = torch.cat(chosen)
     objects = best[indices]
-    targets = (
-        encode_boxes(regions.boxes[indices], regions.annotations.boxes[objects]) if len(indices) else torch.zeros(0, 4)
-    )
-    return indices, regions.annotations.labels[objects] if len(indices) else indices, targets
-
-
-def count_box_regression_examples(
-    regions: LabeledProposals, classes: int, box_regression: BoxRegressionConfig
-) -> Tensor:
-    """Count the proposals near an object of each class, all that could be examples: float32 (K,)."""
-    overlap, best = regions.match()
-    near = (overlap[regions.num_objects :] > box_regression.iou).nonzero().flatten() + regions.num_objects
-    labels = regions.annotations.labels[best[near]] if len(near) else near
-    return torch.bincount(labels, minlength=classes + 1)[1:].float()
+    targets = encode_boxes(regions.boxes[indices], regions.annotations.boxes[objects])
+    return indices, labels[objects], targets, available
 
 
 def sample(indices: Tensor, count: int, rng: np.random.Generator) -> Tensor:

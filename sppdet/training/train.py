@@ -5,12 +5,12 @@ Every step leaves its result in the run's folder, from which an interrupted trai
 
 from __future__ import annotations
 
-import itertools
 import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -18,8 +18,9 @@ from tqdm import tqdm
 from sppdet.backbones.blocks import last_conv_blocks
 from sppdet.config.detector import DetectorConfig
 from sppdet.config.record import base_of
-from sppdet.config.training import TrainConfig
+from sppdet.config.training import BASE_GB, TrainConfig
 from sppdet.detector import Detector
+from sppdet.errors import ConfigError
 from sppdet.evaluation.voc import VOCResult, evaluate_voc
 from sppdet.features.build import build_extractor, build_network
 from sppdet.features.extractor import FeatureExtractor
@@ -34,9 +35,7 @@ from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.finetune import finetune
 from sppdet.training.fit_heads import fit_heads
 from sppdet.training.hold_out import Split, hold_out
-from sppdet.training.memory import bound_memory
 from sppdet.training.sampling import LabeledProposals
-from sppdet.training.thresholds import choose_thresholds
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +44,7 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
     """Train a detector into `config.output`, resuming where an earlier call stopped.
 
     dataset, val: the training images and the images to hold out, in place of those that the configuration names.
-    Raises ConfigError if the folder holds a run of another configuration or of other data.
+    Raises ConfigError if the folder holds another run, or if `config.memory_gb` is too little.
     """
     run = RunFolder(config.output)
     if run.detector.is_file():
@@ -57,10 +56,13 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
     last_conv_blocks(extractor.backbone, config.finetune.blocks, "finetune.blocks")
     run.check_config(config)
     split = hold_out(config, dataset, val)
-    images, classes, held_out = len(split.images), len(split.classes), len(split.held_out)
-    logger.info("%d images, %d classes; %d held out to choose thresholds", images, classes, held_out)
-    proposals = propose(split.images, config.proposals, config.workers)
-    trainer = Trainer.start(config, run, extractor, split, proposals)
+    images, classes, held_out = split.dataset.images, split.dataset.classes, len(split.held_out)
+    logger.info("%d images, %d classes; %d held out to choose thresholds", len(images), len(classes), held_out)
+    proposals = zip(images, propose(images, config.proposals, config.workers), strict=True)
+    regions = [LabeledProposals.from_annotations(image, boxes) for image, boxes in proposals]
+    run.check_data(_hash_data(extractor, regions, split))
+    config = bound_memory(config, extractor.dimension, len(classes))
+    trainer = Trainer(config, run, extractor, split.dataset, regions)
 
     detector = trainer.fit("train", split.training)
     result = trainer.evaluate(detector, split.held_out)
@@ -78,62 +80,53 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
 
 @dataclass(frozen=True, eq=False)
 class Trainer:
-    """The state that all fits of a run share. regions: the labeled proposals of each image of the split."""
+    """The state that all fits of a run share. regions: the labeled proposals of each image."""
 
     config: TrainConfig
     run: RunFolder
     extractor: FeatureExtractor
-    split: Split
+    dataset: Dataset
     regions: Sequence[LabeledProposals]
-
-    @classmethod
-    def start(
-        cls, config: TrainConfig, run: RunFolder, extractor: FeatureExtractor, split: Split, proposals: Sequence[Tensor]
-    ) -> Trainer:
-        """Label the proposals (N, 4) of each image, and check that the run was begun with the same data.
-
-        Raises ConfigError if it was not, or if `config.memory_gb` is too little.
-        """
-        pairs = zip(split.images, proposals, strict=True)
-        regions = [LabeledProposals.from_annotations(image, boxes) for image, boxes in pairs]
-        run.check_data(_hash_data(extractor, regions, split))
-        config = bound_memory(config, extractor.dimension, len(split.classes))
-        return cls(config, run, extractor, split, regions)
 
     def fit(self, name: str, images: list[int], known: Sequence[int] = ()) -> Detector:
         """Fit a detector to the images with these indices.
 
         name: name of the step, part of its file names. known: images of the previous fit; mining resumes from its SVMs.
         """
-        config, classes = self.config, len(self.split.classes)
+        config, classes = self.config, len(self.dataset.classes)
         if not config.finetune.epochs:
             cache = self._cache()
             cache.fill()
-            return self._build_detector(fit_heads(self.run, name, cache, images, classes, config, known))
-        heads = self._finetune(name, images)
-        if config.head == "softmax":
-            return self._build_detector(heads)
-        return self._build_detector(fit_heads(self.run, name, self._cache(), images, classes, config))
+            heads = fit_heads(self.run, name, cache, images, classes, config, known)
+        else:
+            heads = self._finetune(name, images)
+            if config.head != "softmax":
+                heads = fit_heads(self.run, name, self._cache(), images, classes, config)
+        heads = heads if config.box_regression.enabled else heads.without_box_regression()
+        detector = base_of(config, DetectorConfig)
+        # The file holds the proposals of the training images only.
+        detector = replace(detector, proposals=replace(detector.proposals, file=None))
+        return Detector(detector, self.dataset.classes, self.extractor, heads)
 
     def evaluate(self, detector: Detector, images: list[int]) -> VOCResult:
         """Detect objects in the proposals of the images with these indices, and evaluate them."""
         cache = self._cache()
         cache.fill(images)
         detections = []
+        heads, selection = detector.heads, detector.config.selection
         for i in tqdm(images, desc="held-out images", unit="image"):
             regions = self.regions[i]
             proposals = torch.arange(regions.num_objects, len(regions.boxes))
-            boxes, heads = regions.boxes[proposals], detector.heads
             outputs = cache.map_features(i, heads, proposals)
-            detections.append(postprocess(heads, outputs, boxes, cache.size(i), detector.config.selection))
-        return evaluate_voc(detections, [self.split.images[i] for i in images], self.split.classes)
+            detections.append(postprocess(heads, outputs, regions.boxes[proposals], cache.size(i), selection))
+        return evaluate_voc(detections, [self.dataset.images[i] for i in images], self.dataset.classes)
 
     def _finetune(self, name: str, images: list[int]) -> Heads:
         """Fine-tune the network on these images, each time from the same start, and return the heads tuned with it."""
         config, backbone, layers = self.config, self.extractor.backbone, self.extractor.layers
         both = replace(config, head="softmax", box_regression=replace(config.box_regression, enabled=True))
         untuned = FeatureCache(self.extractor, self.regions, config.cache_gb)
-        heads = fit_heads(self.run, "start", untuned, images, len(self.split.classes), both).to(backbone.device)
+        heads = fit_heads(self.run, "start", untuned, images, len(self.dataset.classes), both).to(backbone.device)
         file, start = self.run.finetuned(name), self.run.finetuned("start")
         if not file.is_file():
             shutil.rmtree(self.run.features, ignore_errors=True)  # they are of the network as it was
@@ -147,21 +140,46 @@ class Trainer:
         folder = self.run.features if self.config.finetune.epochs else None
         return FeatureCache(self.extractor, self.regions, self.config.cache_gb, folder)
 
-    def _build_detector(self, heads: Heads) -> Detector:
-        heads = heads if self.config.box_regression.enabled else heads.without_box_regression()
-        return Detector(_detector_config(self.config), self.split.classes, self.extractor, heads)
+
+def bound_memory(config: TrainConfig, dimension: int, classes: int) -> TrainConfig:
+    """Lower the bounds on examples in memory to what `config.memory_gb` allows.
+
+    An example takes 2 bytes per feature, and 20 bytes per class while SVMs are fitted. Box regression keeps examples of
+    every class, and two single-precision copies of those of one class. Raises ConfigError if there is no room for one.
+    """
+    free = (config.memory_gb - BASE_GB) * 1e9
+    examples = int(free / (2 * dimension + 5 * 4 * classes))
+    of_a_class = int(free / (2 * dimension * (classes + 4)))
+    if of_a_class < 1:
+        raise ConfigError("too little", field="memory_gb", expected=f"more than {BASE_GB:g} GB", got=config.memory_gb)
+    boxes = config.box_regression
+    return replace(
+        config,
+        svm=replace(config.svm, max_examples=min(config.svm.max_examples, examples)),
+        box_regression=replace(boxes, max_per_class=min(boxes.max_per_class, of_a_class)),
+    )
+
+
+def choose_thresholds(result: VOCResult) -> Tensor:
+    """Return the score with the best F1 of each class, float32 (K,).
+
+    Classes without objects or correct detections get the median of the others.
+    """
+    chosen = torch.full((len(result.curves),), torch.nan)
+    for k, curve in enumerate(result.curves.values()):
+        if curve.positives and len(curve.scores):
+            total = curve.precision + curve.recall
+            f1 = 2 * curve.precision * curve.recall / np.maximum(total, 1e-12)
+            if f1.max() > 0:
+                chosen[k] = float(curve.scores[int(f1.argmax())])
+    others = chosen[~chosen.isnan()]
+    return chosen.nan_to_num(float(others.median()) if len(others) else 0.0)
 
 
 def _hash_data(extractor: FeatureExtractor, regions: Sequence[LabeledProposals], split: Split) -> str:
     """Return a hash of the weights, the images, their objects and proposals, and the role of each image."""
-    networks = [extractor.backbone, *([extractor.layers] if extractor.layers else [])]
-    weights = [weight for network in networks for weight in network.state_dict().values()]
-    annotated = [(each.boxes, each.annotations.labels, each.annotations.difficult) for each in regions]
+    tensors = list(extractor.state_dict().values())
+    for each in regions:
+        tensors += [each.boxes, each.annotations.labels, each.annotations.difficult]
     ids = [each.annotations.id for each in regions]
-    return content_key(ids, split.fitted, split.held_out, hash_tensors([*weights, *itertools.chain(*annotated)]))
-
-
-def _detector_config(config: TrainConfig) -> DetectorConfig:
-    """Return the detector's keys, without the proposal file: it holds those of the training images only."""
-    part = base_of(config, DetectorConfig)
-    return replace(part, proposals=replace(part.proposals, file=None))
+    return content_key(ids, split.fitted, split.held_out, hash_tensors(tensors))

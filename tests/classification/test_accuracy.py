@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from sppdet.classification.accuracy import mean_with_interval, topk_correct
-from sppdet.classification.report import Mean
+from sppdet.classification.evaluation import Mean, mean_with_interval, topk_correct
 from sppdet.errors import InputError
 from sppdet.evaluation.bootstrap import draw_images, interval
 
@@ -35,7 +34,7 @@ def test_the_interval_is_that_of_resampled_images():
     assert result.mean == pytest.approx(values.mean())
     assert result.interval == pytest.approx(interval(np.array(means), values.mean()))
     assert result.interval == pytest.approx(np.percentile(means, [2.5, 97.5]), abs=0.03)  # a mean has no bias
-    assert (result.level, result.resamples) == (0.95, 300)
+    assert (result.as_dict()["level"], result.resamples) == (0.95, 300)
 
 
 def test_a_paired_difference_has_a_narrower_interval_than_that_of_each():

@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sppdet.classification.batches import Epochs, size_of_epoch
 from sppdet.classification.classifier import new_classifier
-from sppdet.classification.transforms import resize_to_view
+from sppdet.classification.training import Epochs, size_of_epoch
+from sppdet.classification.views import resize_to_view
 from sppdet.data.image_folder import read_image_folder
 from sppdet.errors import ImageError
 from sppdet.images import read_image

@@ -1,15 +1,15 @@
 from dataclasses import replace
 
-from sppdet.classification.report import Accuracy, ClassAccuracy, Mean
+from sppdet.classification.evaluation import Accuracy, ClassAccuracy, Mean
 from sppdet.config.classification import ViewsConfig
 
 
 def test_an_accuracy_prints_itself():
-    means = {"top1": Mean(0.75, (0.5, 1.0), 0.95, 100), "top5": Mean(1.0)}
+    means = {"top1": Mean(0.75, (0.5, 1.0), 100), "top5": Mean(1.0)}
     one = Accuracy(
         means, {"cat": ClassAccuracy(0.5, 2), "dog": ClassAccuracy(1.0, 2)}, 4, {"a": 0.7, "b": 0.8}, ViewsConfig()
     )
-    both = replace(one, against=one, difference={"top1": Mean(0.0, (-0.1, 0.1), 0.95, 100)})
+    both = replace(one, against=one, difference={"top1": Mean(0.0, (-0.1, 0.1), 100)})
     assert str(both).splitlines() == [
         "cat               50.00%   2 images",
         "dog              100.00%   2 images",

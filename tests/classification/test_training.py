@@ -8,9 +8,8 @@ from factories import random_image
 
 from sppdet.backbones.zoo import build_backbone
 from sppdet.classification import training as module
-from sppdet.classification.batches import Epochs
 from sppdet.classification.classifier import Classifier
-from sppdet.classification.training import train_classifier
+from sppdet.classification.training import Epochs, train_classifier
 from sppdet.config.network import FCConfig
 from sppdet.data.image_folder import read_image_folder
 from sppdet.errors import ConfigError, DataError, ImageError

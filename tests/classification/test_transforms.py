@@ -4,7 +4,7 @@ from factories import random_image
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sppdet.classification.transforms import resize_to_view
+from sppdet.classification.views import resize_to_view
 from sppdet.images import resize_shorter_side
 
 SIDES = st.integers(1, 90)

@@ -8,8 +8,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sppdet.classification.transforms import resize_to_view
-from sppdet.classification.views import prepare_views, view_boxes
+from sppdet.classification.views import prepare_views, resize_to_view, view_boxes
 from sppdet.config.classification import ViewsConfig
 from sppdet.errors import ConfigError
 from sppdet.images import resize_shorter_side, to_array

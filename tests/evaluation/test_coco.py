@@ -8,7 +8,7 @@ from factories import annotate, detect
 
 from sppdet.errors import InputError
 from sppdet.evaluation.coco import METRICS, evaluate_coco
-from sppdet.evaluation.voc import Curve, evaluate_voc, monotone_precision
+from sppdet.evaluation.voc import Curve, best_from_here, evaluate_voc
 from sppdet.structures import Annotations, Detections
 
 CLASSES = ("one", "two", "three")
@@ -124,7 +124,7 @@ def separate_scene(count: int, seed: int) -> tuple[list[Detections], list[Annota
 def average_precision_101_points(curve: Curve) -> float:
     """pycocotools' sampling of a curve: the best precision from each recall 0, 0.01 ... 1 on, 0 where not reached."""
     places = np.searchsorted(curve.recall, np.linspace(0, 1, 101))
-    return float(np.append(monotone_precision(curve), 0)[places].mean())
+    return float(np.append(best_from_here(curve.precision), 0)[places].mean())
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from sppdet.data.voc import VOC_CLASSES
 from sppdet.errors import InputError
-from sppdet.evaluation.diagnose import VOC_SIMILAR, diagnose
-from sppdet.evaluation.diagnosis import APS, OUTCOMES
+from sppdet.evaluation.diagnose import APS, OUTCOMES, VOC_SIMILAR, diagnose
 from sppdet.evaluation.voc import evaluate_voc
 
 CLASSES = ("cat", "dog", "car")  # cats and dogs are similar

@@ -6,9 +6,8 @@ from factories import annotate, detect
 from PIL import Image
 
 from sppdet.errors import SppdetError
-from sppdet.evaluation.diagnose import diagnose
-from sppdet.evaluation.diagnosis import OUTCOMES, Diagnosis
-from sppdet.evaluation.diagnosis_plots import COLORS, plot_diagnosis
+from sppdet.evaluation.diagnose import OUTCOMES, Diagnosis, diagnose
+from sppdet.evaluation.plots import COLORS, plot_diagnosis
 
 CLASSES = ("cat", "dog", "car", "tail $x")
 PLACES = [[20 * k, 0, 20 * k + 10, 10 + k] for k in range(20)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sppdet.errors import InputError
-from sppdet.evaluation.reliability import measure_reliability
+from sppdet.evaluation.evaluation import measure_reliability
 from sppdet.evaluation.voc import Curve
 
 

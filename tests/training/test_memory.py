@@ -4,7 +4,7 @@ import pytest
 
 from sppdet.config.training import TrainConfig
 from sppdet.errors import ConfigError
-from sppdet.training.memory import bound_memory
+from sppdet.training.train import bound_memory
 
 
 def test_memory_bounds_the_examples():

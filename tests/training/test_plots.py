@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from sppdet.drawing.figures import new_figure
-from sppdet.training import plots
-from sppdet.training.plots import plot_losses
+from sppdet.training import gradient_descent
+from sppdet.training.gradient_descent import plot_losses
 
 
 @pytest.mark.parametrize(("steps", "width"), [(10, 2), (3, 1), (100, 20)])
 def test_losses_and_their_means_stand_over_the_epochs(steps, width, tmp_path, monkeypatch):
     figures = []
-    monkeypatch.setattr(plots, "new_figure", lambda *size: figures.append(new_figure(*size)) or figures[-1])
+    monkeypatch.setattr(gradient_descent, "new_figure", lambda *size: figures.append(new_figure(*size)) or figures[-1])
     losses = np.random.default_rng(0).random(20).tolist()
     plot_losses(losses, steps, tmp_path / "losses.png")
     assert (tmp_path / "losses.png").read_bytes().startswith(b"\x89PNG")

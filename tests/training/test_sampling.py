@@ -9,7 +9,6 @@ from sppdet.config.training import BoxRegressionConfig, SoftmaxConfig, SVMConfig
 from sppdet.training.sampling import (
     LabeledProposals,
     box_regression_examples,
-    count_box_regression_examples,
     hard_negatives,
     initial_svm_examples,
     sample,
@@ -175,7 +174,7 @@ def test_images_without_objects_give_background():
 
 def test_box_regression_examples_by_hand():
     settings = BoxRegressionConfig(iou=0.35)
-    indices, labels, targets = box_regression_examples(SCENE, [16, 16], settings, RNG(0))
+    indices, labels, targets, _ = box_regression_examples(SCENE, [16, 16], settings, RNG(0))
     assert names(indices) == ["exact", "near", "partial"]  # neither objects nor what lies on the difficult one
     assert labels.tolist() == [1, 1, 1]
     moved = decode_boxes(SCENE.boxes[indices], targets)
@@ -185,19 +184,20 @@ def test_box_regression_examples_by_hand():
 
 def test_box_regression_examples_are_bounded_a_class():
     settings = BoxRegressionConfig(iou=0.25)
-    indices, labels, _ = box_regression_examples(SCENE, [2, 0], settings, RNG(0))
+    indices, labels, _, _ = box_regression_examples(SCENE, [2, 0], settings, RNG(0))
     assert len(indices) == 2
     assert labels.tolist() == [1, 1]
 
 
 def test_box_regression_examples_are_counted_without_a_bound():
-    assert count_box_regression_examples(SCENE, 3, BoxRegressionConfig(iou=0.25)).tolist() == [3, 1, 0]
-    assert count_box_regression_examples(EMPTY, 3, BoxRegressionConfig(iou=0.25)).tolist() == [0, 0, 0]
+    for regions, expected in ((SCENE, [3, 1, 0]), (EMPTY, [0, 0, 0])):
+        counts = box_regression_examples(regions, [1, 1, 1], BoxRegressionConfig(iou=0.25), RNG(0))[-1]
+        assert counts.tolist() == expected
 
 
 def test_no_box_regression_examples():
     for regions in (EMPTY, regions_of(OBJECTS, [1, 1, 1], [True] * 3, list(PROPOSALS.values()))):
-        indices, labels, targets = box_regression_examples(regions, [16], BoxRegressionConfig(), RNG(0))
+        indices, labels, targets, _ = box_regression_examples(regions, [16], BoxRegressionConfig(), RNG(0))
         assert (len(indices), len(labels), targets.shape) == (0, 0, (0, 4))
         assert labels.dtype == torch.int64
 

@@ -4,7 +4,7 @@ from factories import detect
 from numpy.typing import NDArray
 
 from sppdet.evaluation.voc import Curve, VOCResult
-from sppdet.training.thresholds import choose_thresholds
+from sppdet.training.train import choose_thresholds
 
 
 def curve(scores: list[float], right: list[bool], positives: int) -> Curve:
