@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
 
 from sppdet.classification.classifier import Classifier, new_classifier
 from sppdet.classification.evaluation import measure_topk_correct, summarize
-from sppdet.classification.fit import Batch, fit
 from sppdet.classification.views import resize_to_view
-from sppdet.config.classification import TrainClassifierConfig
+from sppdet.config.classification import FitConfig, TrainClassifierConfig
 from sppdet.data.image_folder import ImageFolder, read_image_folder
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import content_key, hash_tensors, write_json
@@ -24,10 +27,13 @@ from sppdet.files.run_folder import RunFolder
 from sppdet.images import read_image
 from sppdet.runtime.memory import release_freed_memory
 from sppdet.runtime.prefetch import prefetch
-from sppdet.training.gradient_descent import scale_to_norm
+from sppdet.training.gradient_descent import Descent, Loss, descend, scale_to_norm
 
 logger = logging.getLogger(__name__)
 
+# Inputs of the model, such as pixels uint8 (B, 3, H, W), with labels int64 (B,).
+Batch = tuple[Tensor | list[Tensor], Tensor]
+MOMENTUM = 0.9
 NORM_IMAGES = 64  # for the mean norm of the features
 
 
@@ -97,6 +103,44 @@ def _check_network(classifier: Classifier, config: TrainClassifierConfig) -> Non
     smallest = min(config.sizes)
     with torch.no_grad():
         classifier.pool(torch.zeros(1, 3, smallest, smallest, dtype=torch.uint8))  # raises InputError
+
+
+def fit(
+    model: nn.Module, batches: Callable[[int], Iterable[Batch]], steps: int, config: FitConfig, seed: int, file: Path
+) -> list[dict[str, float]]:
+    """Minimize the cross-entropy of a model's scores (B, K), in one cycle of the learning rate.
+
+    It trains the weights that require gradients, and freezes them at the end.
+    batches: the batches of an epoch, at most `steps`, the same whenever they are asked for. file: the checkpoint from
+    which an interrupted training resumes. Returns the mean `loss` and the `accuracy` of each epoch on its batches.
+    Raises SppdetError if the loss is not finite.
+    """
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer: Optimizer
+    if config.optimizer == "sgd":
+        optimizer = SGD(weights, config.learning_rate, MOMENTUM, weight_decay=config.weight_decay)
+    else:
+        optimizer = AdamW(weights, config.learning_rate, weight_decay=config.weight_decay)
+    scheduler = OneCycleLR(optimizer, config.learning_rate, total_steps=config.epochs * steps)
+
+    def losses(batch: Batch) -> Iterator[Loss]:
+        scores = model(batch[0])
+        labels = batch[1].to(scores.device)
+        correct = float((scores.argmax(1) == labels).sum())
+        loss = F.cross_entropy(scores, labels, label_smoothing=config.label_smoothing)
+        yield loss, {"correct": correct, "images": len(labels)}
+
+    model.train()
+    course = Descent("fit", config.epochs, steps, seed, file)
+    history = descend(model, optimizer, scheduler, batches, losses, course)
+    model.requires_grad_(False).eval()
+    epochs = []
+    for epoch in history:
+        images = sum(epoch["images"])
+        loss = sum(count * value for count, value in zip(epoch["images"], epoch["loss"], strict=True))
+        epochs.append({"loss": loss / images, "accuracy": sum(epoch["correct"]) / images})
+    logger.info("fit: %.3f of the last epoch's images classified correctly", epochs[-1]["accuracy"])
+    return epochs
 
 
 def size_of_epoch(sizes: Sequence[int], epoch: int, order: Literal["alternate", "random"], seed: int) -> int:

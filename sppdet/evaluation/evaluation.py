@@ -19,11 +19,8 @@ from sppdet.structures import Dataset, Detections
 
 @dataclass(frozen=True)
 class Bin:
-    """Detections with a probability in [low, high).
-
-    detections: their number. probability: their mean probability. correct: fraction of them that are correct; both NaN
-    if there are none.
-    """
+    """The number of detections with a probability in [low, high), their mean probability, and the fraction of them that
+    are correct; NaN if there are none."""
 
     low: float
     high: float

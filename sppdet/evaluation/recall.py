@@ -78,5 +78,4 @@ def evaluate_proposals(
 
 
 def _mean(values: Tensor) -> float:
-    """Return the mean, NaN if empty."""
-    return float(values.mean())
+    return float(values.mean())  # NaN if empty

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sppdet.boxes import box_iou
 from sppdet.classification.classifier import Classifier, new_classifier
-from sppdet.classification.fit import Batch, fit
+from sppdet.classification.training import Batch, fit
 from sppdet.config.classification import ClassifierConfig, FitConfig
 from sppdet.config.network import Device, NetworkConfig
 from sppdet.images import resize_array, to_array

@@ -18,8 +18,8 @@ HELD_OUT = 5  # without a val split, every fifth image is held out
 
 
 class Split(NamedTuple):
-    """The images of a training. fitted: indices of the images that the last heads are fitted to. held_out: indices of
-    the images that the first heads are evaluated on."""
+    """The images of a training, and the indices of those that the last heads are fitted to (`fitted`) and of those that
+    the first heads are evaluated on (`held_out`)."""
 
     dataset: Dataset
     fitted: list[int]
@@ -34,8 +34,9 @@ class Split(NamedTuple):
 def hold_out(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | None = None) -> Split:
     """Join the training images and those of val in one data set, and divide it.
 
-    dataset, val: the images if they are not read as `config` says. Without val, or if it holds no training image or all
-    of them, every fifth image is held out. Raises DataError if there is only one image, or val has other classes.
+    dataset, val: the images if they are not read as `config` says. Every fifth image is held out without val, or if it
+    holds all training images or, with `max_images`, none of them. Raises DataError for a single image, or if val has
+    other classes.
     """
     limited = dataset is None and config.data.max_images is not None
     name = config.val if val is None else val.name

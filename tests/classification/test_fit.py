@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sppdet.classification.fit import fit
+from sppdet.classification.training import fit
 from sppdet.config.classification import FitConfig
 from sppdet.errors import SppdetError
 from sppdet.files.atomic import load_tensors
