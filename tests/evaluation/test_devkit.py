@@ -13,7 +13,7 @@ from factories import annotate, detect, examples
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
-from sppdet.evaluation.voc import evaluate_voc
+from sppdet.evaluation.voc import VOCResult, evaluate_voc
 
 Box = tuple[int, int, int, int]
 Image = tuple[list[tuple[Box, int, bool]], list[tuple[Box, int, float]]]  # (box, label, difficult), (box, label, score)
@@ -89,114 +89,91 @@ def devkit_ap(images: list[Image], label: int) -> tuple[float, float]:
     return float(ap_voc07), float(ap_area)
 
 
-def evaluate_ours(images: list[Image]) -> dict[str, tuple[float, float]]:
+def evaluate_ours(images: list[Image]) -> VOCResult:
     annotations, detections = [], []
     for number, (objects, found) in enumerate(images):
         boxes, labels, difficult = ([entry[k] for entry in objects] for k in range(3))
         annotations.append(annotate(boxes, labels, difficult, f"{number}"))
         boxes, labels, scores = ([entry[k] for entry in found] for k in range(3))
         detections.append(detect(boxes, scores, labels))
-    result = evaluate_voc(detections, annotations, CLASSES)
-    return dict(zip(CLASSES, zip(result.ap_voc07, result.ap_area, strict=True), strict=True))
+    return evaluate_voc(detections, annotations, CLASSES)
 
 
 A, B, C, NOWHERE = (0, 0, 10, 10), (20, 0, 30, 10), (40, 0, 50, 10), (80, 80, 90, 90)
-HALF_A, UNDER_HALF_A, MOST_OF_A = (0, 0, 10, 5), (0, 0, 10, 4), (0, 0, 10, 9)
+HALF_A, UNDER_HALF_A, MOST_OF_A, PART_OF_A = ((0, 0, 10, height) for height in (5, 4, 9, 6))
+ROW = [(20 * k, 0, 20 * k + 10, 10) for k in range(10)]
 
+
+def easy(*objects: Box) -> list[tuple[Box, int, bool]]:
+    return [(box, 1, False) for box in objects]
+
+
+def found(*boxes: Box, scores: tuple[float, ...] = (0.9, 0.8, 0.7, 0.6, 0.5)) -> list[tuple[Box, int, float]]:
+    return [(box, 1, score) for box, score in zip(boxes, scores, strict=False)]
+
+
+TIED = (0.5, 0.5)
 # Of the class "one", by hand: what each detection is, then 11 points and area.
-PINNED: dict[str, tuple[list[Image], list[str], Fraction, Fraction]] = {
+PINNED: dict[str, tuple[list[Image], str, float, float]] = {
     # Precisions 1, 1/2, 2/3 at recalls 1/2, 1/2, 1: six points at 1, five at 2/3.
-    "right, wrong, right": (
-        [([(A, 1, False), (B, 1, False)], [(A, 1, 0.9), (NOWHERE, 1, 0.8), (B, 1, 0.7)])],
-        ["right", "wrong", "right"],
-        Fraction(28, 33),
-        Fraction(5, 6),
-    ),
+    "right, wrong, right": ([(easy(A, B), found(A, NOWHERE, B))], "right wrong right", 28 / 33, 5 / 6),
     "difficult objects, found twice, count as nothing": (
-        [
-            (
-                [(A, 1, True), (B, 1, False), (C, 1, False)],
-                [(A, 1, 0.9), (MOST_OF_A, 1, 0.8), (B, 1, 0.7), (NOWHERE, 1, 0.6), (C, 1, 0.5)],
-            )
-        ],
-        ["ignored", "ignored", "right", "wrong", "right"],
-        Fraction(28, 33),
-        Fraction(5, 6),
+        [([(A, 1, True), *easy(B, C)], found(A, MOST_OF_A, B, NOWHERE, C))],
+        "ignored ignored right wrong right",
+        28 / 33,
+        5 / 6,
     ),
-    "only the difficult object is found": (
-        [([(A, 1, True), (B, 1, False)], [(A, 1, 0.9)])],
-        ["ignored"],
-        Fraction(0),
-        Fraction(0),
-    ),
+    "only the difficult object is found": ([([(A, 1, True), *easy(B)], found(A))], "ignored", 0, 0),
+    "a difficult object is matched best": ([([(A, 1, True), *easy(PART_OF_A)], found(MOST_OF_A))], "ignored", 0, 0),
     # As right, wrong, right.
-    "duplicates are wrong": (
-        [([(A, 1, False), (B, 1, False)], [(A, 1, 0.9), (MOST_OF_A, 1, 0.8), (B, 1, 0.7)])],
-        ["right", "duplicate", "right"],
-        Fraction(28, 33),
-        Fraction(5, 6),
+    "duplicates are wrong": ([(easy(A, B), found(A, MOST_OF_A, B))], "right duplicate right", 28 / 33, 5 / 6),
+    # IoU 9/10 with the first, 2/3 with the other.
+    "a duplicate, while another would do": (
+        [(easy(A, PART_OF_A), found(A, MOST_OF_A))],
+        "right duplicate",
+        6 / 11,
+        0.5,
     ),
-    "a duplicate of an object, while another free one would do": (
-        [([(A, 1, False), ((0, 0, 10, 6), 1, False)], [(A, 1, 0.9), (MOST_OF_A, 1, 0.8)])],
-        ["right", "duplicate"],
-        Fraction(6, 11),
-        Fraction(1, 2),
-    ),
-    "ties keep the order given, wrong first": (
-        [([(A, 1, False)], [(NOWHERE, 1, 0.5), (A, 1, 0.5)])],
-        ["wrong", "right"],
-        HALF,
-        HALF,
-    ),
-    "ties keep the order given, right first": (
-        [([(A, 1, False)], [(A, 1, 0.5), (NOWHERE, 1, 0.5)])],
-        ["right", "wrong"],
-        Fraction(1),
-        Fraction(1),
-    ),
+    "the best score takes the object": ([(easy(A), found(A, MOST_OF_A, scores=(0.1, 0.9)))], "right duplicate", 1, 1),
+    "ties, wrong first": ([(easy(A), found(NOWHERE, A, scores=TIED))], "wrong right", 0.5, 0.5),
+    "ties, right first": ([(easy(A), found(A, NOWHERE, scores=TIED))], "right wrong", 1, 1),
     # Precisions 0, 1/2, 1/3, 1/2 at recalls 0, 1/2, 1/2, 1.
     "ties across images keep the images' order": (
-        [([(A, 1, False)], [(NOWHERE, 1, 0.5), (A, 1, 0.5)]), ([(B, 1, False)], [(NOWHERE, 1, 0.5), (B, 1, 0.5)])],
-        ["wrong", "right", "wrong", "right"],
-        HALF,
-        HALF,
+        [(easy(box), found(NOWHERE, box, scores=TIED)) for box in (A, B)],
+        "wrong right wrong right",
+        0.5,
+        0.5,
     ),
+    "nothing is found": ([(easy(A), []), ([], [])], "", 0, 0),
     "images without detections keep their objects": (
-        [([(A, 1, False)], [(A, 1, 0.9)]), ([(A, 1, False)], []), ([], [])],
-        ["right"],
-        Fraction(6, 11),
-        HALF,
+        [(easy(A), found(A)), (easy(A), []), ([], [])],
+        "right",
+        6 / 11,
+        0.5,
     ),
-    "images without objects keep their detections": (
-        [([], [(A, 1, 0.9)]), ([(A, 1, False)], [(A, 1, 0.8)])],
-        ["wrong", "right"],
-        HALF,
-        HALF,
+    "images without objects keep their detections, and the order is over all images": (
+        [(easy(A), found(A, scores=(0.8,))), ([], found(A))],
+        "wrong right",
+        0.5,
+        0.5,
     ),
-    "an overlap of a half is enough": ([([(A, 1, False)], [(HALF_A, 1, 0.9)])], ["right"], Fraction(1), Fraction(1)),
-    "less is not": ([([(A, 1, False)], [(UNDER_HALF_A, 1, 0.9)])], ["wrong"], Fraction(0), Fraction(0)),
-    "an object of another class is none": (
-        [([(A, 2, False), (B, 1, False)], [(A, 1, 1.0)])],
-        ["wrong"],
-        Fraction(0),
-        Fraction(0),
-    ),
+    "an overlap of a half is enough": ([(easy(A), found(HALF_A))], "right", 1, 1),
+    "less is not": ([(easy(A), found(UNDER_HALF_A))], "wrong", 0, 0),
+    "an object of another class is none": ([([(A, 2, False), *easy(B)], found(A))], "wrong", 0, 0),
+    "nor is it matched best": ([([(A, 2, False), *easy(MOST_OF_A)], found(A))], "right", 1, 1),
     # 3 of 10 reach the recalls 0, 0.1, 0.2 and 0.3, at precision 1.
-    "three tenths are reached by three of ten": (
-        [([((20 * k, 0, 20 * k + 10, 10), 1, False) for k in range(10)], [(A, 1, 3.0), (B, 1, 2.0), (C, 1, 1.0)])],
-        ["right"] * 3,
-        Fraction(4, 11),
-        Fraction(3, 10),
-    ),
+    "three tenths are reached by three of ten": ([(easy(*ROW), found(A, B, C))], "right right right", 4 / 11, 3 / 10),
 }
 
 
 @pytest.mark.parametrize("case", PINNED.values(), ids=PINNED)
 def test_hand_worked(case) -> None:
-    images, verdicts, ap_voc07, ap_area = case
-    assert judge(images, 1) == verdicts
-    for numbers in (devkit_ap(images, 1), evaluate_ours(images)["one"]):
-        assert numbers == pytest.approx((float(ap_voc07), float(ap_area)), abs=1e-15)
+    images, verdicts, *aps = case
+    assert judge(images, 1) == verdicts.split()
+    assert devkit_ap(images, 1) == pytest.approx(aps, abs=1e-15)
+    ours = evaluate_ours(images)
+    assert (ours.ap_voc07[0], ours.ap_area[0]) == pytest.approx(aps, abs=1e-15)
+    assert ours.curves["one"].correct.tolist() == [name == "right" for name in verdicts.split() if name != "ignored"]
 
 
 @pytest.mark.parametrize(
@@ -204,8 +181,8 @@ def test_hand_worked(case) -> None:
 )
 def test_a_class_without_positives_has_no_number(objects) -> None:
     images = [(objects, [(A, 1, 0.9), (B, 1, 0.8)])]
-    for numbers in (devkit_ap(images, 1), evaluate_ours(images)["one"]):
-        assert all(isnan(number) for number in numbers)
+    ours = evaluate_ours(images)
+    assert all(isnan(number) for number in (*devkit_ap(images, 1), ours.ap_voc07[0], ours.ap_area[0]))
 
 
 # Few boxes, labels and scores, so that matches, duplicates and ties abound.
@@ -229,8 +206,8 @@ QUICK = settings(max_examples=2000, database=None, derandomize=True, phases=[Pha
 @given(scenes | st.lists(grid_image, max_size=4))
 def test_equals_the_devkit(scene) -> None:
     ours = evaluate_ours(scene)
-    for label, name in enumerate(CLASSES, start=1):
-        assert ours[name] == pytest.approx(devkit_ap(scene, label), abs=1e-12, nan_ok=True)
+    for label, aps in enumerate(zip(ours.ap_voc07, ours.ap_area, strict=True), start=1):
+        assert aps == pytest.approx(devkit_ap(scene, label), abs=1e-12, nan_ok=True)
 
 
 def has_verdicts(*verdicts: str) -> Callable[[list[Image]], bool]:
