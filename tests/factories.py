@@ -1,17 +1,22 @@
 """Small records, images and detectors for tests, made in one line."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from hypothesis import settings
+from PIL import Image
 from torch import Tensor
 
+from sppdet.cli import main
 from sppdet.config.data import ProposalConfig
 from sppdet.config.detector import CropConfig, DetectorConfig, SelectionConfig, SPPConfig
 from sppdet.config.network import BackboneConfig, PyramidConfig
 from sppdet.detector import Detector
 from sppdet.heads.linear import Heads
+from sppdet.images import to_array
 from sppdet.structures import Annotations, Detections
 
 TINY = DetectorConfig(
@@ -56,6 +61,36 @@ def random_maps(*shape: int, seed: int = 0) -> Tensor:
 def random_image(height: int, width: int, seed: int = 0) -> Tensor:
     """Noise, uint8 (3, height, width)."""
     return torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+
+
+def image_file(path: Path, height: int, width: int, seed: int = 0) -> Path:
+    """A file with the noise of `random_image`."""
+    Image.fromarray(to_array(random_image(height, width, seed))).save(path)
+    return path
+
+
+def read_png(path: Path) -> np.ndarray:
+    """The pixels of a picture, uint8 (H, W, 3), which has to be a PNG."""
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        return np.array(picture.convert("RGB"))
+
+
+def count_color(pixels: np.ndarray, color: str) -> int:
+    """How many pixels (H, W, 3) have a color #rrggbb."""
+    return int((pixels == list(bytes.fromhex(color[1:]))).all(axis=2).sum())
+
+
+def run_text(capsys, *arguments: object) -> str:
+    """What a command prints."""
+    capsys.readouterr()
+    assert main([str(argument) for argument in arguments]) == 0
+    return capsys.readouterr().out
+
+
+def run_json(capsys, *arguments: object):
+    """What a command prints with --json, which has to be JSON and nothing else."""
+    return json.loads(run_text(capsys, *arguments, "--json"))
 
 
 def examples(count: int, **options) -> settings:

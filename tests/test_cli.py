@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import shutil
+from functools import partial
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -12,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from docstring_parser import parse
-from factories import train_arguments
+from factories import run_json, run_text, train_arguments
 from PIL import Image
 
 from sppdet import __version__
@@ -34,16 +35,11 @@ COCO_NAMES = {"AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"} | {
 }
 
 
-@pytest.fixture(scope="module")
-def place(trained) -> Path:
-    """A folder with the data set `shapes`, weights, runs `spp` and `crop`, and the cache that their training filled."""
+@pytest.fixture
+def place(trained, monkeypatch) -> Path:
+    """The fixture `trained`, and its cache in place of an empty one."""
+    monkeypatch.setenv("SPPDET_CACHE", str(trained / "cache"))
     return trained
-
-
-@pytest.fixture(autouse=True)
-def cache(place, monkeypatch) -> None:
-    """The cache that the trained runs filled, in place of an empty one."""
-    monkeypatch.setenv("SPPDET_CACHE", str(place / "cache"))
 
 
 @pytest.fixture
@@ -52,21 +48,28 @@ def run(place, tmp_path) -> Path:
     return Path(shutil.copytree(place / "spp", tmp_path / "spp"))
 
 
-def run_json(capsys, *arguments: object):
-    """What a command prints, which has to be JSON and nothing else."""
-    capsys.readouterr()
-    assert main([str(argument) for argument in (*arguments, "--json")]) == 0
-    return json.loads(capsys.readouterr().out)
-
-
-def run_text(capsys, *arguments: object) -> str:
-    capsys.readouterr()
-    assert main([str(argument) for argument in arguments]) == 0
-    return capsys.readouterr().out
-
-
 def fail(*_arguments, **_options):
     raise AssertionError("must not be called")
+
+
+def stop_after_one(patch: pytest.MonkeyPatch, owner: object, name: str) -> None:
+    """Presses Ctrl-C at the second call of a function."""
+    function, done = getattr(owner, name), []
+
+    def call(*arguments):
+        if done:
+            raise KeyboardInterrupt
+        done.append(1)
+        return function(*arguments)
+
+    patch.setattr(owner, name, call)
+
+
+def detect_one(capsys, place: Path, output: Path, *options: object) -> list[dict]:
+    """The detections of the first test image."""
+    image = place / "shapes/JPEGImages/000016.jpg"
+    (entry,) = run_json(capsys, "detect", place / "spp", image, "--output", output, *options)
+    return entry["detections"]
 
 
 def test_training_says_where_it_stands(place, tmp_path, capsys):
@@ -113,15 +116,7 @@ def test_an_interrupted_run_goes_on_from_its_heads(place, run, monkeypatch):
 
 
 def test_ctrl_c_keeps_what_was_detected(place, tmp_path, monkeypatch, capsys):
-    def detect_then_stop(*arguments):
-        if done:
-            raise KeyboardInterrupt
-        done.append(1)
-        return detect(*arguments)
-
-    done: list[int] = []
-    detect = Detector.detect
-    monkeypatch.setattr(Detector, "detect", detect_then_stop)
+    stop_after_one(monkeypatch, Detector, "detect")
     photos = str(place / "shapes/JPEGImages")
     assert main(["detect", str(place / "spp"), photos, "--output", str(tmp_path / "found")]) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "sppdet: interrupted"
@@ -130,26 +125,13 @@ def test_ctrl_c_keeps_what_was_detected(place, tmp_path, monkeypatch, capsys):
 
 
 def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(place, tmp_path, monkeypatch, capsys):
-    fitted = []
-
-    def fit_then_stop(*arguments):
-        if fitted:
-            raise KeyboardInterrupt
-        fitted.append(1)
-        return fit(*arguments)
-
-    fit = fitting.mine_svms
-    monkeypatch.setattr(fitting, "mine_svms", fit_then_stop)
-    assert main(train_arguments(place, tmp_path / "run")) == 130
+    with monkeypatch.context() as patch:
+        stop_after_one(patch, fitting, "mine_svms")
+        assert main(train_arguments(place, tmp_path / "run")) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "sppdet: interrupted; repeat the command to resume"
     assert sorted(file.name for file in (tmp_path / "run").iterdir()) == [
-        "config.json",
-        "data.json",
-        "heads-train.safetensors",
-        "mined.safetensors",
-        "val.json",
+        *("config.json", "data.json", "heads-train.safetensors", "mined.safetensors", "val.json")
     ]
-    monkeypatch.setattr(fitting, "mine_svms", fit)
     assert main(train_arguments(place, tmp_path / "run")) == 0
     assert (tmp_path / "run/detector.safetensors").read_bytes() == (place / "spp/detector.safetensors").read_bytes()
 
@@ -191,9 +173,8 @@ def test_evaluate_prints_and_writes_the_numbers(place, run, capsys):
 def test_data_are_by_default_the_test_split_of_those_a_run_was_trained_on(place, run, capsys):
     numbers = run_json(capsys, "evaluate", run, "--workers", 0, "--resamples", 0)
     shutil.rmtree(run / "test")
-    assert numbers == run_json(
-        capsys, "evaluate", run, "--data.root", place / "shapes", "--workers", 0, "--resamples", 0
-    )
+    data = ("--data.root", place / "shapes", "--workers", 0)
+    assert numbers == run_json(capsys, "evaluate", run, *data, "--resamples", 0)
     assert run_json(capsys, "diagnose", run)["mean"]["ap"]["as_is"] == pytest.approx(numbers["map_area"], abs=1e-12)
     few = run_json(capsys, "evaluate", run, "--data.max_images", 2, "--data.split", "val", "--resamples", 0)
     assert (few["images"], (run / "val-2/evaluation.json").is_file()) == (2, True)
@@ -212,9 +193,7 @@ def test_a_run_on_coco_data_asks_for_the_annotations_to_evaluate_on(run, capsys)
 
 def test_a_detector_is_evaluated_on_data_in_memory(place, run, capsys):
     numbers = run_json(capsys, "evaluate", run, "--workers", 0)
-    test = read_voc(place / "shapes", "test")
-    detector = Detector.load(run)
-    result = evaluate(detector, dataset=test, workers=0)
+    result = evaluate(Detector.load(run), dataset=read_voc(place / "shapes", "test"), workers=0)
     assert json_ready(result.as_dict()) == numbers
     assert result.folder is None
     assert result.map_voc07 == numbers["map_voc07"]
@@ -281,11 +260,8 @@ def test_two_runs_are_compared_on_the_same_resamples(place, run, other, monkeypa
     assert lines[theirs_row].split()[3] == f"{100 * theirs['map_voc07']:.2f}%"
     assert "interval" in lines[theirs_row + 1]
     itself = run_json(capsys, *again, run)["difference"]
-    assert (itself["map_voc07"], itself["interval"]["map_voc07"], itself["interval"]["map_area"]) == (
-        0,
-        [0, 0],
-        [0, 0],
-    )
+    assert itself["map_voc07"] == 0
+    assert itself["interval"]["map_voc07"] == itself["interval"]["map_area"] == [0, 0]
 
 
 def test_saved_detections_are_taken_only_where_they_fit(place, run, other, capsys):
@@ -373,20 +349,17 @@ def test_what_truncation_costs_is_printed(place, tmp_path, capsys):
 def test_evaluate_takes_the_proposals_of_another_program(place, tmp_path, capsys):
     """With only the objects themselves as proposals no detection can lie anywhere else."""
     test = read_voc(place / "shapes", "test")
-    write_proposals(
-        tmp_path / "objects.npz", [image.id for image in test.images], [image.boxes for image in test.images]
-    )
+    boxes = [image.boxes for image in test.images]
+    write_proposals(tmp_path / "objects.npz", [image.id for image in test.images], boxes)
     data = ("--data.root", place / "shapes", "--proposals", tmp_path / "objects.npz", "--output", tmp_path)
     numbers = run_json(capsys, "evaluate", place / "spp", *data)
-    objects = sum(len(image.boxes) for image in test.images)
+    objects = sum(map(len, boxes))
     assert 0 < len(json.loads((tmp_path / "detections.json").read_text())) <= objects * len(SHAPES)
     assert numbers["map_voc07"] > 0
 
 
-def test_evaluate_prints_a_table(place, run, capsys):
-    lines = run_text(
-        capsys, "evaluate", run, "--data.root", place / "shapes", "--workers", 0, "--data.max_images", 3
-    ).split("\n")
+def test_evaluate_prints_a_table(run, capsys):
+    lines = run_text(capsys, "evaluate", run, "--workers", 0, "--data.max_images", 3).split("\n")
     assert [line.split()[0] for line in lines[:8]] == ["AP", *SHAPES, "mAP"]
     assert "3 images" in lines[9]
 
@@ -403,17 +376,12 @@ def test_evaluate_gives_probabilities_where_asked(place, tmp_path, capsys):
     assert 0 <= reliability["error"] <= 1
     lines = run_text(capsys, *arguments, "--probabilities").splitlines()
     (head,) = [n for n, line in enumerate(lines) if line.startswith("probability")]
-    assert [int(line.split()[-1]) for line in lines[head + 1 : head + 11]] == [
-        row["detections"] for row in reliability["bins"]
-    ]
+    counts = [int(line.split()[-1]) for line in lines[head + 1 : head + 11]]
+    assert counts == [row["detections"] for row in reliability["bins"]]
 
 
 def test_detect_gives_probabilities_where_asked(place, tmp_path, capsys):
-    image = place / "shapes/JPEGImages/000016.jpg"
-
-    def detect(*options: str) -> list[dict]:
-        (entry,) = run_json(capsys, "detect", place / "spp", image, "--output", tmp_path, *options)
-        return entry["detections"]
+    detect = partial(detect_one, capsys, place, tmp_path)
 
     def boxes(found: list[dict]) -> list[tuple]:
         return sorted((row["class"], *row["box"]) for row in found)
@@ -424,9 +392,8 @@ def test_detect_gives_probabilities_where_asked(place, tmp_path, capsys):
     scores = sorted(row["score"] for row in probable)
     assert 0 < scores[0] < scores[-1] < 1
     middle = scores[len(scores) // 2]
-    assert boxes(detect("--threshold", repr(middle), "--probabilities")) == boxes(
-        [row for row in probable if row["score"] >= middle]
-    )
+    best = [row for row in probable if row["score"] >= middle]
+    assert boxes(detect("--threshold", repr(middle), "--probabilities")) == boxes(best)
     assert boxes(detect("--probabilities")) == boxes(detect())  # the classes' own thresholds draw the same
 
 
@@ -502,10 +469,7 @@ def test_what_cannot_be_combined_is_named(place, run, tmp_path, capsys):
     for runs, said in (
         ([spp], "runs: cannot be combined"),
         ([spp, spp], "runs: cannot be combined"),
-        (
-            [spp, str(raw)],
-            f"{raw}: score: not a probability (expected 0..1, as written by `sppdet",
-        ),
+        ([spp, str(raw)], f"{raw}: score: not a probability (expected 0..1, as written by `sppdet"),
         ([spp, str(run)], f"{run}: the detector's classes are not the data's"),
         ([spp, str(tmp_path)], f"{tmp_path}/detector.safetensors: file not found"),
         ([spp, str(tmp_path / "none.json")], f"{tmp_path}/none.json: no such file"),
@@ -534,11 +498,8 @@ def test_detect_gives_pictures_and_boxes(place, tmp_path, capsys):
 
 
 def test_the_threshold_overrides_those_of_the_classes(place, tmp_path, capsys):
-    image = place / "shapes/JPEGImages/000016.jpg"
-
     def scores(threshold: str) -> list[float]:
-        (entry,) = run_json(capsys, "detect", place / "spp", image, "--output", tmp_path, "--threshold", threshold)
-        return [found["score"] for found in entry["detections"]]
+        return [found["score"] for found in detect_one(capsys, place, tmp_path, "--threshold", threshold)]
 
     everything = scores("-100")
     assert len(everything) > 10
@@ -577,10 +538,8 @@ def test_an_unreadable_image_does_not_lose_the_others(place, tmp_path, capsys):
     ]
     errors = [line for line in captured.err.splitlines() if line.startswith("sppdet: error: ")]
     assert [line.split(": ")[2] for line in errors] == ["nowhere.jpg", str(folder / "a.jpg")]
-    entries = json.loads((tmp_path / "out/detections.json").read_text())
-    assert [(entry["image"], entry["picture"]) for entry in entries] == [
-        (str(folder / "b.jpg"), str(tmp_path / "out/b.jpg"))
-    ]
+    (entry,) = json.loads((tmp_path / "out/detections.json").read_text())
+    assert (entry["image"], entry["picture"]) == (str(folder / "b.jpg"), str(tmp_path / "out/b.jpg"))
     assert (tmp_path / "out/b.jpg").is_file()
 
 
@@ -591,18 +550,8 @@ def test_no_score_is_a_negative_zero():
 
 def test_proposals_are_searched_once(place, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SPPDET_CACHE", str(tmp_path))
-    command = [
-        "proposals",
-        "--data.root",
-        place / "shapes",
-        "--data.split",
-        "test",
-        "--data.max_images",
-        2,
-        "--workers",
-        0,
-    ]
-    command += ["--proposals.width", "null"]
+    data = ("--data.root", place / "shapes", "--data.split", "test", "--data.max_images", 2)
+    command = ("proposals", *data, "--workers", 0, "--proposals.width", "null")
     first = run_json(capsys, *command)
     assert (first["images"], first["searched"]) == (2, 2)
     assert first["seconds_per_image"] > 0
@@ -664,18 +613,7 @@ def test_help_and_usage(capsys):
         main(["--help"])
     assert stopped.value.code == 0
     out = capsys.readouterr().out
-    names = (
-        "demo",
-        "train",
-        "ablate",
-        "evaluate",
-        "diagnose",
-        "combine",
-        "detect",
-        "compare",
-        "proposals",
-    )
-    assert all(name in out for name in (*names, "explain", "download", "convert"))
+    assert all(name in out for name in COMMANDS)
     assert main([]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from factories import run_json, run_text
 
 from sppdet.backbones.fully_connected import build_fully_connected
 from sppdet.classification.classifier import Classifier
@@ -39,16 +40,6 @@ def place(tmp_path_factory) -> Path:
 def train(place: Path, output: Path, *rest: str) -> list[str]:
     crops = ("--data.train", f"{place}/crops/trainval", "--data.val", f"{place}/crops/test")
     return ["classify", "train", *crops, *TINY, "--output", str(output), *rest]
-
-
-def run_text(capsys, *arguments: object) -> str:
-    capsys.readouterr()
-    assert main([str(argument) for argument in arguments]) == 0
-    return capsys.readouterr().out
-
-
-def run_json(capsys, *arguments: object):
-    return json.loads(run_text(capsys, *arguments, "--json"))
 
 
 def test_crops_keep_their_split(place):
@@ -94,18 +85,17 @@ def test_evaluate_prints_accuracies_with_intervals(place, capsys):
 
 
 def test_seeds_are_averaged_and_compared_in_pairs(place, capsys):
-    both = (place / "0", place / "1", "--data", place / "crops/test", "--resamples", "20")
-    result = run_json(capsys, "classify", "evaluate", *both, "--against", f"[{place / '1'}]", "--views.sizes", "[36]")
+    data = ("--data", place / "crops/test", "--resamples", "20")
+    command = ("classify", "evaluate", place / "0", place / "1", *data)
+    result = run_json(capsys, *command, "--against", f"[{place / '1'}]", "--views.sizes", "[36]")
     first, second = result["runs"].values()
     assert result["top1"]["mean"] == pytest.approx((first + second) / 2)
     assert result["against"]["runs"] == {str(place / "1"): second}
     assert result["difference"]["top1"]["mean"] == pytest.approx((first - second) / 2)
     assert result["views"]["sizes"] == [36]
-    text = run_text(capsys, "classify", "evaluate", *both, "--against", f"[{place / '1'}]", "--views.sizes", "[36]")
-    assert [line.split()[0] for line in text.splitlines()[-6:]] == [
-        *("top5", "top1", "top1,", "top1,", "top5,", "top5,")
-    ]
-    same = run_json(capsys, "classify", "evaluate", *both[:2], *both[2:], "--against", f"[{both[0]},{both[1]}]")
+    text = run_text(capsys, *command, "--against", f"[{place / '1'}]", "--views.sizes", "[36]")
+    assert [line.split()[0] for line in text.splitlines()[-6:]] == ["top5", "top1", *["top1,"] * 2, *["top5,"] * 2]
+    same = run_json(capsys, *command, "--against", f"[{place / '0'},{place / '1'}]")
     assert same["difference"]["top1"]["mean"] == 0
     assert same["difference"]["top1"]["interval"] == [0, 0]
 
@@ -119,7 +109,6 @@ def test_classifiers_of_one_network_share_its_passes(place, capsys, monkeypatch)
     both = run_json(capsys, "classify", "evaluate", place / "0", place / "1", *data)
     assert list(both["runs"].values()) == alone
     assert len(passes) == both["images"]
-    passes.clear()
     other = run_text(capsys, *train(place, place / "other", "--blocks", "1", "--fit.epochs", "1"))
     assert other.startswith("classifier")
     passes.clear()
@@ -131,16 +120,8 @@ def test_classifiers_of_other_classes_are_not_compared(place, capsys, tmp_path):
     shutil.copytree(place / "crops/trainval", tmp_path / "crops")
     (tmp_path / "crops" / SHAPES[0]).rename(tmp_path / "crops/wheel")
     run_text(capsys, *train(place, tmp_path / "run", "--data.train", str(tmp_path / "crops"), "--data.val", "null"))
-    arguments = [
-        "classify",
-        "evaluate",
-        place / "0",
-        "--against",
-        f"[{tmp_path / 'run'}]",
-        "--data",
-        place / "crops/test",
-    ]
-    assert main([str(argument) for argument in arguments]) == 1
+    data = ("--data", f"{place}/crops/test")
+    assert main(["classify", "evaluate", f"{place}/0", "--against", f"[{tmp_path}/run]", *data]) == 1
     assert "knows other classes than the first run" in capsys.readouterr().err
 
 
@@ -160,9 +141,8 @@ def test_predict_prints_or_writes_the_most_probable_classes(place, tmp_path, cap
     for entry in entries:
         first, second = (found["probability"] for found in entry["classes"])
         assert 1 >= first >= second >= 0
-    assert run_text(capsys, *command, "--output", tmp_path / "out.json") == (
-        f"{len(entries)} images in {tmp_path / 'out.json'}\n"
-    )
+    out = run_text(capsys, *command, "--output", tmp_path / "out.json")
+    assert out == f"{len(entries)} images in {tmp_path / 'out.json'}\n"
     assert json.loads((tmp_path / "out.json").read_text()) == entries
     run_text(capsys, *command, "--output", tmp_path / "out.csv")
     with (tmp_path / "out.csv").open(newline="") as file:
@@ -191,17 +171,9 @@ def test_detection_starts_from_a_classifier(place, tmp_path, capsys):
     weights = place / "0/classifier.safetensors"
     options = ("--backbone.name", "shapenet", "--backbone.weights", str(weights), "--proposals.limit", "20")
     layers = ("--fc.depth", "1", "--fc.width", "24", "--pyramid.levels", "[2,1]")
-    small = (
-        "--proposals.width",
-        "null",
-        "--spp.scales",
-        "[100]",
-        "--workers",
-        "0",
-        "--box_regression.enabled",
-        "false",
-    )
-    run_text(capsys, "train", "--data.root", place / "shapes", *options, *layers, *small, "--output", tmp_path / "spp")
+    small = ("--proposals.width", "null", "--spp.scales", "[100]", "--box_regression.enabled", "false")
+    data = ("--data.root", place / "shapes", "--workers", "0")
+    run_text(capsys, "train", *data, *options, *layers, *small, "--output", tmp_path / "spp")
     detector, classifier = Detector.load(tmp_path / "spp"), Classifier.load(weights)
     for name, value in classifier.backbone.state_dict().items():
         assert torch.equal(detector.backbone.state_dict()[name], value)

@@ -1,16 +1,18 @@
-"""Tiny detectors and images for the tests of the comparison."""
+"""Tiny detectors, images and made-up times for the tests of the comparison."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from factories import CLASSES, TINY, random_detector
-from PIL import Image
+from factories import CLASSES, TINY, as_boxes, image_file, random_detector
 
+from sppdet.comparison.report import Comparison
+from sppdet.comparison.throughput import Throughput
 from sppdet.config.data import ProposalConfig
 from sppdet.config.detector import CropConfig
 from sppdet.detector import Detector
+from sppdet.evaluation.bootstrap import BootstrapMAP
 from sppdet.structures import Annotations, Dataset
 
 
@@ -24,11 +26,36 @@ def detector() -> Detector:
 @pytest.fixture
 def dataset(tmp_path) -> Dataset:
     """Three small images of noise, one object each."""
-    rng = np.random.default_rng(0)
-    images = []
-    for i in range(3):
-        path = tmp_path / f"{i}.png"
-        Image.fromarray(rng.integers(0, 256, (60, 80 + i, 3), dtype=np.uint8)).save(path)
-        box = torch.tensor([[10.0, 10.0, 40.0, 40.0]])
-        images.append(Annotations(path, box, torch.tensor([1 + i])))
-    return Dataset("noise", CLASSES, tuple(images))
+    box = as_boxes([10, 10, 40, 40])
+    files = [image_file(tmp_path / f"{i}.png", 60, 80 + i, i) for i in range(3)]
+    return Dataset("noise", CLASSES, [Annotations(file, box, torch.tensor([1 + i])) for i, file in enumerate(files)])
+
+
+@pytest.fixture
+def comparison() -> Comparison:
+    """Made-up times of two detectors."""
+    rcnn = {"proposals": 2.0, "preprocess": 1.5, "conv": 44.0, "pooling": 1.25, "heads": 0.35, "nms": 0.0421}
+    spp = {"proposals": 2.0, "preprocess": 0.0075, "conv": 0.2, "pooling": 0.61, "heads": 0.35, "nms": 0.0419}
+    stages = {"rcnn": rcnn, "spp": spp}
+    totals = {"rcnn": {"without_proposals": 47.5, "total": 50.0}, "spp": {"without_proposals": 1.25, "total": 3.25}}
+    rows = {name: {**stages[name], **totals[name]} for name in stages}
+    shifts = np.array([-0.01, 0.0, 0.01])
+    maps = {"rcnn": 0.3217, "spp": 0.3456}
+    return Comparison(
+        images=5,
+        regions=2000,
+        topped_up=321,
+        shared={"spp": 0.183},
+        device="cpu",
+        machine="Some CPU",
+        threads=2,
+        torch="2.x",
+        baseline="rcnn",
+        detectors={"rcnn": {"features": "crop", "batch": 4}, "spp": {"features": "spp", "scales": [688]}},
+        stages=stages,
+        spread={name: {row: [0.9 * v, 1.1 * v] for row, v in values.items()} for name, values in rows.items()},
+        totals=totals,
+        growth={"rcnn": {100: 2.25, 2000: 47.4}, "spp": {100: 0.31, 2000: 1.24}},
+        throughput=Throughput("rcnn", 45.4, 46.1, 4),
+        maps={k: BootstrapMAP(v, v - 0.02, v + shifts, v - 0.02 + shifts, ("1", "2"), 0) for k, v in maps.items()},
+    )

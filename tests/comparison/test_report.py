@@ -3,49 +3,15 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from sppdet.comparison.paper import TIMING
-from sppdet.comparison.report import MIN_MAP_IMAGES, Comparison
-from sppdet.comparison.throughput import Throughput
-from sppdet.evaluation.bootstrap import BootstrapMAP
+from sppdet.comparison.report import MIN_MAP_IMAGES
 
 
-@pytest.fixture
-def comparison() -> Comparison:
-    return made_up()
-
-
-def made_up() -> Comparison:
-    rcnn = {"proposals": 2.0, "preprocess": 1.5, "conv": 44.0, "pooling": 1.25, "heads": 0.35, "nms": 0.0421}
-    spp = {"proposals": 2.0, "preprocess": 0.0075, "conv": 0.2, "pooling": 0.61, "heads": 0.35, "nms": 0.0419}
-    stages = {"rcnn": rcnn, "spp": spp}
-    totals = {"rcnn": {"without_proposals": 47.5, "total": 50.0}, "spp": {"without_proposals": 1.25, "total": 3.25}}
-    rows = {name: {**stages[name], **totals[name]} for name in stages}
-    return Comparison(
-        images=5,
-        regions=2000,
-        topped_up=321,
-        shared={"spp": 0.183},
-        device="cpu",
-        machine="Some CPU",
-        threads=2,
-        torch="2.x",
-        baseline="rcnn",
-        detectors={"rcnn": {"features": "crop", "batch": 4}, "spp": {"features": "spp", "scales": [688]}},
-        stages=stages,
-        spread={name: {row: [0.9 * v, 1.1 * v] for row, v in values.items()} for name, values in rows.items()},
-        totals=totals,
-        growth={"rcnn": {100: 2.25, 2000: 47.4}, "spp": {100: 0.31, 2000: 1.24}},
-        throughput=Throughput("rcnn", 45.4, 46.1, 4),
-        maps={"rcnn": resampled(0.3217), "spp": resampled(0.3456)},
-    )
-
-
-def resampled(value: float) -> BootstrapMAP:
-    shifts = np.array([-0.01, 0.0, 0.01])
-    return BootstrapMAP(value, value - 0.02, value + shifts, value - 0.02 + shifts, ("1", "2"), 0)
+def without_total(comparison):
+    unknown = {name: {**sums, "total": float("nan")} for name, sums in comparison.totals.items()}
+    return replace(comparison, totals=unknown)
 
 
 def test_speedups_are_ratios_of_the_medians(comparison) -> None:
@@ -60,10 +26,8 @@ def test_speedups_are_ratios_of_the_medians(comparison) -> None:
 
 
 def test_json_has_every_key_and_no_nan(comparison) -> None:
-    unknown = {name: {**sums, "total": float("nan")} for name, sums in comparison.totals.items()}
-    values = replace(comparison, totals=unknown, maps={}).as_dict()
-    text = json.dumps(values, allow_nan=False)
-    assert json.loads(text) == values
+    values = replace(without_total(comparison), maps={}).as_dict()
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
     assert set(values) >= {
         *("images", "regions", "device", "threads", "torch", "baseline", "stages", "spread", "totals", "speedup"),
         *("growth", "throughput", "maps", "differences", "paper"),
@@ -95,17 +59,10 @@ def test_table_shows_the_numbers(comparison) -> None:
     assert "0.0075 [0.0067, 0.0083]" in lines["preprocess"]
     assert "50.0 [45.0, 55.0]" in text
     assert "3.25 [" in text
-    for number in ("220x", "38x", "64x (102x)", "24x (38x)", "169x (271x)", "2.25", "1.24", "45.4", "46.1", "0.985"):
-        assert number in text
     for part in (
-        "32.2 (31.2 to 33.1)",
-        "34.6",
-        "+2.4 (+2.4 to +2.4)",
-        "58.0%",
-        "321 random boxes",
-        "Some CPU, 2 threads",
-        "torch 2.x",
-        "batch 4",
+        *("220x", "38x", "64x (102x)", "24x (38x)", "169x (271x)", "2.25", "1.24", "45.4", "46.1", "0.985", "58.0%"),
+        *("32.2 (31.2 to 33.1)", "34.6", "+2.4 (+2.4 to +2.4)"),
+        *("321 random boxes", "Some CPU, 2 threads", "torch 2.x", "batch 4"),
     ):
         assert part in text
     assert max(map(len, text.splitlines())) <= 120
@@ -125,8 +82,7 @@ def test_table_says_from_how_many_images_on_there_is_an_map(comparison, images, 
 
 
 def test_an_unknown_time_is_a_dash(comparison) -> None:
-    unknown = {name: {**sums, "total": float("nan")} for name, sums in comparison.totals.items()}
-    text = str(replace(comparison, totals=unknown))
+    text = str(without_total(comparison))
     assert "nan" not in text
     assert any(line.startswith("total") and "- [" in line for line in text.splitlines())
 

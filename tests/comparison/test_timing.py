@@ -1,15 +1,13 @@
 """Detectors are timed on the same boxes, in turns, and the warm-up does not count."""
 
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
+from factories import as_boxes, image_file, random_image
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from sppdet.boxes import box_area
 from sppdet.comparison import timing
@@ -42,14 +40,8 @@ class ScriptedDetector:
 
 @pytest.fixture
 def images(tmp_path) -> list[Annotations]:
-    rng = np.random.default_rng(0)
-    return [write_image(tmp_path / f"{i}.png", rng, 40 + i) for i in range(4)]
-
-
-def write_image(path: Path, rng, height: int) -> Annotations:
-    Image.fromarray(rng.integers(0, 256, (height, 60, 3), dtype=np.uint8)).save(path)
-    none = torch.zeros(0, dtype=torch.int64)
-    return Annotations(path, torch.zeros(0, 4), none)
+    files = [image_file(tmp_path / f"{i}.png", 40 + i, 60, i) for i in range(4)]
+    return [Annotations(file, as_boxes([]), torch.zeros(0, dtype=torch.int64)) for file in files]
 
 
 def test_takes_turns_and_leaves_the_warmup_out(images) -> None:
@@ -94,7 +86,7 @@ def test_no_images_is_an_error() -> None:
 
 
 def test_regions_are_the_search_and_then_random_boxes() -> None:
-    image = torch.randint(0, 256, (3, 90, 120), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    image = random_image(90, 120, seed=1)
     searched = propose_image(image, SEARCH)
     few, many = propose_exactly(image, 3, SEARCH), propose_exactly(image, len(searched) + 7, SEARCH)
     assert torch.equal(few.boxes, searched[:3])
@@ -102,18 +94,10 @@ def test_regions_are_the_search_and_then_random_boxes() -> None:
     assert torch.equal(many.boxes[: len(searched)], searched)
     assert many.added == 7
     assert torch.equal(many.boxes, propose_exactly(image, len(searched) + 7, SEARCH).boxes)
-
-
-def test_the_limit_of_the_configuration_does_not_bind() -> None:
-    image = torch.randint(0, 256, (3, 90, 120), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(
-        propose_exactly(image, 6, replace(SEARCH, limit=2)).boxes, propose_exactly(image, 6, SEARCH).boxes
-    )
-
-
-def test_no_regions_is_an_error() -> None:
+    limited = propose_exactly(image, 6, replace(SEARCH, limit=2))  # the configuration's limit does not bind
+    assert torch.equal(limited.boxes, propose_exactly(image, 6, SEARCH).boxes)
     with pytest.raises(InputError, match="regions"):
-        propose_exactly(torch.zeros(3, 40, 40, dtype=torch.uint8), 0, SEARCH)
+        propose_exactly(image, 0, SEARCH)
 
 
 @given(st.integers(1, 900), st.integers(1, 900), st.integers(0, 30))

@@ -1,9 +1,7 @@
 """A diagnosis as text and as a picture: that the numbers are there, and that bars have their lengths."""
 
-import numpy as np
 import pytest
-from factories import annotate, detect
-from PIL import Image
+from factories import annotate, count_color, detect, read_png
 
 from sppdet.errors import SppdetError
 from sppdet.evaluation.diagnose import OUTCOMES, Diagnosis, diagnose
@@ -61,19 +59,16 @@ def test_tables_of_nothing() -> None:
 def test_writes_a_png(diagnosis, tmp_path) -> None:
     path = tmp_path / "new" / "diagnosis.png"
     plot_diagnosis(diagnosis, path)
-    with Image.open(path) as picture:
-        assert picture.format == "PNG"
+    read_png(path)
     assert [file.name for file in path.parent.iterdir()] == ["diagnosis.png"]
 
 
 def test_bars_are_as_long_as_the_shares(tmp_path) -> None:
     """Of the left half, which shows the class and the mean: two fifths are right, a fifth each is of three kinds."""
     plot_diagnosis(diagnosis_of(5, 0, 1, 6, 0), tmp_path / "a.png")
-    with Image.open(tmp_path / "a.png") as picture:
-        pixels = np.asarray(picture.convert("RGB"))
+    pixels = read_png(tmp_path / "a.png")
     pixels = pixels[len(pixels) // 8 :, : pixels.shape[1] // 2]  # without the legend
-    colors = {outcome: tuple(bytes.fromhex(color[1:])) for outcome, color in COLORS.items()}
-    counts = {outcome: int((pixels == color).all(axis=2).sum()) for outcome, color in colors.items()}
+    counts = {outcome: count_color(pixels, color) for outcome, color in COLORS.items()}
     assert counts.pop("background") == 0
     assert min(counts.values()) > 1000
     shares = {outcome: count / sum(counts.values()) for outcome, count in counts.items()}
