@@ -6,10 +6,11 @@ from pathlib import Path
 import numba
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("ci", deadline=None)  # a busy machine is no failure
-settings.register_profile("nightly", deadline=None, max_examples=1000)  # pytest --hypothesis-profile nightly
+# Time on a busy machine says nothing about the code.
+settings.register_profile("ci", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("nightly", settings.get_profile("ci"), max_examples=1000)  # --hypothesis-profile nightly
 settings.load_profile("ci")
 
 

@@ -11,9 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from sppdet.cli import main
-from sppdet.config.data import ProposalConfig
+from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.config.detector import CropConfig, DetectorConfig, SelectionConfig, SPPConfig
 from sppdet.config.network import BackboneConfig, PyramidConfig
+from sppdet.config.training import SVMConfig, TrainConfig
 from sppdet.detector import Detector
 from sppdet.heads.linear import Heads
 from sppdet.images import to_array
@@ -28,6 +29,22 @@ TINY = DetectorConfig(
     selection=SelectionConfig(min_score=-1.0),
 )
 CLASSES = ("circle", "square", "star")
+
+
+# A COCO-format file: ids out of order and with gaps, a crowd, a box beyond the image, an image of unknown size.
+COCO: dict[str, list[dict]] = {
+    "images": [
+        {"id": 42, "file_name": "b.jpg", "width": 100, "height": 80},
+        {"id": 7, "file_name": "sub/a.jpg", "width": 100, "height": 80},
+        {"id": 9, "file_name": "c.jpg"},
+    ],
+    "categories": [{"id": 18, "name": "dog"}, {"id": 3, "name": "car"}, {"id": 90, "name": "toothbrush"}],
+    "annotations": [
+        {"id": 1, "image_id": 7, "category_id": 18, "bbox": [10, 20, 30, 40.5], "iscrowd": 0, "area": 1215},
+        {"id": 2, "image_id": 42, "category_id": 3, "bbox": [0.5, 0, 1, 1], "iscrowd": 1, "area": 1},
+        {"id": 3, "image_id": 7, "category_id": 3, "bbox": [90, 70, 30, 30], "area": 900},
+    ],
+}
 
 
 def as_boxes(rows: object) -> Tensor:
@@ -93,6 +110,15 @@ def run_json(capsys, *arguments: object):
     return json.loads(run_text(capsys, *arguments, "--json"))
 
 
+def error_of(text: str) -> str:
+    """The one line of an error that a command printed at its end, in words of the user's."""
+    (line,) = [line for line in text.splitlines() if line.startswith("sppdet: error:")]
+    assert text.rstrip().endswith(line), "nothing comes after the error"
+    for jargon in ("Traceback", "<class", "Union", "NestedArg", "typing.", "Parser key"):
+        assert jargon not in text
+    return line
+
+
 def examples(count: int, **options) -> settings:
     """Settings of a property whose examples are slow: `count` of them where the profile asks for 100."""
     return settings(max_examples=count * settings.default.max_examples // 100, **options)
@@ -107,6 +133,20 @@ def random_detector(config: DetectorConfig = TINY, regress: bool = True) -> Dete
     detector.heads = Heads.from_linear(config.head, scores, offsets if regress else None)
     detector.thresholds = torch.tensor([0.1, -0.2, 0.3])
     return detector
+
+
+def train_config(root: Path, output: Path) -> TrainConfig:
+    """A training on a generated set that takes a second."""
+    return TrainConfig(
+        data=DataConfig(root=str(root)),
+        backbone=BackboneConfig("shapenet", "random"),
+        proposals=ProposalConfig(width=None, limit=30),
+        spp=SPPConfig((120,)),
+        crop=CropConfig(size=48, context=4),
+        svm=SVMConfig(C=0.01),
+        output=str(output),
+        workers=0,
+    )
 
 
 def train_arguments(place: Path, output: Path) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from factories import TINY
+from factories import TINY, error_of
 
 from sppdet.classification.classifier import new_classifier
 from sppdet.cli import main
@@ -93,10 +93,6 @@ def usage(command: str, named: str) -> Mistake:
     return Mistake(command, named, code=2)
 
 
-def in_yaml(text: str, named: str, command: Callable[[str], str] = train) -> Mistake:
-    return Mistake(command("--config c.yaml"), named, write("c.yaml", f"{text}\n"))
-
-
 def cut(name: str, size: int) -> Callable[[Path], object]:
     return lambda place: (place / name).write_bytes((place / name).read_bytes()[:size])
 
@@ -171,7 +167,6 @@ MISTAKES = {
         train("--data.classes RBC,WBC"), "--data.classes | a list such as [RBC,WBC] | got RBC,WBC"
     ),
     "names with blanks": usage(train("--data.classes RBC WBC"), "--data.classes | a list such as [RBC] | got RBC"),
-    "not a list in a file": in_yaml("spp: {scales: 480}", "c.yaml: spp.scales | [480]"),
     "neither a number nor null": usage(
         train("--data.max_images x"), "--data.max_images | a whole number or null | got x"
     ),
@@ -181,28 +176,23 @@ MISTAKES = {
     "weights in place of a run": Mistake(
         evaluate().replace("run", "text.pth"), "text.pth | a run folder or detector.safetensors"
     ),
-    "unknown key in a file": in_yaml("svm: {D: 3}", "c.yaml | svm | D"),
-    "unknown group in a file": in_yaml("svn: {C: 3}", "c.yaml | svn"),
-    "wrong type in a file": in_yaml("svm: {C: many}", "c.yaml | svm.C | many"),
-    "group that is a value": in_yaml("svm: 3", "c.yaml | svm | 3"),
-    "empty group": in_yaml("svm:\nseed: 1", "c.yaml | svm | group"),
-    "empty file": in_yaml("", "c.yaml"),
-    "broken YAML": in_yaml("spp: [1", "c.yaml | line 1"),
     "not text": Mistake(train("--config run/detector.safetensors"), "run/detector.safetensors"),
     "no such file": Mistake(train("--config nothing.yaml"), "nothing.yaml | does not exist"),
     "fp16 gradients": Mistake(train("--precision fp16 --finetune.epochs 1"), "precision | fp32 or bf16 | got fp16"),
     "seed below 0": Mistake(train("--seed -1"), "seed | at least 0 | -1"),
-    "C of 0": Mistake(train("--svm.C 0"), "svm.C | more than 0"),
+    "C of 0, before any data are read": Mistake(
+        train("--svm.C 0 --data.root nowhere"), "error: svm.C: out of range (expected more than 0, got 0.0)"
+    ),
     "unknown backbone": Mistake(train("--backbone.name vgg17"), "backbone.name | vgg16 | vgg17"),
     "workers below 0": Mistake(train("--workers -1"), "workers | -1"),
     "no images": Mistake(train("--data.max_images 0"), "data.max_images | at least 1"),
-    "run and detections": Mistake(evaluate("--detections x"), "run | --detections"),
+    "run and detections": Mistake(evaluate("--detections x"), "run | one of them | --detections"),
     "svd of detections": Mistake("evaluate --detections d.json --data.root shapes --svd [8]", "svd | needs a run"),
     "svd of no layers": Mistake(evaluate("--svd [8]"), "svd | no fully connected layers | [8]"),
     "svd that is no list": usage(evaluate("--svd 8"), "--svd | a list such as [8]"),
     "layers deeper than fc7": Mistake(train("--fc.depth 3"), "fc.depth | from 0 to 2 | got 3"),
     "resamples below 0": Mistake(evaluate("--resamples -1"), "resamples | 0 or more | got -1"),
-    "neither of them": Mistake("evaluate --data.root shapes", "run | --detections"),
+    "neither of them": Mistake("evaluate --data.root shapes", "run | one of them | --detections"),
     "nothing to diagnose": Mistake("diagnose --data.root shapes", "run | --detections"),
     "similar classes that are no sets": usage(
         "diagnose run --data.root shapes --similar [disc,cross]", "--similar | a list such as [disc] | got disc"
@@ -241,7 +231,9 @@ MISTAKES = {
     ),
     "no command to classify": usage("classify", "train | predict"),
     "unknown key of a classifier": usage(classify("--fit.epocs 3"), "--fit.epocs"),
-    "unknown key of a classifier in a file": in_yaml("fit: {epocs: 3}", "c.yaml | fit | epocs", classify),
+    "unknown key of a classifier in a file": Mistake(
+        classify("--config c.yaml"), "c.yaml | fit | epocs", write("c.yaml", "fit: {epocs: 3}")
+    ),
     "unknown view": usage(classify("--view whole"), "--view | one of full, crop, warp | got whole"),
     "size that is no list": usage(classify("--sizes 40"), "--sizes | a list such as [40]"),
     "size too small for the network": Mistake(
@@ -251,6 +243,7 @@ MISTAKES = {
     "batch normalization of single images": Mistake(
         classify("--view full --blocks null"), "view | batch normalization | crop or warp"
     ),
+    "more blocks than there are": Mistake(classify("--blocks 6"), "blocks | 0 to 5 | got 6"),
     "no such classifier": Mistake("classify evaluate nothing --data crops", "nothing | not found"),
     "run without a classifier": Mistake(
         "classify evaluate run --data crops", "run/classifier.safetensors | got a folder with detector.safetensors"
@@ -284,13 +277,6 @@ MISTAKES = {
 }
 
 
-def error_of(text: str) -> str:
-    (line,) = [line for line in text.splitlines() if line.startswith("sppdet: error:")]
-    assert text.rstrip().endswith(line), "nothing comes after the error"
-    assert "Traceback" not in text
-    return line
-
-
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_one_line(place, mistake, capsys):
     mistake.prepare(place)
@@ -299,8 +285,6 @@ def test_a_mistake_is_one_line(place, mistake, capsys):
     line = error_of(captured.err)
     for text in mistake.named.split(" | "):
         assert text in line
-    for jargon in ("<class", "Union", "NestedArg", "typing.", "Parser key"):
-        assert jargon not in line
     assert captured.out == ""
 
 

@@ -4,15 +4,14 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from hypothesis import HealthCheck, given, settings
+from factories import as_boxes
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from sppdet.boxes import MAX_LOG_RATIO, box_area, box_iou, clip_boxes, decode_boxes, encode_boxes, nms
 
 GRID = 12
-# Time on a busy machine says nothing about the code.
-unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite
@@ -41,9 +40,11 @@ def pixels(box: Tensor) -> np.ndarray:
 def test_iou_by_hand():
     boxes = torch.tensor([[0.0, 0, 2, 2], [1, 1, 3, 3], [2, 0, 4, 2]])
     assert torch.equal(box_iou(boxes[:1], boxes), torch.tensor([[1, 1 / 7, 0]]))
+    point = torch.tensor([[3.0, 3, 3, 3]])
+    assert box_iou(point, torch.cat([point, torch.tensor([[0.0, 0, 9, 9]])])).tolist() == [[0, 0]]
+    assert box_iou(torch.zeros(0, 4), boxes).shape == (0, 3)
 
 
-@unhurried
 @given(integer_boxes(), integer_boxes())
 def test_iou_counts_pixels(a: Tensor, b: Tensor):
     iou = box_iou(a, b)
@@ -54,29 +55,16 @@ def test_iou_counts_pixels(a: Tensor, b: Tensor):
             assert float(iou[i, j]) == pytest.approx(expected, abs=1e-6)
 
 
-@unhurried
 @given(solid_boxes(), solid_boxes())
 def test_iou_is_torchvisions(a: Tensor, b: Tensor):
     torch.testing.assert_close(box_iou(a, b), torchvision.ops.box_iou(a, b))
 
 
-def test_iou_of_boxes_without_area_is_zero():
-    point = torch.tensor([[3.0, 3, 3, 3]])
-    assert box_iou(point, point).item() == 0
-    assert box_iou(point, torch.tensor([[0.0, 0, 9, 9]])).item() == 0
-
-
-def test_iou_of_nothing():
-    assert box_iou(torch.zeros(0, 4), torch.zeros(3, 4)).shape == (0, 3)
-
-
-@unhurried
 @given(integer_boxes())
 def test_area_counts_pixels(boxes: Tensor):
     assert box_area(boxes).tolist() == [pixels(box).sum() for box in boxes]
 
 
-@unhurried
 @given(integer_boxes(-GRID, 2 * GRID))
 def test_clipping_keeps_the_part_on_the_image(boxes: Tensor):
     clipped = clip_boxes(boxes, height=7, width=GRID)
@@ -96,7 +84,6 @@ def test_encoding_by_hand():
     torch.testing.assert_close(encode_boxes(box, target), expected)
 
 
-@unhurried
 @given(st.data())
 def test_decoding_undoes_encoding(data: st.DataObject):
     boxes = data.draw(solid_boxes())
@@ -120,7 +107,6 @@ def test_a_wild_size_stays_finite():
     torch.testing.assert_close(decoded, torch.tensor([[-492.0, -492, 508, 508]]), rtol=1e-4, atol=0.1)
 
 
-@unhurried
 @given(st.data())
 def test_nms_is_torchvisions_in_each_class(data: st.DataObject):
     boxes = data.draw(integer_boxes(-GRID, GRID))
@@ -144,15 +130,13 @@ def test_nms_suppresses_above_the_threshold_only():
     assert nms(boxes, scores, labels, 0.49).tolist() == [0]
 
 
-def test_nms_drops_boxes_without_area():
-    boxes = torch.tensor([[3.0, 3, 3, 9], [0, 0, 5, 5], [3, 3, 3, 9]])
-    assert nms(boxes, torch.tensor([0.9, 0.5, 0.8]), torch.zeros(3, dtype=torch.int64), 0.3).tolist() == [1]
-
-
-def test_nms_ties_go_to_the_first():
-    boxes = torch.tensor([[0.0, 0, 5, 5], [9, 9, 12, 12], [0, 0, 5, 5]])
-    assert nms(boxes, torch.ones(3), torch.tensor([1, 0, 1]), 0.3).tolist() == [0, 1]
-
-
-def test_nms_of_nothing():
-    assert nms(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64), 0.3).tolist() == []
+@pytest.mark.parametrize(
+    ("boxes", "scores", "labels", "kept"),
+    [
+        ([[3, 3, 3, 9], [0, 0, 5, 5], [3, 3, 3, 9]], [0.9, 0.5, 0.8], [0, 0, 0], [1]),  # without area
+        ([[0, 0, 5, 5], [9, 9, 12, 12], [0, 0, 5, 5]], [1, 1, 1], [1, 0, 1], [0, 1]),  # ties go to the first
+        ([], [], [], []),
+    ],
+)
+def test_nms_by_hand(boxes, scores, labels, kept):
+    assert nms(as_boxes(boxes), torch.tensor(scores).float(), torch.tensor(labels).long(), 0.3).tolist() == kept

@@ -1,7 +1,8 @@
+import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
@@ -16,9 +17,6 @@ from sppdet.images import (
     shorter_side_size,
     to_array,
 )
-
-# Time on a busy machine says nothing about the code.
-unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 def picture(height: int = 20, width: int = 30) -> np.ndarray:
@@ -51,26 +49,15 @@ def test_exif_orientation_is_honoured(tmp_path, orientation):
     assert torch.equal(read_image(tmp_path / "turned.png"), as_tensor(picture()))
 
 
-def test_16_bit_gray_is_scaled(tmp_path):
+def test_16_bits_are_scaled(tmp_path):
     gray = np.array([[0, 257, 65535], [128, 129, 32896]], np.uint16)
     Image.fromarray(gray).save(tmp_path / "deep.png")
     image = read_image(tmp_path / "deep.png")
     assert image[0].tolist() == [[0, 1, 255], [0, 1, 128]]
     assert torch.equal(image, image[:1].expand(3, -1, -1))
-
-
-def test_16_bit_color_is_scaled(tmp_path):
-    import cv2
-
     color = picture().astype(np.uint16) * 257
-    cv2.imwrite(str(tmp_path / "deep.png"), color[:, :, ::-1])
-    assert torch.equal(read_image(tmp_path / "deep.png"), as_tensor(picture()))
-
-
-def test_gray_becomes_three_equal_channels(tmp_path):
-    Image.fromarray(picture()[:, :, 0]).save(tmp_path / "gray.png")
-    expected = torch.tensor(picture()[:, :, 0]).expand(3, -1, -1)
-    assert torch.equal(read_image(tmp_path / "gray.png"), expected)
+    cv2.imwrite(str(tmp_path / "color.png"), color[:, :, ::-1])
+    assert torch.equal(read_image(tmp_path / "color.png"), as_tensor(picture()))
 
 
 @pytest.mark.parametrize("transparency", [None, 1, bytes([0, 255, 128])])
@@ -92,12 +79,12 @@ def test_cmyk_becomes_rgb(tmp_path):
     assert red[1:].max() < 10
 
 
-def test_bilevel_and_alpha(tmp_path):
-    Image.fromarray(picture()[:, :, 0] > 127).save(tmp_path / "bits.png")
-    assert torch.equal(
-        read_image(tmp_path / "bits.png")[1], torch.tensor(picture()[:, :, 0] > 127).to(torch.uint8) * 255
-    )
-    Image.fromarray(np.dstack([picture(), picture()[:, :, 0]])).save(tmp_path / "alpha.png")
+def test_gray_bilevel_and_alpha(tmp_path):
+    gray = picture()[:, :, 0]
+    for array, values in ((gray, gray), (gray > 127, (gray > 127) * np.uint8(255))):  # three equal channels
+        Image.fromarray(array).save(tmp_path / "gray.png")
+        assert torch.equal(read_image(tmp_path / "gray.png"), torch.tensor(values).expand(3, -1, -1))
+    Image.fromarray(np.dstack([picture(), gray])).save(tmp_path / "alpha.png")
     assert torch.equal(read_image(tmp_path / "alpha.png"), as_tensor(picture()))
 
 
@@ -185,7 +172,6 @@ def test_normalize_is_its_formula():
     assert out.is_contiguous(memory_format=torch.channels_last)
 
 
-@unhurried
 @given(st.integers(1, 2000), st.integers(1, 2000), st.integers(1, 1200))
 def test_shorter_side_becomes_the_side(height, width, side):
     new_height, new_width = shorter_side_size(height, width, side)

@@ -92,9 +92,6 @@ def test_the_whole_network_is_unfrozen_with_its_batch_normalization(classifier):
     assert all(m.training for m in classifier.modules())
     classifier.eval()
     assert not any(m.training for m in classifier.modules())
-
-
-def test_more_blocks_than_there_are_is_an_error(classifier):
     with pytest.raises(ConfigError, match=r"blocks: out of range .expected 0 to 5, got 6"):
         classifier.unfreeze(6)
 

@@ -43,6 +43,8 @@ def test_context_grows_boxes_as_far_as_the_image_goes(dataset, tmp_path):
     found = crops_in(tmp_path / "out")
     assert np.array_equal(found["cat/image_1.png"], PIXELS[0:35, 0:40])
     assert np.array_equal(found["dog/image_3.png"], PIXELS[25:40, 45:60])
+    with pytest.raises(ConfigError, match="context"):
+        write_crops(dataset, tmp_path / "out", context=-0.1)
 
 
 def test_the_same_command_goes_on_and_another_is_an_error(dataset, tmp_path):
@@ -61,11 +63,6 @@ def test_a_class_must_be_able_to_name_a_folder(dataset, tmp_path, name):
     with pytest.raises(DataError, match="cannot be the name of a folder"):
         write_crops(wrong, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_context_below_0_is_an_error(dataset, tmp_path):
-    with pytest.raises(ConfigError, match="context"):
-        write_crops(dataset, tmp_path / "out", context=-0.1)
 
 
 def test_an_object_beside_the_image_is_an_error(dataset, tmp_path):

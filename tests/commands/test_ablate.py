@@ -6,34 +6,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from factories import train_config
 
 from sppdet.commands.ablate import ablate
 from sppdet.comparison import cells
 from sppdet.comparison.ablation import Ablation, Cell
 from sppdet.comparison.cells import configure_cell, paper_map
 from sppdet.comparison.paper import FIVE_SCALES
-from sppdet.config.data import DataConfig, ProposalConfig
-from sppdet.config.detector import CropConfig, SPPConfig
-from sppdet.config.network import BackboneConfig, FCConfig
+from sppdet.config.data import DataConfig
+from sppdet.config.detector import SPPConfig
+from sppdet.config.network import FCConfig
 from sppdet.config.training import FinetuneConfig, TrainConfig
 from sppdet.data.voc import VOC_CLASSES
 from sppdet.errors import ConfigError
 from sppdet.evaluation.bootstrap import BootstrapMAP
-from sppdet.shapes.dataset import generate_shapes
 
 
 @pytest.fixture
-def config(tmp_path) -> TrainConfig:
-    return TrainConfig(
-        data=DataConfig(root=str(tmp_path / "shapes"), max_images=6),
-        backbone=BackboneConfig("shapenet", "random"),
-        proposals=ProposalConfig(width=None, limit=30),
+def config(shapes, tmp_path) -> TrainConfig:
+    return replace(
+        train_config(shapes, tmp_path / "table"),
+        data=DataConfig(root=str(shapes), max_images=6),
         fc=FCConfig(width=16),
-        spp=SPPConfig((120,)),
-        crop=CropConfig(size=48, context=4),
         finetune=FinetuneConfig(epochs=1, blocks=1),
-        output=str(tmp_path / "table"),
-        workers=0,
     )
 
 
@@ -48,46 +43,29 @@ def config(tmp_path) -> TrainConfig:
 )
 def test_a_cell_is_a_training(config, row, column, features, depth, epochs, scales):
     cell = configure_cell(replace(config, head="softmax"), row, column)
-    assert (cell.features, cell.fc.depth, cell.finetune.epochs, cell.spp.scales) == (
-        features,
-        depth,
-        epochs,
-        scales,
-    )
+    assert (cell.features, cell.fc.depth, cell.finetune.epochs, cell.spp.scales) == (features, depth, epochs, scales)
     assert cell.box_regression.enabled
     assert cell.head == ("softmax" if epochs else "svm")
 
 
 def test_what_is_no_cell_is_refused_before_anything_is_trained(config, monkeypatch):
-    generate_shapes(Path(config.data.root), train=5, test=1)
     monkeypatch.setattr(cells, "train", lambda _: pytest.fail("trained"))
-    for rows, columns, changed, said in (
-        (["pool5", "fc8"], ["1 scale"], {}, "rows: no such row"),
-        (["pool5"], ["2 scales"], {}, "columns: no such column"),
-        (
-            ["pool5", "ftfc6"],
-            ["1 scale"],
-            {"finetune": FinetuneConfig(epochs=0)},
-            r"finetune\.epochs: needed by row ftfc6",
-        ),
-        (
-            ["pool5"],
-            ["1 scale"],
-            {"data": replace(config.data, annotations="a.json")},
-            r"data\.annotations: needs splits",
-        ),
-        (["pool5"], ["1 scale"], {"spp": SPPConfig((480, 688))}, r"spp\.scales: not one scale"),
-        (["pool5", "ftpool5"], ["1 scale"], {"precision": "fp16"}, "precision: too small a range"),
-        (["pool5"], ["1 scale"], {"features": "roi_pool"}, "features: the columns choose"),
+    coco = replace(config.data, annotations="a.json")
+    for table, changed, said in (
+        ({"rows": ["pool5", "fc8"]}, {}, "rows: no such row"),
+        ({"columns": ["2 scales"]}, {}, "columns: no such column"),
+        ({"rows": ["pool5", "ftfc6"]}, {"finetune": FinetuneConfig()}, r"finetune\.epochs: needed by row ftfc6"),
+        ({}, {"data": coco}, r"data\.annotations: needs splits"),
+        ({}, {"spp": SPPConfig((480, 688))}, r"spp\.scales: not one scale"),
+        ({"rows": ["pool5", "ftpool5"]}, {"precision": "fp16"}, "precision: too small a range"),
+        ({}, {"features": "roi_pool"}, "features: the columns choose"),
+        ({"seeds": ()}, {}, "seeds: none given"),
     ):
         with pytest.raises(ConfigError, match=said):
-            ablate(replace(config, **changed), rows=rows, columns=columns)
-    with pytest.raises(ConfigError, match="seeds: none given"):
-        ablate(config, rows=("pool5",), columns=("1 scale",), seeds=())
+            ablate(replace(config, **changed), **{"rows": ["pool5"], "columns": ["1 scale"], **table})
 
 
 def test_rows_that_differ_in_box_regression_share_a_training(config, monkeypatch):
-    generate_shapes(Path(config.data.root), train=6, test=3)
     trained = []
     train = cells.train
     monkeypatch.setattr(cells, "train", lambda one: trained.append((one.output, one.seed)) or train(one))

@@ -1,11 +1,6 @@
 from pathlib import Path
 
-import pytest
-
 from sppdet.commands.detect import _picture_names
-from sppdet.commands.evaluate import evaluate
-from sppdet.config.data import DataConfig
-from sppdet.errors import ConfigError
 
 
 def test_pictures_of_one_stem_are_numbered():
@@ -16,9 +11,3 @@ def test_pictures_of_one_stem_are_numbered():
 def test_no_picture_overwrites_another():
     names = _picture_names([Path("a/x.jpg"), Path("b/x.jpg"), Path("x-2.jpg")])
     assert len(set(names)) == 3
-
-
-@pytest.mark.parametrize(("run", "detections"), [(None, None), ("run", "file")])
-def test_a_run_or_detections_are_evaluated(run, detections):
-    with pytest.raises(ConfigError, match="one of them"):
-        evaluate(run, detections=detections, data=DataConfig("data"))

@@ -53,16 +53,20 @@ def test_files_are_written(comparison, tmp_path) -> None:
     assert sorted(path.name for path in (tmp_path / "other").iterdir()) == ["compare.json", "stages.png"]
 
 
-def test_rcnn_alone_meets_sppnet(detector, dataset) -> None:
-    found = compare_detectors({"a": detector.with_features("crop")}, dataset.subset([0]), regions=5, growth_regions=())
-    assert (found.baseline, found.others) == ("a", ["a-spp"])
+@pytest.mark.parametrize(
+    ("features", "options", "baseline", "others"),
+    [
+        ({"a": "crop"}, {}, "a", ["a-spp"]),
+        ({"spp": "spp", "rcnn": "crop"}, {"baseline": "spp"}, "spp", ["rcnn"]),
+        ({"a": "spp", "b": "spp"}, {}, "a", ["b"]),
+    ],
+)
+def test_one_meets_its_other_mode_and_two_each_other(detector, dataset, features, options, baseline, others) -> None:
+    several = {name: detector.with_features(kind) for name, kind in features.items()}
+    found = compare_detectors(several, dataset.subset([0]), regions=5, growth_regions=(), **options)
+    assert (found.baseline, found.others) == (baseline, others)
     assert found.growth == {}
-
-
-def test_two_detectors_are_taken_as_they_are(detector, dataset) -> None:
-    pair = {"spp": detector, "rcnn": detector.with_features("crop")}
-    found = compare_detectors(pair, dataset.subset([0]), regions=5, growth_regions=(), baseline="spp")
-    assert (found.baseline, found.others) == ("spp", ["rcnn"])
+    assert (found.throughput is None) == ("crop" not in features.values())
 
 
 def test_any_number_are_compared_with_the_baseline(detector, dataset, tmp_path, monkeypatch) -> None:
@@ -79,12 +83,6 @@ def test_any_number_are_compared_with_the_baseline(detector, dataset, tmp_path, 
     for line in ("times faster than b", "conv  ", "without proposals", "total  "):
         assert len(next(row for row in text.splitlines() if row.startswith(line)).split()) >= 4
     assert all(any(row.startswith(f"{name} ") for row in text.splitlines()) for name in several)
-
-
-def test_two_sppnets_have_no_throughput(detector, dataset) -> None:
-    found = compare_detectors({"a": detector, "b": detector}, dataset.subset([0]), regions=5, growth_regions=())
-    assert (found.baseline, found.others) == ("a", ["b"])
-    assert found.throughput is None
 
 
 def test_map_is_that_of_the_timed_detections(detector, dataset, monkeypatch) -> None:

@@ -37,6 +37,7 @@ def test_json_has_every_key_and_no_nan(comparison) -> None:
     assert values["growth"]["spp"] == {"100": 0.31, "2000": 1.24}
     assert values["throughput"]["ratio"] == 45.4 / 46.1
     whole = comparison.as_dict()
+    assert whole["shared"] == {"spp": 0.183}
     assert whole["maps"]["spp"]["map_voc07"] == 0.3456
     assert whole["differences"]["spp"]["map_voc07"] == pytest.approx(0.0239)
 
@@ -63,6 +64,7 @@ def test_table_shows_the_numbers(comparison) -> None:
         *("220x", "38x", "64x (102x)", "24x (38x)", "169x (271x)", "2.25", "1.24", "45.4", "46.1", "0.985", "58.0%"),
         *("32.2 (31.2 to 33.1)", "34.6", "+2.4 (+2.4 to +2.4)"),
         *("321 random boxes", "Some CPU, 2 threads", "torch 2.x", "batch 4"),
+        "spp: 18.3% of the regions share their cells with another",
     ):
         assert part in text
     assert max(map(len, text.splitlines())) <= 120
@@ -85,8 +87,3 @@ def test_an_unknown_time_is_a_dash(comparison) -> None:
     text = str(without_total(comparison))
     assert "nan" not in text
     assert any(line.startswith("total") and "- [" in line for line in text.splitlines())
-
-
-def test_the_share_of_windows_pooled_once_is_told(comparison) -> None:
-    assert "spp: 18.3% of the regions share their cells with another" in str(comparison)
-    assert comparison.as_dict()["shared"] == {"spp": 0.183}

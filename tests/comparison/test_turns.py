@@ -6,7 +6,5 @@ def test_each_contestant_goes_first_in_its_turn() -> None:
     assert [(turn, "".join(order)) for turn, order in rounds] == [
         *((-1, "abc"), (0, "abc"), (1, "bca"), (2, "cab"), (3, "abc"))
     ]
-
-
-def test_without_warmup_every_round_counts() -> None:
+    # Without a warm-up every round counts.
     assert [turn for turn, _ in take_turns([1, 2], 3, warmup=0)] == [0, 1, 2]

@@ -5,37 +5,24 @@ from pathlib import Path
 import pytest
 import torch
 from contracts import assert_dataset
+from factories import COCO
 
 from sppdet.data.coco import read_coco
 from sppdet.errors import DataError, SppdetError
-
-CONTENT = {
-    "images": [
-        {"id": 42, "file_name": "b.jpg", "width": 100, "height": 80},
-        {"id": 7, "file_name": "sub/a.jpg", "width": 100, "height": 80},
-        {"id": 9, "file_name": "c.jpg"},
-    ],
-    "categories": [{"id": 18, "name": "dog"}, {"id": 3, "name": "car"}, {"id": 90, "name": "toothbrush"}],
-    "annotations": [
-        {"id": 1, "image_id": 7, "category_id": 18, "bbox": [10, 20, 30, 40.5], "iscrowd": 0, "area": 1215},
-        {"id": 2, "image_id": 42, "category_id": 3, "bbox": [0.5, 0, 1, 1], "iscrowd": 1, "area": 1},
-        {"id": 3, "image_id": 7, "category_id": 3, "bbox": [90, 70, 30, 30], "area": 900},
-    ],
-}
 
 
 @pytest.fixture
 def images(tmp_path) -> Path:
     folder = tmp_path / "images"
     (folder / "sub").mkdir(parents=True)
-    for record in CONTENT["images"]:
+    for record in COCO["images"]:
         (folder / record["file_name"]).write_bytes(b"")
     return folder
 
 
 @pytest.fixture
 def content():
-    return copy.deepcopy(CONTENT)
+    return copy.deepcopy(COCO)
 
 
 def read(images: Path, content, classes=None):
@@ -64,8 +51,7 @@ def test_reads_ids_boxes_labels_and_crowds(images, content):
 
 def test_given_classes_give_the_labels_and_the_order_of_ids(images, content):
     dataset = read(images, content, ["dog", "car"])
-    assert dataset.classes == ("dog", "car")
-    assert dataset.category_ids == (18, 3)
+    assert (dataset.classes, dataset.category_ids) == (("dog", "car"), (18, 3))
     assert dataset.images[1].labels.tolist() == [1, 2]
 
 

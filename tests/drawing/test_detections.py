@@ -20,17 +20,13 @@ def changed(picture: np.ndarray) -> np.ndarray:
     return (picture != 128).any(axis=2)
 
 
-def test_nothing_found_leaves_the_image_as_it_is():
-    picture = draw_detections(GREY, Detections.empty(), CLASSES)
-    assert picture.dtype == np.uint8
-    assert picture.shape == (200, 300, 3)
-    assert not changed(picture).any()
-
-
-def test_the_image_itself_is_not_changed():
+def test_the_image_itself_is_not_changed_nor_drawn_on_if_nothing_is_found():
     image = GREY.clone()
     draw_detections(image, detect([[50, 60, 150, 160]], [0.5], [1]), CLASSES)
     assert torch.equal(image, GREY)
+    picture = draw_detections(GREY, Detections.empty(), CLASSES)
+    assert (picture.dtype, picture.shape) == (np.uint8, (200, 300, 3))
+    assert not changed(picture).any()
 
 
 def test_a_box_is_drawn_on_its_own_border_pixels_with_a_text_above():
@@ -110,13 +106,10 @@ def test_classes_have_colors_of_their_own():
     assert all(0 <= value <= 255 for color in colors for value in color)
 
 
-def test_a_picture_is_written_and_read_back(tmp_path):
+def test_a_picture_is_written_and_read_back_or_named(tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     write_picture(tmp_path / "new/picture.png", picture)
     assert torch.equal(read_image(tmp_path / "new/picture.png"), torch.from_numpy(picture).permute(2, 0, 1))
-
-
-def test_a_picture_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SppdetError, match="cannot be written"):
         write_picture(tmp_path / "file/picture.png", np.zeros((2, 2, 3), np.uint8))

@@ -90,12 +90,8 @@ def devkit_ap(images: list[Image], label: int) -> tuple[float, float]:
 
 
 def evaluate_ours(images: list[Image]) -> VOCResult:
-    annotations, detections = [], []
-    for number, (objects, found) in enumerate(images):
-        boxes, labels, difficult = ([entry[k] for entry in objects] for k in range(3))
-        annotations.append(annotate(boxes, labels, difficult, f"{number}"))
-        boxes, labels, scores = ([entry[k] for entry in found] for k in range(3))
-        detections.append(detect(boxes, scores, labels))
+    annotations = [annotate(*([entry[k] for entry in objects] for k in range(3))) for objects, _ in images]
+    detections = [detect(*([entry[k] for entry in found] for k in (0, 2, 1))) for _, found in images]
     return evaluate_voc(detections, annotations, CLASSES)
 
 

@@ -54,23 +54,23 @@ def test_the_kind_of_one_detection(box, kind) -> None:
 
 
 @pytest.mark.parametrize(
-    ("boxes", "labels", "kind"),
+    ("detections", "images", "kinds"),
     [
-        ([top(A, 1), A, A], [CAT, DOG, CAR], "localisation"),
-        ([A, top(A, 1)], [CAR, DOG], "similar"),
-        ([A], [CAR], "other"),
+        # The first kind that fits counts, however little it overlaps.
+        ([detect([A])], [annotate([top(A, 1), A, A], [CAT, DOG, CAR])], "localisation"),
+        ([detect([A])], [annotate([A, top(A, 1)], [CAR, DOG])], "similar"),
+        ([detect([A])], [annotate([A], [CAR])], "other"),
+        # A second detection is an error of localisation, objects of other images do not matter, ...
+        ([detect([A, top(A, 9), A])], [ONE_OF_EACH], "correct localisation localisation"),
+        ([detect(), detect([A])], [ONE_OF_EACH, annotate()], "background"),
+        # ... and equal scores keep the order given.
+        ([detect([FAR, A, B], [0.5] * 3)], [ONE_OF_EACH], "background correct similar"),
+        ([detect([B, A, FAR], [0.5] * 3)], [ONE_OF_EACH], "similar correct background"),
+        ([detect([C], [0.5]), detect([FAR, A], [0.75, 0.5])], [ONE_OF_EACH] * 2, "background other correct"),
     ],
 )
-def test_the_first_kind_that_fits_counts_however_little_it_overlaps(boxes, labels, kind) -> None:
-    assert outcomes_of([detect([A])], [annotate(boxes, labels)]) == [kind]
-
-
-def test_a_second_detection_is_an_error_of_localisation() -> None:
-    assert outcomes_of([detect([A, top(A, 9), A])], [ONE_OF_EACH]) == ["correct", "localisation", "localisation"]
-
-
-def test_objects_of_other_images_do_not_matter() -> None:
-    assert outcomes_of([detect(), detect([A])], [ONE_OF_EACH, annotate()]) == ["background"]
+def test_the_kinds_of_several_detections(detections, images, kinds) -> None:
+    assert outcomes_of(detections, images) == kinds.split()
 
 
 def test_difficult_objects() -> None:
@@ -130,13 +130,6 @@ def test_correction_cannot_find_difficult_objects() -> None:
     assert (ap["as_is"], ap["localisation_corrected"]) == (1 / 2, 1)
 
 
-def test_equal_scores_keep_the_order_given() -> None:
-    assert outcomes_of([detect([FAR, A, B], [0.5] * 3)], [ONE_OF_EACH]) == ["background", "correct", "similar"]
-    assert outcomes_of([detect([B, A, FAR], [0.5] * 3)], [ONE_OF_EACH]) == ["similar", "correct", "background"]
-    outcomes = outcomes_of([detect([C], [0.5]), detect([FAR, A], [0.75, 0.5])], [ONE_OF_EACH, ONE_OF_EACH])
-    assert outcomes == ["background", "other", "correct"]
-
-
 def test_means_are_over_classes_with_objects() -> None:
     """Cats: one right, one in the background; cars: one missed, one in the background; dogs: a detection, no object."""
     image = annotate([A, B, C], [CAT, CAT, CAR])
@@ -150,16 +143,13 @@ def test_means_are_over_classes_with_objects() -> None:
     assert diagnosis.ap == pytest.approx(dict.fromkeys(APS, (1 / 2 + 0) / 2))
 
 
-def test_classes_without_detections_do_not_count_among_the_shares() -> None:
+def test_classes_and_images_without_detections() -> None:
+    """The classes do not count among the fractions; the images still count their objects."""
     diagnosis = diagnose([detect([FAR])], [ONE_OF_EACH], CLASSES)
     assert diagnosis.fractions()["background"] == 1
     assert diagnosis.ap["as_is"] == 0
-
-
-def test_images_without_detections_still_count_their_objects() -> None:
-    diagnosis = diagnose([detect([A]), detect()], [ONE_OF_EACH, ONE_OF_EACH], CLASSES).classes["cat"]
-    assert diagnosis.positives == 2
-    assert diagnosis.ap["as_is"] == 1 / 2
+    cat = diagnose([detect([A]), detect()], [ONE_OF_EACH, ONE_OF_EACH], CLASSES).classes["cat"]
+    assert (cat.positives, cat.ap["as_is"]) == (2, 1 / 2)
 
 
 @pytest.mark.parametrize(("detections", "images"), [([], []), ([detect(), detect()], [annotate(), annotate()])])

@@ -103,17 +103,11 @@ def test_a_second_detection_is_an_error_for_every_size() -> None:
     assert sizes["M"].ap_n == pytest.approx(0.75 / 1.75 / 4)
 
 
-def test_difficult_objects_have_no_size_and_their_matches_count_as_nothing() -> None:
-    plain = sizes_of([detect(FOUND)], [annotate(TEN)])
-    huge = [300, 0, 800, 500]
+def test_difficult_objects_with_their_matches_and_other_classes_count_as_nothing() -> None:
+    plain, huge = sizes_of([detect(FOUND)], [annotate(TEN)]), [300, 0, 800, 500]
     with_difficult = sizes_of([detect([huge, huge, *FOUND])], [annotate([huge, *TEN], difficult=[True] + [False] * 10)])
-    assert str(with_difficult) == str(plain)
-
-
-def test_other_classes_have_no_part_in_it() -> None:
-    plain = sizes_of([detect(FOUND)], [annotate(TEN)])
-    with_another = sizes_of([detect(FOUND)], [annotate([[300, 0, 800, 500], *TEN], labels=[2] + [1] * 10)])
-    assert str(with_another) == str(plain)
+    with_another = sizes_of([detect(FOUND)], [annotate([huge, *TEN], labels=[2] + [1] * 10)])
+    assert str(with_difficult) == str(with_another) == str(plain)
 
 
 def test_objects_are_ranked_over_all_images() -> None:

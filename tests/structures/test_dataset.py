@@ -1,9 +1,11 @@
+import copy
 import json
+from operator import itemgetter
 
 import pytest
 import torch
 from contracts import assert_dataset
-from factories import annotate, random_image
+from factories import COCO, annotate, random_image
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.datasets import CocoDetection, FakeData, VOCDetection
@@ -87,21 +89,10 @@ def test_voc_of_torchvision_is_the_same_data_set(shared):
 
 @pytest.mark.parametrize("classes", [None, ["dog", "car"]])
 def test_coco_of_torchvision_is_the_same_data_set(tmp_path, classes):
-    objects = [
-        {"id": 1, "image_id": 7, "category_id": 18, "bbox": [10, 20, 30, 40.5], "iscrowd": 0},
-        {"id": 2, "image_id": 42, "category_id": 3, "bbox": [0.5, 0, 1, 1], "iscrowd": 1},
-        {"id": 3, "image_id": 7, "category_id": 3, "bbox": [90, 70, 30, 30]},
-        {"id": 4, "image_id": 7, "category_id": 3, "bbox": [50, 40, 0, 30]},
-    ]
-    content = {
-        "images": [
-            {"id": 7, "file_name": "a.jpg", "width": 100, "height": 80},
-            {"id": 9, "file_name": "c.jpg"},
-            {"id": 42, "file_name": "b.jpg", "width": 100, "height": 80},
-        ],
-        "categories": [{"id": 18, "name": "dog"}, {"id": 3, "name": "car"}],
-        "annotations": objects,
-    }
+    content = copy.deepcopy(COCO)
+    content["images"].sort(key=itemgetter("id"))  # as torchvision does
+    content["annotations"].append({"id": 4, "image_id": 7, "category_id": 3, "bbox": [50, 40, 0, 30]})
+    (tmp_path / "sub").mkdir()
     for record in content["images"]:
         Image.new("RGB", (100, 80)).save(tmp_path / record["file_name"])
     file = tmp_path / "some.json"

@@ -3,25 +3,14 @@
 from pathlib import Path
 
 import pytest
+from factories import train_config
 
-from sppdet.config.data import DataConfig, ProposalConfig
-from sppdet.config.detector import CropConfig, SPPConfig
-from sppdet.config.network import BackboneConfig
-from sppdet.config.training import SVMConfig, TrainConfig
+from sppdet.config.training import TrainConfig
 
 
 @pytest.fixture
 def config(shapes, tmp_path) -> TrainConfig:
-    return TrainConfig(
-        data=DataConfig(root=str(shapes)),
-        backbone=BackboneConfig("shapenet", "random"),
-        proposals=ProposalConfig(width=None, limit=30),
-        spp=SPPConfig((120,)),
-        crop=CropConfig(size=48, context=4),
-        svm=SVMConfig(C=0.01),
-        output=str(tmp_path / "run"),
-        workers=0,
-    )
+    return train_config(shapes, tmp_path / "run")
 
 
 @pytest.fixture
