@@ -10,63 +10,40 @@ from sppdet.config.network import FCConfig, PyramidConfig
 from sppdet.config.training import BoxRegressionConfig, FinetuneConfig, SoftmaxConfig, SVMConfig, TrainConfig
 from sppdet.errors import ConfigError
 
-OUT_OF_RANGE: list[tuple[type, dict[str, Any], str]] = [
-    (SVMConfig, {"C": 0}, "svm.C"),
-    (SVMConfig, {"C": float("nan")}, "svm.C"),
-    (SVMConfig, {"feature_norm": 0.0}, "svm.feature_norm"),
-    (SVMConfig, {"max_examples": 0}, "svm.max_examples"),
-    (SoftmaxConfig, {"regions_per_image": 0}, "softmax.regions_per_image"),
-    (SoftmaxConfig, {"foreground": 1.1}, "softmax.foreground"),
-    (BoxRegressionConfig, {"ridge": 0}, "box_regression.ridge"),
-    (FinetuneConfig, {"epochs": -1}, "finetune.epochs"),
-    (FinetuneConfig, {"learning_rate": -1e-3}, "finetune.learning_rate"),
-    (FinetuneConfig, {"weight_decay": -1e-3}, "finetune.weight_decay"),
-    (FinetuneConfig, {"batch_size": 0}, "finetune.batch_size"),
-    (FinetuneConfig, {"regions_per_image": 0}, "finetune.regions_per_image"),
-    (FinetuneConfig, {"feature_norm": 0}, "finetune.feature_norm"),
-    (FinetuneConfig, {"clip": 0}, "finetune.clip"),
-    (FinetuneConfig, {"dropout": 1.0}, "finetune.dropout"),
-    (FinetuneConfig, {"scales": (480, 0)}, "finetune.scales"),
-    (SPPConfig, {"scales": ()}, "spp.scales"),
-    (SPPConfig, {"scales": (0,)}, "spp.scales"),
-    (SPPConfig, {"scales": (688, -1)}, "spp.scales"),
-    (CropConfig, {"context": -1}, "crop.context"),
-    (CropConfig, {"batch_size": 0}, "crop.batch_size"),
-    (RoIConfig, {"size": 0}, "roi.size"),
-    (RoIConfig, {"samples": 0}, "roi.samples"),
-    (PyramidConfig, {"levels": ()}, "pyramid.levels"),
-    (SelectionConfig, {"nms_iou": -0.1}, "selection.nms_iou"),
-    (FCConfig, {"depth": 3}, "fc.depth"),
-    (FCConfig, {"depth": -1}, "fc.depth"),
-    (FCConfig, {"width": 0}, "fc.width"),
-    (ProposalConfig, {"width": 0}, "proposals.width"),
-    (ProposalConfig, {"limit": 0}, "proposals.limit"),
-    (DataConfig, {"max_images": 0}, "data.max_images"),
-    (FitConfig, {"epochs": 0}, "fit.epochs"),
-    (FitConfig, {"batch_size": -1}, "fit.batch_size"),
-    (FitConfig, {"learning_rate": 0.0}, "fit.learning_rate"),
-    (FitConfig, {"label_smoothing": 1.0}, "fit.label_smoothing"),
-    (ViewsConfig, {"sizes": (0,)}, "views.sizes"),
-    (ViewsConfig, {"window": 0}, "views.window"),
-    (ClassifierConfig, {"sizes": ()}, "sizes"),
-    (ClassifierConfig, {"sizes": (32, 0)}, "sizes"),
-    (TrainClassifierConfig, {"dropout": 1.0}, "dropout"),
-    (TrainClassifierConfig, {"workers": 0}, "workers"),
-    (TrainClassifierConfig, {"feature_norm": 0.0}, "feature_norm"),
-    (TrainClassifierConfig, {"seed": -1}, "seed"),
-    (TrainConfig, {"seed": -1}, "seed"),
-    (TrainConfig, {"workers": -1}, "workers"),
-    (TrainConfig, {"memory_gb": 1.5}, "memory_gb"),
+NAN = float("nan")
+OUT_OF_RANGE: list[tuple[type, str, list[tuple[str, Any]]]] = [
+    (SVMConfig, "svm.", [("C", 0), ("C", NAN), ("feature_norm", 0.0), ("max_examples", 0)]),
+    (SoftmaxConfig, "softmax.", [("regions_per_image", 0), ("foreground", 1.1)]),
+    (BoxRegressionConfig, "box_regression.", [("ridge", 0)]),
+    (FinetuneConfig, "finetune.", [("epochs", -1), ("learning_rate", -1e-3), ("weight_decay", -1e-3), ("clip", 0)]),
+    (FinetuneConfig, "finetune.", [("batch_size", 0), ("regions_per_image", 0), ("scales", (480, 0))]),
+    (FinetuneConfig, "finetune.", [("feature_norm", 0), ("dropout", 1.0)]),
+    (SPPConfig, "spp.", [("scales", ()), ("scales", (0,)), ("scales", (688, -1))]),
+    (CropConfig, "crop.", [("context", -1), ("batch_size", 0)]),
+    (RoIConfig, "roi.", [("size", 0), ("samples", 0)]),
+    (PyramidConfig, "pyramid.", [("levels", ())]),
+    (SelectionConfig, "selection.", [("nms_iou", -0.1)]),
+    (FCConfig, "fc.", [("depth", 3), ("depth", -1), ("width", 0)]),
+    (ProposalConfig, "proposals.", [("width", 0), ("limit", 0)]),
+    (DataConfig, "data.", [("max_images", 0)]),
+    (FitConfig, "fit.", [("epochs", 0), ("batch_size", -1), ("learning_rate", 0.0), ("label_smoothing", 1.0)]),
+    (ViewsConfig, "views.", [("sizes", (0,)), ("window", 0)]),
+    (ClassifierConfig, "", [("sizes", ()), ("sizes", (32, 0))]),
+    (TrainClassifierConfig, "", [("dropout", 1.0), ("workers", 0), ("feature_norm", 0.0), ("seed", -1)]),
+    (TrainConfig, "", [("seed", -1), ("workers", -1), ("memory_gb", 1.5)]),
 ]
 
 
-@pytest.mark.parametrize(("kind", "values", "key"), OUT_OF_RANGE)
-def test_a_value_out_of_range_is_refused_when_the_record_is_made(kind, values, key):
+@pytest.mark.parametrize(
+    ("kind", "section", "name", "value"),
+    [(kind, section, *row) for kind, section, rows in OUT_OF_RANGE for row in rows],
+)
+def test_a_value_out_of_range_is_refused_when_the_record_is_made(kind, section, name, value):
     with pytest.raises(ConfigError, match="out of range") as caught:
-        kind(**values)
-    assert caught.value.field == key
+        kind(**{name: value})
+    assert caught.value.field == f"{section}{name}"
     with pytest.raises(ConfigError, match="out of range"):
-        replace(kind(), **values)
+        replace(kind(), **{name: value})
 
 
 @pytest.mark.parametrize(

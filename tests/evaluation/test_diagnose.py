@@ -6,7 +6,7 @@ from math import isnan, nan
 import pytest
 from factories import annotate, detect
 from hypothesis import given
-from hypothesis import strategies as st
+from voc_oracle import average_precisions, count_positives, grid_scenes, judge, overlap, records_of
 
 from sppdet.data.voc import VOC_CLASSES
 from sppdet.errors import InputError
@@ -31,24 +31,17 @@ def outcomes_of(detections, images, name="cat", **options) -> list[str]:
 ONE_OF_EACH = annotate([A, B, C], [CAT, DOG, CAR])
 
 
-@pytest.mark.parametrize(
-    ("box", "kind"),
-    [
-        (A, "correct"),
-        (top(A, 5), "correct"),
-        (top(A, 4.99), "localisation"),
-        (top(A, 1), "localisation"),
-        (top(A, 0.99), "background"),
-        (B, "similar"),
-        (top(B, 1), "similar"),
-        (top(B, 0.99), "background"),
-        (C, "other"),
-        (top(C, 1), "other"),
-        (top(C, 0.99), "background"),
-        (FAR, "background"),
-        ([5, 5, 5, 5], "background"),  # empty, inside the cat
-    ],
-)
+EMPTY_IN_A = [5, 5, 5, 5]
+KINDS = {
+    "correct": [A, top(A, 5)],
+    "localisation": [top(A, 4.99), top(A, 1)],
+    "similar": [B, top(B, 1)],
+    "other": [C, top(C, 1)],
+    "background": [*(top(box, 0.99) for box in (A, B, C)), FAR, EMPTY_IN_A],
+}
+
+
+@pytest.mark.parametrize(("box", "kind"), [(box, kind) for kind, boxes in KINDS.items() for box in boxes])
 def test_the_kind_of_one_detection(box, kind) -> None:
     assert outcomes_of([detect([box])], [ONE_OF_EACH]) == [kind]
 
@@ -219,44 +212,20 @@ def test_as_dict() -> None:
     assert set(result["mean"]["ap_n"]) == set(cat["sizes"])
 
 
-# The oracle: loops and fractions, one detection after the other; no arrays, no shared code.
-
-
-def exact_iou(a, b) -> Fraction:
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return Fraction(0)
-    area = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-    return Fraction(width * height, area - width * height)
-
-
 def slow_outcomes(scene, label, corrected=False) -> list[str]:
     """What becomes of each detection of the class; corrected ones say only "correct" or "wrong"."""
-    every = [(-entry[2], entry[1], i, j) for i, (_, found) in enumerate(scene) for j, entry in enumerate(found)]
-    taken, outcomes = set(), []
-    for _, of, i, j in sorted(every, key=lambda row: (row[0], *row[2:])):
-        if of != label:
+    outcomes = []
+    for verdict, number, box in judge(scene, label, Fraction(1, 10) if corrected else Fraction(1, 2)):
+        touched = {of for target, of, _ in scene[number][0] if overlap(box, target) >= Fraction(1, 10)}
+        if verdict == "right":
+            outcomes.append("correct")
+        elif verdict == "ignored" or (corrected and verdict == "duplicate"):
             continue
-        objects, box = scene[i][0], scene[i][1][j][0]
-        overlap = [exact_iou(box, thing[0]) for thing in objects]
-        mine = [k for k, thing in enumerate(objects) if thing[1] == label]
-        best = max(mine, key=lambda k: overlap[k], default=None)
-        if best is not None and overlap[best] >= (Fraction(1, 10) if corrected else Fraction(1, 2)):
-            if objects[best][2]:
-                continue
-            if (i, best) not in taken:
-                taken.add((i, best))
-                outcomes.append("correct")
-                continue
-            if corrected:
-                continue
-        touched = {objects[k][1] for k in range(len(objects)) if overlap[k] >= Fraction(1, 10)}
-        other = {CAT: DOG, DOG: CAT, CAR: None}[label]
-        if corrected:
+        elif corrected:
             outcomes.append("wrong")
         elif label in touched:
             outcomes.append("localisation")
-        elif other in touched:
+        elif {CAT: DOG, DOG: CAT, CAR: None}[label] in touched:
             outcomes.append("similar")
         else:
             outcomes.append("other" if touched else "background")
@@ -264,33 +233,17 @@ def slow_outcomes(scene, label, corrected=False) -> list[str]:
 
 
 def slow_ap(outcomes, positives) -> float:
-    if not positives:
-        return nan
-    right = [sum(outcome == "correct" for outcome in outcomes[: n + 1]) for n in range(len(outcomes))]
-    precision = [Fraction(count, n) for n, count in enumerate(right, start=1)]
-    steps = [max(precision[n:]) for n, outcome in enumerate(outcomes) if outcome == "correct"]
-    return float(sum(steps, Fraction(0)) / positives)
+    return average_precisions([outcome == "correct" for outcome in outcomes], positives)[1]
 
 
-box = st.builds(
-    lambda x, y, w, h: (x, y, x + w, y + h), st.integers(0, 6), st.integers(0, 6), st.integers(0, 5), st.integers(0, 5)
-)
-label = st.integers(1, 3)
-image = st.tuples(
-    st.lists(st.tuples(box, label, st.sampled_from([False, False, True])), max_size=5),
-    st.lists(st.tuples(box, label, st.sampled_from([0.0, 0.25, 0.5, 1.0])), max_size=8),
-)
-
-
-@given(st.lists(image, max_size=4))
+@given(grid_scenes(classes=3))
 def test_equals_the_slow_oracle(scene) -> None:
-    images = [annotate(*([entry[n] for entry in objects] for n in range(3))) for objects, _ in scene]
-    detections = [detect(*([entry[n] for entry in found] for n in (0, 2, 1))) for _, found in scene]
+    detections, images = records_of(scene)
     diagnosis = diagnose(detections, images, CLASSES)
     plain = evaluate_voc(detections, images, CLASSES)
     for k, part in enumerate(diagnosis.classes.values(), start=1):
         outcomes = slow_outcomes(scene, k)
-        positives = sum(of == k and not hard for objects, _ in scene for _, of, hard in objects)
+        positives = count_positives(scene, k)
         assert part.positives == positives
         assert [OUTCOMES[outcome] for outcome in part.outcomes] == outcomes
         expected = {"as_is": slow_ap(outcomes, positives)}
