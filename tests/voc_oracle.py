@@ -7,6 +7,7 @@ the package, not even what a box's area is.
 from fractions import Fraction
 from math import nan
 
+import numpy as np
 from factories import annotate, detect
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -92,3 +93,28 @@ def grid_scenes(classes: int) -> SearchStrategy[list[Image]]:
     objects = st.lists(st.tuples(box, label, st.sampled_from([False, False, True])), max_size=5)
     found = st.lists(st.tuples(box, label, st.sampled_from([0.0, 0.25, 0.5, 1.0])), max_size=8)
     return st.lists(st.tuples(objects, found), max_size=4)
+
+
+def random_images(rng: np.random.Generator, count: int) -> list[Annotations]:
+    """Objects of three of the four classes, a fifth of them difficult; the third class is rare; some are empty."""
+    images = []
+    for i in range(count):
+        n = rng.integers(0, 5)
+        low = rng.integers(0, 100, (n, 2))
+        boxes = np.concatenate([low, low + rng.integers(10, 40, (n, 2))], axis=1)
+        images.append(annotate(boxes, rng.choice([1, 2, 3], n, p=[0.5, 0.45, 0.05]), rng.random(n) < 0.2, f"{i}"))
+    return images
+
+
+def random_detections(rng: np.random.Generator, images: list[Annotations]) -> list[Detections]:
+    """Copies of objects, some cut to an IoU of 0.7, and wrong boxes; scores differ in an image only."""
+    detections = []
+    for image in images:
+        copied = np.repeat(np.arange(len(image.boxes)), rng.integers(0, 3, len(image.boxes)))
+        wrong = int(rng.integers(0, 4))
+        near = image.boxes.numpy()[copied]
+        near[:, 2] -= np.where(rng.random(len(near)) < 0.4, 0.3, 0) * (near[:, 2] - near[:, 0])
+        boxes = np.concatenate([near, np.tile([[200, 200, 210, 210]], (wrong, 1))])
+        labels = np.concatenate([image.labels.numpy()[copied], rng.integers(1, 5, wrong)])
+        detections.append(detect(boxes, rng.permutation(20)[: len(boxes)] / 20, labels))
+    return detections

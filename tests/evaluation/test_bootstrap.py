@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 from factories import annotate, detect
 from scipy.stats import binom, norm
+from voc_oracle import random_detections, random_images
 
 from sppdet.errors import InputError
 from sppdet.evaluation.bootstrap import BootstrapMAP, bootstrap_map, draw_images, interval
@@ -15,31 +16,6 @@ from sppdet.structures import Annotations, Detections
 
 CLASSES = ("one", "two", "three", "four")
 UNIT, NOWHERE = [0.0, 0, 10, 10], [50.0, 50, 60, 60]
-
-
-def random_images(rng: np.random.Generator, count: int) -> list[Annotations]:
-    """Objects of three of the four classes, a fifth of them difficult; the third class is rare; some are empty."""
-    images = []
-    for i in range(count):
-        n = rng.integers(0, 5)
-        low = rng.integers(0, 100, (n, 2))
-        boxes = np.concatenate([low, low + rng.integers(10, 40, (n, 2))], axis=1)
-        images.append(annotate(boxes, rng.choice([1, 2, 3], n, p=[0.5, 0.45, 0.05]), rng.random(n) < 0.2, f"{i}"))
-    return images
-
-
-def random_detections(rng: np.random.Generator, images: list[Annotations]) -> list[Detections]:
-    """Copies of objects, some cut to an IoU of 0.7, and wrong boxes; scores differ in an image only."""
-    detections = []
-    for image in images:
-        copied = np.repeat(np.arange(len(image.boxes)), rng.integers(0, 3, len(image.boxes)))
-        wrong = int(rng.integers(0, 4))
-        near = image.boxes.numpy()[copied]
-        near[:, 2] -= np.where(rng.random(len(near)) < 0.4, 0.3, 0) * (near[:, 2] - near[:, 0])
-        boxes = np.concatenate([near, np.tile([[200, 200, 210, 210]], (wrong, 1))])
-        labels = np.concatenate([image.labels.numpy()[copied], rng.integers(1, 5, wrong)])
-        detections.append(detect(boxes, rng.permutation(20)[: len(boxes)] / 20, labels))
-    return detections
 
 
 def one_object_each(found: list[bool]) -> tuple[list[Detections], list[Annotations]]:

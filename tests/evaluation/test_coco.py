@@ -5,6 +5,7 @@ from math import isnan
 import numpy as np
 import pytest
 from factories import annotate, detect
+from voc_oracle import random_detections, random_images
 
 from sppdet.errors import InputError
 from sppdet.evaluation.coco import METRICS, evaluate_coco
@@ -12,29 +13,6 @@ from sppdet.evaluation.voc import Curve, best_from_here, evaluate_voc
 from sppdet.structures import Annotations, Detections
 
 CLASSES = ("one", "two", "three")
-
-
-def random_scene(count: int, seed: int) -> tuple[list[Detections], list[Annotations]]:
-    """Objects with jittered, doubled, missing and invented detections; better overlaps tend to score better."""
-    rng = np.random.default_rng(seed)
-    images, detections = [], []
-    for i in range(count):
-        n = rng.integers(0, 6)
-        low = rng.uniform(0, 400, (n, 2))
-        boxes = np.concatenate([low, low + rng.uniform(15, 180, (n, 2))], axis=1)
-        labels = rng.integers(1, 4, n)
-        copies = rng.integers(0, 3, n)
-        near = np.repeat(boxes, copies, axis=0)
-        size = np.tile(near[:, 2:] - near[:, :2], 2)
-        near = near + rng.normal(0, 0.1, near.shape) * size
-        low = rng.uniform(0, 400, (3, 2))
-        false = np.concatenate([low, low + rng.uniform(15, 180, (3, 2))], axis=1)
-        found = np.concatenate([near, false])
-        found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
-        scores = np.concatenate([rng.normal(0.5, 1, len(near)), rng.normal(-0.5, 1, 3)])
-        images.append(annotate(boxes, labels, name=f"image {i}"))
-        detections.append(detect(found, scores, np.concatenate([np.repeat(labels, copies), rng.integers(1, 4, 3)])))
-    return detections, images
 
 
 def test_perfect_detections() -> None:
@@ -85,17 +63,19 @@ def test_difficult_objects_are_not_judged() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_ap50_agrees_with_our_area(seed) -> None:
     """COCO samples the same curve at 101 recalls and differs otherwise only where objects of a class overlap."""
-    detections, images = random_scene(300, seed)
-    ours = evaluate_voc(detections, images, CLASSES)
-    theirs = evaluate_coco(detections, images, CLASSES)
+    rng, classes = np.random.default_rng(seed), (*CLASSES, "four")
+    images = random_images(rng, 300)
+    detections = random_detections(rng, images)
+    ours = evaluate_voc(detections, images, classes)
+    theirs = evaluate_coco(detections, images, classes)
     assert 0.2 < ours.map_area < 0.9
     assert theirs["AP50"] == pytest.approx(ours.map_area, abs=0.02)
-    at_075 = evaluate_voc(detections, images, CLASSES, iou=0.75)
+    at_075 = evaluate_voc(detections, images, classes, iou=0.75)
     assert theirs["AP75"] == pytest.approx(at_075.map_area, abs=0.02)
 
 
 def separate_scene(count: int, seed: int) -> tuple[list[Detections], list[Annotations]]:
-    """As `random_scene`, with objects in cells of their own, some difficult, and scores with ties.
+    """Objects in cells of their own, some difficult, with jittered, doubled and missing detections and tied scores.
 
     So no detection can match two objects, and both matchings are the same. Detections of difficult objects lie close,
     as pycocotools measures overlap with a crowd otherwise.
