@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import settings
 from PIL import Image
@@ -108,6 +109,19 @@ def run_text(capsys, *arguments: object) -> str:
 def run_json(capsys, *arguments: object):
     """What a command prints with --json, which has to be JSON and nothing else."""
     return json.loads(run_text(capsys, *arguments, "--json"))
+
+
+def watch(patch: pytest.MonkeyPatch, owner: object, name: str) -> list[tuple]:
+    """The arguments of each call of a function, which works as before."""
+    calls: list[tuple] = []
+    function = getattr(owner, name)
+
+    def call(*arguments, **options):
+        calls.append(arguments)
+        return function(*arguments, **options)
+
+    patch.setattr(owner, name, call)
+    return calls
 
 
 def error_of(text: str) -> str:

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -62,16 +61,6 @@ def place(template, tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-@dataclass
-class Mistake:
-    """A wrong command: `prepare` breaks something in the folder; the error has to contain every part of `named`."""
-
-    command: str
-    named: str  # several parts are separated by " | "
-    prepare: Callable[[Path], object] = str  # breaks nothing
-    code: int = 1
-
-
 def train(rest: str = "") -> str:
     return f"train --data.root shapes --output new {SMALL} {rest}"
 
@@ -89,8 +78,16 @@ def write(name: str, text: str) -> Callable[[Path], object]:
     return lambda place: (place / name).write_text(text)
 
 
-def usage(command: str, named: str) -> Mistake:
-    return Mistake(command, named, code=2)
+def explain(rest: str) -> str:
+    return f"explain pooling --size 14x14 {rest}"
+
+
+def accuracy(rest: str) -> str:
+    return f"classify evaluate classifier --data crops {rest}"
+
+
+def usage(command: str, named: str) -> tuple:
+    return command, named, str, 2
 
 
 def cut(name: str, size: int) -> Callable[[Path], object]:
@@ -107,58 +104,59 @@ def rename_a_class(place: Path) -> None:
     file.write_text(file.read_text().replace("<name>", "<name>wheel", 1))
 
 
-MISTAKES = {
-    "no data": Mistake(f"train --output new {SMALL}", "data.root"),
-    "no such folder": Mistake(train("--data.root nowhere"), "nowhere | folder not found"),
-    "not VOC layout": Mistake(train("--data.root run"), "run | JPEGImages, Annotations, ImageSets/Main"),
-    "no such split": Mistake(train("--data.split extra"), "extra.txt | split | trainval"),
-    "no such val split": Mistake(train("--val extra"), "extra.txt | split | trainval"),
-    "listed image is missing": Mistake(train(), f"999999 | {TRAINVAL}", list_a_missing_image),
-    "image file is missing": Mistake(train(), f"{JPEG} | not found", lambda place: (place / JPEG).unlink()),
-    "truncated JPEG": Mistake(train(), f"{JPEG} | truncated", cut(JPEG, 3000)),
-    "broken XML": Mistake(train(), f"{XML} | not readable XML", cut(XML, 100)),
-    "XML without a corner": Mistake(
+# A wrong command; what the error has to contain, in parts; what breaks something in the folder first; the exit code.
+MISTAKES: dict[str, tuple] = {
+    "no data": (f"train --output new {SMALL}", "data.root"),
+    "no such folder": (train("--data.root nowhere"), "nowhere | folder not found"),
+    "not VOC layout": (train("--data.root run"), "run | JPEGImages, Annotations, ImageSets/Main"),
+    "no such split": (train("--data.split extra"), "extra.txt | split | trainval"),
+    "no such val split": (train("--val extra"), "extra.txt | split | trainval"),
+    "listed image is missing": (train(), f"999999 | {TRAINVAL}", list_a_missing_image),
+    "image file is missing": (train(), f"{JPEG} | not found", lambda place: (place / JPEG).unlink()),
+    "truncated JPEG": (train(), f"{JPEG} | truncated", cut(JPEG, 3000)),
+    "broken XML": (train(), f"{XML} | not readable XML", cut(XML, 100)),
+    "XML without a corner": (
         train(),
         f"{XML} | object[1]/bndbox/xmin | missing",
         write(XML, "<a><object><name>x</name><bndbox/></object></a>"),
     ),
-    "broken COCO file": Mistake(train("--data.annotations keyless.json"), "keyless.json | categories | missing"),
-    "no such val file": Mistake(train("--data.annotations coco.json --val nothing.json"), "nothing.json | not found"),
-    "class the detector lacks": Mistake(
-        evaluate(), "shapes/Annotations/000006.xml | object[1]/name | wheel | disc", rename_a_class
+    "broken COCO file": (train("--data.annotations keyless.json"), "keyless.json | categories | missing"),
+    "no such val file": (train("--data.annotations coco.json --val nothing.json"), "nothing.json | not found"),
+    "class the detector lacks": (
+        evaluate(),
+        "shapes/Annotations/000006.xml | object[1]/name | wheel | disc",
+        rename_a_class,
     ),
-    "no such image": Mistake("detect run nothing.jpg --output out", "nothing.jpg | not found"),
-    "not an image": Mistake("detect run text.jpg --output out", "text.jpg | decoded"),
-    "folder without images": Mistake("detect run run --output out", "run | no images"),
-    "broken detections": Mistake(
-        "evaluate --detections boxless.json --data.root shapes", "boxless.json | entry 0 | bbox"
+    "no such image": ("detect run nothing.jpg --output out", "nothing.jpg | not found"),
+    "not an image": ("detect run text.jpg --output out", "text.jpg | decoded"),
+    "folder without images": ("detect run run --output out", "run | no images"),
+    "broken detections": ("evaluate --detections boxless.json --data.root shapes", "boxless.json | entry 0 | bbox"),
+    "no such detections": (evaluate("--against nothing"), "nothing | no such file"),
+    "broken detections of the other": (evaluate("--against boxless.json"), "boxless.json | entry 0"),
+    "other run of other classes": (evaluate("--against other"), "other | classes | disc | got disc)"),
+    "archive with wrong checksum": (
+        "download voc --archives .",
+        f"{ARCHIVE} | checksum | c52e279531787c972589f7e41ab4ae64",
     ),
-    "no such detections": Mistake(evaluate("--against nothing"), "nothing | no such file"),
-    "broken detections of the other": Mistake(evaluate("--against boxless.json"), "boxless.json | entry 0"),
-    "other run of other classes": Mistake(evaluate("--against other"), "other | classes | disc | got disc)"),
-    "archive with wrong checksum": Mistake(
-        "download voc --archives .", f"{ARCHIVE} | checksum | c52e279531787c972589f7e41ab4ae64"
+    "archive is missing": ("download voc --archives shapes", f"{ARCHIVE} | not found"),
+    "no such year": ("download voc --years [2006] --archives .", "years | 2007, 2012 | 2006"),
+    "weights of another network": (train("--backbone.weights other.pth"), "other.pth | layers.0.weight | shapenet"),
+    "damaged weights": (train("--backbone.weights text.pth"), "text.pth | not a readable"),
+    "damaged safetensors": (train("--backbone.weights text.safetensors"), "text.safetensors | not a readable"),
+    "weights of Caffe's": (train("--backbone.weights text.caffemodel"), "text.caffemodel | sppdet convert"),
+    "no caffemodel": ("convert text.caffemodel --backbone zf5", "text.caffemodel | of another kind"),
+    "no such weights": (train("--backbone.weights nothing.pth"), "nothing.pth | backbone.weights"),
+    "no such run": ("evaluate nothing --data.root shapes", "nothing | not found"),
+    "run that was not evaluated": (
+        "diagnose run --data.root shapes",
+        "run/test/detections.json | not found | sppdet evaluate run",
     ),
-    "archive is missing": Mistake("download voc --archives shapes", f"{ARCHIVE} | not found"),
-    "no such year": Mistake("download voc --years [2006] --archives .", "years | 2007, 2012 | 2006"),
-    "weights of another network": Mistake(
-        train("--backbone.weights other.pth"), "other.pth | layers.0.weight | shapenet"
-    ),
-    "damaged weights": Mistake(train("--backbone.weights text.pth"), "text.pth | not a readable"),
-    "damaged safetensors": Mistake(train("--backbone.weights text.safetensors"), "text.safetensors | not a readable"),
-    "weights of Caffe's": Mistake(train("--backbone.weights text.caffemodel"), "text.caffemodel | sppdet convert"),
-    "no caffemodel": Mistake("convert text.caffemodel --backbone zf5", "text.caffemodel | of another kind"),
-    "no such weights": Mistake(train("--backbone.weights nothing.pth"), "nothing.pth | backbone.weights"),
-    "no such run": Mistake("evaluate nothing --data.root shapes", "nothing | not found"),
-    "run that was not evaluated": Mistake(
-        "diagnose run --data.root shapes", "run/test/detections.json | not found | sppdet evaluate run"
-    ),
-    "unknown similar class": Mistake(
+    "unknown similar class": (
         "diagnose --detections empty.json --data.root shapes --similar [[disc,disk]]",
         "similar | no such class | disc | got disk",
     ),
-    "run without a detector": Mistake("evaluate shapes --data.root shapes", "shapes/detector.safetensors"),
-    "truncated detector": Mistake(evaluate(), "run/detector.safetensors", cut("run/detector.safetensors", 9999)),
+    "run without a detector": ("evaluate shapes --data.root shapes", "shapes/detector.safetensors"),
+    "truncated detector": (evaluate(), "run/detector.safetensors", cut("run/detector.safetensors", 9999)),
     "unknown key": usage(train("--svm.D 3"), "--svm.D"),
     "wrong type": usage(train("--svm.C many"), "--svm.C | a number | got many"),
     "wrong choice": usage(train("--features roi"), "--features | one of spp, crop | got roi"),
@@ -173,104 +171,96 @@ MISTAKES = {
     "option of another command": usage(evaluate("--proposals.limit 50"), "--proposals.limit | 50"),
     "group that is an option": usage(train("--data shapes"), "--data | --data.NAME"),
     "option of no command": usage("--config c.yaml", "COMMAND | c.yaml"),
-    "weights in place of a run": Mistake(
-        evaluate().replace("run", "text.pth"), "text.pth | a run folder or detector.safetensors"
+    "weights in place of a run": ("evaluate text.pth", "text.pth | a run folder or detector.safetensors"),
+    "not text": (train("--config run/detector.safetensors"), "run/detector.safetensors"),
+    "no such file": (train("--config nothing.yaml"), "nothing.yaml | does not exist"),
+    "fp16 gradients": (train("--precision fp16 --finetune.epochs 1"), "precision | fp32 or bf16 | got fp16"),
+    "seed below 0": (train("--seed -1"), "seed | at least 0 | -1"),
+    "C of 0, before any data are read": (
+        train("--svm.C 0 --data.root nowhere"),
+        "error: svm.C: out of range (expected more than 0, got 0.0)",
     ),
-    "not text": Mistake(train("--config run/detector.safetensors"), "run/detector.safetensors"),
-    "no such file": Mistake(train("--config nothing.yaml"), "nothing.yaml | does not exist"),
-    "fp16 gradients": Mistake(train("--precision fp16 --finetune.epochs 1"), "precision | fp32 or bf16 | got fp16"),
-    "seed below 0": Mistake(train("--seed -1"), "seed | at least 0 | -1"),
-    "C of 0, before any data are read": Mistake(
-        train("--svm.C 0 --data.root nowhere"), "error: svm.C: out of range (expected more than 0, got 0.0)"
-    ),
-    "unknown backbone": Mistake(train("--backbone.name vgg17"), "backbone.name | vgg16 | vgg17"),
-    "workers below 0": Mistake(train("--workers -1"), "workers | -1"),
-    "no images": Mistake(train("--data.max_images 0"), "data.max_images | at least 1"),
-    "run and detections": Mistake(evaluate("--detections x"), "run | one of them | --detections"),
-    "svd of detections": Mistake("evaluate --detections d.json --data.root shapes --svd [8]", "svd | needs a run"),
-    "svd of no layers": Mistake(evaluate("--svd [8]"), "svd | no fully connected layers | [8]"),
+    "unknown backbone": (train("--backbone.name vgg17"), "backbone.name | vgg16 | vgg17"),
+    "workers below 0": (train("--workers -1"), "workers | -1"),
+    "no images": (train("--data.max_images 0"), "data.max_images | at least 1"),
+    "run and detections": (evaluate("--detections x"), "run | one of them | --detections"),
+    "svd of detections": ("evaluate --detections d.json --data.root shapes --svd [8]", "svd | needs a run"),
+    "svd of no layers": (evaluate("--svd [8]"), "svd | no fully connected layers | [8]"),
     "svd that is no list": usage(evaluate("--svd 8"), "--svd | a list such as [8]"),
-    "layers deeper than fc7": Mistake(train("--fc.depth 3"), "fc.depth | from 0 to 2 | got 3"),
-    "resamples below 0": Mistake(evaluate("--resamples -1"), "resamples | 0 or more | got -1"),
-    "neither of them": Mistake("evaluate --data.root shapes", "run | one of them | --detections"),
-    "nothing to diagnose": Mistake("diagnose --data.root shapes", "run | --detections"),
+    "layers deeper than fc7": (train("--fc.depth 3"), "fc.depth | from 0 to 2 | got 3"),
+    "resamples below 0": (evaluate("--resamples -1"), "resamples | 0 or more | got -1"),
+    "neither of them": ("evaluate --data.root shapes", "run | one of them | --detections"),
+    "nothing to diagnose": ("diagnose --data.root shapes", "run | --detections"),
     "similar classes that are no sets": usage(
         "diagnose run --data.root shapes --similar [disc,cross]", "--similar | a list such as [disc] | got disc"
     ),
-    "size that is none": Mistake("explain pooling --size 14", "size | 14x14 | got 14"),
-    "level of 0": Mistake("explain pooling --size 14x14 --levels 4,0", "levels | 4,2,1 | got 4,0"),
-    "kernel of another form": Mistake(
-        "explain pooling --size 14x14 --form window --kernel 9", "kernel | general form only | form window"
-    ),
-    "ceil_mode of another form": Mistake(
-        "explain pooling --size 14x14 --form padded --ceil_mode", "ceil_mode | form padded"
-    ),
-    "picture of another kind": Mistake("explain pooling --size 14x14 --output a.jpg", "output | .png | a.jpg"),
-    "unknown form": Mistake("explain pooling --size 14x14 --form spp", "form | window, padded | got spp"),
-    "window that cannot be": Mistake(
-        "explain pooling --size 14x14 --form general --padding 2", "kernel | half a kernel | padding 2"
-    ),
+    "size that is none": ("explain pooling --size 14", "size | 14x14 | got 14"),
+    "level of 0": (explain("--levels 4,0"), "levels | 4,2,1 | got 4,0"),
+    "kernel of another form": (explain("--form window --kernel 9"), "kernel | general form only | form window"),
+    "ceil_mode of another form": (explain("--form padded --ceil_mode"), "ceil_mode | form padded"),
+    "picture of another kind": (explain("--output a.jpg"), "output | .png | a.jpg"),
+    "unknown form": (explain("--form spp"), "form | window, padded | got spp"),
+    "window that cannot be": (explain("--form general --padding 2"), "kernel | half a kernel | padding 2"),
     "nothing to explain": usage("explain heads --size 14x14", "heads | pooling"),
-    "the same run twice": Mistake("compare run run --data.root shapes", "runs | run, run"),
-    "output under a file": Mistake(train("--output shapes/shapes.json/new"), "shapes/shapes.json | written"),
-    "picture under a file": Mistake(
-        "explain pooling --size 14x14 --output shapes/shapes.json/a.png", "shapes/shapes.json | written"
-    ),
-    "pictures under a file": Mistake(
-        f"detect run {JPEG} --output shapes/shapes.json/new", "shapes/shapes.json | written"
-    ),
-    "no images to classify": Mistake("classify train", "data.train | --data.train PATH"),
-    "no such folder of classes": Mistake(classify("--data.train nowhere"), "nowhere | folder not found"),
-    "no classes": Mistake(classify("--data.train run"), "run | holds no folders"),
-    "empty class": Mistake(
-        classify(), "crops/empty | no images in the folder", lambda place: (place / "crops/empty").mkdir()
-    ),
-    "class that is not trained": Mistake(classify("--data.val shapes"), "shapes/Annotations | unknown class"),
-    "unreadable image to train on": Mistake(
-        classify(), "crops/disc/0.jpg | decoded", write("crops/disc/0.jpg", "text")
-    ),
+    "the same run twice": ("compare run run --data.root shapes", "runs | run, run"),
+    "output under a file": (train("--output shapes/shapes.json/new"), "shapes/shapes.json | written"),
+    "picture under a file": (explain("--output shapes/shapes.json/a.png"), "shapes/shapes.json | written"),
+    "pictures under a file": (f"detect run {JPEG} --output shapes/shapes.json/new", "shapes/shapes.json | written"),
+    "no images to classify": ("classify train", "data.train | --data.train PATH"),
+    "no such folder of classes": (classify("--data.train nowhere"), "nowhere | folder not found"),
+    "no classes": (classify("--data.train run"), "run | holds no folders"),
+    "empty class": (classify(), "crops/empty | no images in the folder", lambda place: (place / "crops/empty").mkdir()),
+    "class that is not trained": (classify("--data.val shapes"), "shapes/Annotations | unknown class"),
+    "unreadable image to train on": (classify(), "crops/disc/0.jpg | decoded", write("crops/disc/0.jpg", "text")),
     "no command to classify": usage("classify", "train | predict"),
     "unknown key of a classifier": usage(classify("--fit.epocs 3"), "--fit.epocs"),
-    "unknown key of a classifier in a file": Mistake(
-        classify("--config c.yaml"), "c.yaml | fit | epocs", write("c.yaml", "fit: {epocs: 3}")
+    "unknown key of a classifier in a file": (
+        classify("--config c.yaml"),
+        "c.yaml | fit | epocs",
+        write("c.yaml", "fit: {epocs: 3}"),
     ),
     "unknown view": usage(classify("--view whole"), "--view | one of full, crop, warp | got whole"),
     "size that is no list": usage(classify("--sizes 40"), "--sizes | a list such as [40]"),
-    "size too small for the network": Mistake(
-        classify("--backbone.name alexnet --sizes [224,20]"), "too small for alexnet | 20 x 20"
+    "size too small for the network": (
+        classify("--backbone.name alexnet --sizes [224,20]"),
+        "too small for alexnet | 20 x 20",
     ),
-    "no epochs": Mistake(classify("--fit.epochs 0"), "fit.epochs | at least 1"),
-    "batch normalization of single images": Mistake(
-        classify("--view full --blocks null"), "view | batch normalization | crop or warp"
+    "no epochs": (classify("--fit.epochs 0"), "fit.epochs | at least 1"),
+    "batch normalization of single images": (
+        classify("--view full --blocks null"),
+        "view | batch normalization | crop or warp",
     ),
-    "more blocks than there are": Mistake(classify("--blocks 6"), "blocks | 0 to 5 | got 6"),
-    "no such classifier": Mistake("classify evaluate nothing --data crops", "nothing | not found"),
-    "run without a classifier": Mistake(
-        "classify evaluate run --data crops", "run/classifier.safetensors | got a folder with detector.safetensors"
+    "more blocks than there are": (classify("--blocks 6"), "blocks | 0 to 5 | got 6"),
+    "no such classifier": ("classify evaluate nothing --data crops", "nothing | not found"),
+    "run without a classifier": (
+        "classify evaluate run --data crops",
+        "run/classifier.safetensors | got a folder with detector.safetensors",
     ),
-    "detector in place of a classifier": Mistake(
-        "classify evaluate run/detector.safetensors --data crops", "run/detector.safetensors | not a classifier"
+    "detector in place of a classifier": (
+        "classify evaluate run/detector.safetensors --data crops",
+        "run/detector.safetensors | not a classifier",
     ),
-    "class that the classifier lacks": Mistake(
-        "classify evaluate classifier --data shapes", "shapes/Annotations | unknown class | one of disc"
+    "class that the classifier lacks": (
+        "classify evaluate classifier --data shapes",
+        "shapes/Annotations | unknown class | one of disc",
     ),
-    "no data to evaluate on": Mistake("classify evaluate classifier", "data | --data PATH"),
-    "window larger than the image": Mistake(
-        "classify evaluate classifier --data crops --views.kind 10views --views.window 90 --views.sizes [50]",
+    "no data to evaluate on": ("classify evaluate classifier", "data | --data PATH"),
+    "window larger than the image": (
+        accuracy("--views.kind 10views --views.window 90 --views.sizes [50]"),
         "views.window | at most 50 | got 90",
     ),
-    "size of no pixels": Mistake(
-        "classify evaluate classifier --data crops --views.sizes [0]", "views.sizes | at least 1 | got [0]"
+    "size of no pixels": (accuracy("--views.sizes [0]"), "views.sizes | at least 1 | got [0]"),
+    "format that is not written": (
+        f"classify predict classifier {JPEG} --output out.txt",
+        "output | .csv or .json | out.txt",
     ),
-    "format that is not written": Mistake(
-        f"classify predict classifier {JPEG} --output out.txt", "output | .csv or .json | out.txt"
+    "no image to predict": ("classify predict classifier nothing.jpg", "nothing.jpg | not found"),
+    "crops of no data": ("classify crops --output out", "data.root"),
+    "crops where others are": (
+        "classify crops --data.root shapes --data.split test --output used",
+        "used/test | output | holds something else",
     ),
-    "no image to predict": Mistake("classify predict classifier nothing.jpg", "nothing.jpg | not found"),
-    "crops of no data": Mistake("classify crops --output out", "data.root"),
-    "crops where others are": Mistake(
-        "classify crops --data.root shapes --data.split test --output used", "used/test | output | holds something else"
-    ),
-    "layers of a classifier with another pyramid": Mistake(
+    "layers of a classifier with another pyramid": (
         train("--backbone.weights classifier/classifier.safetensors --fc.depth 1"),
         "classifier.safetensors | pyramid | levels=(2, 1) | got (6, 3, 2, 1), max",
     ),
@@ -279,11 +269,12 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_one_line(place, mistake, capsys):
-    mistake.prepare(place)
-    assert main(mistake.command.split()) == mistake.code
+    command, named, prepare, code = (*mistake, *(str, 1)[len(mistake) - 2 :])
+    prepare(place)
+    assert main(command.split()) == code
     captured = capsys.readouterr()
     line = error_of(captured.err)
-    for text in mistake.named.split(" | "):
+    for text in named.split(" | "):
         assert text in line
     assert captured.out == ""
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from factories import watch
 
 from sppdet.classification.classifier import new_classifier
 from sppdet.classification.training import Epochs, size_of_epoch
@@ -71,14 +72,7 @@ def test_an_image_that_cannot_be_read_is_an_error(epochs):
 
 def test_what_a_frozen_network_pools_is_computed_once(epochs, config, monkeypatch):
     classifier = new_classifier(config, epochs.images.classes)
-    passes: list[int] = []
-    forward = classifier.backbone.forward
-
-    def count(images: torch.Tensor) -> torch.Tensor:
-        passes.append(len(images))
-        return forward(images)
-
-    monkeypatch.setattr(classifier.backbone, "forward", count)
+    passes = watch(monkeypatch, classifier.backbone, "forward")
     for epoch in range(20):
         for (rows, labels), batch in zip(epochs.pooled(epoch, classifier), epochs.plan(epoch), strict=True):
             assert labels.tolist() == [sample.index // 6 for sample in batch]
@@ -88,7 +82,9 @@ def test_what_a_frozen_network_pools_is_computed_once(epochs, config, monkeypatc
                 torch.testing.assert_close(rows, expected, rtol=1e-3, atol=1e-3)
         if epoch == 1:
             passes.clear()
-    assert 0 < sum(passes) <= 2 * 2 * 18 - 2 * 18  # two sizes, mirrored or not, less those of the first two epochs
+    assert (
+        0 < sum(len(images) for (images,) in passes) <= 2 * 2 * 18 - 2 * 18
+    )  # two sizes, mirrored or not, less those of the first two epochs
 
 
 def test_memory_is_foreseen(epochs, colors, config):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from factories import random_image
+from factories import random_image, watch
 
 from sppdet.backbones.zoo import build_backbone
 from sppdet.classification import training as module
@@ -67,20 +67,15 @@ def test_the_features_have_the_norm_that_is_asked_for(config, colors):
 
 
 def test_a_frozen_network_is_asked_once_for_each_image_and_size(config, monkeypatch):
-    passes: list[int] = []
-    maps = Classifier.maps
-
-    def count(self: Classifier, images: torch.Tensor) -> torch.Tensor:
-        passes.append(len(images))
-        return maps(self, images)
-
-    monkeypatch.setattr(Classifier, "maps", count)
+    passes = watch(monkeypatch, Classifier, "maps")
     config = replace(config, flip=False, fit=replace(config.fit, epochs=8))
     train_classifier(config)
-    assert sum(passes) == 1 + 18 + 2 * 18  # the smallest size, the features' norm, two sizes
+    assert (
+        sum(len(images) for _, images in passes) == 1 + 18 + 2 * 18
+    )  # the smallest size, the features' norm, two sizes
     passes.clear()
     train_classifier(replace(config, memory_gb=1e-9, output=f"{config.output}-without"))
-    assert sum(passes) == 1 + 18 + 8 * 18
+    assert sum(len(images) for _, images in passes) == 1 + 18 + 8 * 18
 
 
 @pytest.mark.parametrize("memory", [4.0, 0.0])

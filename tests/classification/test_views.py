@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from factories import examples, random_image
+from factories import examples, random_image, watch
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from PIL import Image
@@ -17,14 +17,9 @@ SMALL = ViewsConfig("10views", sizes=(40,), window=24)
 
 
 @pytest.fixture
-def passes(classifier, monkeypatch) -> list[tuple[int, ...]]:
-    """The shapes of what goes through the network."""
-    shapes: list[tuple[int, ...]] = []
-    forward = classifier.backbone.forward
-    monkeypatch.setattr(
-        classifier.backbone, "forward", lambda images: (shapes.append(tuple(images.shape)), forward(images))[1]
-    )
-    return shapes
+def passes(classifier, monkeypatch) -> list[tuple[torch.Tensor]]:
+    """What goes through the network."""
+    return watch(monkeypatch, classifier.backbone, "forward")
 
 
 def test_boxes_are_corners_center_and_middles():
@@ -54,7 +49,7 @@ def test_the_papers_96_views_are_windows_of_12_maps(classifier, passes):
     views, image = ViewsConfig("96views", window=32), random_image(90, 130)
     assert classifier.score_views(image, views).shape == (96, 3)
     sizes = [(32, 46), (37, 53), (43, 62), (51, 74), (64, 92), (80, 116)]  # 224, 256, 300, 360, 448, 560 of 7
-    assert passes == [(2, 3, *size) for size in sizes]
+    assert [images.shape for (images,) in passes] == [(2, 3, *size) for size in sizes]
     counts = [len(boxes) for _, boxes in prepare_views(image, views, classifier.config) if boxes is not None]
     assert counts == [3, 9, 9, 9, 9, 9]
     assert classifier.score_views(image, replace(views, full_image=True)).shape == (96 + 12, 3)
@@ -62,7 +57,7 @@ def test_the_papers_96_views_are_windows_of_12_maps(classifier, passes):
 
 def test_10_views_are_windows_of_2_maps(classifier, passes):
     assert classifier.score_views(random_image(90, 130), ViewsConfig("10views")).shape == (10, 3)
-    assert passes == [(2, 3, 37, 53)]  # 256 / 224 of the size it was trained at
+    assert [images.shape for (images,) in passes] == [(2, 3, 37, 53)]  # 256 / 224 of the size it was trained at
 
 
 @examples(20, suppress_health_check=[HealthCheck.function_scoped_fixture])

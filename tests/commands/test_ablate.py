@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import train_config
+from factories import train_config, watch
 
 from sppdet.commands.ablate import ablate
 from sppdet.comparison import cells
@@ -66,14 +66,12 @@ def test_what_is_no_cell_is_refused_before_anything_is_trained(config, monkeypat
 
 
 def test_rows_that_differ_in_box_regression_share_a_training(config, monkeypatch):
-    trained = []
-    train = cells.train
-    monkeypatch.setattr(cells, "train", lambda one: trained.append((one.output, one.seed)) or train(one))
+    trained = watch(monkeypatch, cells, "train")
     table: dict = {"rows": ("ftpool5", "ftpool5+bb"), "columns": ("1 scale",), "seeds": (0, 1)}
     ablation = ablate(config, **table)
     assert [(cell.row, len(cell.maps)) for cell in ablation.cells] == [("ftpool5", 2), ("ftpool5+bb", 2)]
-    assert len({folder for folder, _ in trained}) == 2  # a folder a seed
-    assert {seed for _, seed in trained} == {0, 1}
+    assert len({one.output for (one,) in trained}) == 2  # a folder a seed
+    assert {one.seed for (one,) in trained} == {0, 1}
     assert "paper" not in str(ablation)  # of other classes
     written = json.loads((Path(config.output) / "ablation.json").read_text())
     assert [cell["maps"] for cell in written["cells"]] == [list(cell.maps) for cell in ablation.cells]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from factories import run_json, run_text
+from factories import run_json, run_text, watch
 
 from sppdet.backbones.fully_connected import build_fully_connected
 from sppdet.classification.classifier import Classifier
@@ -103,9 +103,7 @@ def test_seeds_are_averaged_and_compared_in_pairs(place, capsys):
 def test_classifiers_of_one_network_share_its_passes(place, capsys, monkeypatch):
     data = ("--data", place / "crops/test", "--resamples", "0")
     alone = [run_json(capsys, "classify", "evaluate", place / seed, *data)["top1"]["mean"] for seed in "01"]
-    passes = []
-    maps = Classifier.maps
-    monkeypatch.setattr(Classifier, "maps", lambda self, images: passes.append(1) or maps(self, images))
+    passes = watch(monkeypatch, Classifier, "maps")
     both = run_json(capsys, "classify", "evaluate", place / "0", place / "1", *data)
     assert list(both["runs"].values()) == alone
     assert len(passes) == both["images"]

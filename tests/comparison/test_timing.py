@@ -58,7 +58,7 @@ def test_takes_turns_and_leaves_the_warmup_out(images) -> None:
     assert [len(found) for found in timings.detections.values()] == [4, 4]
 
 
-def test_both_see_exactly_the_same_regions(images) -> None:
+def test_both_see_exactly_the_same_regions_and_the_search_counts_once(images) -> None:
     calls: list = []
     pair = {name: ScriptedDetector(name, [1.0] * 9, calls) for name in "ab"}
     timings = time_detectors(pair, images, SEARCH, regions=500)
@@ -69,20 +69,11 @@ def test_both_see_exactly_the_same_regions(images) -> None:
         assert torch.equal(boxes, other_boxes)
         assert len(boxes) == 500
     assert 0 < timings.topped_up < 4 * 500
-
-
-def test_the_search_counts_once_and_for_both(images) -> None:
-    pair = {name: ScriptedDetector(name, [1.0] * 9, []) for name in "ab"}
-    seconds = time_detectors(pair, images, SEARCH, regions=5).seconds
+    seconds = timings.seconds
     assert seconds["a"]["proposals"] == seconds["b"]["proposals"]
     assert min(seconds["a"]["proposals"]) > 0
     for i, total in enumerate(seconds["a"]["total"]):
         assert total == seconds["a"]["proposals"][i] + seconds["a"]["without_proposals"][i]
-
-
-def test_no_images_is_an_error() -> None:
-    with pytest.raises(InputError, match="nothing to compare"):
-        time_detectors({"a": ScriptedDetector("a", [], [])}, [], SEARCH)
 
 
 def test_regions_are_the_search_and_then_random_boxes() -> None:
@@ -123,6 +114,8 @@ def test_growth_repeats_what_is_short_only(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("counts", [(), (0, 3), (3, 9)])
-def test_growth_beyond_the_boxes_is_an_error(counts) -> None:
+def test_no_images_and_growth_beyond_the_boxes_are_errors(counts) -> None:
+    with pytest.raises(InputError, match="nothing to compare"):
+        time_detectors({"a": ScriptedDetector("a", [], [])}, [], SEARCH)
     with pytest.raises(InputError, match="regions"):
         measure_growth({}, torch.zeros(3, 40, 60, dtype=torch.uint8), random_boxes((40, 60), 8), counts)
