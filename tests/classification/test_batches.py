@@ -82,9 +82,8 @@ def test_what_a_frozen_network_pools_is_computed_once(epochs, config, monkeypatc
                 torch.testing.assert_close(rows, expected, rtol=1e-3, atol=1e-3)
         if epoch == 1:
             passes.clear()
-    assert (
-        0 < sum(len(images) for (images,) in passes) <= 2 * 2 * 18 - 2 * 18
-    )  # two sizes, mirrored or not, less those of the first two epochs
+    passed = sum(len(images) for (images,) in passes)
+    assert 0 < passed <= 2 * 2 * 18 - 2 * 18  # two sizes, mirrored or not, less those of the first two epochs
 
 
 def test_memory_is_foreseen(epochs, colors, config):

@@ -70,9 +70,8 @@ def test_a_frozen_network_is_asked_once_for_each_image_and_size(config, monkeypa
     passes = watch(monkeypatch, Classifier, "maps")
     config = replace(config, flip=False, fit=replace(config.fit, epochs=8))
     train_classifier(config)
-    assert (
-        sum(len(images) for _, images in passes) == 1 + 18 + 2 * 18
-    )  # the smallest size, the features' norm, two sizes
+    # The smallest size, the features' norm, two sizes.
+    assert sum(len(images) for _, images in passes) == 1 + 18 + 2 * 18
     passes.clear()
     train_classifier(replace(config, memory_gb=1e-9, output=f"{config.output}-without"))
     assert sum(len(images) for _, images in passes) == 1 + 18 + 8 * 18
