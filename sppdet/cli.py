@@ -17,8 +17,6 @@ Results go to stdout, progress and log to stderr. No command file imports torch 
 `sppdet --help` stays quick.
 """
 
-from __future__ import annotations
-
 import argparse
 import inspect
 import json
@@ -39,11 +37,9 @@ from sppdet.config.load import config_action, explain, one_line
 from sppdet.errors import SppdetError
 from sppdet.runtime.memory import keep_freed_memory
 
-COMMANDS: dict[str, tuple[str, ...]] = {  # name: the commands of a group, functions of one file
-    **{"demo": (), "train": (), "ablate": (), "classify": ("train", "evaluate", "predict", "crops"), "evaluate": ()},
-    **{"diagnose": (), "combine": (), "detect": (), "proposals": (), "explain": ("pooling",), "compare": ()},
-    **{"download": (), "convert": ()},
-}
+GROUPS = {"classify": ("train", "evaluate", "predict", "crops"), "explain": ("pooling",)}
+NAMES = "demo train ablate classify evaluate diagnose combine detect proposals explain compare download convert"
+COMMANDS = {name: GROUPS.get(name, ()) for name in NAMES.split()}  # those of a group are functions of one file
 PYTHON_ONLY = ("dataset",)
 RESUMED = ("demo", "train", "ablate", "classify train", "proposals", "download")
 
@@ -148,16 +144,10 @@ def _parser_of(function: Callable[..., Any]) -> ArgumentParser:
 
 def _call(function: Callable[..., Any], options: Namespace) -> Any:
     """Call `function` with the options that its parser read."""
-    kinds, positional, keywords = _option_types(function), [], {}
-    for one in _parameters(function):
-        if one.name == "config":
-            kind = kinds["config"]
-            positional.append(kind(**{field.name: options[field.name] for field in fields(kind)}))
-        elif one.kind is one.KEYWORD_ONLY:
-            keywords[one.name] = options[one.name]
-        else:
-            positional.append(options[one.name])
-    return function(*positional, **keywords)
+    given = {one.name: options[one.name] for one in _parameters(function) if one.name != "config"}
+    if kind := _option_types(function).get("config"):
+        given["config"] = kind(**{field.name: options[field.name] for field in fields(kind)})
+    return function(**given)
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -191,19 +181,15 @@ def _chosen(options: Namespace) -> Iterator[str]:
 def _report(result: Any, as_json: bool) -> int:
     """Print the result of a command, then the errors in it. Returns the exit code."""
     if as_json:
-        print_json(result.as_dict())
+        from sppdet.files.atomic import json_ready
+
+        print(json.dumps(json_ready(result.as_dict()), indent=1, allow_nan=False))
     elif str(result):
         print(result)
     errors = getattr(result, "errors", ())
     for error in errors:
         print_error(one_line(error))
     return 1 if errors else 0
-
-
-def print_json(result: Any) -> None:
-    from sppdet.files.atomic import json_ready
-
-    print(json.dumps(json_ready(result), indent=1, allow_nan=False))
 
 
 def print_error(text: str) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from sppdet import __version__
 from sppdet.cli import COMMANDS, main
-from sppdet.commands.detect import DetectedImages
+from sppdet.commands.detect import _describe
 from sppdet.commands.evaluate import evaluate
 from sppdet.comparison import report
 from sppdet.config.training import TrainConfig
@@ -544,8 +544,7 @@ def test_an_unreadable_image_does_not_lose_the_others(place, tmp_path, capsys):
 
 
 def test_no_score_is_a_negative_zero():
-    found = [{"image": "a.jpg", "detections": [{"class": "RBC", "score": -0.001}]}]
-    assert str(DetectedImages(found, [], Path("out"))).startswith("a.jpg: RBC 0.00\n")
+    assert _describe({"image": "a.jpg", "detections": [{"class": "RBC", "score": -0.001}]}) == "a.jpg: RBC 0.00"
 
 
 def test_proposals_are_searched_once(place, tmp_path, monkeypatch, capsys):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sppdet.comparison import turns
+from sppdet.comparison import timing
 from sppdet.errors import ConfigError, InputError
 
 # A contestant: called with the number of the round, returns the seconds it took.
@@ -135,7 +135,7 @@ def take_turns(runs: Mapping[str, Run], rounds: int, label: str = "benchmark") -
     if rounds < 1:
         raise InputError("nothing to measure", field="rounds", expected="1 or more", got=rounds)
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for turn, names in tqdm(turns.take_turns(runs, rounds), desc=label, unit="round"):
+    for turn, names in tqdm(timing.take_turns(runs, rounds), desc=label, unit="round"):
         for name in names:
             seconds[name].append(runs[name](max(turn, 0)))
     return {name: Timing(first, tuple(values)) for name, (first, *values) in seconds.items()}

@@ -25,6 +25,7 @@ from sppdet.config.network import BackboneConfig
 from sppdet.config.training import TrainConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.files.atomic import load_tensors
+from sppdet.files.run_folder import RunFolder
 from sppdet.images import normalize, read_image, resize_shorter_side
 from sppdet.shapes.dataset import generate_shapes
 from sppdet.training.train import train
@@ -34,14 +35,16 @@ SCALE = 688
 WARM_UP = 5  # images, the smallest number of which one is held out
 BARE_PASSES = 8  # of the bare network, one image each
 
-# The files whose last one ends a stage, in the cache or in the folder of the run.
+RUN = RunFolder("run")  # in the folder of a training, next to the cache
+
+# The files whose last one ends a stage.
 STAGES = {
     "proposals": "cache/proposals/*/*",
     "features": "cache/features/*/*",
-    "mining": "run/mined.safetensors",
-    "box regression": "run/heads-train.safetensors",
-    "held-out images": "run/val.json",
-    "refit on all": "run/detector.safetensors",
+    "mining": str(RUN.mined),
+    "box regression": str(RUN.heads("train")),
+    "held-out images": str(RUN.val),
+    "refit on all": str(RUN.detector),
 }
 
 RATIOS: Ratios = {"ratio_fill_vs_bare_network": ("bare network", "sppdet features")}
@@ -114,7 +117,7 @@ def train_cold(data: DataConfig, images: int, threads: int) -> Training:
             backbone=BackboneConfig(BACKBONE, "random"),
             data=replace(data, max_images=images),
             val="",
-            output=str(folder / "run"),
+            output=str(folder / RUN.path),
             workers=threads,
         )
         with cache_in(folder / "cache"), watch_memory() as trace:
@@ -123,7 +126,7 @@ def train_cold(data: DataConfig, images: int, threads: int) -> Training:
         for files in STAGES.values():
             ends.append(max(file.stat().st_mtime for file in folder.glob(files)))
         spans = dict(zip(STAGES, pairwise(ends), strict=True))
-        mined = load_tensors(folder / "run/mined.safetensors")[0]
+        mined = load_tensors(folder / RUN.mined)[0]
     examples = 2 * len(mined["sources"]) * (mined["weights"].shape[1] - 1) / 1e6
     seconds = {stage: end - start for stage, (start, end) in spans.items()}
     return Training(images, seconds, {stage: trace.peak(*span) / 1e6 for stage, span in spans.items()}, examples)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sppdet.commands.summary import Summary
+from sppdet.commands.summary import Summary, summarize_training
 from sppdet.config.classification import TrainClassifierConfig, ViewsConfig
 from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
@@ -15,50 +14,6 @@ from sppdet.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
     from sppdet.classification.evaluation import Accuracy
-    from sppdet.structures import Dataset
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """The most probable classes of image files; `errors` are of images that could not be read.
-
-    entries: a dictionary for each image, as in the JSON output. file: where they were written, if they were.
-    """
-
-    entries: Sequence[dict[str, Any]]
-    errors: Sequence[ImageError]
-    file: str | None
-
-    def as_dict(self) -> list[dict[str, Any]]:
-        """Return the entries for JSON."""
-        return list(self.entries)
-
-    def write(self, path: str) -> None:
-        """Write the entries to a .json file, or to a .csv file with a line for each image and class."""
-        import csv
-        import io
-
-        from sppdet.files.atomic import write_json, write_text
-
-        if path.endswith(".json"):
-            write_json(path, self.entries)
-            return
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["image", "rank", "class", "probability"])
-        for entry in self.entries:
-            for rank, best in enumerate(entry["classes"], start=1):
-                writer.writerow([entry["image"], rank, best["class"], best["probability"]])
-        write_text(path, text.getvalue())
-
-    def __str__(self) -> str:
-        if self.file and self.entries:
-            return f"{len(self.entries)} images in {self.file}"
-        lines = []
-        for entry in self.entries:
-            classes = ", ".join(f"{best['class']} {best['probability']:.2f}" for best in entry["classes"])
-            lines.append(f"{entry['image']}: {classes}")
-        return "\n".join(lines)
 
 
 def train(config: TrainClassifierConfig) -> Summary:
@@ -72,14 +27,8 @@ def train(config: TrainClassifierConfig) -> Summary:
         config: YAML file of these parameters
     """
     from sppdet.classification.training import train_classifier
-    from sppdet.files.atomic import read_json
-    from sppdet.files.run_folder import RunFolder
 
-    classifier = train_classifier(config)
-    val = RunFolder(config.output).val
-    held_out = read_json(val) if val.is_file() else None
-    values = {"folder": config.output, "classes": classifier.classes, "held_out": held_out}
-    return Summary(values, f"classifier of {len(classifier.classes)} classes in {config.output}")
+    return summarize_training("classifier", train_classifier(config).classes, config.output)
 
 
 def evaluate(
@@ -128,8 +77,8 @@ def predict(
     output: str | None = None,
     device: Device = "cpu",
     precision: Precision = "fp32",
-) -> Predictions:
-    """Classify images: the most probable classes of each, as a table, CSV or JSON.
+) -> Summary:
+    """Classify images: the most probable classes of each, as text, CSV or JSON.
 
     JSON: a list with, for each image, image (file) and classes (each with class and probability, best first).
 
@@ -142,12 +91,8 @@ def predict(
         device: cpu or cuda
         precision: precision of the convolutions
     """
-    from tqdm import tqdm
-
     from sppdet.classification.classifier import Classifier
-    from sppdet.commands.detect import image_files
-    from sppdet.images import read_image
-    from sppdet.runtime.memory import trim_memory
+    from sppdet.commands.detect import image_files, read_images
 
     if output and Path(output).suffix not in (".csv", ".json"):
         raise ConfigError("unknown format", field="output", expected="a .csv or .json file", got=output)
@@ -156,27 +101,44 @@ def predict(
     classifier = Classifier.load(run, device, precision)
     files = image_files(images)
     entries, errors = list[dict[str, Any]](), list[ImageError]()
-    predictions = Predictions(entries, errors, output)
     try:
-        for file in trim_memory(tqdm(files, desc="classify", unit="image")):
-            try:
-                image = read_image(file)
-            except ImageError as error:
-                errors.append(error)
-                continue
+        for i, image in read_images(files, errors, "classify"):
             best = classifier.predict(image, views).sort(descending=True, stable=True)
-            pairs = list(zip(best.indices.tolist(), best.values.tolist(), strict=True))[:top]
+            pairs = zip(best.indices[:top].tolist(), best.values[:top].tolist(), strict=True)
             classes = [{"class": classifier.classes[k], "probability": value} for k, value in pairs]
-            entries.append({"image": str(file), "classes": classes})
+            entries.append({"image": str(files[i]), "classes": classes})
     finally:  # after Ctrl-C as well
         if entries and output:
-            predictions.write(output)
-    return predictions
+            _write_predictions(output, entries)
+    lines = [f"{len(entries)} images in {output}"] if entries and output else map(_describe, entries)
+    return Summary(entries, "\n".join(lines), errors)
 
 
-def crops(
-    *, data: DataConfig = DataConfig(), context: float = 0.0, output: str, dataset: Dataset | None = None
-) -> Summary:
+def _describe(entry: dict[str, Any]) -> str:
+    classes = ", ".join(f"{best['class']} {best['probability']:.2f}" for best in entry["classes"])
+    return f"{entry['image']}: {classes}"
+
+
+def _write_predictions(path: str, entries: Sequence[dict[str, Any]]) -> None:
+    """Write the entries to a .json file, or to a .csv file with a line for each image and class."""
+    import csv
+    import io
+
+    from sppdet.files.atomic import write_json, write_text
+
+    if path.endswith(".json"):
+        write_json(path, entries)
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "rank", "class", "probability"])
+    for entry in entries:
+        for rank, best in enumerate(entry["classes"], start=1):
+            writer.writerow([entry["image"], rank, best["class"], best["probability"]])
+    write_text(path, text.getvalue())
+
+
+def crops(*, data: DataConfig = DataConfig(), context: float = 0.0, output: str) -> Summary:
     """Cut the objects of a detection data set out as images to classify, without difficult ones.
 
     JSON: folder (OUTPUT/SPLIT), crops (number of images).
@@ -185,11 +147,10 @@ def crops(
         data: images and their objects
         context: enlargement of each box on each side, a fraction of its side
         output: folder; crops are written to OUTPUT/SPLIT/CLASS
-        dataset: images in memory, in place of `data`
     """
     from sppdet.classification.crops import write_crops
     from sppdet.data.dataset import read_dataset
 
     folder = Path(output) / data.split
-    count = write_crops(dataset or read_dataset(data), folder, context)
+    count = write_crops(read_dataset(data), folder, context)
     return Summary({"folder": str(folder), "crops": count}, f"{count} crops in {folder}")

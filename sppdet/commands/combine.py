@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from sppdet.commands.summary import Summary
 from sppdet.config.data import DataConfig
 from sppdet.config.detector import SelectionConfig
 from sppdet.config.network import Device, Precision
@@ -15,48 +16,7 @@ from sppdet.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from sppdet.evaluation.bootstrap import BootstrapMAP
     from sppdet.evaluation.evaluation import Evaluation
-    from sppdet.structures import Dataset, Detections
-
-
-@dataclass(frozen=True, eq=False)
-class Combination:
-    """The evaluation of combined detectors, and of each alone, by run."""
-
-    evaluation: Evaluation
-    single: dict[str, BootstrapMAP]
-
-    @property
-    def folder(self) -> Path | None:
-        """Where the results are written."""
-        return self.evaluation.folder
-
-    @property
-    def best(self) -> str:
-        """The run with the highest VOC07 mAP."""
-        return max(self.single, key=lambda run: self.single[run].map_voc07)
-
-    @property
-    def difference(self) -> BootstrapMAP:
-        """mAP of the combination minus that of the best run."""
-        return self.evaluation.bootstrap.minus(self.single[self.best])
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the numbers under the names of the JSON output."""
-        single = {run: maps.as_dict() for run, maps in self.single.items()}
-        return self.evaluation.as_dict() | {
-            "single": single,
-            "difference": {"best": self.best, **self.difference.as_dict()},
-        }
-
-    def __str__(self) -> str:
-        from sppdet.drawing.tables import align
-        from sppdet.evaluation.evaluation import ap_rows, map_rows
-
-        rows = ap_rows(self.evaluation.voc) + map_rows("mAP", self.evaluation.bootstrap)
-        for run, maps in self.single.items():
-            rows += map_rows(f"mAP of {run}", maps)
-        rows += map_rows("difference to the best, points", self.difference, signed=True)
-        return "\n".join([align(rows), *self.evaluation.notes()])
+    from sppdet.structures import Detections
 
 
 def combine(
@@ -68,8 +28,7 @@ def combine(
     device: Device = "cpu",
     precision: Precision = "fp32",
     workers: int = 2,
-    dataset: Dataset | None = None,
-) -> Combination:
+) -> Summary:
     """Combine detectors: non-maximum suppression of all their detections, ranked by calibrated probability.
 
     The first run's configuration says which boxes suppress each other. Without --data.root the images are those of
@@ -84,15 +43,14 @@ def combine(
         resamples: resamples of the images for 95% confidence intervals; 0: none
         output: folder of the results; runs/combine-RUNS by default
         device: cpu or cuda
-        precision: precision of the convolutions: fp32, bf16 or fp16
+        precision: precision of the convolutions
         workers: images searched for proposals at once
-        dataset: images in memory, instead of `data`
     """
     if len(set(runs)) < len(runs) or len(runs) < 2:
         raise ConfigError("cannot be combined", field="runs", expected="two or more different ones", got=" ".join(runs))
 
     from sppdet.commands.evaluate import write_evaluation
-    from sppdet.commands.runs import check_classes, data_of_run, detect_dataset, load_run
+    from sppdet.commands.runs import data_of_run, detect_dataset, load_run
     from sppdet.data.dataset import read_dataset
     from sppdet.data.detection_files import read_results
     from sppdet.evaluation.bootstrap import bootstrap_map
@@ -101,11 +59,10 @@ def combine(
 
     detectors = {run: load_run(run, device, precision, True) for run in runs if not _are_detections(run)}
     first = next(iter(detectors), None)
-    if dataset is None:
-        data = data_of_run(first, data) if first else data
-        dataset = read_dataset(data, detectors[first].classes if first else None)
+    data = data_of_run(first, data)
+    dataset = read_dataset(data, detectors[first].classes if first else None)
     for run, detector in detectors.items():
-        check_classes(run, detector, dataset)
+        dataset.check_classes(detector.classes, run)
     found = {run: read_results(run, dataset) for run in runs if run not in detectors}
     for run, parts in found.items():
         _check_probabilities(parts, run)
@@ -116,9 +73,27 @@ def combine(
     folder = Path(output or f"runs/combine-{'-'.join(Path(run).resolve().name for run in runs)}")
     evaluation = replace(evaluate_detections(union, dataset, resamples, probabilities=True), folder=folder)
     single = {run: bootstrap_map(found[run], dataset.images, dataset.classes, resamples) for run in runs}
-    result = Combination(evaluation, single)
-    write_evaluation(folder, evaluation, union, dataset, data.split, result.as_dict())
+    result = _summarize(evaluation, single)
+    write_evaluation(folder, evaluation, union, dataset, data.split, result.values)
     return result
+
+
+def _summarize(evaluation: Evaluation, single: dict[str, BootstrapMAP]) -> Summary:
+    """Return the evaluation of the combination next to each run's mAP, and its difference to the best run."""
+    from sppdet.drawing.tables import align
+    from sppdet.evaluation.evaluation import ap_rows, map_rows
+
+    best = max(single, key=lambda run: single[run].map_voc07)
+    difference = evaluation.bootstrap.minus(single[best])
+    values = evaluation.as_dict() | {
+        "single": {run: maps.as_dict() for run, maps in single.items()},
+        "difference": {"best": best, **difference.as_dict()},
+    }
+    rows = ap_rows(evaluation.voc) + map_rows("mAP", evaluation.bootstrap)
+    for run, maps in single.items():
+        rows += map_rows(f"mAP of {run}", maps)
+    rows += map_rows("difference to the best, points", difference, signed=True)
+    return Summary(values, "\n".join([align(rows), *evaluation.notes()]))
 
 
 def _are_detections(run: str) -> bool:

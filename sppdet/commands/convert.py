@@ -1,7 +1,5 @@
 """Convert weights that were trained with Caffe."""
 
-from __future__ import annotations
-
 from sppdet.commands.summary import Summary
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sppdet.commands.summary import Summary
 from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.config.detector import CropConfig, SPPConfig
 from sppdet.config.network import BackboneConfig, Device, NetworkConfig, Precision
@@ -23,43 +23,6 @@ DRAWN_IMAGES = 6
 TITLES = {"spp": "SPPnet", "rcnn": "R-CNN"}
 
 
-@dataclass(frozen=True)
-class Demo:
-    """The result of the demo.
-
-    Args:
-        spp: mAP and run folder of SPPnet.
-        rcnn: mAP and run folder of R-CNN.
-        speedup: R-CNN's seconds divided by SPPnet's, for conv, without_proposals and total.
-        regions: regions per image of the comparison.
-        images: number of images of the comparison.
-        seconds: time the demo took, less what an earlier run had finished.
-        files: paths of what was written.
-    """
-
-    spp: Mapping[str, Any]
-    rcnn: Mapping[str, Any]
-    speedup: Mapping[str, float]
-    regions: int
-    images: int
-    seconds: float
-    files: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the result for JSON."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        lines = ["generated shapes, test images   mAP (VOC07)   mAP (area)"]
-        for title, numbers in zip(TITLES.values(), (self.spp, self.rcnn), strict=True):
-            lines.append(f"{title:30} {100 * numbers['map_voc07']:11.1f}% {100 * numbers['map_area']:11.1f}%")
-        lines.append(f"SPPnet against R-CNN at {self.regions} regions, {self.images} images:")
-        titles = {"conv": "convolutions", "without_proposals": "without proposals", "total": "everything"}
-        lines += [f"  {title:28} {self.speedup[key]:11.1f}x faster" for key, title in titles.items()]
-        lines += [f"{self.seconds:.0f} s; written:", *(f"  {file}" for file in self.files)]
-        return "\n".join(lines)
-
-
 def demo(
     *,
     output: str = "runs/demo",
@@ -67,7 +30,7 @@ def demo(
     device: Device = "cpu",
     precision: Precision = "fp32",
     workers: int = 2,
-) -> Demo:
+) -> Summary:
     """Train SPPnet and R-CNN on generated images, evaluate and compare them.
 
     It takes about 3 minutes and needs no network. Repeat the command to resume.
@@ -112,12 +75,26 @@ def demo(
     _draw(detectors["SPPnet"], dataset.subset(range(DRAWN_IMAGES)), folder / "detections.png", workers)
     files = [folder / "detections.png", folder / "compare" / "stages.png", folder / "compare" / "growth.png"]
     files += [Path(config.output) / "test" / "precision_recall.png" for config in configs.values()]
-    files += [folder / "demo.json"]
-    seconds = time.perf_counter() - start
-    speedup, paths = comparison.speedup["SPPnet"], tuple(map(str, files))
-    result = Demo(**results, speedup=speedup, regions=PROPOSALS, images=TIMED_IMAGES, seconds=seconds, files=paths)
-    write_json(folder / "demo.json", result.as_dict())
-    return result
+    result = {
+        **results,
+        "speedup": comparison.speedup["SPPnet"],
+        "regions": PROPOSALS,
+        "images": TIMED_IMAGES,
+        "seconds": time.perf_counter() - start,
+        "files": [str(file) for file in (*files, folder / "demo.json")],
+    }
+    write_json(folder / "demo.json", result)
+    return Summary(result, _describe(result))
+
+
+def _describe(result: dict[str, Any]) -> str:
+    lines = ["generated shapes, test images   mAP (VOC07)   mAP (area)"]
+    for name, title in TITLES.items():
+        lines.append(f"{title:30} {100 * result[name]['map_voc07']:11.1f}% {100 * result[name]['map_area']:11.1f}%")
+    lines.append(f"SPPnet against R-CNN at {result['regions']} regions, {result['images']} images:")
+    titles = {"conv": "convolutions", "without_proposals": "without proposals", "total": "everything"}
+    lines += [f"  {title:28} {result['speedup'][key]:11.1f}x faster" for key, title in titles.items()]
+    return "\n".join([*lines, f"{result['seconds']:.0f} s; written:", *(f"  {file}" for file in result["files"])])
 
 
 def _configure(folder: Path, seed: int, device: Device, precision: Precision, workers: int) -> TrainConfig:

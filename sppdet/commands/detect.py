@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sppdet.commands.summary import Summary
 from sppdet.config.network import Device, Precision
 from sppdet.errors import DataError, ImageError
 
@@ -19,30 +19,6 @@ if TYPE_CHECKING:
     from sppdet.structures import Detections
 
 
-@dataclass(frozen=True)
-class DetectedImages:
-    """Detections in image files.
-
-    images: one entry per image: `image`, `picture` (files) and `detections` (class, score, box x1 y1 x2 y2).
-    errors: of the images that could not be read. folder: where the pictures and detections.json are.
-    """
-
-    images: list[dict[str, Any]]
-    errors: list[ImageError]
-    folder: Path
-
-    def as_dict(self) -> list[dict[str, Any]]:
-        """Return the entries, which are the JSON output."""
-        return self.images
-
-    def __str__(self) -> str:
-        lines = []
-        for entry in self.images:
-            names = ", ".join(f"{box['class']} {box['score']:z.2f}" for box in entry["detections"]) or "nothing"
-            lines.append(f"{entry['image']}: {names}")
-        return "\n".join([*lines, f"written to {self.folder}"]) if lines else ""
-
-
 def detect(
     run: Run,
     images: list[str],
@@ -52,7 +28,7 @@ def detect(
     output: str = "runs/detect",
     device: Device = "cpu",
     precision: Precision = "fp32",
-) -> DetectedImages:
+) -> Summary:
     """Detect objects in images: pictures with boxes, and the boxes as data.
 
     Images that cannot be read are left out and reported at the end.
@@ -67,35 +43,34 @@ def detect(
         probabilities: scores are calibrated probabilities of being correct
         output: folder of the pictures and detections.json
         device: cpu or cuda
-        precision: precision of the convolutions: fp32, bf16 or fp16
+        precision: precision of the convolutions
     """
-    from tqdm import tqdm
-
     from sppdet.commands.runs import load_run
     from sppdet.drawing.detections import draw_detections, write_picture
     from sppdet.files.atomic import write_json
-    from sppdet.images import read_image
-    from sppdet.runtime.memory import trim_memory
 
     detector = load_run(run, device, precision, probabilities)
-    files = image_files(images)
+    files, folder = image_files(images), Path(output)
     names = _picture_names(files)
-    result = DetectedImages([], [], Path(output))
+    entries, errors = list[dict[str, Any]](), list[ImageError]()
     try:
-        for file, name in zip(trim_memory(tqdm(files, desc="detect", unit="image")), names, strict=True):
-            try:
-                image = read_image(file)
-            except ImageError as error:
-                result.errors.append(error)
-                continue
+        for i, image in read_images(files, errors, "detect"):
             shown = _detect(detector, image, threshold, probabilities)
-            write_picture(result.folder / name, draw_detections(image, shown, detector.classes))
+            picture = folder / names[i]
+            write_picture(picture, draw_detections(image, shown, detector.classes))
             rows = _as_rows(shown, detector.classes)
-            result.images.append({"image": str(file), "picture": str(result.folder / name), "detections": rows})
+            entries.append({"image": str(files[i]), "picture": str(picture), "detections": rows})
     finally:  # after Ctrl-C as well
-        if result.images or not result.errors:
-            write_json(result.folder / "detections.json", result.images)
-    return result
+        if entries or not errors:
+            write_json(folder / "detections.json", entries)
+    lines = [*map(_describe, entries), f"written to {output}"] if entries else []
+    return Summary(entries, "\n".join(lines), errors)
+
+
+def _describe(entry: dict[str, Any]) -> str:
+    """Return the line of an image: its file, and the class and score of each detection."""
+    names = ", ".join(f"{box['class']} {box['score']:z.2f}" for box in entry["detections"])
+    return f"{entry['image']}: {names or 'nothing'}"
 
 
 def _detect(detector: Detector, image: Tensor, threshold: float | None, probabilities: bool) -> Detections:
@@ -127,6 +102,22 @@ def image_files(paths: Sequence[str]) -> list[Path]:
         else:
             files.append(path)
     return files
+
+
+def read_images(files: Sequence[Path], errors: list[ImageError], title: str) -> Iterator[tuple[int, Tensor]]:
+    """Yield the index and the pixels of each file that can be read; the errors of the others are added to `errors`."""
+    from tqdm import tqdm
+
+    from sppdet.images import read_image
+    from sppdet.runtime.memory import trim_memory
+
+    for i, file in enumerate(trim_memory(tqdm(files, desc=title, unit="image"))):
+        try:
+            image = read_image(file)
+        except ImageError as error:
+            errors.append(error)
+        else:
+            yield i, image
 
 
 def _picture_names(files: Sequence[Path]) -> list[str]:

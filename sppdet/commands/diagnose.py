@@ -21,7 +21,6 @@ def diagnose(
     data: DataConfig = DataConfig(split="test"),
     similar: list[list[str]] | None = None,
     output: str | None = None,
-    dataset: Dataset | None = None,
 ) -> Diagnosis:
     """Diagnose errors: false positives by kind, the AP each kind costs, and AP by object size (Hoiem et al. 2012).
 
@@ -39,7 +38,6 @@ def diagnose(
         data: images that the detections were made in
         similar: sets of similar classes, such as [[cat,dog],[bus,car]]; the paper's for VOC's classes
         output: folder of the results; RUN/SPLIT or RUN/SPLIT-IMAGES by default
-        dataset: images in memory, instead of `data`
     """
     if (run is None) == (detections is None):
         raise ConfigError("give a run or --detections, one of them", field="run")
@@ -53,9 +51,8 @@ def diagnose(
     from sppdet.files.run_folder import RunFolder
 
     classes = load_run(run, "cpu", "fp32").classes if run else None
-    if dataset is None:
-        data = data_of_run(run, data) if run else data
-        dataset = read_dataset(data, classes)
+    data = data_of_run(run, data)
+    dataset = read_dataset(data, classes)
     evaluated = RunFolder(run).evaluation(data) if run else None
     if run and evaluated:
         detections = _find_detections(run, evaluated, dataset)
@@ -75,10 +72,7 @@ def _find_detections(run: str, evaluated: Path, dataset: Dataset) -> str:
     from sppdet.files.run_folder import RunFolder
 
     file = evaluated / "detections.json"
-    if not file.exists():
-        expected = f"sppdet evaluate {run}, on as many images, to have written it"
-        raise DataError("file not found", file=file, expected=expected)
-    if not is_evaluation_of(evaluated / "evaluation.json", RunFolder(run).find_detector(), dataset):
-        expected = f"sppdet evaluate {run} again, on these images"
-        raise DataError("not of these images, or not of this detector", file=file, expected=expected)
-    return str(file)
+    if file.exists() and is_evaluation_of(evaluated / "evaluation.json", RunFolder(run).find_detector(), dataset):
+        return str(file)
+    reason = "not of these images, or not of this detector" if file.exists() else "file not found"
+    raise DataError(reason, file=file, expected=f"the detections that `sppdet evaluate {run}` writes for these images")

@@ -1,7 +1,5 @@
 """Download PASCAL VOC."""
 
-from __future__ import annotations
-
 from sppdet.commands.summary import Summary
 
 

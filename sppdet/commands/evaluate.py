@@ -52,11 +52,11 @@ def evaluate(
         proposals: proposals of another program (.json, .npz, .mat) for these images
         probabilities: scores are calibrated probabilities of being correct
         against: another run, or other detections, to compare with
-        svd: ranks to truncate the fully connected layers to, to see the mAP this costs
+        svd: ranks to truncate the fully connected layers to, one each, to see the mAP this costs
         resamples: resamples of the images for 95% confidence intervals; 0: none
         output: folder of the results; RUN/SPLIT or RUN/SPLIT-IMAGES by default
         device: cpu or cuda
-        precision: precision of the convolutions: fp32, bf16 or fp16
+        precision: precision of the convolutions
         workers: images searched for proposals at once
         dataset: images in memory, instead of `data`; results are then written to `output` only
     """
@@ -80,7 +80,7 @@ def evaluate(
     detector = None if run is None else load_run(run, device, precision, probabilities)
     folder = Path(output) if output else None
     if dataset is None:
-        data = data if run is None else data_of_run(run, data)
+        data = data_of_run(run, data)
         dataset = read_dataset(data, detector.classes if detector else None)
         if folder is None and run is not None and not isinstance(run, Detector):
             folder = RunFolder(run).evaluation(data)

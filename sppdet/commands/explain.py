@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from sppdet.commands.summary import Summary
 from sppdet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sppdet.pooling.coverage import LevelReport
     from sppdet.pooling.forms import PoolingForm
-
-FORMS = ("window", "padded", "general", "roi_pool", "roi_align", "exact")
-
-
-@dataclass(frozen=True)
-class PoolingExplanation:
-    """Reports on a form of pooling and the exact form, level by level, by the form's name; `file` shows them."""
-
-    reports: Mapping[str, Sequence[LevelReport]]
-    file: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the reports for JSON."""
-        return {name: [each.as_dict() for each in levels] for name, levels in self.reports.items()}
-
-    def __str__(self) -> str:
-        from sppdet.pooling.coverage import format_reports
-
-        return f"{format_reports(self.reports)}\nwritten to {self.file}"
 
 
 def pooling(
@@ -43,7 +23,7 @@ def pooling(
     padding: int | None = None,
     ceil_mode: bool = False,
     output: str = "runs/pooling.png",
-) -> PoolingExplanation:
+) -> Summary:
     """Show which cells of a map the bins of a form of pooling read, leave out and share.
 
     The exact form is drawn below it for comparison.
@@ -62,13 +42,11 @@ def pooling(
         ceil_mode: windows that end outside the map, window and general forms
         output: PNG file of the figure
     """
-    from sppdet.pooling.coverage import explain_level, plot_reports
+    from sppdet.pooling.coverage import explain_level, format_reports, plot_reports
     from sppdet.pooling.forms import GeneralPooling, PaddedPooling, WindowPooling
     from sppdet.pooling.pyramid import SpatialPyramidPooling
     from sppdet.pooling.roi import RoIAlign, RoIPooling
 
-    if form not in FORMS:
-        raise ConfigError("no such form", field="form", expected=", ".join(FORMS), got=form)
     for field, value in {"kernel": kernel, "stride": stride, "padding": padding}.items():
         if value is not None and form != "general":
             raise ConfigError("is an option of the general form only", field=field, got=f"form {form}")
@@ -85,6 +63,8 @@ def pooling(
         "roi_align": RoIAlign,
         "exact": lambda n: SpatialPyramidPooling((n,)),
     }
+    if form not in forms:
+        raise ConfigError("no such form", field="form", expected=", ".join(forms), got=form)
     height, width = _read_numbers("size", size, "14x14", r"(\d+)x(\d+)")
     wanted = _read_numbers("levels", levels, "4,2,1", r"\d+(?:,\d+)*")
     reports = {
@@ -92,7 +72,8 @@ def pooling(
         for name in dict.fromkeys((form, "exact"))
     }
     plot_reports(reports, output)
-    return PoolingExplanation(reports, output)
+    values = {name: [each.as_dict() for each in levels] for name, levels in reports.items()}
+    return Summary(values, f"{format_reports(reports)}\nwritten to {output}")
 
 
 def _read_numbers(field: str, text: str, example: str, pattern: str) -> list[int]:

@@ -1,7 +1,5 @@
 """The runs and detections that commands are given. Imports torch: commands import it inside their functions."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from dataclasses import replace
@@ -12,7 +10,7 @@ from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
 from sppdet.data.detection_files import read_results
 from sppdet.detector import Detector
-from sppdet.errors import ConfigError, DataError, WeightsError
+from sppdet.errors import ConfigError, WeightsError
 from sppdet.files.atomic import read_json
 from sppdet.files.run_folder import RunFolder
 from sppdet.proposals.cache import propose
@@ -40,12 +38,12 @@ def load_run(run: Run, device: Device, precision: Precision, probabilities: bool
     return detector
 
 
-def data_of_run(run: Run, data: DataConfig) -> DataConfig:
-    """Return `data`, with root and year of the run's training data if it has no root.
+def data_of_run(run: Run | None, data: DataConfig) -> DataConfig:
+    """Return `data`, with root and year of the run's training data if it has no root and there is a run.
 
     Raises ConfigError if that leaves no root, or, for a run trained on COCO data, no annotation file.
     """
-    if data.root or isinstance(run, Detector):
+    if run is None or data.root or isinstance(run, Detector):
         return data
     trained = RunFolder(run).load_data()
     if trained.annotations and not data.annotations:
@@ -58,17 +56,9 @@ def detect_dataset(
     run: Run, detector: Detector, dataset: Dataset, workers: int, proposals: str | None = None
 ) -> list[Detections]:
     """Return all detections in each image; `proposals` is a file written by another program."""
-    check_classes(run, detector, dataset)
+    dataset.check_classes(detector.classes, None if isinstance(run, Detector) else run)
     boxes = propose(dataset.images, replace(detector.config.proposals, file=proposals), workers)
     return detector.detect_files([image.image for image in dataset.images], boxes)
-
-
-def check_classes(run: Run, detector: Detector, dataset: Dataset) -> None:
-    """Raise DataError if the classes of the detector are not those of the data."""
-    if tuple(detector.classes) != tuple(dataset.classes):
-        names = [", ".join(classes) for classes in (dataset.classes, detector.classes)]
-        file = None if isinstance(run, Detector) else run
-        raise DataError("the detector's classes are not the data's", file=file, expected=names[0], got=names[1])
 
 
 def detections_of(

@@ -1,22 +1,33 @@
 """The result of commands that write files."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from sppdet.errors import SppdetError
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a command wrote: `values` for JSON, `text` for the terminal."""
+    """What a command did: `values` for JSON, `text` for the terminal, and `errors` of images that were left out."""
 
-    values: Mapping[str, Any]
+    values: Any
     text: str
+    errors: Sequence[SppdetError] = ()
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Any:
         """Return the values for JSON."""
-        return dict(self.values)
+        return self.values
 
     def __str__(self) -> str:
         return self.text
+
+
+def summarize_training(kind: str, classes: Sequence[str], folder: str) -> Summary:
+    """Return the summary of a finished training, with the evaluation on its held-out images, if there were any."""
+    from sppdet.files.atomic import read_json
+    from sppdet.files.run_folder import RunFolder
+
+    val = RunFolder(folder).val
+    values = {"folder": folder, "classes": classes, "held_out": read_json(val) if val.is_file() else None}
+    return Summary(values, f"{kind} of {len(classes)} classes in {folder}")

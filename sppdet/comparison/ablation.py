@@ -1,14 +1,12 @@
 """The result of an ablation: the cells of the paper's table of detection results (SPPnet, table 9), ours and theirs."""
 
-from __future__ import annotations
-
 import itertools
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sppdet.drawing.tables import align
+from sppdet.drawing.tables import align, with_interval
 from sppdet.evaluation.bootstrap import BootstrapMAP
 
 
@@ -58,28 +56,6 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """mAP of a cell minus that of another, means over the seeds, with paired intervals over the test images.
-
-    The intervals do not include the variance over seeds.
-    """
-
-    cell: Cell
-    other: Cell
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the difference for JSON."""
-        names = {"row": self.cell.row, "column": self.cell.column}
-        others = {"to_row": self.other.row, "to_column": self.other.column}
-        return names | others | self.cell.mean.minus(self.other.mean).as_dict()
-
-    def __str__(self) -> str:
-        difference = self.cell.mean.minus(self.other.mean)
-        low, high = difference.interval_voc07
-        return f"{100 * difference.map_voc07:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-
-
-@dataclass(frozen=True)
 class Ablation:
     """The cells that were measured, row by row; its text is the table.
 
@@ -90,20 +66,26 @@ class Ablation:
     folder: str
 
     @property
-    def differences(self) -> list[Difference]:
-        """Each cell against the previous row of its column, and against the first column of its row."""
+    def differences(self) -> list[tuple[Cell, Cell, BootstrapMAP]]:
+        """Each cell, the one before it in its column or the first in its row, and its mean minus the other's.
+
+        The paired intervals are over the test images and do not include the variance over seeds.
+        """
         pairs = []
         for cell in self.cells:
             column = [other for other in self.cells if other.column == cell.column]
             row = [other for other in self.cells if other.row == cell.row]
             others = column[: column.index(cell)][-1:] + row[: row.index(cell)][:1]
-            pairs += [Difference(cell, other) for other in others]
+            pairs += [(cell, other, cell.mean.minus(other.mean)) for other in others]
         return pairs
 
     def as_dict(self) -> dict[str, Any]:
         """Return the ablation for JSON."""
-        cells = [cell.as_dict() for cell in self.cells]
-        return {"cells": cells, "differences": [difference.as_dict() for difference in self.differences]}
+        differences = [
+            {"row": cell.row, "column": cell.column, "to_row": other.row, "to_column": other.column, **maps.as_dict()}
+            for cell, other, maps in self.differences
+        ]
+        return {"cells": [cell.as_dict() for cell in self.cells], "differences": differences}
 
     def __str__(self) -> str:
         columns = list(dict.fromkeys(cell.column for cell in self.cells))
@@ -113,8 +95,11 @@ class Ablation:
             rows.append([row, *map(str, cells)])
         parts = [align(rows)]
         lines = [
-            [f"{pair.cell.row}, {pair.cell.column}, to {pair.other.row}, {pair.other.column}", str(pair)]
-            for pair in self.differences
+            [
+                f"{cell.row}, {cell.column}, to {other.row}, {other.column}",
+                with_interval(maps.map_voc07, maps.interval_voc07, "+"),
+            ]
+            for cell, other, maps in self.differences
         ]
         if lines:
             parts.append(align([["differences, means of the seeds", "points (95%)"], *lines]))

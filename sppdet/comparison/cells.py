@@ -1,7 +1,5 @@
 """Train and evaluate one cell of an ablation."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Compare detectors, and write the files of a comparison."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,19 +35,22 @@ def compare_detectors(
     configuration. The mAP is computed from the timed detections, if there are MIN_MAP_IMAGES images.
 
     Args:
-        detectors: the detectors, by the names they have in the result.
-        dataset: the images and their classes, which are the detectors' too.
-        regions: number of boxes per image.
         growth_regions: numbers of boxes to time on the first image; empty: growth is not measured.
         baseline: name of the detector that the others are compared with; by default the first one in R-CNN mode.
 
-    Raises InputError or DataError if there is nothing to compare.
+    Raises InputError or DataError if there is nothing to compare, or if the classes are not those of the data.
     """
-    given = {name: with_best_batch(detector) for name, detector in _checked(detectors, dataset).items()}
-    shown = given if len(given) > 1 else _with_counterpart(given)
+    if not detectors:
+        raise InputError("nothing to compare", field="detectors", expected="at least 1", got=0)
+    if not len(dataset):
+        raise DataError("no images to compare on", field="images", expected="1 or more", got=0)
+    for name, detector in detectors.items():
+        dataset.check_classes(detector.classes, name)
+    shown = dict(detectors) if len(detectors) > 1 else _with_counterpart(detectors)
     baseline = baseline or next((name for name, d in shown.items() if d.extractor.per_region), next(iter(shown)))
     if baseline not in shown:
         raise ConfigError("unknown detector", field="baseline", expected=" or ".join(shown), got=baseline)
+    shown = {name: with_best_batch(detector) for name, detector in shown.items()}
     search = next(iter(shown.values())).config.proposals
     timings = time_detectors(shown, dataset.images, search, regions)
     growth: dict[str, dict[int, float]] = {}
@@ -57,7 +58,7 @@ def compare_detectors(
         image = dataset.images[0].read()
         proposals = propose_exactly(image, max(growth_regions), search)
         growth = measure_growth(shown, image, proposals.boxes, growth_regions)
-    evaluated = given if len(dataset) >= MIN_MAP_IMAGES else ()
+    evaluated = detectors if len(dataset) >= MIN_MAP_IMAGES else ()
     cropping = [name for name, d in shown.items() if d.extractor.per_region]
     throughput = measure_throughput(cropping[0], shown[cropping[0]]) if cropping else None
     medians = timings.medians()
@@ -87,27 +88,10 @@ def write_comparison(comparison: Comparison, folder: str) -> Comparison:
     return replace(comparison, folder=folder)
 
 
-def _checked(detectors: Mapping[str, Detector], dataset: Dataset) -> Mapping[str, Detector]:
-    """Return the detectors, or raise an error before hours of measurement rather than after."""
-    if not detectors:
-        raise InputError("nothing to compare", field="detectors", expected="at least 1", got=0)
-    if not len(dataset):
-        raise DataError("no images to compare on", field="images", expected="1 or more", got=0)
-    for name, detector in detectors.items():
-        if tuple(detector.classes) != tuple(dataset.classes):
-            raise DataError(
-                "the detector's classes are not the data's",
-                field=name,
-                expected=", ".join(dataset.classes),
-                got=", ".join(detector.classes),
-            )
-    return detectors
-
-
 def _with_counterpart(given: Mapping[str, Detector]) -> dict[str, Detector]:
     ((name, detector),) = given.items()
     other: FeatureKind = "spp" if detector.extractor.per_region else "crop"
-    return {name: detector, f"{name}-{other}": with_best_batch(detector.with_features(other))}
+    return {name: detector, f"{name}-{other}": detector.with_features(other)}
 
 
 def _settings(detector: Detector) -> dict[str, Any]:

@@ -3,8 +3,6 @@
 All are of VOC2007. SPPnet uses ZF-5; R-CNN uses Alex-5 in table 9 and ZF-5 in table 10.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

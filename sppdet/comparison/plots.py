@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from itertools import cycle
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from sppdet.comparison.report import Comparison
 from sppdet.drawing.figures import new_figure, save_figure
@@ -73,18 +75,13 @@ def _draw_seconds(axes: Axes, comparison: Comparison) -> None:
     step = 0.8 / len(names)
     for k, (name, color) in enumerate(zip(names, cycle(COLORS), strict=False)):
         seconds = {**comparison.stages[name], "total": comparison.totals[name]["total"]}
-        shown = [(i, seconds[row], comparison.spread[name][row]) for i, row in enumerate(rows) if seconds[row] > 0]
-        positions, values = [i + step * k for i, _, _ in shown], [value for _, value, _ in shown]
-        whiskers = [
-            [max(0.0, value - low) for _, value, (low, _) in shown],
-            [max(0.0, high - value) for _, value, (_, high) in shown],
-        ]
-        axes.barh(
-            positions, values, 0.95 * step, color=color, label=name, xerr=whiskers, error_kw={"lw": 1, "ecolor": "0.3"}
-        )
-        for position, value, (_, _, (_, high)) in zip(positions, values, shown, strict=True):
-            text = f" {_label(value)} "
-            axes.text(max(value, high), position, text, va="center", fontsize=8)
+        shown = [(i + step * k, seconds[row], *comparison.spread[name][row]) for i, row in enumerate(rows)]
+        positions, values, low, high = np.array([bar for bar in shown if bar[1] > 0]).T
+        whiskers = np.maximum([values - low, high - values], 0)
+        style: dict[str, Any] = {"color": color, "label": name, "error_kw": {"lw": 1, "ecolor": "0.3"}}
+        axes.barh(positions, values, 0.95 * step, xerr=whiskers, **style)
+        for position, value, end in zip(positions, values, np.maximum(values, high), strict=True):
+            axes.text(end, position, f" {_label(value)} ", va="center", fontsize=8)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_yticks([i + 0.4 - step / 2 for i in range(len(rows))], rows)

@@ -1,7 +1,5 @@
 """The result of a comparison: a record, its JSON, and its table for the terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +7,7 @@ from typing import Any
 from sppdet.comparison.paper import TIMING
 from sppdet.comparison.throughput import Throughput
 from sppdet.comparison.timing import SUMS
-from sppdet.drawing.tables import align
+from sppdet.drawing.tables import align, with_interval
 from sppdet.evaluation.bootstrap import BootstrapMAP
 from sppdet.files.atomic import json_ready
 from sppdet.runtime.stopwatch import STAGES
@@ -137,18 +135,19 @@ def _stage_table(comparison: Comparison) -> str:
 
 def _speedup_table(comparison: Comparison) -> str:
     speedup = comparison.speedup
-    rows = [[f"times faster than {comparison.baseline}", *speedup, "paper, 1 scale", "paper, 5 scales"]]
-    conv, without, total = (
-        [key.replace("_", " "), *(_times(times[key]) for times in speedup.values())]
+    header = [f"times faster than {comparison.baseline}", *speedup, "paper, 1 scale", "paper, 5 scales"]
+    rows = {
+        key: [key.replace("_", " "), *(_times(times[key]) for times in speedup.values())]
         for key in ("conv", "without_proposals", "total")
-    )
+    }
     seconds = TIMING["seconds"]
     for scales in ("spp_1_scale", "spp_5_scales"):
         alex, zf5 = (seconds[rcnn]["conv"] / seconds[scales]["conv"] for rcnn in ("rcnn", "rcnn_zf5"))
-        conv.append(f"{_times(alex)} ({_times(zf5)})")
-        without.append(f"{_times(TIMING['speedup'][scales])} ({_times(TIMING['speedup_zf5_both'][scales])})")
-    rows += [conv, without, [*total, "-", "-"]]
-    return align(rows) + "\nIn brackets: the same network, ZF-5, in both detectors."
+        alex_total, zf5_total = TIMING["speedup"][scales], TIMING["speedup_zf5_both"][scales]
+        rows["conv"].append(f"{_times(alex)} ({_times(zf5)})")
+        rows["without_proposals"].append(f"{_times(alex_total)} ({_times(zf5_total)})")
+        rows["total"].append("-")
+    return align([header, *rows.values()]) + "\nIn brackets: the same network, ZF-5, in both detectors."
 
 
 def _growth_table(comparison: Comparison) -> str:
@@ -179,15 +178,10 @@ def _map_table(comparison: Comparison) -> str:
     rows = [["mAP on these images, % (95%)", "VOC07", "area", f"points to {comparison.baseline}"]]
     for name, result in comparison.maps.items():
         difference = comparison.differences.get(name)
-        points = "-" if difference is None else _percent(difference.map_voc07, difference.interval_voc07, "+")
-        area = _percent(result.map_area, result.interval_area)
-        rows.append([name, _percent(result.map_voc07, result.interval_voc07), area, points])
+        points = "-" if difference is None else with_interval(difference.map_voc07, difference.interval_voc07, "+")
+        area = with_interval(result.map_area, result.interval_area)
+        rows.append([name, with_interval(result.map_voc07, result.interval_voc07), area, points])
     return f"{align(rows)}\nPaper, all of VOC2007: SPPnet {figures}"
-
-
-def _percent(value: float, interval: tuple[float, float], sign: str = "") -> str:
-    low, high = interval
-    return f"{100 * value:{sign}.1f} ({100 * low:{sign}.1f} to {100 * high:{sign}.1f})"
 
 
 def _number(value: float) -> str:

@@ -1,7 +1,5 @@
 """R-CNN mode at its best: the fastest batch size, and convolutions at the pace of the bare network."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,8 +8,7 @@ from typing import Any
 
 import torch
 
-from sppdet.comparison.timing import random_boxes
-from sppdet.comparison.turns import take_turns
+from sppdet.comparison.timing import random_boxes, take_turns
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError
 from sppdet.features.crop import CropExtractor

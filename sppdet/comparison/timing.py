@@ -1,23 +1,23 @@
 """Stage times of several detectors on the same images and proposals, and their growth with the number of regions."""
 
-from __future__ import annotations
-
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sppdet.comparison.turns import take_turns
 from sppdet.config.data import ProposalConfig
 from sppdet.detector import Detector
 from sppdet.errors import InputError
 from sppdet.proposals.cache import propose_image
 from sppdet.runtime.stopwatch import STAGES, Stopwatch, stage
 from sppdet.structures import Annotations, Detections
+
+T = TypeVar("T")
 
 SUMS = ("without_proposals", "total")
 MAX_REPEATED_SECONDS = 5.0  # `measure_growth` repeats shorter measurements only: longer ones have little relative noise
@@ -30,29 +30,25 @@ class Timings:
     Args:
         seconds: seconds of each image, by name, then by stage (STAGES) or sum (SUMS).
         detections: detections in each image.
-        regions: number of regions per image.
         topped_up: random boxes added in all images together, because selective search gave fewer than `regions`.
         shared: fraction of the regions that fall on the same cells as another and are pooled with it; SPPnet only.
     """
 
     seconds: Mapping[str, Mapping[str, Sequence[float]]]
     detections: Mapping[str, Sequence[Detections]]
-    regions: int
     topped_up: int
     shared: Mapping[str, float]
 
     def medians(self) -> dict[str, dict[str, float]]:
         """Return the median over the images, by name, then by stage or sum."""
-        return {
-            name: {row: float(np.median(values)) for row, values in rows.items()} for name, rows in self.seconds.items()
-        }
+        return self._each(lambda times: float(np.median(times)))
 
     def spread(self) -> dict[str, dict[str, list[float]]]:
         """Return the quartiles [25%, 75%] over the images, by name, then by stage or sum."""
-        return {
-            name: {row: np.quantile(values, [0.25, 0.75]).tolist() for row, values in rows.items()}
-            for name, rows in self.seconds.items()
-        }
+        return self._each(lambda times: np.quantile(times, [0.25, 0.75]).tolist())
+
+    def _each(self, measure: Callable[[Sequence[float]], T]) -> dict[str, dict[str, T]]:
+        return {name: {row: measure(times) for row, times in rows.items()} for name, rows in self.seconds.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,18 +63,24 @@ class TimedProposals:
     added: int
 
 
+def take_turns(contestants: Iterable[T], rounds: int, warmup: int = 1) -> list[tuple[int, list[T]]]:
+    """Return the number of each round and the contestants in the order to run in it.
+
+    Each contestant goes first in its turn, so that changes in the machine's speed affect all alike. The first `warmup`
+    rounds have negative numbers and should not be counted: they compile kernels and fill caches.
+    """
+    given = list(contestants)
+    starts = [(turn, max(turn, 0) % len(given)) for turn in range(-warmup, rounds)]
+    return [(turn, given[start:] + given[:start]) for turn, start in starts]
+
+
 def time_detectors(
-    detectors: Mapping[str, Detector],
-    images: Sequence[Annotations],
-    config: ProposalConfig,
-    regions: int = 2000,
-    warmup: int = 1,
-    seed: int = 0,
+    detectors: Mapping[str, Detector], images: Sequence[Annotations], config: ProposalConfig, regions: int = 2000
 ) -> Timings:
     """Time every detector on exactly the same `regions` boxes of each image.
 
     Proposals are searched once per image, and their time counts for every detector. The detectors take turns image by
-    image, after `warmup` unmeasured rounds on the first image. Reading files is not measured. Raises InputError without
+    image, after an unmeasured round on the first image. Reading files is not measured. Raises InputError without
     images or regions.
     """
     if not images or not detectors:
@@ -86,21 +88,22 @@ def time_detectors(
     seconds: dict[str, dict[str, list[float]]] = {name: {row: [] for row in (*STAGES, *SUMS)} for name in detectors}
     detections: dict[str, list[Detections]] = {name: [] for name in detectors}
     topped_up = 0
-    counts = {name: [0, 0] for name in detectors}
-    for turn, order in tqdm(take_turns(detectors, len(images), warmup), desc="compare", unit="image"):
+    asked, windows = Counter[str](), Counter[str]()
+    for turn, order in tqdm(take_turns(detectors, len(images)), desc="compare", unit="image"):
         i = max(turn, 0)
         image = images[i].read()
-        proposals = propose_exactly(image, regions, config, seed + i)
+        proposals = propose_exactly(image, regions, config, seed=i)
         for name in order:
             clock, result = _time_image(detectors[name], image, proposals.boxes)
             if turn >= 0:
                 detections[name].append(result)
-                counts[name] = [counts[name][0] + clock.regions, counts[name][1] + clock.windows]
+                asked[name] += clock.regions
+                windows[name] += clock.windows
                 for row, value in _add_sums(clock, proposals.seconds).items():
                     seconds[name][row].append(value)
         topped_up += proposals.added if turn >= 0 else 0
-    shared = {name: 1 - windows / asked for name, (asked, windows) in counts.items() if asked}
-    return Timings(seconds, detections, regions, topped_up, shared)
+    shared = {name: 1 - windows[name] / count for name, count in asked.items() if count}
+    return Timings(seconds, detections, topped_up, shared)
 
 
 def measure_growth(

@@ -1,11 +1,9 @@
 """Parameters of a classifier and its training. Nothing here imports torch, so that `sppdet --help` stays quick."""
 
-from __future__ import annotations
-
 from dataclasses import field
 from typing import Literal
 
-from sppdet.config.network import Device, NetworkConfig, Precision
+from sppdet.config.network import Device, NetworkConfig, Precision, refuse_fp16
 from sppdet.config.record import at_least, below_1, positive, section
 from sppdet.errors import ConfigError
 
@@ -130,7 +128,4 @@ class TrainClassifierConfig(ClassifierConfig):
     seed: int = at_least(0, 0)
 
     def check(self) -> None:
-        if self.precision == "fp16":
-            raise ConfigError(
-                "too small a range for gradients", field="precision", expected="fp32 or bf16", got=self.precision
-            )
+        refuse_fp16(self.precision)

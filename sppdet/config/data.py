@@ -1,7 +1,5 @@
 """Parameters of data and proposals."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from sppdet.config.record import at_least, section

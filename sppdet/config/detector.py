@@ -4,8 +4,6 @@ Defaults follow the paper (He et al. 2014, section 4.1); options named after the
 differently. Nothing here imports torch, so that `sppdet --help` stays quick.
 """
 
-from __future__ import annotations
-
 from dataclasses import field
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Configuration files (YAML), read by the parser of the command line, and its errors in the user's words."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import fields

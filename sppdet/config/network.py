@@ -1,11 +1,10 @@
 """Parameters of the network of a detector or classifier, up to its heads."""
 
-from __future__ import annotations
-
 from dataclasses import field
 from typing import Literal
 
 from sppdet.config.record import at_least, section, within
+from sppdet.errors import ConfigError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Device = Literal["cpu", "cuda"]
@@ -66,3 +65,10 @@ class NetworkConfig:
     def levels(self) -> tuple[int, ...]:
         """Bins per side of each grid that regions are pooled to."""
         return tuple(self.pyramid.levels)
+
+
+def refuse_fp16(precision: Precision) -> None:
+    """Raise ConfigError for a precision in which weights cannot be trained."""
+    if precision == "fp16":
+        reason = "too small a range for gradients"
+        raise ConfigError(reason, field="precision", expected="fp32 or bf16", got=precision)

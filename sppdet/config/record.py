@@ -11,7 +11,7 @@ makes a frozen dataclass; `SVMConfig(C=0)` raises ConfigError: "svm.C: out of ra
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cache
 from os import PathLike, fspath
 from types import NoneType, UnionType
@@ -19,7 +19,6 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Literal,
-    NamedTuple,
     TypeVar,
     Union,
     dataclass_transform,
@@ -48,13 +47,8 @@ TYPE_NAMES: dict[Any, str] = {
 }
 
 
-class Range(NamedTuple):
-    contains: Callable[[Any], bool]
-    expected: str
-
-
 def _field(default: T, contains: Callable[[Any], bool], expected: str) -> T:
-    return field(default=default, metadata={"range": Range(contains, expected)})
+    return field(default=default, metadata={"contains": contains, "expected": expected})
 
 
 def more_than(bound: float, default: T) -> T:
@@ -120,15 +114,16 @@ def from_dict(kind: type[T], values: Mapping[str, Any], file: str | PathLike[str
     Raises ConfigError that names the file and the first key that is unknown or whose value cannot be used.
     """
     try:
-        record: T = _build(kind, values)
-        return record
+        check_values(kind, values)
+        hints: dict[str, Any] = {name: hint for name, hint in get_type_hints(kind).items() if is_dataclass(hint)}
+        return kind(**{key: from_dict(hints[key], value) if key in hints else value for key, value in values.items()})
     except ConfigError as error:
         raise error.in_file(file) from error
 
 
 def as_dict(record: DataclassInstance) -> dict[str, Any]:
     """Return the values of a record in plain form: nested records as dicts, tuples as lists."""
-    return {part.name: _plain(getattr(record, part.name)) for part in fields(record)}
+    return asdict(record, dict_factory=lambda items: {k: list(v) if isinstance(v, tuple) else v for k, v in items})
 
 
 def base_of(record: DataclassInstance, kind: type[T]) -> T:
@@ -152,48 +147,29 @@ def check_values(kind: type, values: Mapping[str, Any]) -> None:
             _check(kind, name, _convert(value, hints[name]))
 
 
-def _build(kind: Any, values: Mapping[str, Any]) -> Any:
-    hints = _hints(kind)
-    check_values(kind, values)
-    nested = {name: _build(hints[name], value) for name, value in values.items() if is_dataclass(hints[name])}
-    return kind(**{**values, **nested})
-
-
 def _convert(value: Any, hint: Any) -> Any:
     if isinstance(value, PathLike):
         return fspath(value)
     return tuple(value) if get_origin(hint) is tuple and isinstance(value, list) else value
 
 
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return as_dict(value)
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _check(kind: type, name: str, value: Any) -> None:
     """Raise ConfigError unless the value has the type and is in the range of the record's field."""
-    hint, declared = _hints(kind)[name], _ranges(kind)[name]
+    hint, part = _hints(kind)[name], kind.__dataclass_fields__[name]  # type: ignore[attr-defined]
     if not _fits(value, hint):
         raise ConfigError("cannot be used", field=_key(kind, name), expected=_describe(hint), got=value)
-    allowed, default = declared
-    if allowed is None or value is None:
+    contains = part.metadata.get("contains")
+    if contains is None or value is None:
         return
     numbers = value if isinstance(value, tuple) else (value,)
-    if (default and not numbers) or not all(map(allowed.contains, numbers)):
+    if (part.default and not numbers) or not all(map(contains, numbers)):
         got = list(value) if isinstance(value, tuple) else value
-        raise ConfigError("out of range", field=_key(kind, name), expected=allowed.expected, got=got)
+        raise ConfigError("out of range", field=_key(kind, name), expected=part.metadata["expected"], got=got)
 
 
 @cache
 def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
-
-
-@cache
-def _ranges(kind: Any) -> dict[str, tuple[Range | None, Any]]:
-    """The range, if there is one, and the default of each field."""
-    return {part.name: (part.metadata.get("range"), part.default) for part in fields(kind)}
 
 
 def _key(kind: Any, name: str) -> str:

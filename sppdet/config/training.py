@@ -1,13 +1,11 @@
 """Parameters of the training of a detector. Nothing here imports torch, so that `sppdet --help` stays quick."""
 
-from __future__ import annotations
-
 from dataclasses import field
 from typing import Literal
 
 from sppdet.config.data import DataConfig
 from sppdet.config.detector import DetectorConfig
-from sppdet.config.network import Device, Precision
+from sppdet.config.network import Device, Precision, refuse_fp16
 from sppdet.config.record import at_least, below_1, fraction, more_than, positive, section
 from sppdet.errors import ConfigError
 
@@ -173,10 +171,7 @@ class TrainConfig(DetectorConfig):
     def check(self) -> None:
         if not self.finetune.epochs:
             return
-        if self.precision == "fp16":
-            raise ConfigError(
-                "too small a range for gradients", field="precision", expected="fp32 or bf16", got=self.precision
-            )
+        refuse_fp16(self.precision)
         if not self.finetune.blocks and not self.fc.depth:
             expected = "at least 1, or a fc.depth of 1 or 2"
             raise ConfigError("leaves nothing to fine-tune", field="finetune.blocks", expected=expected, got=0)

@@ -15,6 +15,12 @@ def align(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
+def with_interval(value: float, interval: tuple[float, float], sign: str = "") -> str:
+    """Return a fraction and its interval in percent with one decimal; `sign` "+" for a difference in points."""
+    low, high = interval
+    return f"{100 * value:{sign}.1f} ({100 * low:{sign}.1f} to {100 * high:{sign}.1f})"
+
+
 def percent(fraction: float | None) -> str:
     """Return the fraction in percent with two decimals, "-" for NaN and None."""
     text = points(fraction, ".2f")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sppdet.boxes import box_area
-from sppdet.errors import InputError
+from sppdet.errors import DataError, InputError
 from sppdet.structures.annotations import Annotations
 from sppdet.structures.torchvision import convert_coco, convert_voc
 
@@ -88,3 +89,9 @@ class Dataset:
     def subset(self, indices: Sequence[int]) -> Dataset:
         """Return the same data set with only the images at `indices`."""
         return replace(self, images=tuple(self.images[i] for i in indices))
+
+    def check_classes(self, classes: Sequence[str], detector: str | PathLike[str] | None) -> None:
+        """Raise DataError, naming the detector, unless its classes are those of the data."""
+        if tuple(classes) != self.classes:
+            expected, got = ", ".join(self.classes), ", ".join(classes)
+            raise DataError("the detector's classes are not the data's", file=detector, expected=expected, got=got)

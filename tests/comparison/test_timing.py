@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sppdet.boxes import box_area
 from sppdet.comparison import timing
-from sppdet.comparison.timing import measure_growth, propose_exactly, random_boxes, time_detectors
+from sppdet.comparison.timing import measure_growth, propose_exactly, random_boxes, take_turns, time_detectors
 from sppdet.config.data import ProposalConfig
 from sppdet.errors import InputError
 from sppdet.proposals.cache import propose_image
@@ -42,6 +42,15 @@ class ScriptedDetector:
 def images(tmp_path) -> list[Annotations]:
     files = [image_file(tmp_path / f"{i}.png", 40 + i, 60, i) for i in range(4)]
     return [Annotations(file, as_boxes([]), torch.zeros(0, dtype=torch.int64)) for file in files]
+
+
+def test_each_contestant_goes_first_in_its_turn() -> None:
+    rounds = take_turns("abc", 4)
+    assert [(turn, "".join(order)) for turn, order in rounds] == [
+        *((-1, "abc"), (0, "abc"), (1, "bca"), (2, "cab"), (3, "abc"))
+    ]
+    # Without a warm-up every round counts.
+    assert [turn for turn, _ in take_turns([1, 2], 3, warmup=0)] == [0, 1, 2]
 
 
 def test_takes_turns_and_leaves_the_warmup_out(images) -> None:
