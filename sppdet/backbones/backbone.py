@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import torch
 from torch import Tensor, nn
 
 from sppdet.backbones.geometry import geometry_of
 from sppdet.config.network import Precision
+from sppdet.errors import ConfigError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -33,7 +36,6 @@ class Backbone(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Device of the network."""
         return self.mean.device
 
     def forward(self, images: Tensor) -> Tensor:
@@ -42,3 +44,16 @@ class Backbone(nn.Module):
         with torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32"):
             maps: Tensor = self.layers(images)
             return maps
+
+
+def last_conv_blocks(backbone: Backbone, blocks: int, field: str = "blocks") -> nn.ModuleList:
+    """Return the convolutions in the last `blocks` blocks of a network.
+
+    A block is a convolution, a Fire module or a stage of residual blocks. Batch normalization is not included. Raises
+    ConfigError, naming `field`, if the network has fewer blocks.
+    """
+    parts = ([part for part in layer.modules() if isinstance(part, nn.Conv2d)] for layer in backbone.layers)
+    convolutions = [part for part in parts if part]  # of each block
+    if not 0 <= blocks <= len(convolutions):
+        raise ConfigError("out of range", field=field, expected=f"0 to {len(convolutions)}", got=blocks)
+    return nn.ModuleList(chain.from_iterable(convolutions[len(convolutions) - blocks :]))

@@ -7,10 +7,10 @@ with the weights, so that `sppdet.images.normalize` gives the network Caffe's in
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,24 +25,19 @@ from sppdet.errors import ConfigError, WeightsError
 from sppdet.files.atomic import save_tensors
 
 
-@dataclass(frozen=True)
-class Original:
+class Original(NamedTuple):
     """A network of Caffe. convolutions: their names, first to last. mean: of the pixels, B G R in 0..255."""
 
     convolutions: tuple[str, ...]
     mean: tuple[float, float, float]
 
 
-FIVE_CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4", "conv5")
-VGG16 = Original(
-    tuple(f"conv{block}_{k}" for block, depth in enumerate((2, 2, 3, 3, 3), 1) for k in range(1, depth + 1)),
-    mean=(103.939, 116.779, 123.68),
-)
+FIVE = ("conv1", "conv2", "conv3", "conv4", "conv5")
+THIRTEEN = tuple(f"conv{block}_{k}" for block, depth in enumerate((2, 2, 3, 3, 3), 1) for k in range(1, depth + 1))
 ORIGINALS = {
-    "caffenet": Original(FIVE_CONVOLUTIONS, mean=(104.007, 116.669, 122.679)),  # of ILSVRC 2012
-    "zf5": Original(FIVE_CONVOLUTIONS, mean=(128.0, 128.0, 128.0)),  # SPP_net's utils/caffe_anysize_test.m
-    "vgg16": VGG16,
-    "vgg16_caffe": VGG16,
+    "caffenet": Original(FIVE, mean=(104.007, 116.669, 122.679)),  # of ILSVRC 2012
+    "zf5": Original(FIVE, mean=(128.0, 128.0, 128.0)),  # SPP_net's utils/caffe_anysize_test.m
+    **dict.fromkeys(("vgg16", "vgg16_caffe"), Original(THIRTEEN, mean=(103.939, 116.779, 123.68))),
 }
 
 
@@ -64,8 +59,8 @@ def convert_caffe(
     layers in another order or of other sizes, strides, padding, groups or normalization.
     """
     if name not in ORIGINALS:
-        expected = ", ".join(sorted(ORIGINALS))
-        raise ConfigError("has no original in Caffe", field="backbone", expected=expected, got=name)
+        known = ", ".join(sorted(ORIGINALS))
+        raise ConfigError("has no original in Caffe", field="backbone", expected=known, got=name)
     if Path(output).suffix != ".safetensors":
         raise ConfigError("cannot be used", field="output", expected="a .safetensors file", got=output)
     if not files:
@@ -76,55 +71,43 @@ def convert_caffe(
     source = " + ".join(map(str, files))
     _check_network(layers, backbone, source)
     state = {"mean": pixel.flip(0) / 255, "std": torch.full((3,), 1 / 255)}
-    converted = _convert_convolutions(layers, backbone, source) | _convert_connected(layers, backbone, source)
-    for key, weight, bias in converted.values():
-        state |= {f"{key}.weight": weight, f"{key}.bias": bias}
+    converted: list[str] = []
+    for name_in_caffe, key, shape in _wanted_weights(layers, backbone):
+        weight, bias = _weight_and_bias(layers[name_in_caffe], shape, source)
+        state |= {f"{key}.weight": weight if converted else weight.flip(1), f"{key}.bias": bias}  # conv1: BGR to RGB
+        converted.append(name_in_caffe)
     save_tensors(output, state, {"backbone": name, "files": list(map(str, files))})
-    return list(converted)
-
-
-# Caffe's name: name in sppdet's file, weight, bias.
-Converted = dict[str, tuple[str, Tensor, Tensor]]
-
-
-def _convert_convolutions(layers: Mapping[str, CaffeLayer], backbone: Backbone, source: str) -> Converted:
-    converted: Converted = {}
-    modules = ((key, module) for key, module in backbone.named_modules() if isinstance(module, nn.Conv2d))
-    for name, (key, module) in zip(ORIGINALS[backbone.name].convolutions, modules, strict=True):
-        weight, bias = _weight_and_bias(layers[name], source)
-        _check_shapes(name, weight, bias, tuple(module.weight.shape), source)
-        converted[name] = key, weight if converted else weight.flip(1), bias  # conv1: BGR to RGB
     return converted
 
 
-def _convert_connected(layers: Mapping[str, CaffeLayer], backbone: Backbone, source: str) -> Converted:
-    converted: Converted = {}
+def _wanted_weights(layers: Mapping[str, CaffeLayer], backbone: Backbone) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    """Yield Caffe's name, sppdet's name and the weight's shape of the convolutions, then of fc6 and fc7 if given."""
+    modules = ((key, module) for key, module in backbone.named_modules() if isinstance(module, nn.Conv2d))
+    for name, (key, module) in zip(ORIGINALS[backbone.name].convolutions, modules, strict=True):
+        yield name, key, tuple(module.weight.shape)
     levels, keys = PRETRAINED[backbone.name]
     inputs = backbone.channels * sum(n * n for n in levels)
     for name, key in zip(("fc6", "fc7"), keys, strict=True):
         if name not in layers:
-            break
-        weight, bias = _weight_and_bias(layers[name], source)
-        weight = weight[0, 0] if weight.shape[:2] == (1, 1) else weight.flatten(1)  # old files: (1, 1, outputs, inputs)
-        _check_shapes(name, weight, bias, (len(bias), inputs), source)
-        converted[name] = key, weight, bias
-        inputs = len(bias)
-    return converted
+            return
+        outputs = layers[name].blobs[-1].size if layers[name].blobs else 0
+        yield name, key, (outputs, inputs)
+        inputs = outputs
 
 
-def _weight_and_bias(layer: CaffeLayer, source: str) -> tuple[Tensor, Tensor]:
-    """Return a layer's weight, in the shape of the file, and its bias (outputs,); float32."""
+def _weight_and_bias(layer: CaffeLayer, shape: tuple[int, ...], source: str) -> tuple[Tensor, Tensor]:
+    """Return a layer's weight, which must have this shape, and its bias (outputs,); float32."""
     if len(layer.blobs) != 2 or layer.blobs[0].ndim < 2:
         shapes = [blob.shape for blob in layer.blobs]
         raise WeightsError("wrong weights", file=source, field=layer.name, expected="a weight and a bias", got=shapes)
     weight, bias = (torch.from_numpy(blob.astype(np.float32)) for blob in layer.blobs)
-    return weight, bias.flatten()
-
-
-def _check_shapes(name: str, weight: Tensor, bias: Tensor, shape: tuple[int, ...], source: str) -> None:
+    bias = bias.flatten()
+    if len(shape) == 2:  # old files: (1, 1, outputs, inputs)
+        weight = weight[0, 0] if weight.shape[:2] == (1, 1) else weight.flatten(1)
     expected, got = (shape, shape[:1]), (tuple(weight.shape), tuple(bias.shape))
     if expected != got:
-        raise WeightsError("wrong shapes", file=source, field=name, expected=expected, got=got)
+        raise WeightsError("wrong shapes", file=source, field=layer.name, expected=expected, got=got)
+    return weight, bias
 
 
 def _check_network(layers: Mapping[str, CaffeLayer], backbone: Backbone, source: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,13 +26,8 @@ VARINT, DOUBLE, BYTES, FLOAT = 0, 1, 2, 5  # wire types; Caffe's files have no g
 FIXED_SIZES = {DOUBLE: 8, FLOAT: 4}
 
 
-@dataclass(frozen=True)
-class Generation:
-    """Field numbers of a layer.
-
-    parameters: fields of the messages with the options of each kind of layer; if None, the options are fields of the
-    layer itself.
-    """
+class Generation(NamedTuple):
+    """Field numbers of a layer. parameters: of the messages with options, by kind; None: options are its own fields."""
 
     name: int
     kind: int
@@ -62,10 +57,6 @@ DEFAULTS = {"stride": 1, "group": 1, "local_size": 5, "alpha": 1, "beta": 0.75, 
 FLOATS = ("alpha", "beta", "k")
 
 
-class DamagedError(ValueError):
-    """Bytes that are not a message of the expected kind."""
-
-
 @dataclass(frozen=True, eq=False)
 class CaffeLayer:
     """A layer of a file.
@@ -86,9 +77,10 @@ def read_caffemodel(path: str | PathLike[str]) -> list[CaffeLayer]:
 
     Raises WeightsError for a file that is missing, damaged or of another kind.
     """
-    layers = _decode(path, _read_layers, "a network saved by Caffe (.caffemodel)")
+    expected = "a network saved by Caffe (.caffemodel)"
+    layers = _decode(path, _read_layers, expected)
     if not any(layer.blobs for layer in layers):
-        raise WeightsError("holds no weights", file=path, expected="a network saved by Caffe (.caffemodel)")
+        raise WeightsError("holds no weights", file=path, expected=expected)
     return layers
 
 
@@ -97,14 +89,15 @@ def read_binaryproto(path: str | PathLike[str]) -> np.ndarray:
 
     Raises WeightsError for a file that is missing, damaged or of another kind.
     """
-    blob = _decode(path, lambda data: _read_blob(parse(data)), "an array saved by Caffe (.binaryproto)")
+    expected = "an array saved by Caffe (.binaryproto)"
+    blob = _decode(path, lambda data: _read_blob(parse(data)), expected)
     if not blob.size:
-        raise WeightsError("holds no numbers", file=path, expected="an array saved by Caffe (.binaryproto)")
+        raise WeightsError("holds no numbers", file=path, expected=expected)
     return blob
 
 
 def parse(data: memoryview) -> Message:
-    """Return the fields of a message. Raises DamagedError for bytes that are not a message, or end too early."""
+    """Return the fields of a message. Raises ValueError for bytes that are not a message, or end too early."""
     message: Message = {}
     position = 0
     while position < len(data):
@@ -117,10 +110,10 @@ def parse(data: memoryview) -> Message:
             size, position = (FIXED_SIZES[wire], position) if wire in FIXED_SIZES else _varint(data, position)
             value = data[position : position + size]
             if len(value) < size:
-                raise DamagedError(f"ends {size - len(value)} bytes early")
+                raise ValueError(f"ends {size - len(value)} bytes early")
             position += size
         else:
-            raise DamagedError(f"has no field {number} of wire type {wire}")
+            raise ValueError(f"has no field {number} of wire type {wire}")
         message.setdefault(number, []).append(value)
     return message
 
@@ -132,17 +125,16 @@ def _varint(data: memoryview, position: int) -> tuple[int, int]:
         number |= (byte & 127) << 7 * k
         if byte < 128:
             return number, position + k + 1
-    raise DamagedError("ends within a number")
+    raise ValueError("ends within a number")
 
 
 def _decode(path: str | PathLike[str], read: Callable[[memoryview], T], expected: str) -> T:
     try:
         return read(memoryview(Path(path).read_bytes()))
-    except FileNotFoundError as error:
-        raise WeightsError("file not found", file=path, expected=expected) from error
     except OSError as error:
-        raise WeightsError(f"cannot be read: {error.strerror}", file=path, expected=expected) from error
-    except (ValueError, OverflowError) as error:  # DamagedError; names that are not text, impossible shapes
+        reason = "file not found" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        raise WeightsError(reason, file=path, expected=expected) from error
+    except (ValueError, OverflowError) as error:  # also names that are not text, impossible shapes
         raise WeightsError(f"is damaged or of another kind: {error}", file=path, expected=expected) from error
 
 
@@ -171,21 +163,19 @@ def _read_layer(layer: Message, generation: Generation) -> CaffeLayer:
 def _read_options(layer: Message, kind: str, generation: Generation, name: str) -> dict[str, float]:
     if kind not in OPTIONS:
         return {}
-    if generation.parameters is None:
-        table = V0_OPTIONS[kind]
-        if not any(number in layer for numbers in table.values() for number in numbers):
-            return {}  # forks of that time, SPP_net's among them, have the options elsewhere
-    else:
-        table = OPTIONS[kind]
+    table = V0_OPTIONS[kind] if generation is V0 else OPTIONS[kind]
+    if generation.parameters:
         if generation.parameters[kind] not in layer:
             return {}
         layer = parse(_bytes(layer[generation.parameters[kind]][-1]))
+    elif not any(number in layer for numbers in table.values() for number in numbers):
+        return {}  # forks of that time, SPP_net's among them, have the options elsewhere
     options = {}
     for option, numbers in table.items():
         values = [value for number in numbers for value in layer.get(number, [])]
         given = set(_floats(values, "<f4").tolist() if option in FLOATS else _integers(values))
         if len(given) > 1:
-            raise DamagedError(f"{name}: {option} is not one number but {sorted(given)}")
+            raise ValueError(f"{name}: {option} is not one number but {sorted(given)}")
         options[option] = given.pop() if given else DEFAULTS.get(option, 0)
     return options
 
@@ -199,13 +189,13 @@ def _read_blob(blob: Message, layer: str = "array") -> np.ndarray:
     elif any(number in blob for number in (1, 2, 3, 4)):
         shape = [sum(_integers(blob.get(number, [])[-1:])) for number in (1, 2, 3, 4)]
     if math.prod(shape) != len(data):
-        raise DamagedError(f"{layer}: {len(data)} numbers for a shape of {list(shape)}")
+        raise ValueError(f"{layer}: {len(data)} numbers for a shape of {list(shape)}")
     return data.reshape(shape)
 
 
 def _bytes(value: Value) -> memoryview:
     if isinstance(value, int):
-        raise DamagedError("has a number where a message or text is expected")
+        raise ValueError("has a number where a message or text is expected")
     return value
 
 
@@ -233,5 +223,5 @@ def _floats(values: Sequence[Value], dtype: str) -> np.ndarray:
     parts = [_bytes(value) for value in values]
     data = parts[0] if len(parts) == 1 else b"".join(parts)
     if len(data) % np.dtype(dtype).itemsize:
-        raise DamagedError(f"has {len(data)} bytes where whole numbers are expected")
+        raise ValueError(f"has {len(data)} bytes where whole numbers are expected")
     return np.frombuffer(data, dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 
@@ -51,7 +50,7 @@ def _follow(before: Geometry, module: nn.Module) -> Geometry:
 
     match module:
         case nn.Sequential():
-            return _follow_all(before, module)
+            return reduce(_follow, module, before)
         case nn.Conv2d() | nn.MaxPool2d() | nn.AvgPool2d():
             return _slide(before, module)
         case WithinChannelNorm():
@@ -61,14 +60,10 @@ def _follow(before: Geometry, module: nn.Module) -> Geometry:
             return _join(module, _follow(squeezed, module.expand1x1), _follow(squeezed, module.expand3x3))
         case BasicBlock() | Bottleneck():
             residual = (layer for name, layer in module.named_children() if name != "downsample")
-            return _join(module, _follow_all(before, residual), _follow(before, module.downsample or nn.Identity()))
+            return _join(module, reduce(_follow, residual, before), _follow(before, module.downsample or nn.Identity()))
     if isinstance(module, Pointwise):
         return before
     raise InputError("layer of unknown geometry", field="network", got=type(module).__name__)
-
-
-def _follow_all(before: Geometry, modules: Iterable[nn.Module]) -> Geometry:
-    return reduce(_follow, modules, before)
 
 
 def _slide(before: Geometry, layer: Window) -> Geometry:

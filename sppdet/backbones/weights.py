@@ -37,7 +37,29 @@ def load_weights(backbone: Backbone, weights: str | PathLike[str]) -> None:
     The enum's weights come with the mean and std of their training, those of a Backbone with its own.
     Raises WeightsError for weights that are missing, damaged, cannot be downloaded or are of another network.
     """
-    _fill(backbone, *read_weights(backbone.name, weights))
+    state, source = read_weights(backbone.name, weights)
+    network = f"the weights of {backbone.name}"
+    prefix = _layer_prefix(backbone.name, state)
+    used: set[str] = set()
+    # The file may also hold other layers of torchvision's network.
+    for name, tensor in backbone.state_dict().items():
+        key = prefix + name.removeprefix("layers.") if name.startswith("layers.") else name
+        used.add(key)
+        value = state.get(key)
+        # Other files may lack our mean and std, and a counter that old versions of torch did not save.
+        if value is None and (name in ("mean", "std") or name.endswith("num_batches_tracked")):
+            continue
+        if not isinstance(value, Tensor):
+            raise WeightsError("key missing", file=source, field=key, expected=network, got=f"{len(state)} other keys")
+        if value.shape != tensor.shape:
+            expected = f"{network}, {tuple(tensor.shape)}"
+            raise WeightsError("wrong shape", file=source, field=key, expected=expected, got=tuple(value.shape))
+        tensor.copy_(value.detach())
+    # A deeper network of the same family has every key, and more: ResNet-34 contains ResNet-18.
+    parts = {key.split(".")[0] for key in used}
+    for key in state:
+        if key not in used and str(key).split(".")[0] in parts:
+            raise WeightsError("unknown key", file=source, field=str(key), expected=network)
 
 
 def read_weights(name: str, weights: str | PathLike[str]) -> tuple[dict[str, Any], Path | str]:
@@ -90,31 +112,6 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise WeightsError("holds no weights", file=path, expected="a state dict", got=type(state).__name__)
     return state
-
-
-def _fill(backbone: Backbone, state: dict[str, Any], source: Path | str) -> None:
-    """Copy each tensor of the backbone from `state`, which may also hold other layers of torchvision's network."""
-    network = f"the weights of {backbone.name}"
-    prefix = _layer_prefix(backbone.name, state)
-    used: set[str] = set()
-    for name, tensor in backbone.state_dict().items():
-        key = prefix + name.removeprefix("layers.") if name.startswith("layers.") else name
-        used.add(key)
-        value = state.get(key)
-        # Other files may lack our mean and std, and a counter that old versions of torch did not save.
-        if value is None and (name in ("mean", "std") or name.endswith("num_batches_tracked")):
-            continue
-        if not isinstance(value, Tensor):
-            raise WeightsError("key missing", file=source, field=key, expected=network, got=f"{len(state)} other keys")
-        if value.shape != tensor.shape:
-            shapes = f"{network}, {tuple(tensor.shape)}", tuple(value.shape)
-            raise WeightsError("wrong shape", file=source, field=key, expected=shapes[0], got=shapes[1])
-        tensor.copy_(value.detach())
-    # A deeper network of the same family has every key, and more: ResNet-34 contains ResNet-18.
-    parts = {key.split(".")[0] for key in used}
-    for key in state:
-        if key not in used and str(key).split(".")[0] in parts:
-            raise WeightsError("unknown key", file=source, field=str(key), expected=network)
 
 
 def _layer_prefix(name: str, state: dict[str, Any]) -> str:

@@ -46,13 +46,9 @@ def build_backbone(
 
 
 def _layers(name: str) -> nn.Sequential:
-    match name:
-        case "caffenet":
-            return _caffenet()
-        case "zf5":
-            return _zf5()
-        case "shapenet":
-            return _shapenet()
+    own = {"caffenet": _caffenet, "zf5": _zf5, "shapenet": _shapenet}
+    if name in own:
+        return own[name]()
     from torchvision.models import get_model
 
     network = get_model(name.removesuffix("_caffe"), weights=None)
@@ -74,20 +70,15 @@ def _caffenet() -> nn.Sequential:
     227 pixels become 13 cells. Its two groups of channels meet in conv3 only.
     """
     return nn.Sequential(
-        nn.Conv2d(3, 96, 11, stride=4),
-        nn.ReLU(inplace=True),
+        *_convolution(3, 96, 11, stride=4),
         nn.MaxPool2d(3, stride=2, ceil_mode=True),
         AcrossChannelsNorm(5, alpha=1e-4, beta=0.75),
-        nn.Conv2d(96, 256, 5, padding=2, groups=2),
-        nn.ReLU(inplace=True),
+        *_convolution(96, 256, 5, padding=2, groups=2),
         nn.MaxPool2d(3, stride=2, ceil_mode=True),
         AcrossChannelsNorm(5, alpha=1e-4, beta=0.75),
-        nn.Conv2d(256, 384, 3, padding=1),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(384, 384, 3, padding=1, groups=2),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(384, 256, 3, padding=1, groups=2),
-        nn.ReLU(inplace=True),
+        *_convolution(256, 384, 3, padding=1),
+        *_convolution(384, 384, 3, padding=1, groups=2),
+        *_convolution(384, 256, 3, padding=1, groups=2),
     )
 
 
@@ -97,21 +88,22 @@ def _zf5() -> nn.Sequential:
     The paper does not describe the normalization; it is that of the authors' code (model-defs/Zeiler_conv5.prototxt).
     """
     return nn.Sequential(
-        nn.Conv2d(3, 96, 7, stride=2, padding=1),
-        nn.ReLU(inplace=True),
+        *_convolution(3, 96, 7, stride=2, padding=1),
         WithinChannelNorm(3, alpha=5e-5, beta=0.75),
         nn.MaxPool2d(3, stride=2, ceil_mode=True),
-        nn.Conv2d(96, 256, 5, stride=2),
-        nn.ReLU(inplace=True),
+        *_convolution(96, 256, 5, stride=2),
         WithinChannelNorm(3, alpha=5e-5, beta=0.75),
         nn.MaxPool2d(3, stride=2, ceil_mode=True),
-        nn.Conv2d(256, 384, 3, padding=1),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(384, 384, 3, padding=1),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(384, 256, 3, padding=1),
-        nn.ReLU(inplace=True),
+        *_convolution(256, 384, 3, padding=1),
+        *_convolution(384, 384, 3, padding=1),
+        *_convolution(384, 256, 3, padding=1),
     )
+
+
+def _convolution(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0, groups: int = 1
+) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups), nn.ReLU(inplace=True)
 
 
 def _shapenet() -> nn.Sequential:

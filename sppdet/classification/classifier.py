@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sppdet.backbones.backbone import Backbone
-from sppdet.backbones.blocks import last_conv_blocks
+from sppdet.backbones.backbone import Backbone, last_conv_blocks
 from sppdet.backbones.fully_connected import FullyConnected, build_fully_connected
 from sppdet.backbones.zoo import build_backbone
 from sppdet.classification.views import prepare_views, views_to_windows

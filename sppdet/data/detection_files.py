@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -22,13 +22,48 @@ EMPTY_FRACTION = 0.1  # of images without detections; above it the file is proba
 LARGEST_FLOAT32 = torch.finfo(torch.float32).max
 
 
+Box = tuple[float, float, float, float]
+
+
 class Row(NamedTuple):
     """One detection: index of the image in the data set, label 1..K, score, x1 y1 x2 y2 (0-based, half-open)."""
 
     position: int
     label: int
     score: float
-    box: tuple[float, float, float, float]
+    box: Box
+
+
+class Place(NamedTuple):
+    """A line or entry of a file. The methods check its fields, and name place and field in a DataError."""
+
+    file: Path
+    name: str
+
+    def look_up(self, field: str, key: Any, known: dict[Any, int], expected: str) -> int:
+        # As dictionary keys True and 1.0 equal 1, but they are not ids.
+        if type(key) not in (int, str) or key not in known:
+            self.reject(field, expected, key)
+        return known[key]
+
+    def number(self, field: str, value: Any) -> float:
+        """Return a JSON number or a text field as a number that is finite in float32."""
+        try:
+            number = float("nan") if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = float("nan")
+        if not abs(number) <= LARGEST_FLOAT32:
+            self.reject(field, "a finite number", value)
+        return number
+
+    def box(self, field: str, got: object, x1: float, y1: float, x2: float, y2: float) -> Box:
+        if not (x1 <= x2 <= LARGEST_FLOAT32 and y1 <= y2 <= LARGEST_FLOAT32):
+            self.reject(field, "a width and height of at least 0", got)
+        return x1, y1, x2, y2
+
+    def reject(self, field: str, expected: str, got: object) -> NoReturn:
+        where = f"{self.name}, {field}" if field else self.name
+        raise DataError("cannot be used", file=self.file, field=where, expected=expected, got=repr(got))
 
 
 def write_coco_results(path: str | PathLike[str], detections: Sequence[Detections], dataset: Dataset) -> None:
@@ -40,13 +75,8 @@ def write_coco_results(path: str | PathLike[str], detections: Sequence[Detection
     lines = []
     for row in _rows(detections):
         x1, y1, x2, y2 = row.box
-        entry = {
-            "image_id": dataset.images[row.position].id,
-            "category_id": dataset.category_ids[row.label - 1],
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "score": row.score,
-        }
-        lines.append(json.dumps(entry))
+        ids = {"image_id": dataset.images[row.position].id, "category_id": dataset.category_ids[row.label - 1]}
+        lines.append(json.dumps({**ids, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": row.score}))
     write_text(path, "[\n" + ",\n".join(lines) + "\n]\n")
 
 
@@ -56,7 +86,7 @@ def write_voc_results(
     """Write comp4_det_<split>_<class>.txt for every class, lines "id score x1 y1 x2 y2" with 1-based inclusive corners.
 
     Numbers are written in full: reading gives the same float32 (coordinates under 2^-29 pixels round to 0). If a class
-    name cannot be part of a file name, as with a slash in it, a warning is logged and nothing is written.
+    name cannot be part of a file name (it has a slash), a warning is logged and nothing is written.
     """
     check_detections(detections, dataset.images, dataset.classes)
     unusable = [name for name in dataset.classes if Path(name).name != name]
@@ -114,20 +144,20 @@ def _read_coco_file(path: Path, dataset: Dataset) -> Iterator[Row]:
     positions = _index_images(dataset)
     labels = {category: label for label, category in enumerate(dataset.category_ids, start=1)}
     for number, entry in enumerate(entries):
-        where = f"entry {number}"
+        place = Place(path, f"entry {number}")
         if not isinstance(entry, dict):
-            raise DataError("not a detection", file=path, field=where, expected="an object", got=entry)
+            place.reject("", "an object", entry)
         missing = [key for key in ("image_id", "category_id", "bbox", "score") if key not in entry]
         if missing:
-            raise DataError("missing", file=path, field=f"{where}, {missing[0]}")
-        position = _look_up(entry["image_id"], positions, path, f"{where}, image_id", "an image of the data set")
-        label = _look_up(entry["category_id"], labels, path, f"{where}, category_id", "a category of the data set")
+            raise DataError("missing", file=path, field=f"{place.name}, {missing[0]}")
+        position = place.look_up("image_id", entry["image_id"], positions, "an image of the data set")
+        label = place.look_up("category_id", entry["category_id"], labels, "a category of the data set")
         box = entry["bbox"]
         if not isinstance(box, list) or len(box) != 4:
-            _reject(path, f"{where}, bbox", "x y width height", box)
-        x, y, width, height = (_number(value, path, f"{where}, bbox") for value in box)
-        score = _number(entry["score"], path, f"{where}, score")
-        yield Row(position, label, score, _box(x, y, x + width, y + height, path, f"{where}, bbox", box))
+            place.reject("bbox", "x y width height", box)
+        x, y, width, height = (place.number("bbox", value) for value in box)
+        score = place.number("score", entry["score"])
+        yield Row(position, label, score, place.box("bbox", box, x, y, x + width, y + height))
 
 
 def _read_voc_folder(folder: Path, dataset: Dataset) -> Iterator[Row]:
@@ -137,17 +167,13 @@ def _read_voc_folder(folder: Path, dataset: Dataset) -> Iterator[Row]:
         for number, line in enumerate(_read_lines(file), start=1):
             if not line.strip():
                 continue
-            where = f"line {number}"
+            place = Place(file, f"line {number}")
             fields = line.rsplit(maxsplit=5)  # from the right: an id may contain spaces
             if len(fields) != 6:
-                _reject(file, where, "id score x1 y1 x2 y2", line)
-            position = _look_up(fields[0].strip(), positions, file, f"{where}, id", "an image of the data set")
-            names = ("score", "x1", "y1", "x2", "y2")
-            score, x1, y1, x2, y2 = (
-                _number(text, file, f"{where}, {name}") for name, text in zip(names, fields[1:], strict=True)
-            )
-            box = _box(x1 - 1, y1 - 1, x2, y2, file, f"{where}, x1 y1 x2 y2", fields[2:])
-            yield Row(position, label, score, box)
+                place.reject("", "id score x1 y1 x2 y2", line)
+            position = place.look_up("id", fields[0].strip(), positions, "an image of the data set")
+            score, x1, y1, x2, y2 = map(place.number, ("score", "x1", "y1", "x2", "y2"), fields[1:])
+            yield Row(position, label, score, place.box("x1 y1 x2 y2", fields[2:], x1 - 1, y1 - 1, x2, y2))
 
 
 def _class_files(folder: Path, classes: Sequence[str]) -> dict[int, Path]:
@@ -178,12 +204,10 @@ def _read_lines(file: Path) -> list[str]:
 def _index_images(dataset: Dataset) -> dict[ImageId, int]:
     """Return the index of each image by its id, and by the id's number or text if these are unambiguous."""
     positions: dict[ImageId, int] = {image.id: position for position, image in enumerate(dataset.images)}
-    others = [(_other_form(image.id), position) for position, image in enumerate(dataset.images)]
-    count = Counter(other for other, _ in others)
-    for other, position in others:
-        if other is not None and count[other] == 1:
-            positions.setdefault(other, position)
-    return positions
+    others = [_other_form(image.id) for image in dataset.images]
+    count = Counter(others)
+    unambiguous = {other: k for k, other in enumerate(others) if other is not None and count[other] == 1}
+    return unambiguous | positions
 
 
 def _other_form(image_id: ImageId) -> ImageId | None:
@@ -194,33 +218,3 @@ def _other_form(image_id: ImageId) -> ImageId | None:
         return int(image_id)
     except ValueError:
         return None
-
-
-def _look_up(key: Any, known: dict[Any, int], file: Path, field: str, expected: str) -> int:
-    # As dictionary keys True and 1.0 equal 1, but they are not ids.
-    if type(key) not in (int, str) or key not in known:
-        _reject(file, field, expected, key)
-    return known[key]
-
-
-def _number(value: Any, file: Path, field: str) -> float:
-    """Return a JSON number or a text field as a number that is finite in float32."""
-    try:
-        number = float("nan") if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = float("nan")
-    if not abs(number) <= LARGEST_FLOAT32:
-        _reject(file, field, "a finite number", value)
-    return number
-
-
-def _box(
-    x1: float, y1: float, x2: float, y2: float, file: Path, field: str, got: Iterable[Any]
-) -> tuple[float, float, float, float]:
-    if not (x1 <= x2 <= LARGEST_FLOAT32 and y1 <= y2 <= LARGEST_FLOAT32):
-        _reject(file, field, "a width and height of at least 0", got)
-    return x1, y1, x2, y2
-
-
-def _reject(file: Path, field: str, expected: str, got: object) -> NoReturn:
-    raise DataError("cannot be used", file=file, field=field, expected=expected, got=repr(got))

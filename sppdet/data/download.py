@@ -11,9 +11,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -23,28 +23,24 @@ BLOCK_BYTES = 1 << 20
 TIMEOUT_SECONDS = 60  # without a byte
 
 
-@dataclass(frozen=True)
-class Archive:
+class Archive(NamedTuple):
     """A tar file that unpacks into VOCdevkit. url: absolute, or relative to the base URL."""
 
-    name: str
     url: str
     md5: str
+
+    @property
+    def name(self) -> str:
+        return self.url.rsplit("/", 1)[-1]
 
 
 VOC_URL = "http://host.robots.ox.ac.uk/pascal/VOC/"
 VOC_ARCHIVES: Mapping[str, tuple[Archive, ...]] = {
     "2007": (
-        Archive(
-            "VOCtrainval_06-Nov-2007.tar", "voc2007/VOCtrainval_06-Nov-2007.tar", "c52e279531787c972589f7e41ab4ae64"
-        ),
-        Archive("VOCtest_06-Nov-2007.tar", "voc2007/VOCtest_06-Nov-2007.tar", "b6e924de25625d8de591ea690078ad9f"),
+        Archive("voc2007/VOCtrainval_06-Nov-2007.tar", "c52e279531787c972589f7e41ab4ae64"),
+        Archive("voc2007/VOCtest_06-Nov-2007.tar", "b6e924de25625d8de591ea690078ad9f"),
     ),
-    "2012": (
-        Archive(
-            "VOCtrainval_11-May-2012.tar", "voc2012/VOCtrainval_11-May-2012.tar", "6cd6e144f989b92b3379bac3b3de84fd"
-        ),
-    ),
+    "2012": (Archive("voc2012/VOCtrainval_11-May-2012.tar", "6cd6e144f989b92b3379bac3b3de84fd"),),
 }
 
 
@@ -75,45 +71,40 @@ def download_voc(
         if done.is_file():
             continue
         path = Path(archives or folder) / archive.name
-        if archives is None and not path.is_file():
-            part = path.with_name(f"{path.name}.part")
-            _download(urllib.parse.urljoin(base_url, archive.url), part, archive.md5)
-            _unpack(part, folder)
-            part.unlink()
-        else:
+        downloaded = archives is None and not path.is_file()
+        if downloaded:
+            path = path.with_name(f"{path.name}.part")
+            _download(urllib.parse.urljoin(base_url, archive.url), path)
+        try:
             _check(path, archive.md5)
-            _unpack(path, folder)
+        except DataError:
+            if downloaded:
+                path.unlink()  # wrong bytes cannot be resumed
+            raise
+        _unpack(path, folder)
+        if downloaded:
+            path.unlink()
         done.touch()
     return folder / "VOCdevkit"
 
 
-def _download(url: str, part: Path, md5: str) -> None:
+def _download(url: str, part: Path) -> None:
     """Download to `part`, resuming an interrupted download."""
     try:
         _fetch(url, part)
     except urllib.error.HTTPError as error:
-        raise DataError(f"refused by the server: {error.code} {error.reason}", file=url) from error
+        if error.code != 416:  # nothing is left to send; the checksum decides whether the file is complete
+            raise DataError(f"refused by the server: {error.code} {error.reason}", file=url) from error
+        error.close()
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise DataError(f"cannot be downloaded: {reason}; call again to resume", file=url) from error
-    try:
-        _check(part, md5)
-    except DataError:
-        part.unlink()  # wrong bytes cannot be resumed
-        raise
 
 
 def _fetch(url: str, part: Path) -> None:
     start = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
-    except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing is left to send; the checksum decides whether the file is complete
-            error.close()
-            return
-        raise
-    with response:
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
         if response.status != 206:  # the server ignored the range and sends the whole file
             start = 0
         length = response.headers.get("Content-Length")

@@ -102,9 +102,8 @@ def _read_mat(file: Path, wanted: set[str]) -> BoxesOfId:
     except NotImplementedError as error:
         raise DataError("is of MATLAB version 7.3; save it with -v7", file=file) from error
     except KeyError as error:
-        raise DataError(
-            "variable not found", file=file, field=str(error.args[0]), expected="images and boxes"
-        ) from error
+        name = str(error.args[0])
+        raise DataError("variable not found", file=file, field=name, expected="images and boxes") from error
     except Exception as error:  # scipy raises errors of many kinds for damaged files
         raise DataError(f"is not a readable .mat file: {error}", file=file) from error
     if len(names) != len(cells):
@@ -133,9 +132,8 @@ def _as_array(value: Any, file: Path, id: str, name: str) -> np.ndarray:
     try:
         array = np.array(value)
     except ValueError:
-        _refuse(
-            "not an array", file, id, name, "4 numbers per box, and a score for all boxes or none", "rows that differ"
-        )
+        expected = "4 numbers per box, and a score for all boxes or none"
+        _refuse("not an array", file, id, name, expected, "rows that differ")
     if array.size == 0:
         return np.zeros((0, 4))
     if array.dtype.kind not in "iuf" or array.ndim != 2 or array.shape[1] not in (4, 5):

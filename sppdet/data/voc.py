@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -25,15 +25,13 @@ VOC_CLASSES = (
 )
 
 
-@dataclass(frozen=True)
-class _Object:
+class _Object(NamedTuple):
     name: str
     box: tuple[float, float, float, float]
     difficult: bool
 
 
-@dataclass(frozen=True)
-class _File:
+class _File(NamedTuple):
     """The content of one XML file. size: (width, height) in pixels, None if not given."""
 
     path: Path
@@ -67,10 +65,8 @@ def read_voc(
 def _find_folder(root: Path, year: str | None) -> Path:
     if not root.is_dir():
         raise DataError("folder not found", file=root)
-    candidates = [root] if _has_voc_part(root) else []
-    candidates = candidates or sorted(
-        p for pattern in ("*", "VOCdevkit/*") for p in root.glob(pattern) if _has_voc_part(p)
-    )
+    below = (path for pattern in ("*", "VOCdevkit/*") for path in root.glob(pattern))
+    candidates = [root] if _has_voc_part(root) else sorted(filter(_has_voc_part, below))
     if not candidates:
         raise DataError("is not in VOC layout", file=root, expected=f"folders {', '.join(PARTS)}")
     listed = ", ".join(str(path) for path in candidates)
@@ -106,18 +102,18 @@ def _read_list(folder: Path, split: str) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot be read: {error}", file=path) from error
     rows = [(number, line.split()) for number, line in enumerate(lines, start=1) if line.strip()]
-    seen: set[str] = set()
-    for number, row in rows:
-        if len(row) > 2 or (len(row) == 2 and row[1] not in ("-1", "0", "1")):
-            raise DataError(
-                "not an image list", file=path, field=f"line {number}", expected="a name", got=" ".join(row)
-            )
-        if row[0] in seen:
-            raise DataError("image listed twice", file=path, field=f"line {number}", got=row[0])
-        seen.add(row[0])
-    if not rows:
+    seen: dict[str, None] = {}  # in the order of the list
+    for number, (name, *columns) in rows:
+        line = f"line {number}"
+        if columns not in ([], ["-1"], ["0"], ["1"]):
+            got = " ".join([name, *columns])
+            raise DataError("not an image list", file=path, field=line, expected="a name", got=got)
+        if name in seen:
+            raise DataError("image listed twice", file=path, field=line, got=name)
+        seen[name] = None
+    if not seen:
         raise DataError("lists no images", file=path)
-    return [row[0] for _, row in rows]
+    return list(seen)
 
 
 def _find_classes(folder: Path, known: dict[str, _File]) -> tuple[str, ...]:
@@ -176,8 +172,8 @@ def _read_number(path: Path, element: ElementTree.Element, key: str, field: str,
     try:
         return float(text or "")
     except ValueError:
-        message = "missing" if not text else "not a number"
-        raise DataError(message, file=path, field=field, expected="a number", got=text) from None
+        reason = "not a number" if text else "missing"
+        raise DataError(reason, file=path, field=field, expected="a number", got=text) from None
 
 
 def _annotate(folder: Path, name: str, file: _File, labels: dict[str, int]) -> Annotations:
@@ -185,10 +181,8 @@ def _annotate(folder: Path, name: str, file: _File, labels: dict[str, int]) -> A
     boxes, kept = keep_valid_boxes([thing.box for thing in file.objects], file.size, 1, file=file.path, image=name)
     for index, thing in enumerate(file.objects, start=1):
         if thing.name not in labels:
-            expected = f"one of {', '.join(labels)}"
-            raise DataError(
-                "unknown class", file=file.path, field=f"object[{index}]/name", expected=expected, got=thing.name
-            )
+            field, expected = f"object[{index}]/name", f"one of {', '.join(labels)}"
+            raise DataError("unknown class", file=file.path, field=field, expected=expected, got=thing.name)
     objects = [file.objects[i] for i in kept]
     return Annotations(
         id=name,

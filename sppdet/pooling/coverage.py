@@ -39,7 +39,7 @@ class LevelReport:
     """The coverage of a map by one level.
 
     rows, columns: cells that each bin reads along the height and the width. readers: int64 (h, w), number of bins that
-    read each cell. why_not: reason why the form does not have this level, if so.
+    read each cell. why_not: reason why the form does not have this level; None if it does.
     """
 
     level: int
@@ -49,16 +49,11 @@ class LevelReport:
     why_not: str | None
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Size (h, w) of the map."""
-        return len(self.readers), len(self.readers[0])
-
-    @property
     def extent(self) -> tuple[int, int, int, int]:
         """Left, top, right and bottom of the map with the padding that bins read."""
         (top, bottom), (left, right) = (
             (min([0, *map(min, bins)]), max([cells, *(max(each) + 1 for each in bins)]))
-            for bins, cells in zip((self.rows, self.columns), self.size, strict=True)
+            for bins, cells in zip((self.rows, self.columns), self.readers.shape, strict=True)
         )
         return left, top, right, bottom
 
@@ -85,13 +80,12 @@ def explain_level(form: PoolingForm, size: tuple[int, int], n: int) -> LevelRepo
 
 def format_reports(forms: Mapping[str, Sequence[LevelReport]]) -> str:
     """Return a table with a row per form and level, then the reasons why levels are refused."""
-    rows = [["form", "bins wanted", "got", "cells left out", "shared by bins", ""]]
-    for name, reports in forms.items():
-        for report in reports:
-            wanted, got = f"{report.level}x{report.level}", f"{len(report.rows)}x{len(report.columns)}"
-            verdict = "refused" if report.why_not else ""
-            rows.append([name, wanted, got, str(report.left_out), str(report.shared), verdict])
-    refused = [f"{name}: {each.why_not}" for name, reports in forms.items() for each in reports if each.why_not]
+    rows, refused = [["form", "bins wanted", "got", "cells left out", "shared by bins", ""]], []
+    for name, report in ((name, report) for name, reports in forms.items() for report in reports):
+        wanted, got = f"{report.level}x{report.level}", f"{len(report.rows)}x{len(report.columns)}"
+        row = [name, wanted, got, str(report.left_out), str(report.shared)]
+        rows.append([*row, "refused" if report.why_not else ""])
+        refused += [f"{name}: {report.why_not}"] if report.why_not else []
     return "\n".join([align(rows), *refused])
 
 
@@ -107,14 +101,15 @@ def plot_reports(forms: Mapping[str, Sequence[LevelReport]], path: str | PathLik
     columns = len(levels) // len(forms)
     figure = new_figure(6, 6)  # resized below
     panels = figure.subplots(len(forms), columns, sharex=True, sharey=True, squeeze=False).flatten()
-    limits = np.array([_draw_level(axes, *level) for axes, level in zip(panels, levels, strict=True)])
-    left, top = limits[:, :2].min(axis=0)
-    right, bottom = limits[:, 2:].max(axis=0)
-    panels[0].set(xlim=(left, right), ylim=(bottom, top))
+    for axes, level in zip(panels, levels, strict=True):
+        _draw_level(axes, *level)
+    panels[0].margins(0.02)
+    panels[0].invert_yaxis()
+    (left, right), (bottom, top) = panels[0].get_xlim(), panels[0].get_ylim()
     cell = PANEL / max(right - left, bottom - top)  # inches
     across = max(LEAST_PANEL, cell * (right - left))
     figure.set_size_inches(across * columns, (cell * (bottom - top) + 0.6) * len(forms) + 0.8)
-    height, width = levels[0][1].size
+    height, width = levels[0][1].readers.shape
     figure.suptitle(f"In how many bins is each of {height}x{width} cells?", fontsize=11)
     shown = set(np.concatenate([_shades(report) for _, report in levels], axis=None))
     handles = [Patch(color=color, label=label) for k, (_, color, label) in enumerate(SHADES) if k in shown]
@@ -130,8 +125,8 @@ def _shades(report: LevelReport) -> np.ndarray:
     return np.searchsorted([least for least, _, _ in SHADES], report.readers.numpy(), side="right") - 1
 
 
-def _draw_level(axes: Axes, name: str, report: LevelReport) -> tuple[float, float, float, float]:
-    """Draw a map with its bins. Returns the left, top, right and bottom of the drawing."""
+def _draw_level(axes: Axes, name: str, report: LevelReport) -> None:
+    """Draw a map with its bins."""
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Rectangle
 
@@ -139,12 +134,12 @@ def _draw_level(axes: Axes, name: str, report: LevelReport) -> tuple[float, floa
     axes.add_patch(Rectangle((left, top), right - left, bottom - top, **PADDING, linewidth=0, zorder=0))
     colors = ListedColormap([color for _, color, _ in SHADES])
     axes.pcolormesh(_shades(report), cmap=colors, vmin=0, vmax=len(SHADES) - 1, edgecolors="white", linewidth=0.5)
-    if max(report.size) <= LONGEST_NUMBERED:
+    if max(report.readers.shape) <= LONGEST_NUMBERED:
         for (y, x), count in np.ndenumerate(report.readers.numpy()):
             color = {1: "0.6", 2: "black"}.get(count, "white")
             axes.text(x + 0.5, y + 0.5, f"{count}", ha="center", va="center", fontsize=6, color=color)
-    above = _draw_bars(axes, report.columns, top, vertical=False)
-    beside = _draw_bars(axes, report.rows, left, vertical=True)
+    _draw_bars(axes, report.columns, top, vertical=False)
+    _draw_bars(axes, report.rows, left, vertical=True)
     axes.set_aspect("equal")
     axes.set_axis_off()
     got = f"{name}: {len(report.rows)}x{len(report.columns)} bins"
@@ -152,11 +147,10 @@ def _draw_level(axes: Axes, name: str, report: LevelReport) -> tuple[float, floa
     if report.why_not:
         title = fill(f"{name}, refused: {report.why_not}", LINE)
     axes.set_title(title, fontsize=9, color=SHADES[0][1] if report.why_not or report.left_out else "black")
-    return left - beside, top - above, right, bottom
 
 
-def _draw_bars(axes: Axes, bins: Sequence[Sequence[int]], edge: int, vertical: bool) -> float:
-    """Draw a bar per bin before the edge, in lanes so that none overlap. Returns the width of the lanes."""
+def _draw_bars(axes: Axes, bins: Sequence[Sequence[int]], edge: int, vertical: bool) -> None:
+    """Draw a bar per bin before the edge, in lanes so that none overlap."""
     from matplotlib.patches import Rectangle
 
     ends: list[int] = []  # end of the last bar in each lane
@@ -170,4 +164,3 @@ def _draw_bars(axes: Axes, bins: Sequence[Sequence[int]], edge: int, vertical: b
             along, length = first + 0.1, last - first + 0.8
             corner, width, height = ((across, along), 0.5, length) if vertical else ((along, across), length, 0.5)
             axes.add_patch(Rectangle(corner, width, height, color="0.3", linewidth=0))
-    return LANE * (len(ends) + 0.5)

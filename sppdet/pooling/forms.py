@@ -18,8 +18,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +32,7 @@ PoolingMode = Literal["max", "average"]
 class PoolingForm(nn.Module, ABC):
     """Base of all forms: levels, a mode, and the layout of the output vector.
 
-    The vector is float (C * sum(n^2),): levels in the order given, the bins of a level in row-major order, the C
+    The vector is float (D,), D = C * sum(n^2): levels in the order given, the bins of a level in row-major order, the C
     channels of a bin together.
     """
 
@@ -62,10 +61,7 @@ class PoolingForm(nn.Module, ABC):
         return None
 
     def coverage(self, size: tuple[int, int], n: int) -> Tensor:
-        """Return the number of bins of level n that read each cell of a map of `size` (h, w): int64 (h, w).
-
-        A cell with 0 is left out.
-        """
+        """Return the number of bins of level n that read each cell of a map of `size` (h, w): int64 (h, w)."""
         rows, columns = (count_readers(self.bins(cells, n), cells) for cells in size)
         return rows[:, None] * columns
 
@@ -73,8 +69,7 @@ class PoolingForm(nn.Module, ABC):
         return f"levels={self.levels}, mode={self.mode}"
 
 
-@dataclass(frozen=True)
-class Window1d:
+class Window1d(NamedTuple):
     """A window that slides along an axis, with the parameters of torch's `max_pool2d`."""
 
     kernel: int
@@ -87,10 +82,9 @@ class Window1d:
         if self.stride < 1:
             return 0
         room = cells + 2 * self.padding - self.kernel
-        count = (-(-room // self.stride) if self.ceil_mode else room // self.stride) + 1
-        if self.ceil_mode and (count - 1) * self.stride >= cells + self.padding:
-            count -= 1
-        return max(count, 0)
+        if self.ceil_mode:
+            room = min(-(-room // self.stride) * self.stride, cells + self.padding - 1)
+        return max(room // self.stride + 1, 0)
 
     def why_not(self, cells: int, n: int) -> str | None:
         """Return the reason why the window does not give n bins of `cells` cells; None if it does."""
@@ -98,8 +92,8 @@ class Window1d:
             return "fewer cells than bins make the stride 0"
         if self.padding > self.kernel // 2:
             return f"a padding of {self.padding} is more than half the window of {self.kernel}"
-        found = self.count(cells)
-        return None if found == n else f"windows of {self.kernel} every {self.stride} give {found} bins"
+        got = self.count(cells)
+        return None if got == n else f"windows of {self.kernel} every {self.stride} give {got} bins"
 
 
 class SlidingPooling(PoolingForm):
@@ -125,10 +119,9 @@ class SlidingPooling(PoolingForm):
         return None
 
     def forward(self, maps: Tensor | Sequence[Tensor]) -> Tensor:
-        """Maps (B, C, h, w), or a list of (C, h, w) of mixed sizes, to (B, D).
+        """Pool maps (B, C, h, w), or a list of (C, h, w) of mixed sizes, to (B, D).
 
-        Raises InputError, a ValueError, that names size, level and reason where a level has another number of bins
-        than it should, and for maps without cells.
+        Raises InputError for maps without cells, and if a level has another number of bins than n (see `why_not`).
         """
         if not isinstance(maps, Tensor):
             return torch.cat([self(one) for one in split_list(maps)])
@@ -140,12 +133,10 @@ class SlidingPooling(PoolingForm):
         reason = self.why_not(size, n)
         if reason:
             raise InputError(reason, field="maps")
-        rows, columns = (self.slide(cells, n) for cells in size)
-        kernel, stride = (rows.kernel, columns.kernel), (rows.stride, columns.stride)
-        padding = (rows.padding, columns.padding)
+        kernel, stride, padding, (ceil_mode, _) = zip(*(self.slide(cells, n) for cells in size), strict=True)
         if self.mode == "max":
-            return F.max_pool2d(maps, kernel, stride, padding, ceil_mode=rows.ceil_mode)
-        return F.avg_pool2d(maps, kernel, stride, padding, ceil_mode=rows.ceil_mode, count_include_pad=False)
+            return F.max_pool2d(maps, kernel, stride, padding, ceil_mode=ceil_mode)
+        return F.avg_pool2d(maps, kernel, stride, padding, ceil_mode, count_include_pad=False)
 
 
 class WindowPooling(SlidingPooling):
@@ -210,13 +201,7 @@ class GeneralPooling(SlidingPooling):
     """
 
     def __init__(
-        self,
-        level: int,
-        kernel: int,
-        stride: int,
-        padding: int = 0,
-        ceil_mode: bool = False,
-        mode: PoolingMode = "max",
+        self, level: int, kernel: int, stride: int, padding: int = 0, ceil_mode: bool = False, mode: PoolingMode = "max"
     ) -> None:
         super().__init__((level,), mode)
         if kernel < 1 or stride < 1 or not 0 <= padding <= kernel // 2:
@@ -236,6 +221,11 @@ class GeneralPooling(SlidingPooling):
 def count_readers(bins: Sequence[Sequence[int]], cells: int) -> Tensor:
     """Return the number of bins that read each cell of an axis: int64 (cells,)."""
     return torch.tensor([sum(cell in each for each in bins) for cell in range(cells)])
+
+
+def to_single(values: Tensor) -> Tensor:
+    """Convert half precision to float32; float32 and float64 are returned unchanged."""
+    return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
 def to_rows(level: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ kernels from one thread.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numba import njit, prange
 
@@ -25,8 +27,8 @@ def _bin(i: int, n: int, length: int) -> tuple[int, int]:
 
 
 @njit(parallel=True, cache=True)
-def max_forward(maps, image, windows, levels, parents, out):  # type: ignore[no-untyped-def]
-    """Fill out (N, bins, C) with the maxima of maps (B, h, w, C) without NaN over windows (N, 4) of images (N,).
+def max_forward(maps, index, windows, levels, parents, out):  # type: ignore[no-untyped-def]
+    """Fill out (N, bins, C) with the maxima of maps (B, h, w, C) without NaN over windows (N, 4) of maps `index` (N,).
 
     levels (L,): bins per side. parents (L,): -1 for a level that reads the map, else the level it is nested in.
     """
@@ -49,9 +51,9 @@ def max_forward(maps, image, windows, levels, parents, out):  # type: ignore[no-
                     continue
                 for i in range(n):
                     top, bottom = _bin(i, n, y2 - y1)
-                    line = rows[image[r], y1 + top][x1 * channels : x2 * channels]
+                    line = rows[index[r], y1 + top][x1 * channels : x2 * channels]
                     if bottom - top > 1:
-                        _maximum_of_rows(rows[image[r]], y1 + top, y1 + bottom, x1 * channels, x2 * channels, column)
+                        _maximum_of_rows(rows[index[r]], y1 + top, y1 + bottom, x1 * channels, x2 * channels, column)
                         line = column
                     for j in range(n):
                         left, right = _bin(j, n, x2 - x1)
@@ -113,7 +115,7 @@ def _maximum_of_bins(pooled, first, m, step, best):  # type: ignore[no-untyped-d
 
 
 @njit(parallel=True, cache=True)
-def max_forward_with_argmax(maps, image, windows, levels, parents, out, argmax):  # type: ignore[no-untyped-def]
+def max_forward_with_argmax(maps, index, windows, levels, parents, out, argmax):  # type: ignore[no-untyped-def]
     """As `max_forward`, with the row-major cell of each maximum in argmax int32 (N, bins, C). NaN wins, as in torch."""
     starts, order = _level_starts(levels), _level_order(parents)
     width = maps.shape[2]
@@ -137,7 +139,7 @@ def max_forward_with_argmax(maps, image, windows, levels, parents, out, argmax):
                     for y in range(y1 + top, y1 + bottom):
                         for x in range(x1 + left, x1 + right):
                             new = y == y1 + top and x == x1 + left
-                            _keep_cell(maps[image[r], y, x], y * width + x, best, where, new)
+                            _keep_cell(maps[index[r], y, x], y * width + x, best, where, new)
 
 
 @njit
@@ -158,7 +160,7 @@ def _keep_bin(value, cell, best, where, new):  # type: ignore[no-untyped-def]
 
 
 @njit(parallel=True, cache=True)
-def max_backward(gradient, argmax, image, grad_maps):  # type: ignore[no-untyped-def]
+def max_backward(gradient, argmax, index, grad_maps):  # type: ignore[no-untyped-def]
     """Add gradient (N, bins, C) to grad_maps (B, h * w, C) at the cells of `argmax`.
 
     A fixed number of parts of the windows each sum into maps of their own, which are then added in order: the sums are
@@ -169,7 +171,7 @@ def max_backward(gradient, argmax, image, grad_maps):  # type: ignore[no-untyped
     sums = np.zeros((PARTS, batch, places, channels), gradient.dtype)
     for part in prange(PARTS):
         for r in range(part * windows // PARTS, (part + 1) * windows // PARTS):
-            target = sums[part, image[r]]
+            target = sums[part, index[r]]
             for s in range(bins):
                 cells, value = argmax[r, s], gradient[r, s]
                 for c in range(channels):
@@ -184,7 +186,7 @@ def max_backward(gradient, argmax, image, grad_maps):  # type: ignore[no-untyped
 
 
 @njit(parallel=True, cache=True)
-def average_forward(maps, image, windows, levels, out):  # type: ignore[no-untyped-def]
+def average_forward(maps, index, windows, levels, out):  # type: ignore[no-untyped-def]
     """Fill out (N, bins, C) with means. Averages do not nest (bins share cells), so each level reads the map."""
     starts = _level_starts(levels)
     for r in prange(len(windows)):
@@ -199,14 +201,14 @@ def average_forward(maps, image, windows, levels, out):  # type: ignore[no-untyp
                     mean[:] = 0
                     for y in range(y1 + top, y1 + bottom):
                         for x in range(x1 + left, x1 + right):
-                            value = maps[image[r], y, x]
+                            value = maps[index[r], y, x]
                             for c in range(len(mean)):
                                 mean[c] += value[c]
                     mean /= (bottom - top) * (right - left)
 
 
 @njit(parallel=True, cache=True)
-def average_backward(gradient, image, windows, levels, grad_maps):  # type: ignore[no-untyped-def]
+def average_backward(gradient, index, windows, levels, grad_maps):  # type: ignore[no-untyped-def]
     """Spread gradient (N, bins, C) evenly over each bin's cells of grad_maps (B, h, w, C)."""
     starts = _level_starts(levels)
     channels = gradient.shape[2]
@@ -224,7 +226,7 @@ def average_backward(gradient, image, windows, levels, grad_maps):  # type: igno
                         count = (bottom - top) * (right - left)
                         for y in range(y1 + top, y1 + bottom):
                             for x in range(x1 + left, x1 + right):
-                                target = grad_maps[image[r], y, x]
+                                target = grad_maps[index[r], y, x]
                                 for c in range(first, end):
                                     target[c] += share[c] / count
 
@@ -243,7 +245,7 @@ def _level_order(parents):  # type: ignore[no-untyped-def]
     return np.argsort(parents >= 0, kind="mergesort")
 
 
-def nest_levels(levels: tuple[int, ...]) -> np.ndarray:
+def nest_levels(levels: Sequence[int]) -> np.ndarray:
     """Return parents int64 (L,): for each level the index of the finest finer level that it divides, or -1.
 
     The parent of a nested level always reads the map itself: a finest multiple has no multiple of its own.

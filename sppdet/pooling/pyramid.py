@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,7 +12,7 @@ from torch import Tensor
 from sppdet.errors import InputError
 from sppdet.pooling import kernels, operator
 from sppdet.pooling.export import gather_level
-from sppdet.pooling.forms import PoolingForm, PoolingMode, check_maps, split_list, to_rows
+from sppdet.pooling.forms import PoolingForm, PoolingMode, check_maps, split_list, to_rows, to_single
 
 # Up to this many bins per side, torchvision's roi_pool on whole cells has the bins of adaptive pooling.
 ROI_POOL_BINS = 6
@@ -37,8 +36,8 @@ class SpatialPyramidPooling(PoolingForm):
     """Spatial pyramid pooling of feature maps, whole or in windows, over grids of n x n bins for each n in `levels`.
 
     Bin i of n over w cells is floor(i w / n) to ceil((i + 1) w / n), as in `adaptive_max_pool2d`: bins may overlap, are
-    never empty and cover every cell of a map of any size. The output is float (N, C * sum(n^2)): levels in the order
-    given, the bins of a level in row-major order, the C channels of a bin together.
+    never empty and cover every cell of a map of any size. The output is float (N, D), D = C * sum(n^2), laid out as in
+    `PoolingForm`.
 
     >>> pool = SpatialPyramidPooling((4, 2, 1))
     >>> pool.out_features(256)
@@ -76,17 +75,17 @@ class SpatialPyramidPooling(PoolingForm):
         self,
         maps: Tensor | Sequence[Tensor] | PreparedMaps,
         windows: Tensor | None = None,
-        image: Tensor | None = None,
+        index: Tensor | None = None,
         out: Tensor | None = None,
     ) -> Tensor:
         """Pool maps (B, C, h, w) to (B, D), or windows int64 (N, 4) of them to (N, D).
 
         maps: a tensor, the result of `prepare_maps`, or a list of maps (C, h, w) of different sizes, pooled whole.
-        windows: x1 y1 x2 y2 in cells, half-open, at least one cell, inside the map. image: int64 (N,), the map of each
+        windows: x1 y1 x2 y2 in cells, half-open, at least one cell, inside the map. index: int64 (N,), the map of each
         window; required for several maps. out: float32 (N, D) to write to, without gradients.
         Raises InputError for a map without cells or an invalid window.
         """
-        whole = windows is None and image is None and out is None
+        whole = windows is None and index is None and out is None
         exporting = torch.onnx.is_in_onnx_export() or torch.jit.is_tracing()
         if (exporting or not isinstance(maps, Tensor | PreparedMaps)) and not whole:
             raise InputError("of a list or an exported network are pooled whole", field="maps", got="windows or out")
@@ -106,48 +105,41 @@ class SpatialPyramidPooling(PoolingForm):
         batch, _, height, width = maps.shape
         if windows is None:
             windows = torch.tensor([[0, 0, width, height]]).expand(batch, 4)
-            image = torch.arange(batch)
-        elif image is None:
+            index = torch.arange(batch)
+        elif index is None:
             if batch > 1:
-                raise InputError("not given", field="image", expected="the map of each window", got=f"{batch} maps")
-            image = torch.zeros(len(windows), dtype=torch.int64)
-        windows, image = windows.cpu().contiguous(), image.cpu()
+                raise InputError("not given", field="index", expected="the map of each window", got=f"{batch} maps")
+            index = torch.zeros(len(windows), dtype=torch.int64)
+        windows, index = windows.cpu().contiguous(), index.cpu()
         if not torch.compiler.is_compiling():
-            _check_windows(windows, image, batch, height, width)
+            _check_windows(windows, index, batch, height, width)
         if isinstance(maps, PreparedMaps):
-            return self._pool(maps, windows, image, out)
+            return self._pool(maps, windows, index, out)
         if out is not None:
             raise InputError("keeps no gradients", field="out", expected="maps that need none", got="maps that do")
         if maps.device.type != "cpu":
-            return _pool_on_device(maps, windows, image, self.levels, self.mode)
-        pooled, _ = operator.pool_windows(maps, windows, image, list(self.levels), self.mode)
+            return _pool_on_device(maps, windows, index, self.levels, self.mode)
+        pooled, _ = operator.pool_windows(maps, windows, index, list(self.levels), self.mode)
         return pooled
 
-    def _pool(self, maps: PreparedMaps, windows: Tensor, image: Tensor, out: Tensor | None) -> Tensor:
+    def _pool(self, maps: PreparedMaps, windows: Tensor, index: Tensor, out: Tensor | None) -> Tensor:
         shape = (len(windows), self.out_features(maps.shape[1]))
         if out is not None and out.shape != shape:
             raise InputError("wrong shape", field="out", expected=shape, got=tuple(out.shape))
         if maps.values.device.type != "cpu":
-            pooled = _pool_on_device(maps.values, windows, image, self.levels, self.mode)
+            pooled = _pool_on_device(maps.values, windows, index, self.levels, self.mode)
             return pooled if out is None else out.copy_(pooled)
         fits = out is not None and out.dtype == maps.values.dtype and out.is_contiguous()
         pooled = out if out is not None and fits else maps.values.new_empty(shape)
-        arrays = maps.values.numpy(), image.numpy(), windows.numpy(), np.array(self.levels, np.int64)
-        bins = pooled.view(len(windows), self.out_features(1), maps.shape[1]).numpy()  # (N, bins, C)
-        if self.mode == "average":
-            kernels.average_forward(*arrays, bins)
-        elif maps.has_nan:
-            kernels.max_forward_with_argmax(
-                *arrays, kernels.nest_levels(self.levels), bins, np.empty(bins.shape, np.int32)
-            )
-        else:
-            kernels.max_forward(*arrays, kernels.nest_levels(self.levels), bins)
+        bins = pooled.view(len(windows), self.out_features(1), maps.shape[1])  # (N, bins, C)
+        argmax = torch.empty(bins.shape, dtype=torch.int32) if maps.has_nan else None
+        operator.run_kernel(maps.values, windows, index, self.levels, self.mode, bins, argmax)
         if out is not None:
             return out if fits else out.copy_(pooled)
         return pooled.to(maps.dtype)
 
 
-def _pool_on_device(maps: Tensor, windows: Tensor, image: Tensor, levels: tuple[int, ...], mode: PoolingMode) -> Tensor:
+def _pool_on_device(maps: Tensor, windows: Tensor, index: Tensor, levels: tuple[int, ...], mode: PoolingMode) -> Tensor:
     """Pool windows with the operators of torchvision and torch, for devices without a kernel here; finite maps only."""
     parents = kernels.nest_levels(levels).tolist()
     bins: list[Tensor] = [maps] * len(levels)  # (N, n, n, C) each
@@ -159,24 +151,24 @@ def _pool_on_device(maps: Tensor, windows: Tensor, image: Tensor, levels: tuple[
             step = levels[parents[k]] // n
             bins[k] = finer.unflatten(1, (n, step)).unflatten(3, (n, step)).amax(dim=(2, 4))
         elif mode == "max" and n <= ROI_POOL_BINS:
-            bins[k] = _roi_pool(maps, windows, image, n)
+            bins[k] = _roi_pool(maps, windows, index, n)
         else:
-            bins[k] = _pool_slices(maps, windows, image, n, mode)
+            bins[k] = _pool_slices(maps, windows, index, n, mode)
     return torch.cat([level.flatten(1) for level in bins], dim=1)  # (N, D)
 
 
-def _roi_pool(maps: Tensor, windows: Tensor, image: Tensor, n: int) -> Tensor:
+def _roi_pool(maps: Tensor, windows: Tensor, index: Tensor, n: int) -> Tensor:
     """Pool to (N, n, n, C): roi_pool takes inclusive corners, and its bins equal ours on whole cells up to n = 6."""
     from torchvision.ops import roi_pool
 
-    exact = maps if maps.dtype in (torch.float32, torch.float64) else maps.float()  # it counts cells in this type
-    corners = torch.cat([image[:, None], windows[:, :2], windows[:, 2:] - 1], dim=1)
+    exact = to_single(maps)  # roi_pool computes bins in the dtype of its maps
+    corners = torch.cat([index[:, None], windows[:, :2], windows[:, 2:] - 1], dim=1)
     return roi_pool(exact, corners.to(exact), n).permute(0, 2, 3, 1).to(maps.dtype)
 
 
-def _pool_slices(maps: Tensor, windows: Tensor, image: Tensor, n: int, mode: PoolingMode) -> Tensor:
+def _pool_slices(maps: Tensor, windows: Tensor, index: Tensor, n: int, mode: PoolingMode) -> Tensor:
     """Pool to (N, n, n, C) by torch's adaptive pooling of one slice after another."""
-    rows = zip(windows.tolist(), image.tolist(), strict=True)
+    rows = zip(windows.tolist(), index.tolist(), strict=True)
     parts = [_adaptive(maps[b, :, y1:y2, x1:x2], n, mode).permute(1, 2, 0) for (x1, y1, x2, y2), b in rows]
     return torch.stack(parts) if parts else maps.new_zeros(0, n, n, maps.shape[1])
 
@@ -186,13 +178,13 @@ def _adaptive(maps: Tensor, n: int, mode: PoolingMode) -> Tensor:
     return F.adaptive_max_pool2d(maps, n) if mode == "max" else F.adaptive_avg_pool2d(maps, n)
 
 
-def _check_windows(windows: Tensor, image: Tensor, batch: int, height: int, width: int) -> None:
-    expected = f"int64 (N, 4) half-open windows with cells, inside {height}x{width}, of images 0..{batch - 1}"
-    if windows.ndim != 2 or windows.shape[1] != 4 or windows.dtype != torch.int64 or image.shape != (len(windows),):
+def _check_windows(windows: Tensor, index: Tensor, batch: int, height: int, width: int) -> None:
+    expected = f"int64 (N, 4) half-open windows with cells, inside {height}x{width}, of maps 0..{batch - 1}"
+    if windows.ndim != 2 or windows.shape[1] != 4 or windows.dtype != torch.int64 or index.shape != (len(windows),):
         got = f"{windows.dtype} {tuple(windows.shape)}"
         raise InputError("wrong type or shape", field="windows", expected=expected, got=got)
     x1, y1, x2, y2 = windows.unbind(1)
     good = (x1 >= 0) & (y1 >= 0) & (x2 > x1) & (y2 > y1) & (x2 <= width) & (y2 <= height)
-    good &= (image >= 0) & (image < batch)
+    good &= (index >= 0) & (index < batch)
     if not good.all():
         raise InputError("window off the map", field="windows", expected=expected, got=windows[~good][0].tolist())

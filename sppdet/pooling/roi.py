@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sppdet.errors import ConfigError, InputError
-from sppdet.pooling.forms import PoolingForm, PoolingMode, check_maps, count_readers, to_rows
+from sppdet.pooling.forms import PoolingForm, PoolingMode, check_maps, count_readers, to_rows, to_single
 
 LEAST_WEIGHT = 1e-4  # of a cell in a bin's mean; smaller weights are rounding errors of samples on a cell's center
 
@@ -31,7 +31,7 @@ class RoILayer(PoolingForm):
 
     @abstractmethod
     def pool(self, maps: Tensor, rois: Tensor, n: int) -> Tensor:
-        """Pool rois (N, 5), which are image, x1, y1, x2, y2, to (N, C, n, n)."""
+        """Pool rois (N, 5), which are an index, x1, y1, x2, y2, to (N, C, n, n)."""
 
     def bins(self, cells: int, n: int, part: tuple[float, float] | None = None) -> list[Sequence[int]]:
         """Return the cells that each bin reads, of a box that spans `part` of an axis, by default the whole axis.
@@ -49,21 +49,23 @@ class RoILayer(PoolingForm):
         rows = count_readers(self.bins(size[0], n, y), size[0])
         return rows[:, None] * count_readers(self.bins(size[1], n, x), size[1])
 
-    def forward(self, maps: Tensor, boxes: Tensor, image: Tensor | None = None) -> Tensor:
+    def forward(self, maps: Tensor, boxes: Tensor, index: Tensor | None = None) -> Tensor:
         """Pool boxes (N, 4) of maps (B, C, h, w) to (N, C * level^2).
 
-        image: int64 (N,), the map of each box; required for several maps. Raises InputError.
+        index: int64 (N,), the map of each box; required for several maps. Raises InputError.
         """
         check_maps(maps)
-        if image is None:
+        if index is None:
             if len(maps) > 1:
-                raise InputError("not given", field="image", expected="the map of each box", got=f"{len(maps)} maps")
-            image = torch.zeros(len(boxes), device=boxes.device)
-        if boxes.ndim != 2 or boxes.shape[1] != 4 or image.shape != (len(boxes),):
-            got = f"{tuple(boxes.shape)}, {tuple(image.shape)}"
-            raise InputError("wrong shape", field="boxes", expected="boxes (N, 4), image (N,)", got=got)
-        exact = maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
-        rois = torch.cat([image[:, None].to(exact), boxes.to(exact)], dim=1)
+                raise InputError("not given", field="index", expected="the map of each box", got=f"{len(maps)} maps")
+            index = torch.zeros(len(boxes), device=boxes.device)
+        if boxes.ndim != 2 or boxes.shape[1] != 4 or index.shape != (len(boxes),):
+            got = f"{tuple(boxes.shape)}, {tuple(index.shape)}"
+            raise InputError("wrong shape", field="boxes", expected="boxes (N, 4), index (N,)", got=got)
+        if ((index < 0) | (index >= len(maps))).any():  # the operators would read beyond the maps
+            raise InputError("out of range", field="index", expected=f"0..{len(maps) - 1}", got=index.tolist())
+        exact = to_single(maps)
+        rois = torch.cat([index[:, None].to(exact), boxes.to(exact)], dim=1)
         return to_rows(self.pool(exact, rois, self.levels[0])).to(maps.dtype)
 
     def extra_repr(self) -> str:

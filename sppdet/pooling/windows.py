@@ -50,7 +50,7 @@ def boxes_to_windows(
         shrink = CODE_SHRINK / 16
         first, last = (start + shrink + 0.5).floor(), (end - shrink - 0.5).ceil()
     elif rule == "round":
-        first, last = _round_half_away(start), _round_half_away(end)
+        first, last = (torch.sign(u) * (u.abs() + 0.5).floor() for u in (start, end))
     else:
         assert_never(rule)
     middle = ((first + last) / 2).trunc()
@@ -93,7 +93,3 @@ def choose_scales(boxes: Tensor, shorter_side: int, scales: tuple[int, ...], rul
     else:
         distance = (sides - CODE_SIDE * shorter_side / area.sqrt()).abs()
     return distance.argmin(dim=1)
-
-
-def _round_half_away(values: Tensor) -> Tensor:
-    return torch.sign(values) * (values.abs() + 0.5).floor()

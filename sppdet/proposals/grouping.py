@@ -50,15 +50,7 @@ def group(segments: Segments, pixels: int, similarity: str) -> tuple[np.ndarray,
 
     pixels: number of pixels of the image. similarity: letters of the summands: C color, T texture, S size, F fill.
     """
-    return _group(
-        segments.sizes,
-        segments.boxes,
-        segments.color,
-        segments.texture,
-        segments.pairs,
-        np.float32(pixels),
-        *(letter in similarity for letter in "CTSF"),
-    )
+    return _group(*segments, np.float32(pixels), *(letter in similarity for letter in "CTSF"))
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})

@@ -7,7 +7,7 @@ above zero, with 10 bins per orientation and channel. Both are normalized to a s
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,8 +26,7 @@ _CHANNEL_BINS = COLOR_BINS + 4 * _SIGNED_BINS
 MIN_RESPONSE = 1
 
 
-@dataclass(frozen=True, eq=False)
-class Segments:
+class Segments(NamedTuple):
     """The n segments of a label map.
 
     sizes: int64 (n,), pixels. boxes: int64 (n, 4), x1 y1 x2 y2, half-open pixels. color: float32 (n, 25 C), texture:

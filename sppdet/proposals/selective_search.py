@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import product
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -124,11 +124,8 @@ def search_nodes(
         ranked = np.array([len(boxes) - 1])  # the last node of a hierarchy: the whole image
     scale_x, scale_y = array.shape[1] / searched.shape[1], array.shape[0] / searched.shape[0]
     scaled = torch.from_numpy((boxes[ranked] * [scale_x, scale_y, scale_x, scale_y]).astype(np.float32))
-    starts = np.cumsum([0] + [len(hierarchy.boxes) for hierarchy in hierarchies])
-    owners = np.searchsorted(starts, ranked, side="right") - 1
-    numbers = (ranked - starts[owners]).tolist()
-    nodes = [Node(hierarchies[owner], number) for owner, number in zip(owners.tolist(), numbers, strict=True)]
-    return clip_boxes(scaled, *array.shape[:2]), nodes
+    nodes = [Node(hierarchy, node) for hierarchy in hierarchies for node in range(len(hierarchy.boxes))]
+    return clip_boxes(scaled, *array.shape[:2]), [nodes[index] for index in ranked]
 
 
 def search_hierarchies(array: np.ndarray, preset: Preset, threads: int | None = None) -> list[Hierarchy]:
@@ -146,20 +143,10 @@ def search_hierarchies(array: np.ndarray, preset: Preset, threads: int | None = 
         segments = describe(labels, count, bins)
         return [Hierarchy(labels, *group(segments, labels.size, similarity)) for similarity in preset.similarities]
 
-    with _parallel(threads or os.cpu_count() or 1) as each:
-        spaces = list(each(prepare, preset.spaces))
-        groups = each(segment_and_group, [(space, threshold) for space in spaces for threshold in preset.thresholds])
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        spaces = list(pool.map(prepare, preset.spaces))
+        groups = pool.map(segment_and_group, product(spaces, preset.thresholds))
         return [hierarchy for hierarchies in groups for hierarchy in hierarchies]
-
-
-@contextmanager
-def _parallel(threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """Yield a `map` that runs in this thread, or over several threads."""
-    if threads == 1:
-        yield map
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            yield pool.map
 
 
 def to_space(array: np.ndarray, space: str) -> np.ndarray:

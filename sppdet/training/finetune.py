@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
-from sppdet.backbones.blocks import last_conv_blocks
+from sppdet.backbones.backbone import last_conv_blocks
 from sppdet.boxes import encode_boxes
 from sppdet.config.training import FinetuneConfig, SoftmaxConfig, TrainConfig
 from sppdet.features.extractor import FeatureExtractor

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sppdet.backbones.blocks import last_conv_blocks
+from sppdet.backbones.backbone import last_conv_blocks
 from sppdet.config.detector import DetectorConfig
 from sppdet.config.record import base_of
 from sppdet.config.training import BASE_GB, TrainConfig

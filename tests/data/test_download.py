@@ -30,7 +30,7 @@ CONTENT = {"trainval.tar": TRAINVAL, "test.tar": TEST}
 
 
 def table(content: dict[str, bytes]) -> dict[str, list[Archive]]:
-    return {"2007": [Archive(name, f"voc2007/{name}", hashlib.md5(data).hexdigest()) for name, data in content.items()]}
+    return {"2007": [Archive(f"voc2007/{name}", hashlib.md5(data).hexdigest()) for name, data in content.items()]}
 
 
 class Server(ThreadingHTTPServer):
@@ -146,7 +146,7 @@ def test_wrong_checksum_names_both_and_the_next_call_starts_anew(server, tmp_pat
 
 
 def test_http_error_and_no_network(server, tmp_path):
-    absent = {"2007": [Archive("a.tar", "nowhere/a.tar", "0")]}
+    absent = {"2007": [Archive("nowhere/a.tar", "0")]}
     with pytest.raises(DataError, match=r"nowhere/a\.tar: refused by the server: 404"):
         download_voc(tmp_path, base_url=server.url, table=absent)
     with socket.socket() as unused:

@@ -1,7 +1,6 @@
 import os
 import re
 import shutil
-import time
 from pathlib import Path
 
 import defusedxml.ElementTree
@@ -199,12 +198,10 @@ def test_trainval_has_the_classes_of_test_and_some_at_all(voc):
 
 
 @pytest.mark.shared
-def test_real_voc_agrees_with_another_parser_and_is_fast(shared):
+def test_real_voc_agrees_with_another_parser(shared):
     from torchvision.datasets import VOCDetection
 
-    start = time.process_time()
     dataset = read_voc(shared / "voc", "trainval")
-    assert time.process_time() - start < 1
     assert (len(dataset), len(dataset.classes), dataset.classes[0]) == (782, 20, "aeroplane")
     assert_dataset(dataset)
     assert read_voc(shared / "voc", "test").classes == dataset.classes

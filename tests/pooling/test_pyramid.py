@@ -27,12 +27,12 @@ def one_thread():
     numba.set_num_threads(before[1])
 
 
-def pool_by_torch(maps: Tensor, windows: Tensor, image: Tensor, levels: tuple[int, ...], mode: str = "max") -> Tensor:
+def pool_by_torch(maps: Tensor, windows: Tensor, index: Tensor, levels: tuple[int, ...], mode: str = "max") -> Tensor:
     """The oracle: adaptive pooling of every slice at every level, bins before channels."""
     pool = F.adaptive_max_pool2d if mode == "max" else F.adaptive_avg_pool2d
     rows = [
         torch.cat([pool(maps[b : b + 1, :, y1:y2, x1:x2], n)[0].permute(1, 2, 0).flatten() for n in levels])
-        for (x1, y1, x2, y2), b in zip(windows.tolist(), image.tolist(), strict=True)
+        for (x1, y1, x2, y2), b in zip(windows.tolist(), index.tolist(), strict=True)
     ]
     return torch.stack(rows)  # (N, D)
 
@@ -61,9 +61,9 @@ def assert_bitwise_equal(actual: Tensor, expected: Tensor) -> None:
 def test_windows_equal_adaptive_max_pooling_bit_for_bit(levels, needs_gradient):
     maps = random_maps(2, 5, 17, 23)
     windows = torch.cat([random_windows(60, 17, 23), torch.tensor([[0, 0, 23, 17], [22, 16, 23, 17]])])
-    image = torch.arange(len(windows)) % 2
-    expected = pool_by_torch(maps, windows, image, levels)
-    pooled = SpatialPyramidPooling(levels)(maps.requires_grad_(needs_gradient), windows, image)
+    index = torch.arange(len(windows)) % 2
+    expected = pool_by_torch(maps, windows, index, levels)
+    pooled = SpatialPyramidPooling(levels)(maps.requires_grad_(needs_gradient), windows, index)
     assert_bitwise_equal(pooled.detach(), expected)
 
 
@@ -73,8 +73,8 @@ def test_windows_equal_adaptive_max_pooling_bit_for_bit(levels, needs_gradient):
 )
 def test_any_size_of_map_and_window(height, width, levels, seed, ties, needs_gradient):
     maps = (tied_maps if ties else random_maps)(1, 3, height, width, seed=seed)
-    windows, image = random_windows(4, height, width, seed), torch.zeros(4, dtype=torch.int64)
-    expected = pool_by_torch(maps, windows, image, levels)
+    windows, index = random_windows(4, height, width, seed), torch.zeros(4, dtype=torch.int64)
+    expected = pool_by_torch(maps, windows, index, levels)
     pooled = SpatialPyramidPooling(levels)(maps.requires_grad_(needs_gradient), windows)
     assert_bitwise_equal(pooled.detach(), expected)
 
@@ -83,9 +83,9 @@ def test_any_size_of_map_and_window(height, width, levels, seed, ties, needs_gra
 @given(st.integers(1, 20), st.integers(1, 20), st.sampled_from(PYRAMIDS), st.integers(0, 999))
 def test_averages_of_any_size(height, width, levels, seed):
     maps = random_maps(2, 3, height, width, seed=seed)
-    windows, image = random_windows(4, height, width, seed), torch.tensor([0, 1, 1, 0])
-    pooled = SpatialPyramidPooling(levels, "average")(maps, windows, image)
-    torch.testing.assert_close(pooled, pool_by_torch(maps, windows, image, levels, "average"), rtol=0, atol=1e-6)
+    windows, index = random_windows(4, height, width, seed), torch.tensor([0, 1, 1, 0])
+    pooled = SpatialPyramidPooling(levels, "average")(maps, windows, index)
+    torch.testing.assert_close(pooled, pool_by_torch(maps, windows, index, levels, "average"), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["max", "average"])
@@ -180,9 +180,9 @@ def test_negative_infinite_and_nan_values(needs_gradient):
     maps[0, 1, 3, 5] = torch.inf
     maps[0, 2, 7, 7] = torch.nan
     maps[0, 3, 0, 0], maps[0, 3, 5, 5] = torch.nan, torch.inf
-    windows, image = random_windows(40, 12, 12), torch.zeros(40, dtype=torch.int64)
+    windows, index = random_windows(40, 12, 12), torch.zeros(40, dtype=torch.int64)
     for levels in PYRAMIDS:
-        expected = pool_by_torch(maps, windows, image, levels)
+        expected = pool_by_torch(maps, windows, index, levels)
         pooled = SpatialPyramidPooling(levels)(maps.requires_grad_(needs_gradient), windows).detach()
         assert_bitwise_equal(pooled, expected.detach())
 
@@ -191,7 +191,7 @@ def test_negative_infinite_and_nan_values(needs_gradient):
 @pytest.mark.parametrize("mode", ["max", "average"])
 def test_types_and_layouts(dtype, mode):
     maps = random_maps(2, 8, 9, 11).to(dtype)
-    windows, image = random_windows(20, 9, 11), torch.arange(20) % 2
+    windows, index = random_windows(20, 9, 11), torch.arange(20) % 2
     pool = SpatialPyramidPooling(mode=mode)
     layouts = [
         maps.contiguous(),
@@ -199,11 +199,11 @@ def test_types_and_layouts(dtype, mode):
         maps.transpose(2, 3).contiguous().transpose(2, 3),
         torch.cat([maps, maps], dim=1)[:, :8],
     ]
-    expected = pool_by_torch(maps.double(), windows, image, (6, 3, 2, 1), mode)
+    expected = pool_by_torch(maps.double(), windows, index, (6, 3, 2, 1), mode)
     for layout in layouts:
-        pooled = pool(layout, windows, image)
+        pooled = pool(layout, windows, index)
         assert pooled.dtype == dtype
-        assert_bitwise_equal(pooled, pool(maps, windows, image))
+        assert_bitwise_equal(pooled, pool(maps, windows, index))
         if mode == "max":
             assert_bitwise_equal(pooled.double(), expected)
         else:
@@ -217,10 +217,10 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.i
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("mode", ["max", "average"])
 def test_the_operators_of_other_devices_pool_the_same(mode, dtype, device):
-    maps, windows, image = random_maps(2, 4, 40, 9).to(dtype), random_windows(25, 40, 9), torch.arange(25) % 2
-    on_device = maps.to(device), windows.to(device), image.to(device)
+    maps, windows, index = random_maps(2, 4, 40, 9).to(dtype), random_windows(25, 40, 9), torch.arange(25) % 2
+    on_device = maps.to(device), windows.to(device), index.to(device)
     for levels in PYRAMIDS:
-        pooled = SpatialPyramidPooling(levels, mode)(maps, windows, image)
+        pooled = SpatialPyramidPooling(levels, mode)(maps, windows, index)
         other = pyramid._pool_on_device(*on_device, levels, mode).cpu()
         assert other.dtype == dtype
         tolerance = 0 if mode == "max" else 4 * torch.finfo(dtype).eps
@@ -236,10 +236,10 @@ def test_the_operators_of_other_devices_pool_the_same(mode, dtype, device):
 def test_roi_pool_has_our_bins(length):
     """Up to 6 bins; the largest and the smallest of rising values tell where each bin ends and starts."""
     rising = torch.arange(float(length)).view(1, 1, 1, length)
-    window, image = torch.tensor([[0, 0, length, 1]]), torch.zeros(1, dtype=torch.int64)
+    window, index = torch.tensor([[0, 0, length, 1]]), torch.zeros(1, dtype=torch.int64)
     for n in range(1, pyramid.ROI_POOL_BINS + 1):
-        last = pyramid._roi_pool(rising, window, image, n)[0, 0, :, 0]
-        first = -pyramid._roi_pool(-rising, window, image, n)[0, 0, :, 0]
+        last = pyramid._roi_pool(rising, window, index, n)[0, 0, :, 0]
+        first = -pyramid._roi_pool(-rising, window, index, n)[0, 0, :, 0]
         assert first.tolist() == [i * length // n for i in range(n)]
         assert last.tolist() == [-(-(i + 1) * length // n) - 1 for i in range(n)]
 
@@ -249,10 +249,10 @@ def test_gradcheck(mode):
     generator = torch.Generator().manual_seed(0)
     maps = (torch.randperm(2 * 2 * 7 * 9, generator=generator).double() / 10).view(2, 2, 7, 9)  # distinct values
     windows = torch.tensor([[0, 0, 9, 7], [2, 1, 7, 6], [3, 3, 4, 4], [5, 0, 9, 2]])
-    image = torch.tensor([0, 1, 1, 0])
+    index = torch.tensor([0, 1, 1, 0])
     for levels in [(6, 3, 2, 1), (4, 3, 1), (2, 2)]:
         pool = SpatialPyramidPooling(levels, mode)
-        assert torch.autograd.gradcheck(lambda m, pool=pool: pool(m, windows, image), maps.requires_grad_())
+        assert torch.autograd.gradcheck(lambda m, pool=pool: pool(m, windows, index), maps.requires_grad_())
 
 
 @pytest.mark.parametrize("mode", ["max", "average"])
@@ -261,15 +261,15 @@ def test_gradcheck(mode):
 def test_gradients_equal_torchs_ties_too(make, levels, mode):
     """At a tie the first cell of the bin takes all, at nested levels as well."""
     maps = make(2, 4, 11, 13)
-    windows, image = random_windows(30, 11, 13), torch.arange(30) % 2
+    windows, index = random_windows(30, 11, 13), torch.arange(30) % 2
     gradients = []
     for pool in (
         SpatialPyramidPooling(levels, mode),
-        lambda maps, windows, image: pool_by_torch(maps, windows, image, levels, mode),
-        lambda maps, windows, image: pyramid._pool_on_device(maps, windows, image, levels, mode),
+        lambda maps, windows, index: pool_by_torch(maps, windows, index, levels, mode),
+        lambda maps, windows, index: pyramid._pool_on_device(maps, windows, index, levels, mode),
     ):
         leaf = maps.clone().requires_grad_()
-        pooled = pool(leaf, windows, image)
+        pooled = pool(leaf, windows, index)
         # Whole-number gradients, so that sums are exact whatever their order.
         upstream = torch.randint(-9, 10, pooled.shape, generator=torch.Generator().manual_seed(1)).float()
         pooled.backward(upstream)
@@ -280,12 +280,12 @@ def test_gradients_equal_torchs_ties_too(make, levels, mode):
 
 @pytest.mark.parametrize("mode", ["max", "average"])
 def test_threads_change_nothing(mode):
-    windows, image = random_windows(300, 20, 25), torch.arange(300) % 2
+    windows, index = random_windows(300, 20, 25), torch.arange(300) % 2
     results = []
     for threads in (1, numba.config.NUMBA_NUM_THREADS):
         numba.set_num_threads(threads)
         maps = random_maps(2, 32, 20, 25).requires_grad_()
-        pooled = SpatialPyramidPooling(mode=mode)(maps, windows, image)
+        pooled = SpatialPyramidPooling(mode=mode)(maps, windows, index)
         pooled.backward(torch.cos(pooled.detach()))
         results.append((pooled.detach(), maps.grad))
     assert_bitwise_equal(results[0][0], results[1][0])
@@ -336,11 +336,11 @@ def test_windows_of_another_form_are_refused(windows):
         SpatialPyramidPooling()(torch.zeros(1, 2, 4, 5), windows)
 
 
-@pytest.mark.parametrize("image", [[0, 2], [-1, 0], [0]], ids=str)
-def test_images_out_of_the_batch_are_refused(image):
+@pytest.mark.parametrize("index", [[0, 2], [-1, 0], [0]], ids=str)
+def test_images_out_of_the_batch_are_refused(index):
     windows = torch.tensor([[0, 0, 1, 1], [0, 0, 2, 2]])
     with pytest.raises(InputError, match="windows"):
-        SpatialPyramidPooling()(torch.zeros(2, 2, 4, 5), windows, torch.tensor(image))
+        SpatialPyramidPooling()(torch.zeros(2, 2, 4, 5), windows, torch.tensor(index))
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 0, 4), (1, 2, 4, 0), (0, 2, 4, 4), (2, 4, 4)], ids=str)
@@ -367,5 +367,5 @@ def test_the_paper_pyramids_have_their_lengths():
 
 
 def test_windows_of_several_maps_say_of_which():
-    with pytest.raises(InputError, match=r"image: not given .*2 maps"):
+    with pytest.raises(InputError, match=r"index: not given .*2 maps"):
         SpatialPyramidPooling((2,))(torch.rand(2, 3, 5, 7), torch.tensor([[0, 0, 2, 2]]))

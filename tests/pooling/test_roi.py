@@ -124,6 +124,9 @@ def test_what_cannot_be_pooled(pool):
     for boxes, image in ((torch.zeros(3, 5), IMAGE), (torch.zeros(4), None), (BOXES, IMAGE[:2])):
         with pytest.raises(InputError, match="boxes"):
             pool(torch.zeros(1, 2, 5, 5), boxes, image)
+    for index in (-1, 2):
+        with pytest.raises(InputError, match=r"index: out of range .*0\.\.1"):
+            pool(torch.zeros(2, 2, 5, 5), torch.zeros(1, 4), torch.tensor([index]))
 
 
 def test_parameters_that_cannot_be():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sppdet.backbones.blocks import last_conv_blocks
+from sppdet.backbones.backbone import last_conv_blocks
 from sppdet.backbones.fully_connected import build_fully_connected
 from sppdet.backbones.zoo import build_backbone
 from sppdet.boxes import decode_boxes

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sppdet.backbones.blocks import last_conv_blocks
+from sppdet.backbones.backbone import last_conv_blocks
 from sppdet.backbones.zoo import build_backbone
 from sppdet.errors import ConfigError
 
