@@ -61,11 +61,15 @@ def _get(path: Path, record: Any, key: str, kind: type, where: str = "") -> Any:
     return value
 
 
+def _is_number(value: Any) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) < 2**63)  # larger ones may not fit a float
+
+
 def _read_categories(path: Path, content: Any) -> dict[int, str]:
-    categories = {
-        _get(path, record, "id", int, f"categories[{i}]"): _get(path, record, "name", str, f"categories[{i}]")
-        for i, record in enumerate(_get(path, content, "categories", list))
-    }
+    categories = {}
+    for i, record in enumerate(_get(path, content, "categories", list)):
+        where = f"categories[{i}]"
+        categories[_get(path, record, "id", int, where)] = _get(path, record, "name", str, where)
     if not categories or len(set(categories.values())) < len(content["categories"]):
         raise DataError("ids and names must be unique, at least one", file=path, field="categories")
     return categories
@@ -96,7 +100,7 @@ def _read_objects(
             got = names.get(category, category)
             raise DataError("unknown class", file=path, field=f"{where}.category_id", expected=expected, got=got)
         box = _get(path, record, "bbox", list, where)
-        if len(box) != 4 or not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in box):
+        if len(box) != 4 or not all(map(_is_number, box)):
             raise DataError("not a box", file=path, field=f"{where}.bbox", expected="[x, y, w, h]", got=repr(box)[:60])
         x, y, w, h = box
         objects[image].append((labels[category], [x, y, x + w, y + h], bool(record.get("iscrowd", 0))))

@@ -73,10 +73,9 @@ def write_coco_results(path: str | PathLike[str], detections: Sequence[Detection
     """
     check_detections(detections, dataset.images, dataset.classes)
     lines = []
-    for row in _rows(detections):
-        x1, y1, x2, y2 = row.box
-        ids = {"image_id": dataset.images[row.position].id, "category_id": dataset.category_ids[row.label - 1]}
-        lines.append(json.dumps({**ids, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": row.score}))
+    for position, label, score, (x1, y1, x2, y2) in _rows(detections):
+        ids = {"image_id": dataset.images[position].id, "category_id": dataset.category_ids[label - 1]}
+        lines.append(json.dumps({**ids, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score}))
     write_text(path, "[\n" + ",\n".join(lines) + "\n]\n")
 
 
@@ -93,12 +92,11 @@ def write_voc_results(
     if unusable:
         logger.warning("%s: not written, as class %r cannot be part of a file name", folder, unusable[0])
         return
-    lines: dict[int, list[str]] = {label: [] for label in range(1, len(dataset.classes) + 1)}
-    for row in _rows(detections):
-        x1, y1, x2, y2 = row.box
-        numbers = " ".join(repr(value) for value in (row.score, x1 + 1, y1 + 1, x2, y2))
-        lines[row.label].append(f"{dataset.images[row.position].id} {numbers}\n")
-    for name, part in zip(dataset.classes, lines.values(), strict=True):
+    lines: list[list[str]] = [[] for _ in dataset.classes]
+    for position, label, score, (x1, y1, x2, y2) in _rows(detections):
+        numbers = " ".join(map(repr, (score, x1 + 1, y1 + 1, x2, y2)))
+        lines[label - 1].append(f"{dataset.images[position].id} {numbers}\n")
+    for name, part in zip(dataset.classes, lines, strict=True):
         write_text(Path(folder) / f"comp4_det_{split}_{name}.txt", "".join(part))
 
 

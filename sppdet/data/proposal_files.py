@@ -34,8 +34,8 @@ BoxesOfId = dict[str, np.ndarray]
 def read_proposals(file: Path, ids: Sequence[ImageId]) -> list[Tensor]:
     """Read the boxes float32 (N, 4) of each id, x1 y1 x2 y2, 0-based and half-open, in pixels of the original image.
 
-    Raises DataError that names file, image and field if an image is missing or boxes have a wrong shape, are not finite
-    or have their corners in the wrong order; SppdetError if the file is missing or cannot be parsed.
+    Raises DataError that names file, image and field if an image is missing or its boxes are unusable; SppdetError if
+    the file cannot be read.
     """
     readers = {".json": _read_json, ".npz": _read_npz, ".mat": _read_mat}
     if file.suffix not in readers:

@@ -111,6 +111,8 @@ def put(path, value):
         (put(["annotations", 2, "bbox"], ...), ["annotations[2].bbox", "missing"]),
         (put(["annotations", 2, "bbox"], [1, 2, 3]), ["annotations[2].bbox", "[x, y, w, h]"]),
         (put(["annotations", 2, "bbox"], [1, 2, 3, "4"]), ["annotations[2].bbox", "'4'"]),
+        (put(["annotations", 2, "bbox"], [1, 2, 10**400, 4]), ["annotations[2].bbox", "[x, y, w, h]"]),
+        (put(["annotations", 2, "bbox"], [1, 2, True, 4]), ["annotations[2].bbox", "True"]),
         (put(["annotations", 2, "image_id"], ...), ["annotations[2].image_id", "missing"]),
         (put(["annotations", 2, "image_id"], 1), ["annotations[2].image_id", "no such image", "got 1"]),
         (put(["annotations", 2, "category_id"], ...), ["annotations[2].category_id", "missing"]),
