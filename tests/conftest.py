@@ -1,6 +1,7 @@
 """What every test shares: a cache of its own, and the real data where SPPDET_SHARED names it."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numba
@@ -44,6 +45,23 @@ def shapes(tmp_path_factory) -> Path:
     from sppdet.shapes.dataset import generate_shapes
 
     return generate_shapes(tmp_path_factory.mktemp("place") / "shapes", train=15, test=6)
+
+
+@pytest.fixture(scope="session")
+def backbone() -> torch.nn.Module:
+    """The smallest network, with random weights."""
+    from sppdet.backbones.zoo import build_backbone
+
+    return build_backbone("shapenet", "random")
+
+
+@pytest.fixture
+def calls(backbone) -> Iterator[list[tuple[int, ...]]]:
+    """The shapes of the inputs of `backbone`, call by call."""
+    shapes: list[tuple[int, ...]] = []
+    hook = backbone.register_forward_hook(lambda _module, inputs, _output: shapes.append(tuple(inputs[0].shape)))
+    yield shapes
+    hook.remove()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import settings
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from sppdet.cli import main
@@ -131,6 +132,12 @@ def error_of(text: str) -> str:
     for jargon in ("Traceback", "<class", "Union", "NestedArg", "typing.", "Parser key"):
         assert jargon not in text
     return line
+
+
+def soft_image(seed: int, channels: int = 3, spread: float = 200) -> np.ndarray:
+    """uint8 (20, 30, C), with soft edges everywhere."""
+    coarse = np.random.default_rng(seed).normal(128, spread, (20, 30, channels))
+    return np.clip(gaussian_filter(coarse, (1.5, 1.5, 0)), 0, 255).astype(np.uint8)
 
 
 def examples(count: int, **options) -> settings:

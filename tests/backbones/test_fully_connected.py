@@ -33,18 +33,12 @@ def weights(alexnet, tmp_path_factory) -> Path:
 
 
 def configure(name: str, weights: Path | str, depth: int, levels: Sequence[int], width: int = 4096) -> DetectorConfig:
-    return DetectorConfig(
-        backbone=BackboneConfig(name, str(weights)),
-        pyramid=PyramidConfig(tuple(levels)),
-        fc=FCConfig(depth, width),
-    )
+    backbone, pyramid = BackboneConfig(name, str(weights)), PyramidConfig(tuple(levels))
+    return DetectorConfig(backbone=backbone, pyramid=pyramid, fc=FCConfig(depth, width))
 
 
-def build(config: DetectorConfig) -> FullyConnected:
-    backbone = build_backbone(config.backbone.name, "random")
-    layers = build_fully_connected(config, backbone)
-    assert layers is not None
-    return layers
+def build(config: DetectorConfig) -> FullyConnected | None:
+    return build_fully_connected(config, build_backbone(config.backbone.name, "random"))
 
 
 def random_layers(sizes: Sequence[int], seed: int = 0) -> FullyConnected:
@@ -68,43 +62,31 @@ def test_alexnets_classifier_reads_the_level_that_is_its_pool5(alexnet, weights,
 
 
 def test_a_whole_image_gives_alexnets_fc7(alexnet, weights):
-    config = configure("alexnet", weights, 2, (6, 3, 2, 1))
-    backbone = build_backbone("alexnet", str(weights))
-    layers = build_fully_connected(config, backbone)
-    assert layers is not None
+    layers = build(configure("alexnet", weights, 2, (6, 3, 2, 1)))
     image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = alexnet.classifier[:6](alexnet.avgpool(alexnet.features(image)).flatten(1))
-        found = layers(SpatialPyramidPooling()(backbone(image)))
+        found = layers(SpatialPyramidPooling()(build_backbone("alexnet", str(weights))(image)))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
-def save_fc6(folder: Path, inputs: int) -> tuple[Path, Tensor]:
-    """A file with a random fc6 alone, and its weight."""
-    weight = torch.randn(9, inputs, generator=torch.Generator().manual_seed(0)) / 100
-    torch.save({"fc6.weight": weight, "fc6.bias": torch.zeros(9)}, folder / "fc6.pth")
-    return folder / "fc6.pth", weight
-
-
-@pytest.mark.parametrize("levels", [(6, 3, 2, 1), (1, 2, 3, 6), (4, 6, 1, 3, 2)])
-def test_zf5s_fc6_reads_four_levels(levels, tmp_path):
-    file, weight = save_fc6(tmp_path, 256 * 50)
-    layers = build(configure("zf5", file, 1, levels))
-    maps = torch.rand(3, 256, 13, 13, generator=torch.Generator().manual_seed(1))
-    pooled = torch.cat([nn.functional.adaptive_max_pool2d(maps, n).flatten(1) for n in (1, 2, 3, 6)], dim=1)
+@pytest.mark.parametrize(
+    ("name", "levels", "own"),
+    [
+        *(("zf5", levels, (1, 2, 3, 6)) for levels in ((6, 3, 2, 1), (1, 2, 3, 6), (4, 6, 1, 3, 2))),
+        ("caffenet", (6, 6), (6,)),  # a level that stands twice counts once
+    ],
+)
+def test_fc6_reads_the_levels_of_its_network(name, levels, own, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(9, 256 * sum(n**2 for n in own), generator=generator) / 100
+    torch.save({"fc6.weight": weight, "fc6.bias": torch.zeros(9)}, tmp_path / "fc6.pth")
+    maps = torch.rand(3, 256, 13, 13, generator=generator)
+    pooled = torch.cat([nn.functional.adaptive_max_pool2d(maps, n).flatten(1) for n in own], dim=1)
     expected = (pooled @ weight.T).relu()
     assert expected.std() > 0.1
+    layers = build(configure(name, tmp_path / "fc6.pth", 1, levels))
     torch.testing.assert_close(layers(SpatialPyramidPooling(levels)(maps)), expected, rtol=0, atol=1e-5)
-
-
-def test_a_level_that_stands_twice_counts_once(tmp_path):
-    file, weight = save_fc6(tmp_path, 256 * 36)
-    layers = build(configure("caffenet", file, 1, (6, 6)))
-    maps = torch.rand(3, 256, 6, 6, generator=torch.Generator().manual_seed(1))
-    pooled = SpatialPyramidPooling((6,))(maps)
-    expected = (maps.flatten(1) @ weight.T).relu()
-    assert expected.std() > 0.1
-    torch.testing.assert_close(layers(torch.cat([pooled, pooled], dim=1)), expected, rtol=0, atol=1e-5)
 
 
 def test_the_pretrained_layers_are_where_torchvision_has_them():
@@ -152,8 +134,7 @@ def test_without_pretrained_layers_they_are_random_and_always_the_same(name):
 
 
 def test_no_depth_no_layers():
-    backbone = build_backbone("shapenet", "random")
-    assert build_fully_connected(configure("shapenet", "random", 0, (1,)), backbone) is None
+    assert build(configure("shapenet", "random", 0, (1,))) is None
 
 
 # Truncation

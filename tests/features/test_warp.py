@@ -10,7 +10,7 @@ from sppdet.backbones.backbone import Backbone
 from sppdet.config.detector import CropConfig
 from sppdet.features.warp import warp_crops
 
-CROP = CropConfig(size=67, context=5, batch_size=4)
+DEFAULT = CropConfig()
 
 
 def pixels_of(crops: Tensor, backbone: Backbone) -> np.ndarray:
@@ -19,9 +19,9 @@ def pixels_of(crops: Tensor, backbone: Backbone) -> np.ndarray:
     return restored.permute(0, 2, 3, 1).numpy()
 
 
-def warp(box: list[float], image: np.ndarray, backbone: Backbone, config: CropConfig | None = None) -> np.ndarray:
-    crops = warp_crops(image, torch.tensor([box]), config or CropConfig(), backbone)
-    assert crops.shape[1:] == (3, (config or CropConfig()).size, (config or CropConfig()).size)
+def warp(box: list[float], image: np.ndarray, backbone: Backbone, config: CropConfig = DEFAULT) -> np.ndarray:
+    crops = warp_crops(image, torch.tensor([box]), config, backbone)
+    assert crops.shape[1:] == (3, config.size, config.size)
     return pixels_of(crops, backbone)[0]
 
 

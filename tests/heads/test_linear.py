@@ -10,20 +10,28 @@ FEATURES = torch.tensor([[1.0, 2, 3], [0, 0, 0]])
 OFFSETS = torch.arange(24.0).view(8, 3), torch.arange(8.0)  # of two classes
 
 
+MARGINS = torch.tensor([[1.5, 4, -3.5], [0.5, 0, -0.5]])
+
+
+@pytest.fixture
+def softmax() -> Heads:
+    return Heads.from_linear("softmax", (WEIGHT, BIAS), OFFSETS)
+
+
 def test_svm_scores_are_margins():
-    assert Heads.from_linear("svm", (WEIGHT, BIAS)).scores(FEATURES).tolist() == [[1.5, 4, -3.5], [0.5, 0, -0.5]]
+    svm = Heads.from_linear("svm", (WEIGHT, BIAS))
+    assert svm.scores(FEATURES).tolist() == MARGINS.tolist()
+    assert svm.scores(FEATURES[:0]).shape == (0, 3)
 
 
-def test_softmax_scores_leave_the_background_out():
-    scores = Heads.from_linear("softmax", (WEIGHT, BIAS)).scores(FEATURES)
-    exact = torch.tensor([[1.5, 4, -3.5], [0.5, 0, -0.5]]).exp()
-    torch.testing.assert_close(scores, (exact / exact.sum(dim=1, keepdim=True))[:, 1:])
+def test_softmax_scores_leave_the_background_out(softmax):
+    torch.testing.assert_close(softmax.scores(FEATURES), MARGINS.softmax(dim=1)[:, 1:])
+    assert softmax.scores(FEATURES[:0]).shape == (0, 2)
 
 
-def test_offsets_come_class_by_class():
-    heads = Heads.from_linear("softmax", (WEIGHT, BIAS), OFFSETS)
-    offsets = heads.offsets(torch.tensor([[1.0, 0, 0]]))
-    assert offsets.tolist() == [[[0, 4, 8, 12], [16, 20, 24, 28]]]
+def test_offsets_come_class_by_class(softmax):
+    assert softmax.offsets(torch.tensor([[1.0, 0, 0]])).tolist() == [[[0, 4, 8, 12], [16, 20, 24, 28]]]
+    assert softmax.offsets(FEATURES[:0]).shape == (0, 2, 4)
 
 
 @pytest.mark.parametrize("kind", ["svm", "softmax"])
@@ -38,36 +46,25 @@ def test_all_outputs_come_from_one_product(kind):
     torch.testing.assert_close(offsets, heads.offsets(FEATURES))
 
 
-def test_heads_without_box_regression_split_the_same_outputs():
-    heads = Heads.from_linear("softmax", (WEIGHT, BIAS), OFFSETS)
-    plain = heads.without_box_regression()
+def test_heads_without_box_regression_split_the_same_outputs(softmax):
+    plain = softmax.without_box_regression()
     assert not plain.box_regression
     assert set(plain.state_dict()) == {"weight", "bias"}
-    classes, offsets = plain.split(heads(FEATURES))
+    classes, offsets = plain.split(softmax(FEATURES))
     assert offsets is None
     torch.testing.assert_close(classes, plain(FEATURES))
 
 
-def test_heads_are_restored_from_their_state():
-    heads = Heads.from_linear("softmax", (WEIGHT, BIAS), OFFSETS)
+def test_heads_are_restored_from_their_state(softmax):
     other = Heads("softmax", 2, 3)
-    other.load_state_dict(heads.state_dict())
-    assert torch.equal(other(FEATURES), heads(FEATURES))
+    other.load_state_dict(softmax.state_dict())
+    assert torch.equal(other(FEATURES), softmax(FEATURES))
     assert not any(weight.requires_grad for weight in other.parameters())
 
 
-def test_no_regions():
-    nothing = torch.zeros(0, 3)
-    assert Heads.from_linear("svm", (WEIGHT, BIAS)).scores(nothing).shape == (0, 3)
-    heads = Heads.from_linear("softmax", (WEIGHT, BIAS), OFFSETS)
-    assert heads.scores(nothing).shape == (0, 2)
-    assert heads.offsets(nothing).shape == (0, 2, 4)
-
-
 @pytest.mark.parametrize("features", [torch.zeros(2, 4), torch.zeros(3)], ids=str)
-def test_features_of_another_length_are_refused(features):
-    heads = Heads.from_linear("softmax", (WEIGHT, BIAS), OFFSETS)
-    for score in (heads, heads.scores, heads.offsets):
+def test_features_of_another_length_are_refused(softmax, features):
+    for score in (softmax, softmax.scores, softmax.offsets):
         with pytest.raises(InputError, match=r"features: wrong length \(expected \(N, 3\)"):
             score(features)
 

@@ -10,9 +10,9 @@ from sppdet.heads.svm import SVMProblem, objectives, solve_svms, start_solution
 LOSSES = ("hinge", "squared_hinge")
 
 
-def random_problem(loss: str = "hinge", n: int = 700, dimension: int = 12, **settings) -> SVMProblem:
+def random_problem(loss: str = "hinge", **settings) -> SVMProblem:
     """Three overlapping classes; about a fifth of the examples are left out of each."""
-    rng = np.random.default_rng(0)
+    rng, n, dimension = np.random.default_rng(0), 700, 12
     features = torch.from_numpy(rng.normal(size=(n, dimension))).half()
     planes = rng.normal(size=(dimension, 3))
     margins = features.double().numpy() @ planes + rng.normal(size=(n, 3)) * 2 - [1, 3, 0]
@@ -21,30 +21,31 @@ def random_problem(loss: str = "hinge", n: int = 700, dimension: int = 12, **set
     return SVMProblem(features, torch.from_numpy(targets.astype(np.int8)), loss=loss, **values)  # type: ignore[arg-type]
 
 
+def rows_of(problem: SVMProblem) -> np.ndarray:
+    """The scaled features in float64, and the constant one."""
+    scaled = problem.features.double().numpy() * problem.scale
+    return np.hstack([scaled, np.full((len(scaled), 1), problem.bias)])
+
+
 def primal_of(problem: SVMProblem, weights: np.ndarray, k: int) -> float:
     """The objective of class k in float64, from its definition."""
     y = problem.targets[:, k].double().numpy()
-    x = np.hstack([problem.features.double().numpy() * problem.scale, np.full((len(y), 1), problem.bias)])
-    slack = np.maximum(0, 1 - y * (x @ weights))
+    slack = np.maximum(0, 1 - y * (rows_of(problem) @ weights))
     cost = problem.C * np.where(y > 0, problem.positive_weight, np.abs(y))
     return 0.5 * weights @ weights + (cost * (slack if problem.loss == "hinge" else slack**2)).sum()
+
+
+def first_rows(problem: SVMProblem, count: int) -> SVMProblem:
+    return replace(problem, features=problem.features[:count], targets=problem.targets[:count])
 
 
 def liblinear_primal(problem: SVMProblem, k: int) -> float:
     """The same by scikit-learn; its intercept is the weight of a regularized constant feature too."""
     known = (problem.targets[:, k] != 0).numpy()
-    svm = LinearSVC(
-        loss=problem.loss,
-        dual=True,
-        C=problem.C,
-        intercept_scaling=problem.bias,
-        class_weight={1: problem.positive_weight, -1: 1.0},
-        tol=1e-6,
-        max_iter=200_000,
-        random_state=0,
-    )
-    x = problem.features.double().numpy() * problem.scale
-    svm.fit(x[known], problem.targets[:, k].numpy()[known])
+    weights = {1: problem.positive_weight, -1: 1.0}
+    settings = {"dual": True, "tol": 1e-6, "max_iter": 200_000, "random_state": 0}
+    svm = LinearSVC(loss=problem.loss, C=problem.C, intercept_scaling=problem.bias, class_weight=weights, **settings)
+    svm.fit(rows_of(problem)[known, :-1], problem.targets[:, k].numpy()[known])
     return primal_of(problem, np.append(svm.coef_[0], svm.intercept_[0] / problem.bias), k)
 
 
@@ -68,9 +69,7 @@ def test_the_duality_gap_is_honest(loss):
     problem = random_problem(loss)
     solution = solve_svms(problem, gap=0.002, epochs=500)
     alpha, y = solution.alpha.double().numpy(), problem.targets.double().numpy()
-    x = problem.rows(slice(None)).double().numpy() * problem.scale
-    x = np.hstack([x, np.full((len(x), 1), problem.bias)])
-    weights = (alpha * y).T @ x
+    weights = (alpha * y).T @ rows_of(problem)
     np.testing.assert_allclose(solution.weights.numpy(), weights, atol=1e-4)
     cost = problem.cost().astype(np.float64)
     assert (alpha >= 0).all()
@@ -86,10 +85,7 @@ def test_the_duality_gap_is_honest(loss):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_dual_never_decreases_from_a_warm_start(loss):
     whole = random_problem(loss)
-    part = SVMProblem(
-        whole.features[:400], whole.targets[:400], whole.scale, whole.bias, whole.C, whole.positive_weight, whole.loss
-    )
-    solution = solve_svms(part, gap=0.01)
+    solution = solve_svms(first_rows(whole, 400), gap=0.01)
     dual = solution.dual
     for _ in range(5):
         solution = solve_svms(whole, solution, gap=0, epochs=1)
@@ -101,12 +97,11 @@ def test_the_dual_never_decreases_from_a_warm_start(loss):
     np.testing.assert_allclose(warm.primal, cold.primal, rtol=2e-3)
 
 
-@pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("rows", [400, 690])
 def test_a_rough_refit_is_no_worse_than_the_weights_it_started_from(loss, rows):
     whole = random_problem(loss)
-    part = replace(whole, features=whole.features[:rows], targets=whole.targets[:rows])
-    start = solve_svms(part, gap=0.001, epochs=1000)
+    start = solve_svms(first_rows(whole, rows), gap=0.001, epochs=1000)
     refit = solve_svms(whole, start, gap=0.9, epochs=1)
     for k in range(3):
         old, new = (primal_of(whole, solution.weights[k].double().numpy(), k) for solution in (start, refit))

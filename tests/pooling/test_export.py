@@ -6,6 +6,7 @@ import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
+from factories import random_maps
 from torch import Tensor, nn
 from torch.export import Dim
 
@@ -47,10 +48,9 @@ def test_one_graph_pools_maps_of_every_size(mode, dynamo, tmp_path):
     session = export(pool, torch.zeros(2, 3, 13, 17), tmp_path / "pool.onnx", dynamo)
     if dynamo:  # the older one leaves the length unsaid
         assert session.get_outputs()[0].shape[1] == pool.out_features(3)
-    generator = torch.Generator().manual_seed(0)
     for height in range(1, 41):
         for width in range(1, 41) if dynamo else range(1 + height % 2, 41, 2):
-            maps = torch.randn(1 + (height + width) % 2, 3, height, width, generator=generator)
+            maps = random_maps(1 + (height + width) % 2, 3, height, width, seed=41 * height + width)
             levels = [ADAPTIVE[mode](maps, n).permute(0, 2, 3, 1).flatten(1) for n in LEVELS]
             torch.testing.assert_close(run(session, maps), torch.cat(levels, 1), rtol=0, atol=TOLERANCE[mode])
 
@@ -60,7 +60,7 @@ def test_a_traced_layer_pools_maps_of_every_size():
     pool = SpatialPyramidPooling(LEVELS)
     traced = torch.jit.trace(pool, torch.zeros(2, 3, 13, 17))
     for size in ((13, 17), (1, 1), (6, 40), (31, 2)):
-        maps = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+        maps = random_maps(1, 3, *size)
         assert torch.equal(traced(maps), pool(maps))
     with pytest.raises(InputError, match="exported network are pooled whole"):
         torch.jit.trace(pool, (maps, torch.tensor([[0, 0, 1, 1]])))
@@ -81,7 +81,7 @@ def test_a_classifier_of_images_of_any_size(tmp_path):
 @pytest.mark.parametrize("mode", ADAPTIVE)
 def test_gathered_bins_are_those_of_adaptive_pooling(mode, dtype):
     for height, width in ((1, 1), (2, 7), (13, 13), (14, 5), (40, 31)):
-        maps = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(height)).to(dtype)
+        maps = random_maps(2, 3, height, width, seed=height).to(dtype)
         for n in LEVELS:
             found = gather_level(maps, n, mode)
             assert found.dtype == dtype
@@ -93,5 +93,4 @@ def test_gathered_bins_are_those_of_adaptive_pooling(mode, dtype):
 def test_infinities_and_nan_survive():
     maps = torch.zeros(1, 1, 4, 4)
     maps[0, 0, 0, 0], maps[0, 0, 3, 3] = -torch.inf, torch.nan
-    found = gather_level(maps, 4, "max")
-    torch.testing.assert_close(found, maps, equal_nan=True)
+    torch.testing.assert_close(gather_level(maps, 4, "max"), maps, equal_nan=True)

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from factories import examples, random_maps
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -42,7 +42,6 @@ def readers_by_torch(size: tuple[int, int], windows: list[tuple[int, int, int]],
     maps = torch.ones(1, 1, *size, requires_grad=True)
     kernel, stride, padding = zip(*windows, strict=True)
     F.avg_pool2d(maps, kernel, stride, padding, ceil_mode, divisor_override=1).sum().backward()
-    assert maps.grad is not None
     return maps.grad[0, 0].long()
 
 
@@ -146,7 +145,7 @@ def test_14_cells_into_4_bins():
     assert SpatialPyramidPooling((4,))(maps).max() == 1
 
 
-@examples(150, suppress_health_check=[HealthCheck.too_slow])
+@examples(150)
 @given(
     st.integers(1, 24),
     st.integers(1, 24),
@@ -238,7 +237,6 @@ def test_half_precision_and_gradients(dtype):
     pooled = PaddedPooling((4, 2))(maps)
     assert pooled.dtype == dtype
     pooled.sum().backward()
-    assert maps.grad is not None
     assert maps.grad.sum() == 2 * 3 * 20
 
 

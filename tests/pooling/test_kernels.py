@@ -1,11 +1,8 @@
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sppdet.pooling.kernels import nest_levels
-
-# Time on a busy machine says nothing about the code.
-unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize(
@@ -23,7 +20,6 @@ def test_nesting_by_hand(levels, parents):
     assert nest_levels(levels).tolist() == parents
 
 
-@unhurried
 @given(st.lists(st.integers(1, 24), min_size=1, max_size=8).map(tuple))
 def test_a_level_is_nested_in_the_finest_multiple(levels):
     for n, parent in zip(levels, parents := nest_levels(levels).tolist(), strict=True):

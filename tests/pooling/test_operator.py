@@ -1,5 +1,6 @@
 import pytest
 import torch
+from factories import random_maps
 
 from sppdet.errors import InputError
 from sppdet.pooling.kernels import SHARE
@@ -11,7 +12,7 @@ IMAGE = torch.tensor([0, 1, 0])
 
 
 def maps(channels: int = 5, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    return torch.randn(2, channels, 7, 9, generator=torch.Generator().manual_seed(0)).to(dtype)
+    return random_maps(2, channels, 7, 9).to(dtype)
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's own check reads it
@@ -28,7 +29,7 @@ def test_compiles_in_one_graph(mode):
     compiled = torch.compile(pool, backend="aot_eager", fullgraph=True)
     found, expected = compiled(values, WINDOWS, IMAGE), pool(values, WINDOWS, IMAGE)
     assert torch.equal(found, expected)
-    weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
+    weights = random_maps(*expected.shape, seed=1)
     gradients = [torch.autograd.grad((pooled * weights).sum(), values)[0] for pooled in (found, expected)]
     assert torch.equal(*gradients)
     with torch.no_grad():
@@ -42,7 +43,7 @@ def test_whole_maps_compile_in_one_graph(mode, dynamic):
     torch.compiler.reset()
     compiled = torch.compile(pool, backend="aot_eager", fullgraph=True, dynamic=dynamic)
     for size in ((2, 3, 7, 9), (3, 3, 8, 5), (1, 3, 13, 11)):
-        values = torch.randn(size, generator=torch.Generator().manual_seed(0), requires_grad=True)
+        values = random_maps(*size).requires_grad_()
         pooled = [layer(values) for layer in (compiled, pool)]
         assert torch.equal(*pooled)
         assert torch.equal(*(torch.autograd.grad(each.square().sum(), values)[0] for each in pooled))
@@ -74,24 +75,3 @@ def test_memory_is_used_again():
         pool(laid_out, WINDOWS, IMAGE, out=memory[:2])
     with pytest.raises(InputError, match="out"):
         pool(maps().requires_grad_(), WINDOWS, IMAGE, out=memory)
-
-
-def test_nan_wins_as_in_torch():
-    pool = SpatialPyramidPooling((2, 1))
-    values = maps()
-    values[0, 1, 3, 4] = torch.nan
-    expected = [
-        torch.nn.functional.adaptive_max_pool2d(values[:1, :, y1:y2, x1:x2], n).flatten(2).permute(0, 2, 1).flatten(1)
-        for x1, y1, x2, y2 in WINDOWS[:1].tolist()
-        for n in (2, 1)
-    ]
-    found = pool(values, WINDOWS[:1], IMAGE[:1])
-    assert found.isnan().any()
-    assert torch.equal(found.nan_to_num(-7), torch.cat(expected, 1).nan_to_num(-7))
-
-
-@pytest.mark.parametrize("shape", [(5, 7, 9), (1, 5, 0, 9)])
-@pytest.mark.parametrize("gradient", [False, True])
-def test_what_is_no_map_is_an_error_with_and_without_gradients(shape, gradient):
-    with pytest.raises(InputError, match="maps"):
-        SpatialPyramidPooling((2, 1))(torch.zeros(shape, requires_grad=gradient))

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -12,8 +12,6 @@ from sppdet.pooling.windows import boxes_to_windows, choose_scales
 ZF5 = Geometry(stride=16, center=20.0, receptive_field=139)  # cells centered at 20.5, 36.5, 52.5 ...
 C4 = Geometry(stride=16, center=0.0, receptive_field=299)
 RULES = ("paper", "code", "round")
-# Time on a busy machine says nothing about the code.
-unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
 
 geometries = st.builds(
     Geometry, st.sampled_from([1, 4, 8, 16]), st.sampled_from([-3.5, 0.0, 3.5, 7.5, 15.0, 20.0]), st.just(99)
@@ -48,18 +46,12 @@ def test_windows_by_hand(box, paper, code, rounded):
 
 
 def test_fast_rcnn_rounds_halves_away_from_zero():
-    # C4's cell 0 is centered at 0.5: u = (8.5 - 0.5) / 16 = 1/2 and (40.5 - 0.5) / 16 = 5/2.
+    """C4's cell 0 is centered at 0.5: u = (8.5 - 0.5) / 16 = 1/2 and (40.5 - 0.5) / 16 = 5/2."""
     assert window((8.5, 8.5, 40.5, 40.5), "round", C4) == [1, 1, 4, 4]
 
 
 def test_boxes_are_scaled_by_each_ratio():
     assert window((10.0, 10, 50, 50), "paper", scale=(2.0, 0.5)) == window((20.0, 5, 100, 25), "paper")
-
-
-def test_no_boxes():
-    windows = boxes_to_windows(torch.zeros(0, 4), (1.0, 1.0), ZF5, (5, 5))
-    assert windows.shape == (0, 4)
-    assert windows.dtype == torch.int64
 
 
 @st.composite
@@ -70,7 +62,6 @@ def boxes(draw, step: float | None = None) -> Tensor:
     return torch.tensor([[x[0], y[0], x[1], y[1]]])
 
 
-@unhurried
 @given(boxes(), geometries, map_sizes, st.sampled_from(RULES), st.floats(0.1, 8))
 def test_a_window_is_inside_the_map_and_has_a_cell(box, geometry, size, rule, scale):
     x1, y1, x2, y2 = boxes_to_windows(box, (scale, scale), geometry, size, rule)[0].tolist()
@@ -78,7 +69,6 @@ def test_a_window_is_inside_the_map_and_has_a_cell(box, geometry, size, rule, sc
     assert 0 <= y1 < y2 <= size[0]
 
 
-@unhurried
 @given(boxes(), boxes(), geometries, map_sizes, st.sampled_from(RULES))
 def test_edges_that_move_right_never_move_a_window_left(a, b, geometry, size, rule):
     left, right = torch.minimum(a, b), torch.maximum(a, b)
@@ -86,7 +76,6 @@ def test_edges_that_move_right_never_move_a_window_left(a, b, geometry, size, ru
     assert (windows[0] <= windows[1]).all()
 
 
-@unhurried
 @given(boxes(), st.tuples(*[st.floats(0, 100, width=32)] * 4), geometries, st.sampled_from(RULES))
 def test_a_larger_box_has_a_larger_window(box, growth, geometry, rule):
     # Boxes so small that their window is the fallback cell have no such order.
@@ -97,7 +86,6 @@ def test_a_larger_box_has_a_larger_window(box, growth, geometry, rule):
     assert outer[1] <= inner[1] < inner[3] <= outer[3]
 
 
-@unhurried
 @given(boxes(step=0.25), geometries, map_sizes, st.sampled_from([0.5, 1.0, 2.0]))
 def test_the_papers_window_is_the_cells_centered_strictly_inside(box, geometry, size, scale):
     found = boxes_to_windows(box, (scale, scale), geometry, size, "paper")[0].tolist()
@@ -133,7 +121,6 @@ def test_the_codes_rule_is_the_authors_formula(half_pixel):
     assert torch.equal(ours, theirs - torch.tensor([1, 0]))
 
 
-@unhurried
 @given(boxes(step=0.25), geometries)
 def test_the_codes_window_reaches_less_than_a_tenth_of_a_stride_outside(box, geometry):
     start, end = ((box[0, [0, 2]].double() - geometry.center - 0.5) / geometry.stride).tolist()
@@ -146,7 +133,6 @@ def test_the_codes_window_reaches_less_than_a_tenth_of_a_stride_outside(box, geo
 FIVE = (480, 576, 688, 864, 1200)
 
 
-@unhurried
 @given(st.floats(4, 2000), st.floats(4, 2000), st.integers(50, 1000))
 def test_scales_by_both_rules(width, height, shorter_side):
     box = torch.tensor([[10, 20, 10 + width, 20 + height]])
@@ -157,18 +143,26 @@ def test_scales_by_both_rules(width, height, shorter_side):
     assert sides[int(choose_scales(box, shorter_side, FIVE, "code"))] == pytest.approx(min(sides), rel=1e-9, abs=1e-9)
 
 
-def test_scales_by_hand():
-    # Shorter side 480: a square of 224 is right at 480, one of 112 wants 960 (864 is nearer than 1200), a dot the last.
-    squares = torch.tensor([[0.0, 0, side, side] for side in (224, 448, 112, 0)])
-    assert choose_scales(squares, 480, FIVE, "paper").tolist() == [0, 0, 3, 4]
-    # 208 * 480 / side = 446, 223, 891.
-    assert choose_scales(squares, 480, FIVE, "code").tolist() == [0, 0, 3, 4]
-    # They part at 100: 224 x 224 wants 1075, whose square lies nearer to that of 1200; the code wants 998.
-    square = torch.tensor([[0.0, 0, 100, 100]])
-    assert choose_scales(square, 480, FIVE, "paper").tolist() == [4]
-    assert choose_scales(square, 480, FIVE, "code").tolist() == [3]
+@pytest.mark.parametrize(
+    ("side", "paper", "code"),
+    [
+        (224, 0, 0),  # the shorter side is 480: a square of 224 is right at 480
+        (448, 0, 0),
+        (112, 3, 3),  # wants 960, of which 864 is nearer than 1200
+        (0, 4, 4),
+        (100, 4, 3),  # 224 x 224 wants 1075, whose square lies nearer to that of 1200; the code wants 998
+    ],
+)
+def test_scales_by_hand(side, paper, code):
+    square = torch.tensor([[0.0, 0, side, side]])
+    assert [choose_scales(square, 480, FIVE, rule).tolist() for rule in ("paper", "code")] == [[paper], [code]]
 
 
 def test_equal_scales_go_to_the_first():
     assert choose_scales(torch.tensor([[0.0, 0, 50, 50]]), 100, (300, 300, 300)).tolist() == [0]
+
+
+def test_no_boxes():
+    windows = boxes_to_windows(torch.zeros(0, 4), (1.0, 1.0), ZF5, (5, 5))
+    assert (windows.shape, windows.dtype) == ((0, 4), torch.int64)
     assert choose_scales(torch.zeros(0, 4), 100, FIVE).shape == (0,)

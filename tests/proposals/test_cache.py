@@ -11,7 +11,6 @@ from PIL import Image
 from sppdet.config.data import ProposalConfig
 from sppdet.data.proposal_files import write_proposals
 from sppdet.errors import ConfigError, ImageError
-from sppdet.images import read_image
 from sppdet.proposals import cache as store
 from sppdet.proposals.cache import count_missing, propose, propose_image
 from sppdet.structures import Annotations
@@ -20,8 +19,7 @@ CONFIG = ProposalConfig(width=120, min_side=5)
 
 
 def annotate(path: Path) -> Annotations:
-    nothing = torch.zeros(0, dtype=torch.int64)
-    return Annotations(path, torch.zeros(0, 4), nothing)
+    return Annotations(path, torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
 
 
 @pytest.fixture
@@ -52,22 +50,14 @@ def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
     return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def test_workers_and_cache_change_nothing(images, tmp_path, monkeypatch, capfd):
-    expected = [propose_image(read_image(image.path), CONFIG) for image in images]
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_and_cache_change_nothing(images, workers, capfd):
+    expected = [propose_image(image.read(), CONFIG) for image in images]
     assert min(len(boxes) for boxes in expected) > 20
-    for workers in (0, 2):
-        monkeypatch.setenv("SPPDET_CACHE", str(tmp_path / f"cache{workers}"))
-        cold = propose(images, CONFIG, workers)
-        assert "proposals" in capfd.readouterr().err
-        assert same(cold, expected)
-        assert same(propose(images, CONFIG, workers), expected)
-        assert capfd.readouterr().err == ""
-
-
-def test_equal_files_are_searched_once_and_the_cache_spares_the_rest(images, searched):
-    propose(images[:2], CONFIG, 0)
-    propose(images, CONFIG, 0)
-    assert [path.name for path in searched] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert same(propose(images, CONFIG, workers), expected)
+    assert "proposals" in capfd.readouterr().err
+    assert same(propose(images, CONFIG, workers), expected)
+    assert capfd.readouterr().err == ""
 
 
 def test_images_in_memory_are_cached_by_their_pixels(images, searched):
@@ -87,7 +77,7 @@ def test_another_limit_needs_no_search_but_other_parameters_do(images, searched)
     assert len(searched) == 1
     for change in ({"width": 100}, {"min_side": 20}, {"mode": "opencv_fast"}, {"width": None}):
         other = replace(CONFIG, **change)
-        assert torch.equal(propose(images[:1], other, 0)[0], propose_image(read_image(images[0].path), other))
+        assert torch.equal(propose(images[:1], other, 0)[0], propose_image(images[0].read(), other))
     assert len(searched) == 5
 
 
@@ -101,7 +91,7 @@ def test_damaged_cache_file_is_made_again(images, cache, damage):
     assert file.read_bytes() == content
 
 
-def test_interrupted_run_goes_on_where_it_stopped(images, searched, monkeypatch):
+def test_interrupted_run_goes_on_where_it_stopped_and_equal_files_are_searched_once(images, searched, monkeypatch):
     search = store._search_image
 
     def stop_at_second(path, *rest):
@@ -113,8 +103,9 @@ def test_interrupted_run_goes_on_where_it_stopped(images, searched, monkeypatch)
         patch.setattr(store, "_search_image", stop_at_second)
         with pytest.raises(KeyboardInterrupt):
             propose(images, CONFIG, 0)
-    propose(images, CONFIG, 0)
-    assert [path.name for path in searched] == ["0.jpg", "1.jpg", "2.jpg"]
+    for _ in range(2):
+        propose(images, CONFIG, 0)
+        assert [path.name for path in searched] == ["0.jpg", "1.jpg", "2.jpg"]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -124,6 +115,9 @@ def test_truncated_image_is_named_and_the_others_are_kept(images, cache, workers
         propose(images[:2], CONFIG, workers)
     assert caught.value.file == images[1].path
     assert len(list(cache.glob("proposals/*/*.safetensors"))) == 1
+    images[1].path.unlink()
+    with pytest.raises(ImageError, match=r"1\.jpg: image file not found"):
+        propose(images[:2], CONFIG, workers)
 
 
 def test_an_error_keeps_what_runs_and_begins_nothing_more(images, cache, monkeypatch):
@@ -155,11 +149,6 @@ def test_an_error_keeps_what_runs_and_begins_nothing_more(images, cache, monkeyp
     assert len(list(cache.glob("proposals/*/*.safetensors"))) == len(begun) - 1
 
 
-def test_missing_image_is_named(tmp_path):
-    with pytest.raises(ImageError, match=r"absent\.jpg: image file not found"):
-        propose([annotate(tmp_path / "absent.jpg")], CONFIG, 0)
-
-
 def test_boxes_of_another_program_are_read_and_capped(images, tmp_path, searched):
     file = tmp_path / "p.npz"
     boxes = [torch.tensor([[0.0, 0, i + 1, 9], [1, 1, 5, 5], [2, 2, 3, 3]]) for i in range(4)]
@@ -168,7 +157,7 @@ def test_boxes_of_another_program_are_read_and_capped(images, tmp_path, searched
     assert same(propose(images[::-1], config), [each[:2] for each in boxes[::-1]])
     assert searched == []
     with pytest.raises(ConfigError, match=r"proposals\.file"):
-        propose_image(read_image(images[0].path), config)
+        propose_image(images[0].read(), config)
 
 
 def test_refuses_parameters_out_of_range(images):
@@ -176,7 +165,4 @@ def test_refuses_parameters_out_of_range(images):
         propose(images, CONFIG, -1)
     with pytest.raises(ConfigError, match="limit"):
         propose(images, replace(CONFIG, limit=0), 0)
-
-
-def test_nothing_to_do():
     assert propose([], CONFIG, 2) == []

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
-from factories import examples
+from factories import examples, soft_image
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.ndimage import gaussian_filter
 
 from sppdet.proposals.grouping import Hierarchy, group
 from sppdet.proposals.segmentation import segment, smooth, sort_edges
@@ -12,10 +11,9 @@ from sppdet.proposals.segments import Segments, describe, quantize
 SIMILARITIES = ["C", "T", "S", "F", "CTSF", "TSF"]
 
 
-def segments_of(seed: int, min_size: int = 8, height: int = 20, width: int = 30) -> tuple[np.ndarray, Segments]:
-    """Labels (H, W) of a soft random image, and their segments."""
-    coarse = np.random.default_rng(seed).normal(128, 250, (height, width, 3))
-    image = np.clip(np.stack([gaussian_filter(coarse[..., i], 1.5) for i in range(3)], axis=2), 0, 255).astype(np.uint8)
+def segments_of(seed: int, min_size: int = 8) -> tuple[np.ndarray, Segments]:
+    """Labels (20, 30) of a soft random image, and their segments."""
+    image = soft_image(seed, spread=250)
     planes = smooth(image, 0.8)
     labels, count = segment(sort_edges(planes), 20, min_size)
     return labels, describe(labels, count, quantize(image, planes))
@@ -130,8 +128,7 @@ def test_regions_that_are_not_neighbors_wait():
 def test_one_segment_is_its_own_hierarchy(similarity):
     labels, segments = segments_of(seed=0, min_size=10_000)
     children, boxes = group(segments, labels.size, similarity)
-    assert children.shape == (0, 2)
-    assert boxes.tolist() == [[0, 0, 30, 20]]
+    assert (children.shape, boxes.tolist()) == ((0, 2), [[0, 0, 30, 20]])
     check_hierarchy(Hierarchy(labels, children, boxes))
 
 

@@ -92,14 +92,11 @@ def test_edges_are_all_there_sorted_by_weight(neighbors, size):
     directions = ((0, 1), (1, 0), (1, 1), (-1, 1))
     steps = np.array([down * size[1] + right for down, right in directions])
     pixels = edges.codes >> 2
-    found = sorted(
-        zip(pixels.tolist(), (pixels + steps[edges.codes & 3]).tolist(), edges.weights.tolist(), strict=True)
-    )
-    expected = sorted(
-        (pixel, partner, weight * STEPS_PER_LEVEL) for weight, pixel, partner in edges_of(planes, neighbors)
-    )
-    assert [edge[:2] for edge in found] == [edge[:2] for edge in expected]
-    np.testing.assert_allclose([edge[2] for edge in found], [edge[2] for edge in expected], atol=3)
+    found = np.array(sorted(zip(pixels, pixels + steps[edges.codes & 3], edges.weights, strict=True))).reshape(-1, 3)
+    expected = [(pixel, partner, weight * STEPS_PER_LEVEL) for weight, pixel, partner in edges_of(planes, neighbors)]
+    expected = np.array(sorted(expected)).reshape(-1, 3)
+    np.testing.assert_array_equal(found[:, :2], expected[:, :2])
+    np.testing.assert_allclose(found[:, 2], expected[:, 2], atol=3)
 
 
 def test_equal_edges_keep_the_order_of_their_pixels():
@@ -122,11 +119,11 @@ def test_without_k_segments_are_the_flat_zones(neighbors):
     np.testing.assert_array_equal(labels, in_order_of_first_pixels(zones.ravel()).reshape(20, 30))
 
 
-def test_a_large_k_joins_everything():
-    planes = np.random.default_rng(2).integers(0, 256, (3, 20, 30)).astype(np.float32)
-    labels, count = segment(sort_edges(planes), 442 * planes[0].size, 0)
-    assert count == 1
-    assert not labels.any()
+def test_a_large_k_or_least_size_joins_everything():
+    for planes, k, least in ((noise(3, 2), 442 * 600, 0), (noise(3, 0), 1, 10_000)):
+        labels, count = segment(sort_edges(planes), k, least)
+        assert count == 1
+        assert not labels.any()
 
 
 @examples(20)
@@ -140,10 +137,6 @@ def test_small_segments_are_joined_whole(seed, k, min_size, neighbors):
     pairs = np.unique(np.stack([fine.ravel(), coarse.ravel()]), axis=1)
     assert pairs.shape[1] == fine_count  # each fine segment lies in one coarse one
     assert count <= fine_count
-
-
-def test_an_image_smaller_than_the_least_segment_is_one():
-    assert segment(sort_edges(noise(3, 0)), 1, 10_000)[1] == 1
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3), (1, 9, 3), (9, 1), (1, 1, 3)])

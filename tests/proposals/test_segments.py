@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
-from factories import examples
+from factories import examples, soft_image
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import gaussian_filter
 
 from sppdet.proposals.segmentation import smooth
-from sppdet.proposals.segments import describe, quantize
+from sppdet.proposals.segments import Segments, describe, quantize
 
 H, W = 20, 30
 
@@ -16,9 +16,8 @@ label_maps = st.tuples(st.integers(1, 8), st.integers(1, 8)).flatmap(
 )
 
 
-def consecutive(labels: np.ndarray) -> tuple[np.ndarray, int]:
-    values, labels = np.unique(labels, return_inverse=True)
-    return labels.reshape(labels.shape).astype(np.int32), len(values)
+def consecutive(labels: np.ndarray) -> np.ndarray:
+    return np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.int32)
 
 
 def blocks(rows: int = 4, columns: int = 5) -> np.ndarray:
@@ -28,10 +27,12 @@ def blocks(rows: int = 4, columns: int = 5) -> np.ndarray:
 
 def photograph(seed: int, channels: int) -> np.ndarray:
     """uint8 (20, 30) or (20, 30, C), with soft edges everywhere."""
-    coarse = np.random.default_rng(seed).normal(128, 200, (H, W, channels))
-    soft = np.stack([gaussian_filter(coarse[..., channel], 1.5) for channel in range(channels)], axis=2)
-    image = np.clip(soft, 0, 255).astype(np.uint8)
+    image = soft_image(seed, channels)
     return image[..., 0] if channels == 1 else image
+
+
+def describe_smoothed(labels: np.ndarray, image: np.ndarray, separate: bool = False) -> Segments:
+    return describe(labels, labels.max() + 1, quantize(image, smooth(image, 0.8), separate))
 
 
 def texture_naively(right: np.ndarray, down: np.ndarray, mask: np.ndarray, separate: bool = False) -> np.ndarray:
@@ -56,9 +57,9 @@ def derivatives_by_scharr(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 @examples(50)
 @given(label_maps)
 def test_sizes_boxes_and_neighbors(labels):
-    labels, count = consecutive(labels)
+    labels = consecutive(labels)
     height, width = labels.shape
-    segments = describe(labels, count, quantize(np.zeros((height, width), np.uint8), np.zeros((1, height, width), "f")))
+    segments = describe_smoothed(labels, np.zeros((height, width), np.uint8))
     pairs = set()
     for y in range(height):
         for x in range(width):
@@ -67,7 +68,8 @@ def test_sizes_boxes_and_neighbors(labels):
     assert len(segments.pairs) == len(pairs)
     assert {tuple(pair) for pair in segments.pairs.tolist()} == pairs
     assert segments.pairs.shape[1] == 2
-    for region in range(count):
+    assert len(segments.sizes) == labels.max() + 1
+    for region in range(labels.max() + 1):
         y, x = np.nonzero(labels == region)
         assert segments.sizes[region] == len(x)
         assert segments.boxes[region].tolist() == [x.min(), y.min(), x.max() + 1, y.max() + 1]
@@ -78,7 +80,7 @@ def test_color_counts_25_bins_a_channel(channels):
     image = np.random.default_rng(0).integers(0, 256, (H, W, channels), dtype=np.uint8)
     image[:2, :2] = 255
     labels = blocks()
-    color = describe(labels, 20, quantize(image, smooth(image, 0.8))).color
+    color = describe_smoothed(labels, image).color
     assert color.dtype == np.float32
     assert color.shape == (20, 25 * channels)
     for region in range(20):
@@ -93,7 +95,7 @@ def test_texture_counts_10_bins_an_orientation_and_channel(channels, separate):
     image = photograph(1, channels)
     planes = smooth(image, 0.8)
     labels = blocks()
-    texture = describe(labels, 20, quantize(image, planes, separate)).texture
+    texture = describe_smoothed(labels, image, separate).texture
     assert texture.dtype == np.float32
     assert texture.shape == (20, 80 * channels)
     for region in range(20):
@@ -105,7 +107,7 @@ def test_texture_counts_10_bins_an_orientation_and_channel(channels, separate):
 
 def test_derivatives_are_those_of_a_gaussian_of_sigma_one():
     image = photograph(2, 1)
-    texture = describe(np.zeros((H, W), np.int32), 1, quantize(image, smooth(image, 0.8))).texture[0]
+    texture = describe_smoothed(np.zeros((H, W), np.int32), image).texture[0]
     right, down = (gaussian_filter(image.astype(float), 1, order=order, mode="mirror") for order in ((0, 1), (1, 0)))
     difference = np.abs(texture - texture_naively(right, down, np.full((H, W), True)) / 8).sum()
     assert difference < 0.06
@@ -116,9 +118,8 @@ def test_derivatives_are_those_of_a_gaussian_of_sigma_one():
 @examples(30)
 @given(label_maps, st.integers(1, 3), st.integers(0, 2**32 - 1))
 def test_histograms_sum_to_one(labels, channels, seed):
-    labels, count = consecutive(labels)
     image = np.random.default_rng(seed).integers(0, 256, (*labels.shape, channels), dtype=np.uint8)
-    segments = describe(labels, count, quantize(image, smooth(image, 0.8)))
+    segments = describe_smoothed(consecutive(labels), image)
     for histogram in (segments.color, segments.texture):
         assert (histogram >= 0).all()
         np.testing.assert_allclose(histogram.sum(axis=1), 1, atol=1e-5)
@@ -135,8 +136,7 @@ def test_a_flat_channel_has_no_texture():
 
 
 def test_one_region_has_no_neighbors():
-    image = photograph(4, 3)
-    segments = describe(np.zeros((H, W), np.int32), 1, quantize(image, smooth(image, 0.8)))
+    segments = describe_smoothed(np.zeros((H, W), np.int32), photograph(4, 3))
     assert segments.pairs.shape == (0, 2)
     assert segments.boxes.tolist() == [[0, 0, W, H]]
 
@@ -145,8 +145,7 @@ def test_each_pixel_can_be_a_region():
     """More pairs than 16 bits number."""
     size = 300
     labels = np.arange(size * size, dtype=np.int32).reshape(size, size)
-    image = np.zeros((size, size), np.uint8)
-    segments = describe(labels, size * size, quantize(image, smooth(image, 0.8)))
+    segments = describe_smoothed(labels, np.zeros((size, size), np.uint8))
     assert len(np.unique(segments.pairs, axis=0)) == len(segments.pairs) == 2 * size * (size - 1) + 2 * (size - 1) ** 2
     assert (segments.pairs[:, 0] < segments.pairs[:, 1]).all()
     assert (segments.sizes == 1).all()

@@ -26,17 +26,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_splits(whole):
-    ids = {
-        split: [image.id for image in read_voc(whole, split).images] for split in ("train", "val", "trainval", "test")
-    }
-    assert {split: len(names) for split, names in ids.items()} == {
-        "train": 160,
-        "val": 40,
-        "trainval": 200,
-        "test": 120,
-    }
-    assert sorted(ids["train"] + ids["val"]) == ids["trainval"]
-    assert not set(ids["trainval"]) & set(ids["test"])
+    splits = ("train", "val", "trainval", "test")
+    train, val, trainval, test = ([image.id for image in read_voc(whole, split).images] for split in splits)
+    assert [len(names) for names in (train, val, trainval, test)] == [160, 40, 200, 120]
+    assert sorted(train + val) == trainval
+    assert not set(trainval) & set(test)
 
 
 def test_classes_are_balanced_and_images_hold_one_to_four_shapes(whole):

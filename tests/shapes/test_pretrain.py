@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from contracts import assert_boxes
+from factories import as_boxes
 from PIL import Image
 
 from sppdet.backbones.zoo import build_backbone
@@ -29,17 +31,13 @@ def dataset(tmp_path) -> Dataset:
     images = []
     for i in range(8):
         pixels = np.full((160, 160, 3), 128, np.uint8)
-        boxes, labels = [], []
-        for k in range(4):
-            x, y = 80 * (k % 2) + rng.integers(5, 30), 80 * (k // 2) + rng.integers(5, 30)
-            label = 1 + (i + k) % 2
+        labels = [1 + (i + k) % 2 for k in range(4)]
+        corners = np.array([(80 * (k % 2), 80 * (k // 2)) for k in range(4)]) + rng.integers(5, 30, (4, 2))
+        for (x, y), label in zip(corners, labels, strict=True):
             pixels[y : y + 40, x : x + 40] = (220, 30, 30) if label == 1 else (30, 30, 220)
-            boxes.append([x, y, x + 40, y + 40])
-            labels.append(label)
         Image.fromarray(pixels).save(tmp_path / f"{i}.png")
-        box = torch.tensor(np.array(boxes), dtype=torch.float32)
-        difficult = torch.zeros(4, dtype=torch.bool)
-        images.append(Annotations(tmp_path / f"{i}.png", box, torch.tensor(labels), difficult))
+        boxes = as_boxes(np.hstack([corners, corners + 40]))
+        images.append(Annotations(tmp_path / f"{i}.png", boxes, torch.tensor(labels)))
     return Dataset("colors", ("red", "blue"), tuple(images))
 
 
@@ -82,8 +80,7 @@ def test_an_interrupted_pretraining_goes_on(dataset, tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             pretrain(NETWORK, dataset, SETTINGS, 0, tmp_path / "cut.safetensors")
     again = pretrain(NETWORK, dataset, SETTINGS, 0, tmp_path / "cut.safetensors")
-    for value, expected in zip(again.state_dict().values(), whole.state_dict().values(), strict=True):
-        assert torch.equal(value, expected)
+    torch.testing.assert_close(again.state_dict(), whole.state_dict(), rtol=0, atol=0)
 
 
 def test_a_loss_that_is_not_finite_is_an_error(dataset, tmp_path):
@@ -111,15 +108,9 @@ def test_background_overlaps_no_object_much():
     objects = torch.tensor([[20.0, 20, 90, 80], [60, 50, 110, 95]])
     boxes = list(module._background_boxes(np.zeros((100, 120, 3)), objects, 40, np.random.default_rng(0)))
     assert len(boxes) == 40
-    found = torch.from_numpy(np.array(boxes))
-    assert float(box_iou(found, objects.double()).max()) < 0.3
-    assert float(found.min()) >= 0
-    assert float(found[:, 2].max()) <= 120
-    assert float(found[:, 3].max()) <= 100
-
-
-def test_an_image_that_is_all_object_has_no_background():
-    whole = torch.tensor([[0.0, 0, 30, 30]])
+    assert_boxes(as_boxes(np.array(boxes)), (100, 120))
+    assert float(box_iou(torch.from_numpy(np.array(boxes)), objects.double()).max()) < 0.3
+    whole = torch.tensor([[0.0, 0, 30, 30]])  # an image that is all object
     assert list(module._background_boxes(np.zeros((30, 30, 3)), whole, 2, np.random.default_rng(0))) == []
 
 
@@ -127,8 +118,7 @@ def test_an_image_that_is_all_object_has_no_background():
 def test_any_box_gives_a_crop(box):
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     crop = module._crop(image, np.array(box, dtype=np.float64), 16, np.random.default_rng(0))
-    assert crop.shape == (16, 16, 3)
-    assert crop.dtype == np.uint8
+    assert (crop.shape, crop.dtype) == ((16, 16, 3), np.uint8)
 
 
 def test_images_are_read_from_their_files(dataset, tmp_path):

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,7 +44,8 @@ def planted(i: int) -> list[int]:
     return [2 + 7 * (i % 8), 3 + 7 * (i % 8)] if i % 3 == 0 else []
 
 
-def make_cache() -> ArrayCache:
+@pytest.fixture
+def images() -> ArrayCache:
     """Images of one object of each of two classes and proposals that overlap nothing, features of norm 1.
 
     Classes lie along the first two axes, background around the origin of these. In every third image two of 60
@@ -66,8 +67,8 @@ def make_cache() -> ArrayCache:
     return ArrayCache(regions, rows)
 
 
-def fit(cache: ArrayCache, config: SVMConfig = CONFIG, seed: int = 0, images: list[int] = EVERYTHING) -> Heads:
-    return Heads.from_linear("svm", mine_svms(cache, images, 2, config, seed).linear(config))  # type: ignore[arg-type]
+def fit(images: ArrayCache, config: SVMConfig = CONFIG, seed: int = 0, chosen: Sequence[int] = EVERYTHING) -> Heads:
+    return Heads.from_linear("svm", mine_svms(images, list(chosen), 2, config, seed).linear(config))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -109,27 +110,24 @@ def objective_of_everything(cache: ArrayCache) -> Tensor:
     return objective(cache, Heads.from_linear("svm", scaled))
 
 
-def test_mining_finds_what_the_random_start_missed():
-    cache = make_cache()
-    before, after = fit(cache, replace(CONFIG, passes=0)), fit(cache)
-    assert planted_scores(cache, before).median() > 0  # taken for objects
-    assert planted_scores(cache, after).max() < 0
-    objects = torch.stack([rows[0] for rows in cache.rows])
+def test_mining_finds_what_the_random_start_missed(images):
+    before, after = fit(images, replace(CONFIG, passes=0)), fit(images)
+    assert planted_scores(images, before).median() > 0  # taken for objects
+    assert planted_scores(images, after).max() < 0
+    objects = torch.stack([rows[0] for rows in images.rows])
     assert after.scores(objects)[:, 0].min() > 0.5
 
 
-def test_mining_ends_near_the_solution_on_all_regions():
-    cache = make_cache()
-    best = objective_of_everything(cache)
-    start, mined = objective(cache, fit(cache, replace(CONFIG, passes=0))), objective(cache, fit(cache))
+def test_mining_ends_near_the_solution_on_all_regions(images):
+    best = objective_of_everything(images)
+    start, mined = objective(images, fit(images, replace(CONFIG, passes=0))), objective(images, fit(images))
     assert (mined >= best * 0.985).all()
     assert (mined <= best * 1.04).all()
     assert start[0] > best[0] * 1.2
 
 
-def test_a_small_bound_is_kept_and_holds_every_object(problems, caplog):
-    cache = make_cache()
-    fit(cache, replace(CONFIG, max_examples=80, random_negatives=50, hard_margin=-9.0, easy_margin=-99.0))
+def test_a_small_bound_is_kept_and_holds_every_object(images, problems, caplog):
+    fit(images, replace(CONFIG, max_examples=80, random_negatives=50, hard_margin=-9.0, easy_margin=-99.0))
     assert max(len(problem.features) for problem in problems) == 80
     for problem in problems:
         assert (problem.targets > 0).sum(dim=0).tolist() == [IMAGES, IMAGES]
@@ -137,21 +135,20 @@ def test_a_small_bound_is_kept_and_holds_every_object(problems, caplog):
     assert len(problems) < 5  # it does not fit again for every image
 
 
-def test_a_bound_below_the_objects_is_an_error():
+def test_a_bound_below_the_objects_is_an_error(images):
     with pytest.raises(ConfigError, match=r"svm\.max_examples: too few \(expected more than the 60 objects, got 60\)"):
-        fit(make_cache(), replace(CONFIG, max_examples=60))
+        fit(images, replace(CONFIG, max_examples=60))
 
 
-def test_eviction_drops_only_what_has_no_weight(problems):
-    cache = make_cache()
+def test_eviction_drops_only_what_has_no_weight(images, problems):
     # Everything is mined (above -9) and what lies under -1.2 dropped again at the next refit.
-    head = fit(cache, replace(CONFIG, hard_margin=-9.0, passes=1, refit_every=600, gap=0.02))
+    head = fit(images, replace(CONFIG, hard_margin=-9.0, passes=1, refit_every=600, gap=0.02))
     sizes = [len(problem.features) for problem in problems]
     assert max(sizes) < IMAGES * (PROPOSALS + 2)
-    assert (objective(cache, head) <= objective_of_everything(cache) * 1.05).all()
+    assert (objective(images, head) <= objective_of_everything(images) * 1.05).all()
 
 
-def test_a_solution_survives_eviction_before_it_has_converged(monkeypatch):
+def test_a_solution_survives_eviction_before_it_has_converged(images, monkeypatch):
     """Weights are the sum over the examples kept of their dual variables: what has weight is never dropped."""
     starts = []
 
@@ -163,69 +160,62 @@ def test_a_solution_survives_eviction_before_it_has_converged(monkeypatch):
         return solve_svms(problem, start, *arguments, **settings)
 
     monkeypatch.setattr(mining, "solve_svms", solve)
-    fit(make_cache(), replace(CONFIG, epochs=1, easy_margin=0.5, passes=2))
+    fit(images, replace(CONFIG, epochs=1, easy_margin=0.5, passes=2))
     assert len(starts) > 2
     for expected, weights in starts:
         torch.testing.assert_close(weights, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_examples_are_not_taken_twice(problems):
-    fit(make_cache(), replace(CONFIG, easy_margin=-99.0, refit_every=100, passes=2, gap=0.05))
+def test_examples_are_not_taken_twice(images, problems):
+    fit(images, replace(CONFIG, easy_margin=-99.0, refit_every=100, passes=2, gap=0.05))
     rows = problems[-1].features
     assert len(rows.unique(dim=0)) == len(rows)
 
 
-def test_a_refit_at_the_end_of_a_pass_does_not_end_mining(problems):
+def test_a_refit_at_the_end_of_a_pass_does_not_end_mining(images, problems):
     """With a refit after every negative, no new ones are left at the end of any pass."""
-    fit(make_cache(), replace(CONFIG, refit_every=1, hard_negatives=1, passes=2, gap=0.1), images=list(range(6)))
+    fit(images, replace(CONFIG, refit_every=1, hard_negatives=1, passes=2, gap=0.1), chosen=range(6))
     assert len(problems) > 1 + 6
 
 
-def test_only_the_images_asked_for_are_seen(problems):
-    cache = make_cache()
+def test_only_the_images_asked_for_are_seen(images, problems):
     for i in range(15, IMAGES):
-        cache.rows[i].fill_(torch.nan)
-    head = fit(cache, images=list(range(15)))
+        images.rows[i].fill_(torch.nan)
+    head = fit(images, chosen=range(15))
     assert head.weight.isfinite().all()
     assert (problems[0].targets > 0).sum() == 30
 
 
-def test_the_same_seed_gives_the_same_head():
-    cache = make_cache()
-    first, second, other = (fit(cache, replace(CONFIG, passes=1), seed) for seed in (0, 0, 1))
+def test_the_same_seed_gives_the_same_head(images):
+    first, second, other = (fit(images, replace(CONFIG, passes=1), seed) for seed in (0, 0, 1))
     assert torch.equal(first.weight, second.weight)
     assert not torch.equal(first.weight, other.weight)
 
 
-def test_nothing_to_learn_from_is_an_error():
-    cache = make_cache()
-    for i, regions in enumerate(cache.regions):
+def test_nothing_to_learn_from_is_an_error(images):
+    for i, regions in enumerate(images.regions):
         annotations = replace(regions.annotations, difficult=torch.ones(2, dtype=torch.bool))
-        cache.regions[i] = replace(regions, annotations=annotations)
+        images.regions[i] = replace(regions, annotations=annotations)
     with pytest.raises(DataError, match="no object to learn from"):
-        fit(cache)
+        fit(images)
 
 
-def test_mining_goes_on_in_other_images_from_what_was_saved(tmp_path):
-    cache = make_cache()
-    first = mine_svms(cache, EVERYTHING[:20], 2, CONFIG)  # type: ignore[arg-type]
+def test_mining_goes_on_in_other_images_from_what_was_saved(images, tmp_path):
+    first = mine_svms(images, EVERYTHING[:20], 2, CONFIG)  # type: ignore[arg-type]
     first.save(tmp_path / "mined.safetensors")
-    restored = MiningState.load(tmp_path / "mined.safetensors", cache, 2, CONFIG)  # type: ignore[arg-type]
-    assert torch.equal(restored.examples.features, first.examples.features)
-    assert torch.equal(restored.examples.targets, first.examples.targets)
-    assert torch.equal(restored.examples.sources, first.examples.sources)
+    restored = MiningState.load(tmp_path / "mined.safetensors", images, 2, CONFIG)  # type: ignore[arg-type]
+    for name in ("features", "targets", "sources"):
+        assert torch.equal(getattr(restored.examples, name), getattr(first.examples, name))
     count = first.examples.count
-    ends = [mine_svms(cache, EVERYTHING[20:], 2, CONFIG, 0, start) for start in (first, restored)]  # type: ignore[arg-type]
+    ends = [mine_svms(images, EVERYTHING[20:], 2, CONFIG, 0, start) for start in (first, restored)]  # type: ignore[arg-type]
     assert torch.equal(ends[0].solution.weights, ends[1].solution.weights)
     assert set(ends[0].examples.sources[:, 0].tolist()) == set(EVERYTHING)
     assert ends[0].examples.count > count
     assert ends[0].solution.gap <= CONFIG.gap
-    at_once = fit(cache)
+    at_once = fit(images)
     for i in EVERYTHING:
-        difference = Heads.from_linear("svm", ends[0].linear(CONFIG)).scores(cache.rows[i]) - at_once.scores(
-            cache.rows[i]
-        )
-        assert difference.abs().max() < 0.5
+        continued = Heads.from_linear("svm", ends[0].linear(CONFIG)).scores(images.rows[i])
+        assert (continued - at_once.scores(images.rows[i])).abs().max() < 0.5
 
 
 def test_examples_keep_and_drop_rows():

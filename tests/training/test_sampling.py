@@ -77,13 +77,10 @@ def test_svm_targets_by_hand():
     }
 
 
-def test_without_objects_everything_is_negative():
-    assert (svm_targets(EMPTY, 2, SVMConfig()) == -1).all()
-
-
 def test_objects_that_overlap_are_positives_of_their_own_class_only():
     regions = regions_of([[0, 0, 10, 10], [0, 0, 10, 8]], [1, 2], [False, False], [])
     assert svm_targets(regions, 2, SVMConfig()).tolist() == [[1, 0], [0, 1]]
+    assert (svm_targets(EMPTY, 2, SVMConfig()) == -1).all()
 
 
 def test_first_examples_are_objects_and_random_proposals():
@@ -92,9 +89,8 @@ def test_first_examples_are_objects_and_random_proposals():
     assert len(chosen) == 5
     assert chosen[2:].min() >= SCENE.num_objects
     assert len(set(chosen.tolist())) == 5
-    assert names(initial_svm_examples(SCENE, SVMConfig(random_negatives=99), RNG(0))) == [
-        name for name in NAMES if name != "difficult"
-    ]
+    everything = initial_svm_examples(SCENE, SVMConfig(random_negatives=99), RNG(0))
+    assert names(everything) == [name for name in NAMES if name != "difficult"]
 
 
 def test_choose():
@@ -123,6 +119,7 @@ def test_hard_negatives_are_those_above_the_threshold_hardest_first():
     assert hard(scores, APART) == [2, 0, 3]
     assert hard(scores, APART, hard_negatives=2) == [2, 0]
     assert hard(scores, APART, hard_margin=-0.6) == [2, 0]
+    assert hard([[-3.0]] * 5, APART) == []
 
 
 def test_known_negatives_are_not_found_again():
@@ -148,10 +145,6 @@ def test_only_scores_of_classes_a_region_is_a_negative_of_count():
     assert set(names(found)) == {"second", "corner", "border", "by difficult", "far"}
 
 
-def test_no_hard_negatives():
-    assert hard([[-3.0]] * 5, APART) == []
-
-
 def test_softmax_examples_by_hand():
     indices, labels = softmax_examples(SCENE, SoftmaxConfig(foreground_iou=0.5, background_iou=0.1), RNG(0))
     found = dict(zip(names(indices), labels.tolist(), strict=True))
@@ -160,16 +153,10 @@ def test_softmax_examples_by_hand():
 
 
 def test_softmax_examples_keep_their_share():
-    settings = SoftmaxConfig(regions_per_image=4, foreground=0.25)
-    indices, labels = softmax_examples(SCENE, settings, RNG(0))
-    assert (labels > 0).sum() == 1
-    assert len(indices) == 4
-
-
-def test_images_without_objects_give_background():
-    indices, labels = softmax_examples(EMPTY, SoftmaxConfig(regions_per_image=5), RNG(0))
-    assert len(indices) == 5
-    assert (labels == 0).all()
+    indices, labels = softmax_examples(SCENE, SoftmaxConfig(regions_per_image=4, foreground=0.25), RNG(0))
+    assert (len(indices), int((labels > 0).sum())) == (4, 1)
+    _, labels = softmax_examples(EMPTY, SoftmaxConfig(regions_per_image=5), RNG(0))
+    assert labels.tolist() == [0] * 5
 
 
 def test_box_regression_examples_by_hand():
@@ -182,17 +169,11 @@ def test_box_regression_examples_by_hand():
     assert names(box_regression_examples(SCENE, [16, 16], BoxRegressionConfig(iou=0.6), RNG(0))[0]) == ["exact"]
 
 
-def test_box_regression_examples_are_bounded_a_class():
-    settings = BoxRegressionConfig(iou=0.25)
-    indices, labels, _, _ = box_regression_examples(SCENE, [2, 0], settings, RNG(0))
-    assert len(indices) == 2
-    assert labels.tolist() == [1, 1]
-
-
-def test_box_regression_examples_are_counted_without_a_bound():
+def test_box_regression_examples_are_bounded_a_class_and_counted_without_a_bound():
+    config = BoxRegressionConfig(iou=0.25)
+    assert box_regression_examples(SCENE, [2, 0], config, RNG(0))[1].tolist() == [1, 1]
     for regions, expected in ((SCENE, [3, 1, 0]), (EMPTY, [0, 0, 0])):
-        counts = box_regression_examples(regions, [1, 1, 1], BoxRegressionConfig(iou=0.25), RNG(0))[-1]
-        assert counts.tolist() == expected
+        assert box_regression_examples(regions, [1, 1, 1], config, RNG(0))[-1].tolist() == expected
 
 
 def test_no_box_regression_examples():
