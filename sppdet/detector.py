@@ -68,6 +68,11 @@ class Detector(nn.Module):
             raise ConfigError(reason, field="features", expected=lengths[1], got=lengths[0])
         self.to(self.backbone.device).eval()
 
+    def train(self, mode: bool = True) -> Detector:
+        """Stay in evaluation mode: the weights are frozen, and so are the statistics of batch normalization."""
+        del mode
+        return super().train(False)
+
     @property
     def backbone(self) -> Backbone:
         return self.extractor.backbone
@@ -126,7 +131,7 @@ class Detector(nn.Module):
         return self.calibration.calibrate(detections)
 
     def with_config(self, config: DetectorConfig) -> Detector:
-        """Return a detector of the same weights that works as `config` says: other features, batches or limits."""
+        """Return a detector that shares these weights and works as `config` says: other features, batches or limits."""
         return self._copy(config, build_extractor(config, self.backbone, self.layers))
 
     def with_features(self, features: FeatureKind) -> Detector:
@@ -178,9 +183,9 @@ class Detector(nn.Module):
             extractor = build_extractor(config, backbone, layers)
             heads = Heads(config.head, len(classes), extractor.dimension, header["box_regression"])
             detector = cls(config, classes, extractor, heads)
-            if "calibration.knots" in tensors:
-                knots, slope = (tensors[f"calibration.{name}"].clone() for name in ("knots", "slope"))
-                detector.calibration = Calibration(knots, slope)
+            calibration = with_prefix("calibration.", tensors)
+            if calibration:
+                detector.calibration = Calibration(**{name: tensor.clone() for name, tensor in calibration.items()})
             detector.load_state_dict(tensors)
         except (KeyError, RuntimeError) as error:
             raise WeightsError("is not a detector", file=file, got=error) from error

@@ -135,7 +135,7 @@ def test_a_detector_is_a_module():
     detector = make_detector()
     assert repr(detector).startswith("Detector(shapenet, 3 classes, features=spp 480, fc=0, head=svm,")
     assert "min_score=-1.0" in repr(detector)
-    assert not detector.training
+    assert not any(module.training for module in detector.train().modules())  # it stays in evaluation mode
     assert not any(weight.requires_grad for weight in detector.parameters())
     assert detector.to("cpu") is detector
     names = set(detector.state_dict())

@@ -17,7 +17,7 @@ from sppdet.detector import Detector
 from sppdet.features.build import build_extractor
 from sppdet.features.crop import CropExtractor
 from sppdet.features.warp import warp_crops
-from sppdet.images import normalize, resize_shorter_side, to_array
+from sppdet.images import resize_shorter_side, to_array
 
 BACKBONE = "alexnet"
 DEPTH = 2  # fully connected layers, of 4,096
@@ -98,5 +98,4 @@ def prepare_inputs(detector: Detector, scene: Scene) -> list[Tensor]:
         array = to_array(scene.image)
         batches = scene.boxes.split(extractor.config.batch_size)
         return [warp_crops(array, batch, extractor.config, backbone) for batch in batches]
-    resized = resize_shorter_side(scene.image, extractor.config.scales[0])
-    return [normalize(resized[None], backbone.mean, backbone.std)]
+    return [backbone.normalize(resize_shorter_side(scene.image, detector.config.spp.scales[0])[None])]

@@ -25,7 +25,7 @@ from benchmark.measure import (
     take_staged_turns,
     thread_counts,
 )
-from benchmark.scenes import Scene, find_scenes, random_detector, time_stages
+from benchmark.scenes import Scene, clock_stages, find_scenes, random_detector, time_stages
 from sppdet.comparison import timing
 from sppdet.comparison.throughput import measure_throughput, with_best_batch
 from sppdet.config.data import DataConfig, ProposalConfig
@@ -33,7 +33,7 @@ from sppdet.detector import Detector
 from sppdet.images import shorter_side_size
 from sppdet.postprocess import SVM_SCORE
 from sppdet.proposals.cache import propose_image
-from sppdet.runtime.stopwatch import Stopwatch, stage
+from sppdet.runtime.stopwatch import stage
 
 BACKBONE = "squeezenet1_0"
 WARM_UP_CROPS = 32
@@ -107,11 +107,12 @@ def time_modes(spp: Detector, crop: Detector, scenes: Sequence[Scene], rounds: i
 
 def time_search(image: Tensor) -> dict[str, float]:
     """Return the median seconds of selective search."""
-    clocks = [Stopwatch() for _ in range(PASSES)]
-    for clock in clocks:
-        with clock, stage("proposals"):
+
+    def search() -> None:
+        with stage("proposals"):
             propose_image(image, ProposalConfig())
-    return {"proposals": float(np.median([clock.seconds["proposals"] for clock in clocks]))}
+
+    return clock_stages(search, ["proposals"], PASSES)
 
 
 def grow_regions(spp: Detector, crop: Detector, scene: Scene, config: BenchmarkConfig) -> Growth:

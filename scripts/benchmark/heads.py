@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from sklearn.svm import LinearSVC
 from torch import Tensor
+from torchvision import ops
+from torchvision.ops import batched_nms
 
 from benchmark.config import BenchmarkConfig
-from benchmark.measure import Growth, Part, Ratios, Run, Timing, clocked, measure_growth, measure_part, take_turns
+from benchmark.measure import Growth, Part, Ratios, Run, Timing, clock_all, measure_growth, measure_part, take_turns
 from benchmark.pooling import random_windows
 from sppdet.boxes import decode_boxes, nms
-from sppdet.config.detector import DetectorConfig
-from sppdet.config.network import BackboneConfig
-from sppdet.detector import Detector
-from sppdet.features.build import build_network
+from sppdet.config.detector import SelectionConfig
 from sppdet.heads.linear import Heads, mean_norm
 from sppdet.heads.svm import SVMProblem, objectives, solve_svms
 from sppdet.postprocess import SVM_SCORE
 
-BACKBONE = "squeezenet1_0"
+DIMENSION = 25600  # of SqueezeNet's features: 512 channels, pyramid 6, 3, 2, 1
 CLASSES = 20
+NMS_IOU = SelectionConfig().nms_iou
 IMAGE = (380, 500)  # pixels, H and W, that the boxes lie in
 # Mean and standard deviation of the outputs: scores as of SVMs trained on VOC2007, 9 in 10 of them above -1.5.
 SCORES, OFFSETS = (-1.3, 0.19), (0.0, 0.1)
@@ -58,13 +58,15 @@ def benchmark_heads(config: BenchmarkConfig) -> Part:
     has none. `same_boxes` in the result: it keeps the same boxes as `batched_nms`. LinearSVC gets the loosest tolerance
     at which it comes as close to the best objective as our solver.
     """
-    detector, features = random_detector(max(config.regions, *config.growth))
+    most = max(config.regions, *config.growth)
+    features = torch.rand(most, DIMENSION, generator=torch.Generator().manual_seed(0))
+    heads = random_heads(features)
     candidates = random_candidates(len(features))
     problem = random_problem(*SVM_SHAPE, CLASSES)
     tolerance, facts = find_tolerance(problem)
 
     def runs_of(regions: int) -> dict[str, Run]:
-        return product_runs(detector, features[:regions]) | nms_runs(first_regions(candidates, regions))
+        return product_runs(heads, features[:regions]) | nms_runs(first_regions(candidates, regions))
 
     few, counts = min(FEW_ROUNDS, config.rounds), sorted(set(config.growth))
 
@@ -94,27 +96,15 @@ def random_heads(features: Tensor, seed: int = 0) -> Heads:
     return Heads.from_linear("svm", scores, offsets)
 
 
-def random_detector(count: int) -> tuple[Detector, Tensor]:
-    """Return a detector with random weights, and non-negative features float32 (count, D) for its heads."""
-    config = DetectorConfig(backbone=BackboneConfig(BACKBONE, "random"))
-    extractor = build_network(config)
-    features = torch.rand(count, extractor.dimension, generator=torch.Generator().manual_seed(0))
-    return Detector(config, class_names(), extractor, random_heads(features)), features
-
-
-def class_names() -> tuple[str, ...]:
-    return tuple(f"class {label}" for label in range(1, CLASSES + 1))
-
-
-def product_runs(detector: Detector, features: Tensor) -> dict[str, Run]:
+def product_runs(heads: Heads, features: Tensor) -> dict[str, Run]:
     """Contestants on features (N, D): all heads in one product, one after the other, and the bare product."""
-    heads = detector.heads
-    work: dict[str, Callable[[], object]] = {
-        "sppdet product": lambda: heads(features),
-        "two products": lambda: (heads.scores(features), heads.offsets(features)),
-        "torch.mm": lambda: torch.mm(features, heads.weight.T),
-    }
-    return {name: clocked(run) for name, run in work.items()}
+    return clock_all(
+        {
+            "sppdet product": lambda: heads(features),
+            "two products": lambda: (heads.scores(features), heads.offsets(features)),
+            "torch.mm": lambda: torch.mm(features, heads.weight.T),
+        }
+    )
 
 
 def random_candidates(regions: int, seed: int = 0) -> Candidates:
@@ -137,26 +127,19 @@ def first_regions(candidates: Candidates, count: int) -> Candidates:
 def nms_runs(candidates: Candidates) -> dict[str, Run]:
     """Contestants: our NMS without and with the limit of detection, torchvision's `batched_nms`, and torchvision's
     `nms` in a loop over the classes."""
-    given = candidates.boxes, candidates.scores, candidates.labels, _nms_iou()
-    work: dict[str, Callable[[], object]] = {
-        "sppdet nms": lambda: nms(*given),
-        "sppdet nms, 100 a class": lambda: nms(*given, 100),
-        "batched_nms": lambda: batched_nms(*given),
-        "nms a class": lambda: nms_by_class(*given),
-    }
-    return {name: clocked(run) for name, run in work.items()}
-
-
-def batched_nms(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    from torchvision import ops
-
-    return ops.batched_nms(boxes, scores, labels, threshold)
+    given = candidates.boxes, candidates.scores, candidates.labels, NMS_IOU
+    return clock_all(
+        {
+            "sppdet nms": lambda: nms(*given),
+            "sppdet nms, 100 a class": lambda: nms(*given, 100),
+            "batched_nms": lambda: batched_nms(*given),
+            "nms a class": lambda: nms_by_class(*given),
+        }
+    )
 
 
 def nms_by_class(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
     """Run NMS class by class: indices of the boxes that remain, best score first."""
-    from torchvision import ops
-
     kept = []
     for label in range(CLASSES):
         rows = (labels == label).nonzero().squeeze(1)
@@ -167,12 +150,8 @@ def nms_by_class(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float
 
 def keeps_the_same(candidates: Candidates) -> bool:
     """Return whether our NMS keeps the same boxes as `batched_nms`."""
-    given = candidates.boxes, candidates.scores, candidates.labels, _nms_iou()
+    given = candidates.boxes, candidates.scores, candidates.labels, NMS_IOU
     return torch.equal(nms(*given).sort().values, batched_nms(*given).sort().values)
-
-
-def _nms_iou() -> float:
-    return DetectorConfig().selection.nms_iou
 
 
 def random_problem(examples: int, dimension: int, classes: int, seed: int = 0) -> SVMProblem:
@@ -190,10 +169,12 @@ def random_problem(examples: int, dimension: int, classes: int, seed: int = 0) -
 def svm_runs(problem: SVMProblem, tolerance: float) -> dict[str, Run]:
     """Contestants: our solver, to a duality gap of GAP for every class, and LinearSVC with this tolerance."""
     rows = scaled_rows(problem)
-    return {
-        "sppdet SVMs": clocked(lambda: solve_svms(problem, gap=GAP)),
-        "LinearSVC": clocked(lambda: fit_linear_svc(problem, rows, tolerance)),
-    }
+    return clock_all(
+        {
+            "sppdet SVMs": lambda: solve_svms(problem, gap=GAP),
+            "LinearSVC": lambda: fit_linear_svc(problem, rows, tolerance),
+        }
+    )
 
 
 def scaled_rows(problem: SVMProblem) -> Any:
@@ -203,8 +184,6 @@ def scaled_rows(problem: SVMProblem) -> Any:
 
 def fit_linear_svc(problem: SVMProblem, rows: Any, tolerance: float) -> Tensor:
     """Fit LinearSVC to the same objective: weights (K, D + 1). It copies `rows` to double precision."""
-    from sklearn.svm import LinearSVC
-
     classes = problem.targets.shape[1]
     svms = LinearSVC(
         loss="hinge",
@@ -231,9 +210,5 @@ def find_tolerance(problem: SVMProblem) -> tuple[float, dict[str, Any]]:
             break
     solutions = {"sppdet SVMs": ours.primal, "LinearSVC": peer, "best": best.primal}
     objective = {name: {"objective": float(values.sum())} for name, values in solutions.items()}
-    return tolerance, {
-        "svm_examples": len(rows),
-        "svm_features": rows.shape[1],
-        "tolerance": tolerance,
-        "svm": objective,
-    }
+    sizes = {"svm_examples": len(rows), "svm_features": rows.shape[1]}
+    return tolerance, {**sizes, "tolerance": tolerance, "svm": objective}

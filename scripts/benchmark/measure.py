@@ -9,7 +9,11 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+import cv2
+import numba
 import numpy as np
+import torch
+from tqdm import tqdm
 
 from sppdet.comparison import timing
 from sppdet.errors import ConfigError, InputError
@@ -125,13 +129,16 @@ def clocked(work: Callable[[], object]) -> Run:
     return run
 
 
+def clock_all(work: Mapping[str, Callable[[], object]]) -> dict[str, Run]:
+    """Return contestants that time each function."""
+    return {name: clocked(function) for name, function in work.items()}
+
+
 def take_turns(runs: Mapping[str, Run], rounds: int, label: str = "benchmark") -> dict[str, Timing]:
     """Warm up with one call each, then time the contestants in `rounds` rounds, starting each round with another one.
 
     Raises InputError for less than one round.
     """
-    from tqdm import tqdm
-
     if rounds < 1:
         raise InputError("nothing to measure", field="rounds", expected="1 or more", got=rounds)
     seconds: dict[str, list[float]] = {name: [] for name in runs}
@@ -223,8 +230,6 @@ def thread_counts(given: Sequence[int] | None) -> tuple[int, ...]:
 
     Raises ConfigError for more than numba was started with (all cores, or $NUMBA_NUM_THREADS).
     """
-    import numba
-
     most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     counts = tuple(sorted(set(given or (1, most))))
     if counts[0] < 1 or counts[-1] > most:
@@ -235,10 +240,6 @@ def thread_counts(given: Sequence[int] | None) -> tuple[int, ...]:
 @contextmanager
 def using_threads(count: int) -> Iterator[None]:
     """Let torch, numba and OpenCV use `count` threads, and restore their settings at the end."""
-    import cv2
-    import numba
-    import torch
-
     before = torch.get_num_threads(), numba.get_num_threads(), cv2.getNumThreads()
     try:
         _set_threads(count, count, count)
@@ -248,10 +249,6 @@ def using_threads(count: int) -> Iterator[None]:
 
 
 def _set_threads(of_torch: int, of_numba: int, of_opencv: int) -> None:
-    import cv2
-    import numba
-    import torch
-
     numba.set_num_threads(of_numba)  # before torch's: where both share an OpenMP, numba's start sets its threads
     torch.set_num_threads(of_torch)
     cv2.setNumThreads(of_opencv)

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.ops import roi_pool
 
 from benchmark.config import BenchmarkConfig
-from benchmark.measure import Growth, Part, Ratios, Run, Timing, clocked, measure_growth, measure_part, take_turns
+from benchmark.measure import Growth, Part, Ratios, Run, Timing, clock_all, measure_growth, measure_part, take_turns
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 
 LEVELS = (6, 3, 2, 1)
@@ -84,44 +85,43 @@ def forward_runs(maps: Tensor, windows: Tensor) -> dict[str, Run]:
     pool, cells, corners = SpatialPyramidPooling(LEVELS), channels_last(maps), as_corners(windows)
     source = pool(cells, windows)
     buffer = torch.empty_like(source)
-    work: dict[str, Callable[[], object]] = {
-        "sppdet": lambda: pool(cells, windows, out=buffer),
-        "roi_pool x4": lambda: roi_pool_levels(maps, corners),
-        "roi_pool nested": lambda: roi_pool_nested(maps, corners),
-        "adaptive loop": lambda: adaptive_levels(cells, windows),
-        "copy": lambda: buffer.copy_(source),
-    }
-    return {name: clocked(run) for name, run in work.items()}
+    return clock_all(
+        {
+            "sppdet": lambda: pool(cells, windows, out=buffer),
+            "roi_pool x4": lambda: roi_pool_levels(maps, corners),
+            "roi_pool nested": lambda: roi_pool_nested(maps, corners),
+            "adaptive loop": lambda: adaptive_levels(cells, windows),
+            "copy": lambda: buffer.copy_(source),
+        }
+    )
 
 
 def backward_runs(maps: Tensor, windows: Tensor) -> dict[str, Run]:
     """Our layer and four roi_pool calls: forward and backward, and backward alone."""
     pool, corners = SpatialPyramidPooling(LEVELS), as_corners(windows)
     cells, plain = channels_last(maps).requires_grad_(), maps.clone().requires_grad_()
-    forward = {
-        "sppdet": partial(_listed, pool, cells, windows),
-        "roi_pool x4": partial(roi_pool_levels, plain, corners),
+    contestants = {
+        "sppdet": (partial(_listed, pool, cells, windows), cells),
+        "roi_pool x4": (partial(roi_pool_levels, plain, corners), plain),
     }
-    leaves = {"sppdet": cells, "roi_pool x4": plain}
-    runs: dict[str, Run] = {}
-    for name, leaf in leaves.items():
-        pooled = forward[name]()
+    work: dict[str, Callable[[], object]] = {}
+    for name, (forward, leaf) in contestants.items():
+        pooled = forward()
         gradients = [torch.ones_like(level) for level in pooled]
-        runs[f"{name} forward+backward"] = clocked(partial(_forward_backward, forward[name], leaf, gradients))
-        runs[f"{name} backward"] = clocked(partial(torch.autograd.grad, pooled, leaf, gradients, retain_graph=True))
-    return runs
+        work[f"{name} forward+backward"] = partial(_forward_backward, forward, leaf, gradients)
+        work[f"{name} backward"] = partial(torch.autograd.grad, pooled, leaf, gradients, retain_graph=True)
+    return clock_all(work)
 
 
 def batch_runs(maps: Tensor) -> dict[str, Run]:
     """Our layer and `AdaptiveLevels` on a batch of whole maps (B, C, h, w): forward, and forward and backward."""
     pool, leaf = SpatialPyramidPooling(LEVELS), maps.clone().requires_grad_()
     gradient = torch.ones(len(maps), pool.out_features(maps.shape[1]))
-    runs: dict[str, Run] = {}
+    work: dict[str, Callable[[], object]] = {}
     for name, layer in {"sppdet batch": pool, "AdaptiveMaxPool2d a level": AdaptiveLevels()}.items():
-        runs[name] = clocked(partial(layer, maps))
-        both = partial(_forward_backward, partial(_listed, layer, leaf), leaf, [gradient])
-        runs[f"{name} forward+backward"] = clocked(both)
-    return runs
+        work[name] = partial(layer, maps)
+        work[f"{name} forward+backward"] = partial(_forward_backward, partial(_listed, layer, leaf), leaf, [gradient])
+    return clock_all(work)
 
 
 class AdaptiveLevels(nn.Module):
@@ -142,15 +142,11 @@ def as_corners(windows: Tensor) -> Tensor:
 
 def roi_pool_levels(maps: Tensor, corners: Tensor) -> list[Tensor]:
     """Call roi_pool once per level: (N, C, n, n) each."""
-    from torchvision.ops import roi_pool
-
     return [roi_pool(maps, corners, n) for n in LEVELS]
 
 
 def roi_pool_nested(maps: Tensor, corners: Tensor) -> list[Tensor]:
     """Call roi_pool for the finest level and take its maxima for the coarser ones."""
-    from torchvision.ops import roi_pool
-
     finest = roi_pool(maps, corners, LEVELS[0])
     groups = [(finest.unflatten(2, (n, -1)).unflatten(4, (n, -1))) for n in LEVELS[1:]]  # (N, C, n, m, n, m)
     return [finest, *(group.amax(dim=(3, 5)) for group in groups)]

@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from benchmark.opencv_process import OpenCVProcess, start_opencv
 from sppdet.config.data import DataConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.evaluation.recall import evaluate_proposals
-from sppdet.images import resize_array, to_array
+from sppdet.images import as_image, resize_array, to_array
 from sppdet.proposals.selective_search import selective_search
 from sppdet.structures import Dataset
 
@@ -98,6 +98,12 @@ def read_photographs(data: DataConfig) -> Photographs:
 
     logger.info("no --data.root: searching scikit-learn's two photographs, without recall")
     return Photographs([load_sample_image(name) for name in ("china.jpg", "flower.jpg")], None)
+
+
+def read_images(data: DataConfig, count: int) -> list[Tensor]:
+    """Read up to `count` of these images: uint8 (3, H, W)."""
+    few = replace(data, max_images=min(data.max_images or count, count))
+    return [as_image(array) for array in read_photographs(few).arrays]
 
 
 def resize_to_width(array: np.ndarray, width: int) -> np.ndarray:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
 
 from benchmark.config import BenchmarkConfig
-from benchmark.heads import class_names, random_heads
-from benchmark.proposals import read_photographs
+from benchmark.heads import CLASSES, random_heads
+from benchmark.proposals import read_images
 from sppdet.comparison.timing import propose_exactly
 from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.config.detector import DetectorConfig
 from sppdet.config.network import BackboneConfig, FCConfig
 from sppdet.detector import Detector
 from sppdet.features.build import build_network
-from sppdet.images import as_image
-from sppdet.runtime.stopwatch import STAGES, Stopwatch
+from sppdet.runtime.stopwatch import STAGES, Stage, Stopwatch
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +36,7 @@ class Scene:
 def find_scenes(data: DataConfig, config: BenchmarkConfig) -> list[Scene]:
     """Read the first images of the data, or scikit-learn's photographs, at most one per round of detection, and find
     exactly `config.regions` regions in each."""
-    few = replace(data, max_images=min(data.max_images or config.detect_rounds, config.detect_rounds))
-    images = [as_image(array) for array in read_photographs(few).arrays]
+    images = read_images(data, config.detect_rounds)
     found = [propose_exactly(image, config.regions, ProposalConfig()) for image in images]
     return [Scene(image, regions.boxes, regions.added) for image, regions in zip(images, found, strict=True)]
 
@@ -48,14 +47,20 @@ def random_detector(scene: Scene, backbone: str, depth: int = 0) -> Detector:
     config = DetectorConfig(backbone=BackboneConfig(backbone, "random"), fc=FCConfig(depth))
     extractor = build_network(config)
     features = extractor.encode(scene.image).features(scene.boxes)
-    return Detector(config, class_names(), extractor, random_heads(features))
+    classes = [f"class {label}" for label in range(1, CLASSES + 1)]
+    return Detector(config, classes, extractor, random_heads(features))
 
 
 def time_stages(detector: Detector, scene: Scene, passes: int = 1) -> dict[str, float]:
     """Return the median seconds of each stage except the proposals."""
+    stages = [stage for stage in STAGES if stage != "proposals"]
+    return clock_stages(lambda: detector.detect(scene.image, scene.boxes), stages, passes)
+
+
+def clock_stages(work: Callable[[], object], stages: Sequence[Stage], passes: int) -> dict[str, float]:
+    """Return the median seconds of these stages of `work`."""
     clocks = [Stopwatch() for _ in range(passes)]
     for clock in clocks:
         with clock:
-            detector.detect(scene.image, scene.boxes)
-    stages = [stage for stage in STAGES if stage != "proposals"]
+            work()
     return {stage: float(np.median([clock.seconds[stage] for clock in clocks])) for stage in stages}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +12,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from time import time
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -26,8 +27,9 @@ from sppdet.config.training import TrainConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.files.atomic import load_tensors
 from sppdet.files.run_folder import RunFolder
-from sppdet.images import normalize, read_image, resize_shorter_side
+from sppdet.images import resize_shorter_side
 from sppdet.shapes.dataset import generate_shapes
+from sppdet.structures import Annotations
 from sppdet.training.train import train
 
 BACKBONE = "squeezenet1_0"
@@ -77,16 +79,16 @@ def benchmark_train(data: DataConfig, config: BenchmarkConfig) -> Part:
     """
     with TemporaryDirectory() as folder:
         data = _readable(data, Path(folder), max(config.train_images))
-        paths = [image.path for image in read_dataset(data).images]
-        sizes = sorted({min(max(count, WARM_UP), len(paths)) for count in config.train_images})
+        images = read_dataset(data).images
+        sizes = sorted({min(max(count, WARM_UP), len(images)) for count in config.train_images})
         trained: dict[int, Training] = {}  # by number of threads, on the most images
 
         def measure(threads: int) -> dict[str, Timing]:
             first = train_cold(data, WARM_UP, threads)
             trained[threads] = train_cold(data, sizes[-1], threads)
-            seconds, bare = trained[threads].seconds, time_bare_network(paths[:BARE_PASSES])
+            seconds, bare = trained[threads].seconds, time_bare_network(images[:BARE_PASSES])
             timings = {f"sppdet {stage}": Timing(first.seconds[stage], (seconds[stage],)) for stage in seconds}
-            return timings | {"bare network": Timing(bare[0], (len(paths[: sizes[-1]]) * median(bare),))}
+            return timings | {"bare network": Timing(bare[0], (sizes[-1] * median(bare),))}
 
         def conclude() -> tuple[list[Growth], dict[str, Any]]:
             most = thread_counts(config.threads)[-1]
@@ -132,27 +134,16 @@ def train_cold(data: DataConfig, images: int, threads: int) -> Training:
     return Training(images, seconds, {stage: trace.peak(*span) / 1e6 for stage, span in spans.items()}, examples)
 
 
-@contextmanager
-def cache_in(folder: Path) -> Iterator[None]:
+def cache_in(folder: Path) -> AbstractContextManager[object]:
     """Set $SPPDET_CACHE to this folder, and restore it at the end."""
-    before = os.environ.get("SPPDET_CACHE")
-    os.environ["SPPDET_CACHE"] = str(folder)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["SPPDET_CACHE"]
-        else:
-            os.environ["SPPDET_CACHE"] = before
+    return patch.dict(os.environ, SPPDET_CACHE=str(folder))
 
 
-def time_bare_network(paths: Sequence[Path]) -> list[float]:
-    """Time the convolutions alone on each image file, after a warm-up; preprocessing is not measured."""
+def time_bare_network(images: Sequence[Annotations]) -> list[float]:
+    """Time the convolutions alone on each image, after a warm-up; preprocessing is not measured."""
     backbone = build_backbone(BACKBONE, "random")
     with torch.inference_mode():
-        pixels = [
-            normalize(resize_shorter_side(read_image(path), SCALE)[None], backbone.mean, backbone.std) for path in paths
-        ]
+        pixels = [backbone.normalize(resize_shorter_side(image.read(), SCALE)[None]) for image in images]
 
         def run(image: Tensor) -> float:
             return clocked(lambda: backbone(image))(0)

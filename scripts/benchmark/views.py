@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,13 +10,12 @@ from torch import Tensor
 
 from benchmark.config import BenchmarkConfig
 from benchmark.measure import Growth, Part, Ratios, Run, Timing, clocked, measure_growth, measure_part, take_turns
-from benchmark.proposals import read_photographs
+from benchmark.proposals import read_images
 from sppdet.classification.classifier import Classifier, new_classifier
 from sppdet.classification.views import prepare_views
 from sppdet.config.classification import ClassifierConfig, ViewsConfig
 from sppdet.config.data import DataConfig
 from sppdet.config.network import BackboneConfig
-from sppdet.images import as_image, normalize
 
 BACKBONE, SIZE, CLASSES = "squeezenet1_0", 224, 20
 BATCH = 4  # crops in one pass, the fastest on CPUs
@@ -35,10 +33,9 @@ def benchmark_views(data: DataConfig, config: BenchmarkConfig) -> Part:
     Contestants: views pooled as windows, from the image to probabilities; the bare network on the images that these are
     windows of; the classifier on each view alone. The inputs of the latter two are prepared outside the measurement.
     """
-    few = replace(data, max_images=min(data.max_images or config.detect_rounds, config.detect_rounds))
-    images = [as_image(array) for array in read_photographs(few).arrays]
-    classifier = new_classifier(ClassifierConfig(BackboneConfig(BACKBONE, "random"), sizes=(SIZE,)), [""] * CLASSES)
     rounds, counts = config.detect_rounds, sorted(KINDS)
+    images = read_images(data, rounds)
+    classifier = new_classifier(ClassifierConfig(BackboneConfig(BACKBONE, "random"), sizes=(SIZE,)), [""] * CLASSES)
 
     def measure(threads: int) -> dict[str, Timing]:
         return take_turns(view_runs(classifier, images, KINDS[96]), rounds, f"96 views, {threads} threads")
@@ -59,7 +56,7 @@ def view_runs(classifier: Classifier, images: Sequence[Tensor], views: ViewsConf
 
     def maps_alone(turn: int) -> float:
         prepared = prepare_views(at(turn), views, classifier.config)
-        inputs = [normalize(pixels, backbone.mean, backbone.std) for pixels, _ in prepared]
+        inputs = [backbone.normalize(pixels) for pixels, _ in prepared]
         with torch.inference_mode():
             return clocked(lambda: [backbone(pixels) for pixels in inputs])(turn)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sppdet.backbones.geometry import geometry_of
 from sppdet.config.network import Precision
 from sppdet.errors import ConfigError
+from sppdet.images import normalize
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -18,7 +19,7 @@ class Backbone(nn.Module):
     """A network from normalized images to their conv5 maps.
 
     channels: C of the maps. geometry: position of their cells in the image. precision: of the convolutions. mean, std:
-    float32 (3,), for `sppdet.images.normalize`, ImageNet's unless the weights were trained with others.
+    float32 (3,), for `normalize`, ImageNet's unless the weights were trained with others.
     """
 
     mean: Tensor
@@ -37,6 +38,10 @@ class Backbone(nn.Module):
     @property
     def device(self) -> torch.device:
         return self.mean.device
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Convert images uint8 (B, 3, H, W) to the network's input float32, on its device."""
+        return normalize(images.to(self.device), self.mean, self.std)
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the conv5 maps (B, C, h, w) of normalized images float32 (B, 3, H, W), in `precision`."""

@@ -21,7 +21,7 @@ from sppdet.config.record import as_dict, base_of, from_dict
 from sppdet.errors import InputError, WeightsError
 from sppdet.files.atomic import load_tensors, save_tensors, with_prefix
 from sppdet.files.run_folder import RunFolder
-from sppdet.images import as_image, normalize
+from sppdet.images import as_image
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.runtime.memory import keep_freed_memory
 from sppdet.runtime.stopwatch import stage
@@ -137,9 +137,8 @@ class Classifier(nn.Module):
             got = f"{images.dtype} {tuple(images.shape)}"
             raise InputError("wrong type or shape", field="images", expected="uint8 (B, 3, H, W)", got=got)
         backbone = self.backbone
-        pixels = normalize(images.to(backbone.device), backbone.mean, backbone.std)
         try:
-            maps: Tensor = backbone(pixels)
+            maps: Tensor = backbone(backbone.normalize(images))
         except RuntimeError as error:
             if not re.search("Calculated (padded input|output) size", str(error)):  # torch's words if no cell is left
                 raise

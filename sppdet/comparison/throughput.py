@@ -103,4 +103,4 @@ def _conv_extractor(detector: Detector) -> CropExtractor:
     extractor = detector.extractor
     if not isinstance(extractor, CropExtractor):
         raise ConfigError("has no crops", field="features", expected="crop", got=detector.config.features)
-    return CropExtractor(extractor.backbone, extractor.pyramid, extractor.config)
+    return CropExtractor(extractor.backbone, extractor.pooling, extractor.config)

@@ -8,12 +8,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sppdet.errors import DataError
 from sppdet.files.atomic import read_json
 from sppdet.structures import Annotations, Dataset
-from sppdet.structures.valid_boxes import keep_valid_boxes
+from sppdet.structures.valid_boxes import Object, annotate_image
 
 
 def read_coco(
@@ -42,10 +40,6 @@ def read_coco(
     objects = _read_objects(path, content, records.keys(), names, labels)
     images = tuple(_annotate(path, folder, number, *records[number], objects[number]) for number in records)
     return Dataset(path.stem, tuple(names[category] for category in category_ids), images, category_ids)
-
-
-# label, box x1 y1 x2 y2, difficult
-_Object = tuple[int, list[float], bool]
 
 
 def _get(path: Path, record: Any, key: str, kind: type, where: str = "") -> Any:
@@ -87,9 +81,9 @@ def _order_categories(path: Path, names: dict[int, str], classes: Sequence[str] 
 
 def _read_objects(
     path: Path, content: Any, images: Any, names: dict[int, str], labels: dict[int, int]
-) -> dict[int, list[_Object]]:
+) -> dict[int, list[Object]]:
     """Return the objects of each image id."""
-    objects: dict[int, list[_Object]] = defaultdict(list)
+    objects: dict[int, list[Object]] = defaultdict(list)
     for i, record in enumerate(_get(path, content, "annotations", list)):
         where = f"annotations[{i}]"
         image, category = _get(path, record, "image_id", int, where), _get(path, record, "category_id", int, where)
@@ -107,17 +101,10 @@ def _read_objects(
     return objects
 
 
-def _annotate(path: Path, folder: Path, number: int, index: int, record: Any, objects: list[_Object]) -> Annotations:
+def _annotate(path: Path, folder: Path, number: int, index: int, record: Any, objects: list[Object]) -> Annotations:
     image_path = folder / _get(path, record, "file_name", str, f"images[{index}]")
     if not image_path.is_file():
         raise DataError(f"image file not found, listed in {path}", file=image_path)
     sides = [record.get(key) for key in ("width", "height")]
     size = (sides[0], sides[1]) if all(isinstance(side, int) and side > 0 for side in sides) else None
-    boxes, kept = keep_valid_boxes([box for _, box, _ in objects], size, 0, file=path, image=number)
-    return Annotations(
-        id=number,
-        image=image_path,
-        boxes=boxes,
-        labels=torch.tensor([objects[i][0] for i in kept], dtype=torch.int64),
-        difficult=torch.tensor([objects[i][2] for i in kept], dtype=torch.bool),
-    )
+    return annotate_image(image_path, number, objects, size, 0, path)

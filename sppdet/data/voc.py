@@ -9,11 +9,9 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from sppdet.errors import DataError
 from sppdet.structures import Annotations, Dataset
-from sppdet.structures.valid_boxes import keep_valid_boxes
+from sppdet.structures.valid_boxes import annotate_image
 
 JPEG_IMAGES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 PARTS = ("JPEGImages", "Annotations", "ImageSets/Main")
@@ -177,20 +175,13 @@ def _read_number(path: Path, element: ElementTree.Element, key: str, field: str,
 
 
 def _annotate(folder: Path, name: str, file: _File, labels: dict[str, int]) -> Annotations:
-    # A box of one pixel is an accidental click of the annotator, so sides must exceed one pixel.
-    boxes, kept = keep_valid_boxes([thing.box for thing in file.objects], file.size, 1, file=file.path, image=name)
     for index, thing in enumerate(file.objects, start=1):
         if thing.name not in labels:
             field, expected = f"object[{index}]/name", f"one of {', '.join(labels)}"
             raise DataError("unknown class", file=file.path, field=field, expected=expected, got=thing.name)
-    objects = [file.objects[i] for i in kept]
-    return Annotations(
-        id=name,
-        image=_find_image(folder, name),
-        boxes=boxes,
-        labels=torch.tensor([labels[thing.name] for thing in objects], dtype=torch.int64),
-        difficult=torch.tensor([thing.difficult for thing in objects], dtype=torch.bool),
-    )
+    objects = [(labels[thing.name], thing.box, thing.difficult) for thing in file.objects]
+    # A box of one pixel is an accidental click of the annotator, so sides must exceed one pixel.
+    return annotate_image(_find_image(folder, name), name, objects, file.size, 1, file.path)
 
 
 def _find_image(folder: Path, name: str) -> Path:

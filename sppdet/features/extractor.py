@@ -12,35 +12,48 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.fully_connected import FullyConnected
+from sppdet.config.detector import CropConfig, SPPConfig
 from sppdet.files.atomic import hash_tensors
-from sppdet.images import normalize
+from sppdet.pooling.pyramid import SpatialPyramidPooling
+from sppdet.pooling.roi import RoILayer
 from sppdet.runtime.stopwatch import stage
 
 
-class ImageFeatures(Protocol):
+class ImageFeatures(ABC):
     """An encoded image, whose region features may be asked for any number of times.
 
     Boxes are float32 (N, 4), in pixels of the original image.
     """
 
-    def features(self, boxes: Tensor) -> Tensor:
-        """Compute region features, float32 (N, D)."""
-        ...
+    extractor: FeatureExtractor
 
+    @abstractmethod
     def chunks(self, boxes: Tensor) -> Iterator[Tensor]:
-        """Yield the same features in consecutive chunks (n, D); each is overwritten by the next."""
-        ...
+        """Yield region features float32 (n, D) in consecutive chunks; each is overwritten by the next."""
+
+    def features(self, boxes: Tensor) -> Tensor:
+        """Compute region features float32 (N, D)."""
+        features = torch.empty(len(boxes), self.extractor.dimension, device=self.extractor.backbone.device)
+        start = 0
+        for chunk in self.chunks(boxes):
+            features[start : start + len(chunk)] = chunk
+            start += len(chunk)
+        return features
 
     def unique_windows(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return indices (M,) of boxes with distinct features, and for each box (N,) which of those M it shares."""
-        ...
+        """Return indices (M,) of boxes with distinct features, and for each box (N,) which of those M it shares.
+
+        By default no box shares its features with another.
+        """
+        indices = torch.arange(len(boxes))
+        return indices, indices
 
 
 def map_features(image: ImageFeatures, boxes: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
@@ -50,9 +63,9 @@ def map_features(image: ImageFeatures, boxes: Tensor, function: Callable[[Tensor
     rows, as some processors round products of different shapes differently: equal calls give equal bits, and the same
     box among others, in another chunk or R-CNN batch, gives the same numbers up to rounding.
     """
-    first, shared = image.unique_windows(boxes)
     if not len(boxes):
         return function(image.features(boxes))
+    first, shared = image.unique_windows(boxes)
     return torch.cat([function(chunk) for chunk in image.chunks(boxes[first])])[shared]
 
 
@@ -65,10 +78,17 @@ class FeatureExtractor(nn.Module, ABC):
     CHUNK_BYTES: ClassVar[int] = 2**26  # of pooled features held at a time by `map_features`
     per_region: ClassVar[bool]  # the network runs once per region, as in R-CNN, rather than once per image
 
-    def __init__(self, backbone: Backbone, pooled: int, layers: FullyConnected | None = None) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        pooling: SpatialPyramidPooling | RoILayer,
+        config: SPPConfig | CropConfig,
+        layers: FullyConnected | None = None,
+    ) -> None:
         super().__init__()
-        self.backbone, self.pooled, self.layers = backbone, pooled, layers
-        self.dimension = pooled if layers is None else layers.dimension
+        self.backbone, self.pooling, self.config, self.layers = backbone, pooling, config, layers
+        self.pooled = pooling.out_features(backbone.channels)
+        self.dimension = self.pooled if layers is None else layers.dimension
         self.eval()
 
     @abstractmethod
@@ -107,10 +127,6 @@ class FeatureExtractor(nn.Module, ABC):
         backbone = self.backbone
         return backbone.name, hash_tensors(backbone.state_dict().values()), backbone.device.type, backbone.precision
 
-    def normalize(self, images: Tensor) -> Tensor:
-        """Convert images uint8 (B, 3, H, W) to the network's input, on its device."""
-        return normalize(images.to(self.backbone.device), self.backbone.mean, self.backbone.std)
-
     def empty(self, count: int) -> Tensor:
         """Allocate memory for pooled features (count, pooled)."""
         return torch.empty(count, self.pooled, device=self.backbone.device)
@@ -122,12 +138,3 @@ class FeatureExtractor(nn.Module, ABC):
         with stage("heads"):
             features: Tensor = self.layers(pooled)
             return features
-
-    def concatenate(self, chunks: Iterator[Tensor], count: int) -> Tensor:
-        """Copy chunks of features into one tensor (count, dimension)."""
-        features = torch.empty(count, self.dimension, device=self.backbone.device)
-        start = 0
-        for chunk in chunks:
-            features[start : start + len(chunk)] = chunk
-            start += len(chunk)
-        return features

@@ -9,13 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sppdet.backbones.backbone import Backbone
-from sppdet.backbones.fully_connected import FullyConnected
 from sppdet.config.detector import SPPConfig
-from sppdet.features.extractor import FeatureExtractor
+from sppdet.features.extractor import FeatureExtractor, ImageFeatures
 from sppdet.images import resize_shorter_side, shorter_side_size
-from sppdet.pooling.pyramid import PreparedMaps, SpatialPyramidPooling
-from sppdet.pooling.roi import RoIAlign
+from sppdet.pooling.pyramid import PreparedMaps
 from sppdet.pooling.windows import boxes_to_cells, boxes_to_windows, choose_scales
 from sppdet.runtime.stopwatch import count_windows, stage
 
@@ -28,16 +25,7 @@ class SPPExtractor(FeatureExtractor):
 
     per_region = False
     window_type = torch.int64
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        pyramid: SpatialPyramidPooling,
-        config: SPPConfig | None = None,
-        layers: FullyConnected | None = None,
-    ) -> None:
-        super().__init__(backbone, pyramid.out_features(backbone.channels), layers)
-        self.pyramid, self.config = pyramid, config or SPPConfig()
+    config: SPPConfig
 
     def encode(self, image: Tensor) -> MapFeatures:
         """Compute the conv5 maps of an image uint8 (3, H, W), one per scale."""
@@ -50,8 +38,7 @@ class SPPExtractor(FeatureExtractor):
         maps = []
         for side in self.config.scales:
             with stage("preprocess"):
-                resized = resize_shorter_side(image, side)
-                pixels = self.normalize(resized[None])
+                pixels = self.backbone.normalize(resize_shorter_side(image, side)[None])
             with stage("conv"), torch.inference_mode():
                 maps.append(self.backbone(pixels)[0])  # (C, h, w)
         with stage("pooling"):
@@ -61,7 +48,7 @@ class SPPExtractor(FeatureExtractor):
     def from_maps(self, maps: list[Tensor], size: tuple[int, int]) -> MapFeatures:
         """Return what `encode` gives for an image of `size` (H, W), from its maps float16 (C, h, w)."""
         device = self.backbone.device
-        return MapFeatures(self, tuple(self.prepare_maps(m[None].to(device).float()) for m in maps), size)
+        return MapFeatures(self, tuple(self.pooling.prepare_maps(m[None].to(device).float()) for m in maps), size)
 
     def store(self, image: Tensor, boxes: Tensor) -> dict[str, Tensor]:
         """Compute the maps, which serve any boxes and any pyramid."""
@@ -76,14 +63,15 @@ class SPPExtractor(FeatureExtractor):
         return "maps", self.network_key(), self.config.scales
 
     def describe(self) -> dict[str, Any]:
-        return {"levels": list(self.pyramid.levels), "scales": list(self.config.scales)}
+        return {"levels": list(self.pooling.levels), "scales": list(self.config.scales)}
 
     def pool(self, image: Tensor, boxes: Tensor, scale: float) -> Tensor:
         index = int(scale * len(self.config.scales))
-        pixels = self.normalize(resize_shorter_side(image, self.config.scales[index])[None])
+        pixels = self.backbone.normalize(resize_shorter_side(image, self.config.scales[index])[None])
         maps = self.backbone(pixels).float()  # (1, C, h, w)
         windows = self.windows(boxes, index, (image.shape[1], image.shape[2]), (maps.shape[2], maps.shape[3]))
-        return self.pool_windows(maps, windows)
+        pooled: Tensor = self.pooling(maps, windows)
+        return pooled
 
     def windows(self, boxes: Tensor, index: int, size: tuple[int, int], map_size: tuple[int, int]) -> Tensor:
         """Find the windows int64 (N, 4) of boxes in an image of `size` (H, W) on its map (h, w) at a scale's index."""
@@ -96,46 +84,20 @@ class SPPExtractor(FeatureExtractor):
         height, width = shorter_side_size(*size, self.config.scales[index])
         return width / size[1], height / size[0]
 
-    def prepare_maps(self, maps: Tensor) -> PreparedMaps | Tensor:
-        """Lay out a map (1, C, h, w) for `pool_windows`."""
-        return self.pyramid.prepare_maps(maps)
-
-    def pool_windows(self, maps: Tensor | PreparedMaps, windows: Tensor, out: Tensor | None = None) -> Tensor:
-        """Pool windows (N, 4) of a map to features (N, pooled), in `out` if given."""
-        return self.pyramid(maps, windows, out=out)
-
 
 class RoIAlignExtractor(SPPExtractor):
     """SPPExtractor with regions that are not rounded to cells (RoI Align): windows are float32."""
 
     window_type = torch.float32
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        align: RoIAlign,
-        config: SPPConfig | None = None,
-        layers: FullyConnected | None = None,
-    ) -> None:
-        super().__init__(backbone, SpatialPyramidPooling(align.levels), config, layers)
-        self.align = align
-
     def windows(self, boxes: Tensor, index: int, size: tuple[int, int], map_size: tuple[int, int]) -> Tensor:
         """Convert boxes to cells, without rounding; a region may reach over the edge of its map."""
         del map_size
         return boxes_to_cells(boxes, self._ratios(index, size), self.backbone.geometry)
 
-    def prepare_maps(self, maps: Tensor) -> Tensor:
-        return maps.contiguous()
-
-    def pool_windows(self, maps: Tensor | PreparedMaps, windows: Tensor, out: Tensor | None = None) -> Tensor:
-        assert isinstance(maps, Tensor)  # as `prepare_maps` returns it
-        pooled = self.align(maps, windows)
-        return pooled if out is None else out.copy_(pooled)
-
 
 @dataclass(frozen=True, eq=False)
-class MapFeatures:
+class MapFeatures(ImageFeatures):
     """conv5 maps (1, C, h, w) of an image of `size` (H, W), one per scale, laid out for pooling."""
 
     extractor: SPPExtractor
@@ -146,10 +108,9 @@ class MapFeatures:
         """Compute features float32 (N, D), each box pooled at the scale that suits its size."""
         if self.extractor.layers is None:  # pooled in place
             return self._pool(boxes, self.extractor.empty(len(boxes)))
-        return self.extractor.concatenate(self.chunks(boxes), len(boxes))
+        return super().features(boxes)
 
     def chunks(self, boxes: Tensor) -> Iterator[Tensor]:
-        """Yield the same features in consecutive chunks, each overwritten by the next."""
         rows = max(1, self.extractor.CHUNK_BYTES // (4 * self.extractor.pooled))
         memory = self.extractor.empty(min(rows, len(boxes)))
         for part in boxes.split(rows):
@@ -170,10 +131,10 @@ class MapFeatures:
         with stage("pooling"), torch.inference_mode():
             scales, windows = self._assign_windows(boxes)
             if len(self.maps) == 1:
-                return self.extractor.pool_windows(self.maps[0], windows, out)
+                return self.extractor.pooling(self.maps[0], windows, out=out)
             for index in scales.unique().tolist():
                 rows = (scales == index).nonzero().squeeze(1)
-                out[rows] = self.extractor.pool_windows(self.maps[index], windows[rows])
+                out[rows] = self.extractor.pooling(self.maps[index], windows[rows])
             return out
 
     def _assign_windows(self, boxes: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sppdet.backbones.backbone import Backbone
 from sppdet.config.detector import CropConfig
-from sppdet.images import normalize, resize_array
+from sppdet.images import resize_array
 
 
 def warp_crops(image: np.ndarray, boxes: Tensor, config: CropConfig, backbone: Backbone) -> Tensor:
@@ -31,8 +31,7 @@ def warp_crops(image: np.ndarray, boxes: Tensor, config: CropConfig, backbone: B
         top, bottom = _paste_range(y1, y2, gy1, gy2, side)
         crop[top:bottom, left:right] = resize_array(image[y1:y2, x1:x2], bottom - top, right - left)
         places.append((top, bottom, left, right))
-    pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).to(backbone.device)
-    pixels = normalize(pixels, backbone.mean, backbone.std)
+    pixels = backbone.normalize(torch.from_numpy(crops).permute(0, 3, 1, 2))
     for crop, (top, bottom, left, right) in zip(pixels, places, strict=True):
         crop[:, :top], crop[:, bottom:], crop[:, :, :left], crop[:, :, right:] = 0, 0, 0, 0
     return pixels

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sppdet.errors import InputError
 from sppdet.structures import Detections, check_tensor
+from sppdet.structures.checks import check_labels
 
 Method = Literal["platt", "isotonic"]
 Map = tuple[NDArray[np.float64], float]  # knots (M, 2) and slope of one class
@@ -46,9 +47,7 @@ class Calibration(nn.Module):
 
     def probabilities(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Convert scores (N,) of labels int64 (N,), 1..K, to probabilities float32 (N,) in [0, 1]."""
-        wrong = labels[(labels < 1) | (labels > len(self.slope))]
-        if len(wrong):
-            raise InputError("label of no class", field="labels", expected=f"1..{len(self.slope)}", got=int(wrong[0]))
+        check_labels(labels, "labels", len(self.slope))
         score, label = scores.cpu().double().numpy(), labels.cpu().numpy()
         log_odds = np.empty(len(score))
         for k in np.unique(label).tolist():

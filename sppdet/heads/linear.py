@@ -78,7 +78,9 @@ class Heads(nn.Module):
     def without_box_regression(self) -> Heads:
         """Return heads of the classes alone, with the same weights; they can `split` the outputs of these, too."""
         n = self.class_outputs
-        return Heads.from_linear(self.kind, (self.weight.data[:n], self.bias.data[:n]))
+        heads = Heads.from_linear(self.kind, (self.weight.data[:n], self.bias.data[:n]))
+        heads.scale = self.scale
+        return heads
 
     def rescale(self, scale: float) -> None:
         """Multiply features by `scale` from now on; the outputs stay the same."""

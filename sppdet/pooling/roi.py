@@ -49,10 +49,14 @@ class RoILayer(PoolingForm):
         rows = count_readers(self.bins(size[0], n, y), size[0])
         return rows[:, None] * count_readers(self.bins(size[1], n, x), size[1])
 
-    def forward(self, maps: Tensor, boxes: Tensor, index: Tensor | None = None) -> Tensor:
+    def prepare_maps(self, maps: Tensor) -> Tensor:
+        """Convert maps (B, C, h, w) once for any number of calls."""
+        return maps.contiguous()
+
+    def forward(self, maps: Tensor, boxes: Tensor, index: Tensor | None = None, out: Tensor | None = None) -> Tensor:
         """Pool boxes (N, 4) of maps (B, C, h, w) to (N, C * level^2).
 
-        index: int64 (N,), the map of each box; required for several maps. Raises InputError.
+        index: int64 (N,), the map of each box; required for several maps. out: tensor to write to. Raises InputError.
         """
         check_maps(maps)
         if index is None:
@@ -66,7 +70,8 @@ class RoILayer(PoolingForm):
             raise InputError("out of range", field="index", expected=f"0..{len(maps) - 1}", got=index.tolist())
         exact = to_single(maps)
         rois = torch.cat([index[:, None].to(exact), boxes.to(exact)], dim=1)
-        return to_rows(self.pool(exact, rois, self.levels[0])).to(maps.dtype)
+        pooled = to_rows(self.pool(exact, rois, self.levels[0])).to(maps.dtype)
+        return pooled if out is None else out.copy_(pooled)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, scale={self.scale}"

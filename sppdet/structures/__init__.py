@@ -8,7 +8,6 @@ from sppdet.structures.annotations import Annotations, ImageId, check_images
 from sppdet.structures.checks import check_boxes, check_tensor
 from sppdet.structures.dataset import Dataset
 from sppdet.structures.detections import Detections, check_detections
-from sppdet.structures.valid_boxes import keep_valid_boxes
 
 __all__ = [
     "Annotations",
@@ -19,5 +18,4 @@ __all__ = [
     "check_detections",
     "check_images",
     "check_tensor",
-    "keep_valid_boxes",
 ]

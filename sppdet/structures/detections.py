@@ -88,7 +88,7 @@ class Detections:
         """Return the image (a path or pixels) with each box, its class and its score drawn on it."""
         from PIL import Image
 
-        return Image.fromarray(draw_detections(image, self, self.classes))
+        return Image.fromarray(draw_detections(image, self))
 
     def as_dict(self) -> dict[str, Tensor]:
         """Return torchvision's form: dict(boxes, labels, scores)."""

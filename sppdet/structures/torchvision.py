@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from sppdet.errors import DataError
 from sppdet.structures.annotations import Annotations, ImageId
-from sppdet.structures.valid_boxes import keep_valid_boxes
+from sppdet.structures.valid_boxes import annotate_image
 
 if TYPE_CHECKING:
     from torchvision.datasets import CocoDetection, VOCDetection
@@ -73,11 +71,10 @@ def _annotate(
     least_side: float,
     file: Path,
 ) -> Annotations:
-    """objects: name, box x1 y1 x2 y2 and difficult of each. size: (width, height). file: their source, for errors."""
+    """Annotate an image with objects (name of the class, box, difficult). Raises DataError for an unknown class."""
     unknown = [name for name, _, _ in objects if name not in classes]
     if unknown:
         expected = f"one of {', '.join(classes)}"
         raise DataError("unknown class", file=file, field=f"image {image_id}", expected=expected, got=unknown[0])
-    boxes, kept = keep_valid_boxes([box for _, box, _ in objects], size, least_side, file=file, image=image_id)
-    labels = torch.tensor([classes.index(objects[i][0]) + 1 for i in kept], dtype=torch.int64)
-    return Annotations(image, boxes, labels, torch.tensor([objects[i][2] for i in kept], dtype=torch.bool), image_id)
+    labeled = [(classes.index(name) + 1, box, difficult) for name, box, difficult in objects]
+    return annotate_image(image, image_id, labeled, size, least_side, file)

@@ -5,14 +5,31 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from os import PathLike
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from sppdet.boxes import clip_boxes
-from sppdet.structures.annotations import ImageId
+from sppdet.structures.annotations import Annotations, ImageId
 
 logger = logging.getLogger(__name__)
+
+Object = tuple[int, Sequence[float], bool]  # label, box x1 y1 x2 y2, difficult
+
+
+def annotate_image(
+    image: Path,
+    image_id: ImageId,
+    objects: Sequence[Object],
+    size: tuple[int, int] | None,
+    least_side: float,
+    file: str | PathLike[str],
+) -> Annotations:
+    """Annotate an image with those of its objects whose boxes `keep_valid_boxes` keeps. file: where they come from."""
+    boxes, kept = keep_valid_boxes([box for _, box, _ in objects], size, least_side, file=file, image=image_id)
+    labels = torch.tensor([objects[i][0] for i in kept], dtype=torch.int64)
+    return Annotations(image, boxes, labels, torch.tensor([objects[i][2] for i in kept], dtype=torch.bool), image_id)
 
 
 def keep_valid_boxes(

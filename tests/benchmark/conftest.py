@@ -85,14 +85,14 @@ def small_networks(monkeypatch) -> None:
 
 
 def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
-    for part in (bound, detect, heads, train, views):
+    for part in (bound, detect, train, views):
         monkeypatch.setattr(part, "BACKBONE", "shapenet")
     monkeypatch.setattr(scenes, "FCConfig", partial(FCConfig, width=32))
     monkeypatch.setattr(throughput, "BATCH_SIZES", {"cpu": (2,)})
     sizes = {
         proposals: {"WIDTH": 90, "CAP": 7},
         pooling: {"MAP": (4, 9, 12), "BATCH": (3, 4, 6, 7)},
-        heads: {"SVM_SHAPE": (60, 30)},
+        heads: {"DIMENSION": 480, "SVM_SHAPE": (60, 30)},
         detect: {"PASSES": 1, "WARM_UP_CROPS": 3},
         bound: {"DEPTH": 1, "RANKS": (8,), "CROPS": 4},
         train: {"SCALE": 100, "BARE_PASSES": 2},

@@ -244,7 +244,7 @@ def test_build_extractor_reads_the_configuration(backbone):
     config = DetectorConfig(pyramid=PyramidConfig((2,), "average"), spp=SPPConfig((100,)), crop=CROP)
     spp = build_extractor(config, build_backbone("shapenet", "random", precision="bf16"))
     assert isinstance(spp, SPPExtractor)
-    assert (spp.config, spp.backbone.precision, spp.pyramid.mode) == (SPPConfig((100,)), "bf16", "average")
+    assert (spp.config, spp.backbone.precision, spp.pooling.mode) == (SPPConfig((100,)), "bf16", "average")
     crop = build_extractor(replace(config, features="crop"), backbone)
     assert isinstance(crop, CropExtractor)
     assert (crop.config, crop.dimension) == (CROP, 4 * backbone.channels)
