@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, repeat
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from benchmark.measure import (
     measure_part,
     take_staged_turns,
     thread_counts,
+    thread_label,
 )
 from benchmark.scenes import Scene, clock_stages, find_scenes, random_detector, time_stages
 from sppdet.comparison import timing
@@ -74,7 +76,7 @@ def benchmark_detect(data: DataConfig, config: BenchmarkConfig) -> Part:
         return timings
 
     def conclude() -> tuple[list[Growth], dict[str, Any]]:
-        crops = {f"{threads} thread{'s' * (threads > 1)}": pace for threads, pace in throughputs.items()}
+        crops = {thread_label(threads): pace for threads, pace in throughputs.items()}
         growth = [grow_regions(spp, crop, scenes[0], config), grow_scales(spp, scenes[0], config)]
         return growth, describe_scenes(spp, scenes) | {"crops": crops, f"seconds_{bound.BACKBONE}": stages}
 
@@ -124,31 +126,30 @@ def grow_regions(spp: Detector, crop: Detector, scene: Scene, config: BenchmarkC
 
 def grow_scales(spp: Detector, scene: Scene, config: BenchmarkConfig) -> Growth:
     """Time SPPnet without proposals by the number of pixels of the resized image."""
-    sides = sorted(set(config.scales))
-    sizes = [shorter_side_size(scene.image.shape[1], scene.image.shape[2], side) for side in sides]
+    sides = {prod(shorter_side_size(scene.image.shape[1], scene.image.shape[2], side)): side for side in config.scales}
 
-    def runs_at(i: int) -> dict[str, Run]:
-        scaled = spp.with_config(replace(spp.config, spp=replace(spp.config.spp, scales=(sides[i],))))
+    def runs_at(pixels: int) -> dict[str, Run]:
+        scaled = spp.with_config(replace(spp.config, spp=replace(spp.config.spp, scales=(sides[pixels],))))
         return {"sppdet": lambda _turn: sum(time_stages(scaled, scene).values())}
 
-    return measure_growth("pixels", [height * width for height, width in sizes], runs_at, config.rounds)
+    return measure_growth("pixels", sides, runs_at, config.rounds)
 
 
 def describe_scenes(spp: Detector, scenes: Sequence[Scene]) -> dict[str, Any]:
     """Return means over the images: windows pooled once, boxes scoring above -1.5, and detections."""
-    saved, candidates, detections = list[float](), list[float](), list[float]()
+    facts = []
     for scene in scenes:
         encoded = spp.encode(scene.image)
         distinct, _ = encoded.image.unique_windows(scene.boxes)
-        saved.append(1 - len(distinct) / len(scene.boxes))
-        candidates.append(int((encoded.score(scene.boxes) > SVM_SCORE).sum()))
-        detections.append(len(encoded.detect(scene.boxes)))
-    means: dict[str, list[float]] = {"windows_saved": saved, "candidates": candidates, "detections": detections}
+        candidates = (encoded.score(scene.boxes) > SVM_SCORE).sum()
+        detections = len(encoded.detect(scene.boxes))
+        facts.append([scene.added, 1 - len(distinct) / len(scene.boxes), int(candidates), detections])
+    names = "random_regions", "windows_saved", "candidates", "detections"
     return {
         "images": len(scenes),
         "regions": len(scenes[0].boxes),
-        "random_regions": float(np.mean([scene.added for scene in scenes])),
         "scale": spp.config.spp.scales[0],
         "classes": CLASSES,
         "rcnn_warm_up_crops": WARM_UP_CROPS,
-    } | {name: float(np.mean(values)) for name, values in means.items()}
+        **dict(zip(names, np.mean(facts, axis=0).tolist(), strict=True)),
+    }

@@ -68,14 +68,14 @@ def benchmark_heads(config: BenchmarkConfig) -> Part:
     def runs_of(regions: int) -> dict[str, Run]:
         return product_runs(heads, features[:regions]) | nms_runs(first_regions(candidates, regions))
 
-    few, counts = min(FEW_ROUNDS, config.rounds), sorted(set(config.growth))
+    few = min(FEW_ROUNDS, config.rounds)
 
     def measure(threads: int) -> dict[str, Timing]:
         timings = take_turns(runs_of(config.regions), config.rounds, f"heads, {threads} threads")
         return timings | take_turns(svm_runs(problem, tolerance), few, f"SVMs, {threads} threads")
 
     def conclude() -> tuple[list[Growth], dict[str, Any]]:
-        growth = measure_growth("regions", counts, lambda i: runs_of(counts[i]), few)
+        growth = measure_growth("regions", config.growth, runs_of, few)
         chosen = first_regions(candidates, config.regions)
         sizes = {"regions": config.regions, "features": features.shape[1], "classes": CLASSES}
         return [growth], sizes | {"candidates": len(chosen.boxes), "same_boxes": keeps_the_same(chosen)} | facts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -58,6 +58,10 @@ class Row:
     threads: int
     timings: Mapping[str, Timing]
     ratios: dict[str, float]
+
+    @property
+    def label(self) -> str:
+        return thread_label(self.threads)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON output."""
@@ -173,10 +177,11 @@ def add_timings(*timings: Timing) -> Timing:
     return Timing(sum(each.first_call_s for each in timings), tuple(map(sum, seconds)))
 
 
-def measure_growth(unit: str, sizes: Sequence[int], runs_at: Callable[[int], Mapping[str, Run]], rounds: int) -> Growth:
-    """Return the medians of `take_turns` on `runs_at(i)`, the contestants at sizes[i]."""
-    timings = [take_turns(runs_at(i), rounds, f"{size} {unit}") for i, size in enumerate(sizes)]
-    return Growth(unit, tuple(sizes), {name: tuple(each[name].median for each in timings) for name in timings[0]})
+def measure_growth(unit: str, sizes: Iterable[int], runs_at: Callable[[int], Mapping[str, Run]], rounds: int) -> Growth:
+    """Return the medians of `take_turns` on `runs_at(size)`, the contestants at each size, ascending."""
+    timings = {size: take_turns(runs_at(size), rounds, f"{size} {unit}") for size in sorted(set(sizes))}
+    names = next(iter(timings.values()))
+    return Growth(unit, tuple(timings), {name: tuple(each[name].median for each in timings.values()) for name in names})
 
 
 def measure_part(
@@ -223,6 +228,10 @@ def fit_line(sizes: Sequence[float], seconds: Sequence[float]) -> Line:
     slope = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
     intercept = float(y.mean() - slope * x.mean())
     return Line(slope, intercept, float(np.sqrt(np.mean((y - intercept - slope * x) ** 2)) / y.mean()))
+
+
+def thread_label(count: int) -> str:
+    return f"{count} thread{'s' * (count > 1)}"
 
 
 def thread_counts(given: Sequence[int] | None) -> tuple[int, ...]:

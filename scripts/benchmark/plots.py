@@ -24,9 +24,8 @@ def plot_part(name: str, part: Part, path: str | PathLike[str]) -> None:
     panels = figure.subplots(1, len(part.growth), squeeze=False)[0]
     for axes, growth in zip(panels, part.growth, strict=True):
         _draw_growth(axes, growth)
-    threads = part.rows[-1].threads
     units = " and ".join(growth.unit for growth in part.growth)
-    figure.suptitle(f"{name}: time against {units}, {threads} thread{'s' * (threads > 1)}", fontsize=10)
+    figure.suptitle(f"{name}: time against {units}, {part.rows[-1].label}", fontsize=10)
     save_figure(figure, path)
 
 

@@ -48,7 +48,6 @@ def benchmark_pooling(config: BenchmarkConfig) -> Part:
     windows = random_windows(max(config.regions, *config.growth), MAP[1], MAP[2])
     chosen = windows[: config.regions]
     batch = channels_last(torch.randn(*BATCH, generator=torch.Generator().manual_seed(1)))
-    counts = sorted(set(config.growth))
 
     def measure(threads: int) -> dict[str, Timing]:
         timings = take_turns(forward_runs(maps, chosen), config.rounds, f"pooling, {threads} threads")
@@ -57,7 +56,7 @@ def benchmark_pooling(config: BenchmarkConfig) -> Part:
 
     def conclude() -> tuple[list[Growth], dict[str, Any]]:
         rounds = min(GROWTH_ROUNDS, config.rounds)
-        growth = measure_growth("regions", counts, lambda i: forward_runs(maps, windows[: counts[i]]), rounds)
+        growth = measure_growth("regions", config.growth, lambda count: forward_runs(maps, windows[:count]), rounds)
         same = torch.equal(SpatialPyramidPooling(LEVELS)(channels_last(maps), chosen), by_adaptive(maps, chosen))
         return [growth], {"regions": len(chosen), "map": MAP, "batch": BATCH, "levels": LEVELS, "bit_equal": same}
 

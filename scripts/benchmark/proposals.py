@@ -170,13 +170,12 @@ def _runs(
 
 def _measure_growth(searches: Mapping[str, Search], array: np.ndarray, widths: Sequence[int], threads: int) -> Growth:
     """Measure the seconds of one image at several widths, by its number of pixels."""
-    arrays = [resize_to_width(array, width) for width in sorted(widths)]
-    pixels = [resized.shape[0] * resized.shape[1] for resized in arrays]
+    arrays = {array.size // 3: array for array in (resize_to_width(array, width) for width in widths)}
 
-    def runs_at(i: int) -> dict[str, Run]:
-        return _runs(searches, [arrays[i]] * GROWTH_ROUNDS, threads, defaultdict(dict))
+    def runs_at(pixels: int) -> dict[str, Run]:
+        return _runs(searches, [arrays[pixels]] * GROWTH_ROUNDS, threads, defaultdict(dict))
 
-    return measure_growth("pixels", pixels, runs_at, GROWTH_ROUNDS)
+    return measure_growth("pixels", arrays, runs_at, GROWTH_ROUNDS)
 
 
 def _same_boxes(found: Sequence[Mapping[str, Mapping[int, Tensor]]]) -> bool:

@@ -17,6 +17,7 @@ from benchmark.proposals import benchmark_proposals
 from benchmark.train import benchmark_train
 from benchmark.views import benchmark_views
 from sppdet.config.data import DataConfig
+from sppdet.drawing.tables import align
 from sppdet.errors import ConfigError
 from sppdet.files.atomic import json_ready, write_json
 from sppdet.runtime.machine import describe_machine
@@ -71,28 +72,22 @@ def format_benchmark(benchmark: Benchmark) -> str:
 
 
 def _format_ratios(name: str, part: Part) -> str:
-    lines = [f"{name}: median ratios, by threads".ljust(48) + _cells(row.threads for row in part.rows)]
-    for ratio in part.ratios:
-        lines.append(f"  {ratio:46}" + _cells(_number(row.ratios[ratio]) for row in part.rows))
-    return "\n".join(lines)
+    rows = [[f"  {ratio}", *(_number(row.ratios[ratio]) for row in part.rows)] for ratio in part.ratios]
+    return align([[f"{name}: median ratios, by threads", *(str(row.threads) for row in part.rows)], *rows])
 
 
 def _format_row(name: str, row: Row) -> str:
-    threads = f"{row.threads} thread{'s' * (row.threads > 1)}"
-    lines = [f"{name}: seconds, {threads}".ljust(48) + _cells(("median", "25%", "75%", "first"))]
-    for contestant, timing in row.timings.items():
-        seconds = (timing.median, *timing.quartiles, timing.first_call_s)
-        lines.append(f"  {contestant:46}" + _cells(map(_number, seconds)))
-    return "\n".join(lines)
+    head = [f"{name}: seconds, {row.label}", "median", "25%", "75%", "first"]
+    seconds = {contestant: (t.median, *t.quartiles, t.first_call_s) for contestant, t in row.timings.items()}
+    return align([head, *([f"  {contestant}", *map(_number, values)] for contestant, values in seconds.items())])
 
 
 def _format_growth(name: str, growth: Growth) -> str:
-    head = f"{name}: seconds by {growth.unit}".ljust(48)
-    lines = [head + _cells((*growth.sizes, "slope", "intercept", "residual"))]
+    rows = [[f"{name}: seconds by {growth.unit}", *map(str, growth.sizes), "slope", "intercept", "residual"]]
     for contestant, line in growth.lines.items():
-        values = (*map(_number, growth.seconds[contestant]), f"{line.slope:.2e}", f"{line.intercept:.2e}")
-        lines.append(f"  {contestant:46}" + _cells((*values, _number(line.residual))))
-    return "\n".join(lines)
+        fitted = f"{line.slope:.2e}", f"{line.intercept:.2e}", _number(line.residual)
+        rows.append([f"  {contestant}", *map(_number, growth.seconds[contestant]), *fitted])
+    return align(rows)
 
 
 def _format_facts(name: str, facts: Mapping[str, Any]) -> str:
@@ -103,10 +98,6 @@ def _format_facts(name: str, facts: Mapping[str, Any]) -> str:
                 cells = ", ".join(f"{field} {_number(value)}" for field, value in values.items())
                 lines.append(f"  {key} of {row}: {cells}")
     return "\n".join(lines)
-
-
-def _cells(values: Any) -> str:
-    return "".join(f"{value!s:>12}" for value in values)
 
 
 def _number(value: float) -> str:

@@ -33,7 +33,7 @@ def benchmark_views(data: DataConfig, config: BenchmarkConfig) -> Part:
     Contestants: views pooled as windows, from the image to probabilities; the bare network on the images that these are
     windows of; the classifier on each view alone. The inputs of the latter two are prepared outside the measurement.
     """
-    rounds, counts = config.detect_rounds, sorted(KINDS)
+    rounds = config.detect_rounds
     images = read_images(data, rounds)
     classifier = new_classifier(ClassifierConfig(BackboneConfig(BACKBONE, "random"), sizes=(SIZE,)), [""] * CLASSES)
 
@@ -41,7 +41,7 @@ def benchmark_views(data: DataConfig, config: BenchmarkConfig) -> Part:
         return take_turns(view_runs(classifier, images, KINDS[96]), rounds, f"96 views, {threads} threads")
 
     def conclude() -> tuple[list[Growth], dict[str, Any]]:
-        growth = measure_growth("views", counts, lambda i: view_runs(classifier, images, KINDS[counts[i]]), rounds)
+        growth = measure_growth("views", KINDS, lambda count: view_runs(classifier, images, KINDS[count]), rounds)
         return [growth], {"backbone": BACKBONE, "images": len(images)}
 
     return measure_part(config.threads, RATIOS, measure, conclude)

@@ -120,12 +120,9 @@ def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 def read_header(path: str | PathLike[str]) -> dict[str, Any]:
     """Read the header of a safetensors file; empty if it was not written by `save_tensors`."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="pt") as file:
-            return dict(json.loads((file.metadata() or {})["sppdet"]))
-    except (SafetensorError, KeyError, ValueError, OSError):
+        return load_tensors(path)[1]
+    except WeightsError:
         return {}
 
 

@@ -11,7 +11,7 @@ from sppdet.errors import InputError
 from sppdet.runtime.stopwatch import stage
 from sppdet.structures import check_tensor
 
-ROWS_PER_CHUNK = 2048  # of features whose norms are computed at a time
+ROWS_PER_CHUNK = 2048  # of features that are read at a time
 
 Linear = tuple[Tensor, Tensor]  # weight float32 (outputs, D) and bias (outputs,)
 

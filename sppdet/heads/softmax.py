@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 
 from sppdet.errors import SppdetError
-from sppdet.heads.linear import Linear, mean_norm
-
-ROWS_PER_CHUNK = 2048
+from sppdet.heads.linear import ROWS_PER_CHUNK, Linear, mean_norm
 
 
 def fit_softmax(

@@ -74,14 +74,6 @@ class SVMSolution:
         return float(((self.primal - self.dual) / np.maximum(self.primal, 1e-12)).max(initial=0))
 
 
-def start_solution(problem: SVMProblem) -> SVMSolution:
-    """Return zero weights."""
-    n, classes = problem.targets.shape
-    infinite = np.full(classes, np.inf)
-    dimension = problem.features.shape[1] + 1
-    return SVMSolution(torch.zeros(classes, dimension), torch.zeros(n, classes), infinite, np.zeros(classes))
-
-
 def solve_svms(
     problem: SVMProblem, start: SVMSolution | None = None, gap: float = 0.01, epochs: int = 100, seed: int = 0
 ) -> SVMSolution:
@@ -91,8 +83,9 @@ def solve_svms(
     dual objective only grows from there. A class keeps the weights it started with if they are still better than those
     of a coarse fit, so its primal objective on this problem never grows.
     """
-    solution = start or start_solution(problem)
-    n, classes = problem.targets.shape
+    (n, classes), dimension = problem.targets.shape, problem.features.shape[1]
+    zeros = torch.zeros(classes, dimension + 1), torch.zeros(n, classes)
+    solution = start or SVMSolution(*zeros, primal=np.full(classes, np.inf), dual=np.zeros(classes))
     alpha = np.zeros((classes, n), np.float32)
     alpha[:, : len(solution.alpha)] = solution.alpha.T.numpy()
     first, weights = alpha.copy(), solution.weights.clone()
@@ -104,7 +97,7 @@ def solve_svms(
     rng = np.random.default_rng(seed)
     blocks = np.array_split(rng.permutation(n), max(1, -(-n // BLOCK)))
     grams: dict[int, np.ndarray] = {}
-    memory = torch.empty(min(n, BLOCK), problem.features.shape[1])
+    memory = torch.empty(min(n, BLOCK), dimension)
     primal, dual, epoch = solution.primal, solution.dual, 0
     while epoch < epochs:
         for b in rng.permutation(len(blocks)).tolist():

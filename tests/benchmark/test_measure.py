@@ -87,7 +87,7 @@ def test_one_size_has_no_line():
 
 
 def test_growth_holds_the_medians_at_each_size():
-    growth = measure.measure_growth("regions", (10, 20), lambda i: {"a": lambda turn: [1.0, 2.0][i] + turn}, rounds=3)
+    growth = measure.measure_growth("regions", (20, 10), lambda size: {"a": lambda turn: size / 10 + turn}, rounds=3)
     assert growth == Growth("regions", (10, 20), {"a": (2.0, 3.0)})
     assert growth.as_dict()["sizes"] == (10, 20)
     curve = growth.as_dict()["curves"]["a"]
