@@ -15,8 +15,7 @@ from sppdet.backbones.fully_connected import FullyConnected
 from sppdet.comparison.throughput import with_best_batch
 from sppdet.detector import Detector
 from sppdet.features.build import build_extractor
-from sppdet.features.crop import CropExtractor
-from sppdet.features.warp import warp_crops
+from sppdet.features.crop import CropExtractor, warp_crops
 from sppdet.images import resize_shorter_side, to_array
 
 BACKBONE = "alexnet"

@@ -11,8 +11,7 @@ import torch
 from sppdet.comparison.timing import random_boxes, take_turns
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError
-from sppdet.features.crop import CropExtractor
-from sppdet.features.warp import warp_crops
+from sppdet.features.crop import CropExtractor, warp_crops
 from sppdet.images import to_array
 from sppdet.runtime.stopwatch import Stopwatch, stage
 

@@ -31,13 +31,14 @@ def describe_machine() -> dict[str, str | int]:
     """The processor, its cores, the system, and the versions that decide how fast things are."""
     import cv2
 
-    facts: dict[str, str | int] = {
+    return {
         "processor": processor_name(),
         "cores": count_cores(),
         "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+        "opencv": cv2.__version__,
     }
-    versions = {name: version(name) for name in PACKAGES}
-    return facts | {"python": platform.python_version()} | versions | {"opencv": cv2.__version__}
 
 
 def find_device(name: str) -> torch.device:

@@ -19,10 +19,9 @@ from sppdet.config.detector import CropConfig, DetectorConfig, FeatureKind, RoIC
 from sppdet.config.network import FCConfig, PyramidConfig
 from sppdet.errors import InputError
 from sppdet.features.build import build_extractor
-from sppdet.features.crop import CropExtractor
+from sppdet.features.crop import CropExtractor, warp_crops
 from sppdet.features.extractor import FeatureExtractor, map_features
 from sppdet.features.spp import SPPExtractor
-from sppdet.features.warp import warp_crops
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.pooling.windows import boxes_to_windows, choose_scales
 from sppdet.runtime.stopwatch import Stopwatch

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sppdet.backbones.backbone import Backbone
 from sppdet.config.detector import CropConfig
-from sppdet.features.warp import warp_crops
+from sppdet.features.crop import warp_crops
 
 DEFAULT = CropConfig()
 
