@@ -508,26 +508,28 @@ def test_the_threshold_overrides_those_of_the_classes(place, tmp_path, capsys):
     assert scores("100") == []
 
 
-def test_detect_takes_a_folder_and_prints_lines(place, tmp_path, capsys):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    shutil.copy(place / "shapes/JPEGImages/000016.jpg", folder / "a.jpg")
-    with Image.open(folder / "a.jpg") as image:
-        image.save(folder / "a.png")
+@pytest.fixture
+def folder(place, tmp_path) -> Path:
+    """A folder with one photograph, b.jpg."""
+    (tmp_path / "photos").mkdir()
+    shutil.copy(place / "shapes/JPEGImages/000016.jpg", tmp_path / "photos/b.jpg")
+    return tmp_path / "photos"
+
+
+def test_detect_takes_a_folder_and_prints_lines(place, folder, tmp_path, capsys):
+    with Image.open(folder / "b.jpg") as image:
+        image.save(folder / "b.png")
     (folder / "notes.txt").write_text("not an image")
     out = run_text(capsys, "detect", place / "spp", folder, "--output", tmp_path / "out", "--threshold", "100")
     assert out.splitlines() == [
-        f"{folder / 'a.jpg'}: nothing",
-        f"{folder / 'a.png'}: nothing",
+        f"{folder / 'b.jpg'}: nothing",
+        f"{folder / 'b.png'}: nothing",
         f"written to {tmp_path / 'out'}",
     ]
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["a-2.jpg", "a.jpg", "detections.json"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["b-2.jpg", "b.jpg", "detections.json"]
 
 
-def test_an_unreadable_image_does_not_lose_the_others(place, tmp_path, capsys):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    shutil.copy(place / "shapes/JPEGImages/000016.jpg", folder / "b.jpg")
+def test_an_unreadable_image_does_not_lose_the_others(place, folder, tmp_path, capsys):
     (folder / "a.jpg").write_text("not an image")
     arguments = ["detect", str(place / "spp"), "nowhere.jpg", str(folder), "--output", str(tmp_path / "out")]
     assert main(arguments) == 1

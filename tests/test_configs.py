@@ -14,6 +14,7 @@ import pytest
 from sppdet.backbones.weights import PRETRAINED
 from sppdet.backbones.zoo import build_backbone
 from sppdet.cli import build_parser
+from sppdet.config.load import load_config
 from sppdet.config.network import FCConfig
 from sppdet.config.training import TrainConfig
 from sppdet.features.build import build_extractor
@@ -52,7 +53,10 @@ def test_the_command_in_the_opening_comment_trains_with_this_file(path, monkeypa
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_overrides_come_before_those_of_the_file(path):
+def test_python_reads_the_same_and_options_come_before_the_file(path):
+    config = load_config(path)
+    assert config == parse("--config", str(path))
+    assert config.output.startswith("runs/")
     config = parse("--config", str(path), "--svm.C", "0.5", "--spp.scales", "[480,576]")
     assert config.svm.C == 0.5
     assert config.spp.scales == (480, 576)

@@ -23,12 +23,16 @@ BOXES = torch.tensor([[0.0, 0, 10, 20], [5, 5, 30, 10]])
 ROWS = torch.tensor([[1.0, -4, 2], [0, 0, 1]])
 
 
+def refuse(check, wrong, *rest) -> None:
+    with pytest.raises(AssertionError):
+        check(wrong, *rest)
+
+
 def test_rows_may_differ_by_rounding_only():
     assert_close_rows(ROWS * (1 + PRODUCT_ROUNDING / 2), ROWS)
     assert_close_rows(ROWS[:0], ROWS[:0])
     for wrong in (ROWS + 1e-3, ROWS[:1], ROWS.double()):
-        with pytest.raises(AssertionError):
-            assert_close_rows(wrong, ROWS)
+        refuse(assert_close_rows, wrong, ROWS)
 
 
 @pytest.mark.parametrize("column", [0, 1, 2, 3])
@@ -38,8 +42,7 @@ def test_boxes_are_on_the_image_with_corners_in_order(column):
     change = torch.zeros(4)
     change[column] = -1 if column < 2 else 1
     for wrong in (BOXES.double(), BOXES[:, :3], BOXES[0], BOXES / 0, BOXES.flip(1), BOXES[:] + 40 * change):
-        with pytest.raises(AssertionError):
-            assert_boxes(wrong, (20, 30))
+        refuse(assert_boxes, wrong, (20, 30))
 
 
 def test_detections_come_best_first_with_labels_of_the_classes():
@@ -53,12 +56,9 @@ def test_detections_come_best_first_with_labels_of_the_classes():
         detect(BOXES, [torch.inf, 0.1], [1, 2]),
         detect(BOXES + 1, [0.9, 0.1], [1, 2]),
     ):
-        with pytest.raises(AssertionError):
-            assert_detections(wrong, 2, (20, 30))
-        with pytest.raises(AssertionError):
-            assert_same(wrong, found)
-    with pytest.raises(AssertionError):
-        assert_same(detect(), detect())
+        refuse(assert_detections, wrong, 2, (20, 30))
+        refuse(assert_same, wrong, found)
+    refuse(assert_same, detect(), detect())
 
 
 def test_the_images_of_a_data_set_are_told_apart():
@@ -72,8 +72,7 @@ def test_the_images_of_a_data_set_are_told_apart():
         replace(dataset, category_ids=(1, 1)),
         replace(dataset, images=(annotate(BOXES, [1, 3]),)),
     ):
-        with pytest.raises(AssertionError):
-            assert_dataset(wrong)
+        refuse(assert_dataset, wrong)
 
 
 class Encoded:
@@ -105,5 +104,4 @@ def test_features_are_the_same_however_they_are_asked_for(monkeypatch, method, w
     extractor = SimpleNamespace(dimension=8, encode=lambda _: Encoded())
     assert_extractor(extractor, random_image(5, 5), BOXES)
     monkeypatch.setattr(Encoded, method, wrong)
-    with pytest.raises(AssertionError):
-        assert_extractor(extractor, random_image(5, 5), BOXES)
+    refuse(assert_extractor, extractor, random_image(5, 5), BOXES)

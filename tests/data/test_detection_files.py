@@ -39,6 +39,17 @@ def rows_of(found: Detections) -> list[tuple[float, ...]]:
     return sorted((label, score, *box.tolist()) for box, label, score in found)
 
 
+def check_round_trip(folder: Path, detections: list[Detections], ids=VOC_IDS) -> None:
+    dataset = dataset_of(ids)
+    write_coco_results(folder / "out.json", detections, dataset)
+    write_voc_results(folder / "out", detections, dataset, "my_split")
+    for path in (folder / "out.json", folder / "out"):
+        again = read_results(path, dataset)
+        assert [rows_of(part) for part in again] == [rows_of(part) for part in detections]
+        for part in again:
+            assert_detections(part, len(dataset.classes))
+
+
 FOUND = [
     detect((1, 0.9, 10, 20, 30.5, 40.25), (2, 0.1, 0, 0, 5, 5), (3, -1.7, 1, 2, 3, 4)),
     Detections.empty(),
@@ -67,12 +78,7 @@ def test_voc_form(tmp_path) -> None:
 
 @pytest.mark.parametrize("ids", [VOC_IDS, (5, 17, 400), ("my photo 1", "my photo 2", "1 1 1 1 1 1")])
 def test_both_forms_give_back_the_same(ids, tmp_path) -> None:
-    dataset = dataset_of(ids)
-    write_coco_results(tmp_path / "out.json", FOUND, dataset)
-    write_voc_results(tmp_path / "out", FOUND, dataset, "my_split")
-    for path in (tmp_path / "out.json", tmp_path / "out"):
-        again = read_results(path, dataset)
-        assert [rows_of(part) for part in again] == [rows_of(part) for part in FOUND]
+    check_round_trip(tmp_path, FOUND, ids)
 
 
 @pytest.mark.parametrize(("found", "warned"), [(18, False), (17, True)])
@@ -93,15 +99,7 @@ detection = st.builds(
 
 @given(st.lists(detection, max_size=6))
 def test_round_trip_is_exact(tmp_path_factory, rows) -> None:
-    dataset, folder = dataset_of(), tmp_path_factory.mktemp("results")
-    detections = [detect(*rows), Detections.empty(), detect(*rows[:1])]
-    write_coco_results(folder / "out.json", detections, dataset)
-    write_voc_results(folder / "out", detections, dataset, "val")
-    for path in (folder / "out.json", folder / "out"):
-        again = read_results(path, dataset)
-        assert [rows_of(part) for part in again] == [rows_of(part) for part in detections]
-        for part in again:
-            assert_detections(part, len(dataset.classes))
+    check_round_trip(tmp_path_factory.mktemp("results"), [detect(*rows), Detections.empty(), detect(*rows[:1])])
 
 
 def test_equal_scores_keep_the_files_order(tmp_path) -> None:
