@@ -1,18 +1,25 @@
 import json
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from factories import random_image, watch
+from torch import Tensor, nn
 
 from sppdet.backbones.zoo import build_backbone
 from sppdet.classification import training as module
-from sppdet.classification.classifier import Classifier
-from sppdet.classification.training import Epochs, train_classifier
+from sppdet.classification.classifier import Classifier, new_classifier
+from sppdet.classification.training import Epochs, fit, size_of_epoch, train_classifier
+from sppdet.classification.views import resize_to_view
+from sppdet.config.classification import FitConfig
 from sppdet.config.network import FCConfig
 from sppdet.data.image_folder import read_image_folder
-from sppdet.errors import ConfigError, DataError
+from sppdet.errors import ConfigError, DataError, ImageError, SppdetError
+from sppdet.files.atomic import load_tensors
+from sppdet.images import read_image
 
 
 def state_of(folder: str) -> bytes:
@@ -128,3 +135,177 @@ def test_the_data_are_looked_at_before_the_training(config, colors, tmp_path):
         train_classifier(replace(config, data=replace(config.data, val=str(tmp_path / "val"))))
     with pytest.raises(DataError, match=r"too few classes .expected 2 folders or more, got purple"):
         train_classifier(replace(config, data=replace(config.data, train=str(tmp_path / "val"))))
+
+
+@pytest.fixture
+def epochs(colors, config) -> Epochs:
+    return Epochs(read_image_folder(colors), config)
+
+
+def test_sizes_alternate_or_are_drawn_from_their_range():
+    assert [size_of_epoch((224, 180), epoch, "alternate", 0) for epoch in range(5)] == [224, 180, 224, 180, 224]
+    drawn = [size_of_epoch((224, 180), epoch, "random", 0) for epoch in range(300)]
+    assert (min(drawn), max(drawn)) == (180, 224)
+    assert len(set(drawn)) > 40
+    assert drawn == [size_of_epoch((224, 180), epoch, "random", 0) for epoch in range(300)]
+    assert drawn != [size_of_epoch((224, 180), epoch, "random", 1) for epoch in range(300)]
+
+
+def test_an_epoch_shows_every_image_once_in_an_order_of_its_own(epochs):
+    orders = []
+    for epoch in range(3):
+        batches = epochs.plan(epoch)
+        assert [len(batch) for batch in batches] == [5, 5, 5, 3]
+        assert len(batches) == epochs.steps
+        order = [sample.index for batch in batches for sample in batch]
+        assert sorted(order) == list(range(18))
+        assert {sample.size for batch in batches for sample in batch} == {(32, 40, 32)[epoch]}
+        assert batches == epochs.plan(epoch)
+        orders.append(tuple(order))
+    assert len(set(orders)) == 3
+
+
+def test_half_of_the_images_are_mirrored_where_asked_for(epochs, colors, config):
+    def mirrored(each: Epochs) -> Counter[bool]:
+        return Counter(s.mirrored for epoch in range(30) for batch in each.plan(epoch) for s in batch)
+
+    assert 230 < mirrored(epochs)[True] < 310  # of 540
+    assert mirrored(Epochs(read_image_folder(colors), replace(config, flip=False)))[True] == 0
+
+
+@pytest.mark.parametrize("view", ["full", "crop", "warp"])
+def test_pixels_are_those_of_the_plan(epochs, colors, config, view):
+    epochs = Epochs(read_image_folder(colors), replace(config, view=view))
+    seen = list(epochs.pixels(1))
+    assert len(seen) == 4
+    for (pixels, labels), batch in zip(seen, epochs.plan(1), strict=True):
+        assert labels.tolist() == [sample.index // 6 for sample in batch]
+        for image, sample in zip(pixels, batch, strict=True):
+            file = colors / epochs.images.classes[sample.index // 6] / f"{sample.index % 6}.png"
+            expected = resize_to_view(read_image(file), 40, view, sample.crop_position)
+            assert torch.equal(image, expected.flip(2) if sample.mirrored else expected)
+    places = {sample.crop_position for batch in epochs.plan(1) for sample in batch}
+    assert (len(places) == 18) == (view == "crop")
+
+
+def test_an_image_that_cannot_be_read_is_an_error(epochs):
+    epochs.images.files[7].write_bytes(b"text")
+    with pytest.raises(ImageError, match=r"green.1\.png"):
+        list(epochs.pixels(0))
+
+
+def test_what_a_frozen_network_pools_is_computed_once(epochs, config, monkeypatch):
+    classifier = new_classifier(config, epochs.images.classes)
+    passes = watch(monkeypatch, classifier.backbone, "forward")
+    for epoch in range(20):
+        for (rows, labels), batch in zip(epochs.pooled(epoch, classifier), epochs.plan(epoch), strict=True):
+            assert labels.tolist() == [sample.index // 6 for sample in batch]
+            assert rows.dtype == torch.float32
+            if epoch < 2:
+                expected = classifier.pool([epochs.read(sample) for sample in batch])
+                torch.testing.assert_close(rows, expected, rtol=1e-3, atol=1e-3)
+        if epoch == 1:
+            passes.clear()
+    passed = sum(len(images) for (images,) in passes)
+    assert 0 < passed <= 2 * 2 * 18 - 2 * 18  # two sizes, mirrored or not, less those of the first two epochs
+
+
+def test_memory_is_foreseen(epochs, colors, config):
+    assert epochs.pooled_bytes(100) == 2 * 100 * 18 * 2 * 2  # half precision, images, sizes, mirrored or not
+    single = Epochs(read_image_folder(colors), replace(config, flip=False, sizes=(32,)))
+    assert single.pooled_bytes(100) == 2 * 100 * 18
+    drawn = Epochs(read_image_folder(colors), replace(config, flip=False, sizes=(32, 4000), size_order="random"))
+    assert drawn.pooled_bytes(100) == 2 * 100 * 18 * 4  # one an epoch
+
+
+FEATURES, STEPS = 8, 5
+CONFIGS = [FitConfig(6, 12, "sgd", 0.1), FitConfig(6, 12, "adamw", 0.05, 0.01, label_smoothing=0.1)]
+
+
+class Model(nn.Sequential):
+    """With everything that has a state: dropout, batch normalization and a layer that is not trained."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        super().__init__(
+            nn.Linear(FEATURES, FEATURES), nn.BatchNorm1d(FEATURES), nn.Dropout(0.1), nn.Linear(FEATURES, 3)
+        )
+        self[0].requires_grad_(False)
+
+
+def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(epoch)
+    for _ in range(STEPS):
+        labels = torch.randint(3, (12,), generator=generator)
+        yield torch.randn(12, FEATURES, generator=generator) + 2 * nn.functional.one_hot(labels, FEATURES), labels
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=["sgd", "adamw"])
+def test_it_learns_what_may_be_learnt_and_freezes_it(config, tmp_path):
+    model, before = Model(), Model()
+    course = fit(model, batches, STEPS, config, 0, tmp_path / "state.safetensors")
+    assert [set(numbers) for numbers in course] == [{"loss", "accuracy"}] * 6
+    assert course[-1]["loss"] < course[0]["loss"]
+    assert course[-1]["accuracy"] > 0.7
+    assert torch.equal(model[0].weight, before[0].weight)
+    assert not torch.equal(model[3].weight, before[3].weight)
+    assert not model.training
+    assert not any(weight.requires_grad for weight in model.parameters())
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=["sgd", "adamw"])
+@pytest.mark.parametrize("at", [STEPS + 2, 3 * STEPS, 5 * STEPS + 4])
+def test_an_interrupted_fit_resumes(config, at, tmp_path):
+    whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
+    expected = fit(Model(), batches, STEPS, config, 7, whole)
+    seen = []
+
+    def interrupted(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in batches(epoch):
+            seen.append(epoch)
+            if len(seen) > at:
+                raise KeyboardInterrupt
+            yield batch
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(Model(), interrupted, STEPS, config, 7, cut)
+    begun: list[int] = []
+
+    def counted(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        begun.append(epoch)
+        return batches(epoch)
+
+    model = Model()
+    assert fit(model, counted, STEPS, config, 7, cut) == expected
+    assert begun == list(range(at // STEPS, 6))
+    assert cut.read_bytes() == whole.read_bytes()
+    assert torch.equal(model[3].weight, load_tensors(whole)[0]["model.3.weight"])
+
+
+def test_the_learning_rate_goes_up_and_down(tmp_path, monkeypatch):
+    rates: list[float] = []
+    step = torch.optim.SGD.step
+
+    def watch(self: torch.optim.SGD, *arguments: object) -> object:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", watch)
+    fit(Model(), batches, STEPS, FitConfig(4, 12, "sgd", 0.1), 0, tmp_path / "state.safetensors")
+    top = rates.index(max(rates))
+    assert len(rates) == 4 * STEPS
+    assert max(rates) == pytest.approx(0.1)
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert rates[-1] < 0.001
+
+
+def test_a_loss_that_is_not_finite_is_an_error(tmp_path):
+    def broken(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        for inputs, labels in batches(epoch):
+            yield inputs * float("inf"), labels
+
+    file: Path = tmp_path / "state.safetensors"
+    with pytest.raises(SppdetError, match=r"fit\.learning_rate: the training has diverged"):
+        fit(Model(), broken, STEPS, CONFIGS[0], 0, file)
+    assert not file.exists()
