@@ -17,6 +17,7 @@ from benchmark.pooling import (
     roi_pool_levels,
     roi_pool_nested,
 )
+from factories import random_maps
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +26,7 @@ from sppdet.pooling.pyramid import SpatialPyramidPooling
 
 @pytest.fixture
 def maps() -> torch.Tensor:
-    return torch.randn(1, 4, 9, 12, generator=torch.Generator().manual_seed(0))
+    return random_maps(1, 4, 9, 12)
 
 
 @given(st.integers(0, 50), st.integers(1, 40), st.integers(1, 40), st.integers(0, 5))
@@ -63,11 +64,9 @@ def test_every_contestant_runs(maps):
     assert all(run(turn) > 0 for turn in range(2) for run in runs.values())
 
 
-def test_the_part_holds_ratios_rows_and_growth(measured):
+def test_the_part_holds_rows_and_growth(measured):
     part = measured[0].parts["pooling"]
-    assert part.as_dict()["bit_equal"] is True
-    assert part.facts["regions"] == 8
-    assert all(value > 0 for value in part.ratios.values())
+    assert (part.facts["bit_equal"], part.facts["regions"]) == (True, 8)
     assert all(len(timing.seconds) == 2 for timing in part.rows[0].timings.values())
     assert (part.growth[0].unit, part.growth[0].sizes) == ("regions", (5, 10))
 
@@ -75,6 +74,5 @@ def test_the_part_holds_ratios_rows_and_growth(measured):
 @pytest.mark.usefixtures("small_networks")
 def test_another_result_than_adaptive_poolings_is_seen(monkeypatch):
     monkeypatch.setattr(pooling, "by_adaptive", lambda maps, windows: by_adaptive(maps + 1e-6, windows))
-    assert (
-        benchmark_pooling(BenchmarkConfig(threads=(1,), rounds=1, regions=8, growth=(5,))).facts["bit_equal"] is False
-    )
+    part = benchmark_pooling(BenchmarkConfig(threads=(1,), rounds=1, regions=8, growth=(5,)))
+    assert part.facts["bit_equal"] is False

@@ -1,10 +1,12 @@
 """Fine-tuning: what is drawn, what changes, what stays, and going on after an interruption."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from factories import random_maps
 
 from sppdet.backbones.backbone import last_conv_blocks
 from sppdet.backbones.fully_connected import build_fully_connected
@@ -53,10 +55,20 @@ def build(config: DetectorConfig):
     """Region features and random heads on them, the same each time."""
     backbone = build_backbone("shapenet", "random")
     source = build_extractor(config, backbone, build_fully_connected(config, backbone))
-    generator = torch.Generator().manual_seed(0)
-    weights = [torch.randn(n, source.dimension, generator=generator) / 100 for n in (K + 1, 4 * K)]
-    layers = [(weight, torch.zeros(len(weight))) for weight in weights]
-    return source, Heads.from_linear("softmax", *layers)
+    weights = [random_maps(n, source.dimension) / 100 for n in (K + 1, 4 * K)]
+    return source, Heads.from_linear("softmax", *((weight, torch.zeros(len(weight))) for weight in weights))
+
+
+@pytest.fixture
+def run(regions, tmp_path):
+    """Fine-tuning with these files, the first for its state and the second for its start."""
+
+    def finetuned(source, heads, config: TrainConfig, file: str = "file", start: str = "start") -> Path:
+        files = [tmp_path / f"{name}.safetensors" for name in (file, start)]
+        finetune(source, heads, regions, config, *files)
+        return files[0]
+
+    return finetuned
 
 
 def weights_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -82,10 +94,7 @@ def test_mirrored_examples_have_mirrored_boxes_and_targets(regions):
     )
     found = (still.labels > 0).nonzero().flatten()
     assert len(found)
-    moved, unmirrored = (
-        decode_boxes(examples.boxes[found], examples.targets[found]),
-        decode_boxes(still.boxes[found], still.targets[found]),
-    )
+    moved, unmirrored = (decode_boxes(one.boxes[found], one.targets[found]) for one in (examples, still))
     torch.testing.assert_close(width - moved[:, [2, 0]], unmirrored[:, [0, 2]])
     objects = image.annotations.boxes
     assert all((objects - box).abs().amax(dim=1).min() < 1e-2 for box in unmirrored)
@@ -163,13 +172,13 @@ def test_rescaled_heads_give_the_same(config):
 
 
 @pytest.mark.parametrize(("features", "depth", "blocks"), [("spp", 0, 2), ("spp", 1, 0), ("spp", 1, 1), ("crop", 0, 1)])
-def test_what_is_asked_for_is_trained_and_nothing_else(config, regions, tmp_path, features, depth, blocks):
+def test_what_is_asked_for_is_trained_and_nothing_else(config, run, features, depth, blocks):
     config = replace(config, features=features, fc=FCConfig(depth, 16))
     config = replace(config, finetune=replace(config.finetune, blocks=blocks))
     source, heads = build(config)
     before, layers, start = weights_of(source.backbone), source.layers and weights_of(source.layers), weights_of(heads)
     trained = {id(p) for p in last_conv_blocks(source.backbone, blocks).parameters()}
-    finetune(source, heads, regions, config, tmp_path / "file.safetensors", tmp_path / "start.safetensors")
+    run(source, heads, config)
     for name, value in source.backbone.named_parameters():
         assert torch.equal(before[name], value) == (id(value) not in trained), name
         assert not value.requires_grad
@@ -180,62 +189,54 @@ def test_what_is_asked_for_is_trained_and_nothing_else(config, regions, tmp_path
     assert not torch.equal(start["bias"], heads.bias)
 
 
-def test_the_loss_falls(config, regions, tmp_path, caplog):
+def test_the_loss_falls(config, run, caplog):
     config = replace(config, finetune=replace(config.finetune, epochs=8))
-    source, heads = build(config)
     with caplog.at_level("INFO", "sppdet"):
-        finetune(source, heads, regions, config, tmp_path / "file.safetensors", tmp_path / "start.safetensors")
+        run(*build(config), config)
     losses = [float(record.args[1]) for record in caplog.records if "mean loss" in record.msg]
     assert len(losses) == 8
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_an_interrupted_fine_tuning_goes_on(config, regions, tmp_path, monkeypatch):
+def test_an_interrupted_fine_tuning_goes_on(config, run, monkeypatch):
     config = replace(config, fc=FCConfig(1, 16))
-    whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
-    start = tmp_path / "start.safetensors"
-    finetune(*build(config), regions, config, whole, start)
+    whole = run(*build(config), config, "whole")
     assert whole.with_suffix(".png").is_file()
+    calls, loss = [], module._loss
+
+    def interrupt(*arguments):
+        calls.append(arguments)
+        if len(calls) > 8:
+            raise KeyboardInterrupt
+        return loss(*arguments)
+
     with monkeypatch.context() as patch:
-        calls = []
-
-        def interrupt(*arguments):
-            calls.append(arguments)
-            if len(calls) > 8:
-                raise KeyboardInterrupt
-            return loss(*arguments)
-
-        loss = module._loss
         patch.setattr(module, "_loss", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            finetune(*build(config), regions, config, cut, start)
+            run(*build(config), config, "cut")
     source, heads = build(config)
-    finetune(source, heads, regions, config, cut, start)
-    assert cut.read_bytes() == whole.read_bytes()
+    assert run(source, heads, config, "cut").read_bytes() == whole.read_bytes()
     again, same = build(config)
-    finetune(again, same, regions, config, cut, start)  # nothing is left to do
+    run(again, same, config, "cut")  # nothing is left to do
     assert torch.equal(heads.weight, same.weight)
 
 
-def test_all_begin_with_the_same(config, regions, tmp_path):
-    first, second, start = (tmp_path / f"{name}.safetensors" for name in ("first", "second", "start"))
-    finetune(*build(config), regions, config, first, start)
+def test_all_begin_with_the_same(config, run):
+    first = run(*build(config), config, "first")
     source, heads = build(config)
     trained = last_conv_blocks(source.backbone, config.finetune.blocks)
     for weights in (*trained.parameters(), *heads.parameters()):
         weights.data += 0.1
-    finetune(source, heads, regions, config, second, start)
-    assert first.read_bytes() == second.read_bytes()
+    assert run(source, heads, config, "second").read_bytes() == first.read_bytes()
 
 
-def test_an_older_file_is_named(config, regions, tmp_path):
-    file, start = tmp_path / "file.safetensors", tmp_path / "start.safetensors"
-    save_tensors(file, {}, {"epochs": 1})
+def test_an_older_file_is_named(config, run, tmp_path):
+    save_tensors(tmp_path / "file.safetensors", {}, {"epochs": 1})
     with pytest.raises(WeightsError, match=r"file\.safetensors: is not of this training"):
-        finetune(*build(config), regions, config, file, start)
+        run(*build(config), config)
 
 
-def test_a_loss_that_is_not_finite_is_an_error(config, regions, tmp_path):
+def test_a_loss_that_is_not_finite_is_an_error(config, run):
     config = replace(config, finetune=replace(config.finetune, learning_rate=1e20, clip=1e30))
     with pytest.raises(SppdetError, match=r"finetune\.learning_rate"):
-        finetune(*build(config), regions, config, tmp_path / "file.safetensors", tmp_path / "start.safetensors")
+        run(*build(config), config)
