@@ -1,4 +1,4 @@
-"""The detector: image -> proposals -> region features -> heads -> detections, in a row; save and load."""
+"""The detector (image -> proposals -> region features -> heads -> detections), its saving and loading."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sppdet.config.network import Precision
 from sppdet.config.record import as_dict, from_dict
 from sppdet.errors import ConfigError, InputError, WeightsError
 from sppdet.features.build import build_extractor, build_network
-from sppdet.features.extractor import FeatureExtractor, ImageFeatures, map_features
+from sppdet.features.extractor import FeatureExtractor, ImageFeatures, apply_to_features
 from sppdet.files.atomic import load_tensors, save_tensors, with_prefix
 from sppdet.files.run_folder import RunFolder
 from sppdet.heads.calibration import Calibration
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 
 class Detector(nn.Module):
-    """A region-based detector. Its weights are frozen; detections come best score first.
+    """A region-based detector. Its weights are frozen; detections are sorted by score, highest
+    first.
 
     extractor: image to region features. heads: features to scores and box offsets. thresholds: float32 (K,), the
     scores from which detections of a class are worth drawing; they do not limit what is detected. calibration: scores
@@ -54,7 +55,8 @@ class Detector(nn.Module):
         heads: Heads | None = None,
     ) -> None:
         """classes: names of labels 1..K. By default the network has the weights that `config` names, and the heads are
-        zero, to be trained."""
+        zero, to be trained. Raises ConfigError or InputError for heads of other features or another number of classes.
+        """
         super().__init__()
         keep_freed_memory()
         self.config, self.classes = config, tuple(classes)
@@ -66,6 +68,9 @@ class Detector(nn.Module):
         if lengths[0] != lengths[1]:
             reason = "the heads were fitted to features of another length"
             raise ConfigError(reason, field="features", expected=lengths[1], got=lengths[0])
+        if len(self.classes) != self.heads.num_classes:
+            expected = f"{self.heads.num_classes}, as the heads have"
+            raise InputError("wrong number", field="classes", expected=expected, got=len(self.classes))
         self.to(self.backbone.device).eval()
 
     def train(self, mode: bool = True) -> Detector:
@@ -85,7 +90,7 @@ class Detector(nn.Module):
     def forward(
         self, images: Sequence[Tensor] | Tensor, proposals: Sequence[Tensor] | None = None
     ) -> list[dict[str, Tensor]]:
-        """Detect in a list of images, as torchvision's detectors do: dict(boxes, labels, scores) for each.
+        """Detect objects in a list of images, as torchvision's detectors do: dict(boxes, labels, scores) for each.
 
         images: (3, H, W) each, uint8 or float in [0, 1]. proposals: float32 (N, 4) for each image; by default those of
         selective search.
@@ -117,7 +122,7 @@ class Detector(nn.Module):
         return [self.detect(file, boxes) for file, boxes in trim_memory(bar)]
 
     def encode(self, image: ImageLike) -> EncodedImage:
-        """Do the work that is done once per image; then call `.features`, `.score` or `.detect` with any boxes."""
+        """Compute everything that does not depend on the boxes. The result has `.features`, `.score` and `.detect`."""
         pixels = as_image(image)
         return EncodedImage(self, self.extractor.encode(pixels), (pixels.shape[1], pixels.shape[2]))
 
@@ -127,15 +132,16 @@ class Detector(nn.Module):
         Raises WeightsError if the detector has no calibration, because it was not trained by `sppdet train`.
         """
         if self.calibration is None:
-            raise WeightsError("the detector has none", field="calibration", expected="one of `sppdet train`")
+            expected = "a detector trained by `sppdet train`"
+            raise WeightsError("the detector is not calibrated", field="calibration", expected=expected)
         return self.calibration.calibrate(detections)
 
     def with_config(self, config: DetectorConfig) -> Detector:
-        """Return a detector that shares these weights and works as `config` says: other features, batches or limits."""
+        """Return a detector that shares these weights, with another configuration of features or selection."""
         return self._copy(config, build_extractor(config, self.backbone, self.layers))
 
     def with_features(self, features: FeatureKind) -> Detector:
-        """Return a detector of the same weights with another kind of features, of the same length."""
+        """Return a detector that shares these weights, with another kind of features, of the same length."""
         pyramid = replace(self.config.pyramid, levels=self.config.levels)
         return self.with_config(replace(self.config, features=features, pyramid=pyramid))
 
@@ -166,8 +172,8 @@ class Detector(nn.Module):
     def load(cls, path: str | PathLike[str], device: str = "cpu", precision: Precision = "fp32") -> Detector:
         """Read a detector from its file or the run folder that holds it.
 
-        Raises WeightsError if the file is missing, damaged or no detector's, and ConfigError for an unknown
-        configuration or a device that is not there.
+        Raises WeightsError if the file is missing, damaged or not a detector, and ConfigError for an unknown
+        configuration or an unavailable device.
         """
         file = RunFolder(path).find_detector()
         tensors, header = load_tensors(file)
@@ -209,16 +215,16 @@ class Detector(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class EncodedImage:
-    """An image of `size` (H, W) after the work that is done once. Boxes are float32 (N, 4), in its original pixels."""
+    """An encoded image of `size` (H, W). Boxes are float32 (N, 4), in its original pixels."""
 
     detector: Detector
-    image: ImageFeatures
+    image_features: ImageFeatures
     size: tuple[int, int]
 
     def features(self, boxes: Tensor) -> Tensor:
         """Compute region features float32 (N, D)."""
         check_boxes(boxes)
-        return self.image.features(boxes)
+        return self.image_features.features(boxes)
 
     def score(self, boxes: Tensor) -> Tensor:
         """Compute scores float32 (N, K), without background."""
@@ -229,5 +235,5 @@ class EncodedImage:
         check_boxes(boxes)
         heads, selection = self.detector.heads, self.detector.config.selection
         with torch.inference_mode():
-            outputs = map_features(self.image, boxes, heads)
+            outputs = apply_to_features(self.image_features, boxes, heads)
         return replace(postprocess(heads, outputs, boxes, self.size, selection), classes=self.detector.classes)

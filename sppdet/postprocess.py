@@ -9,11 +9,10 @@ from torch import Tensor
 
 from sppdet.boxes import clip_boxes, decode_boxes, nms
 from sppdet.config.detector import SelectionConfig
+from sppdet.config.heads import CLASS_OUTPUTS, HeadKind
 from sppdet.heads.linear import Heads
 from sppdet.runtime.stopwatch import stage
 from sppdet.structures import Detections
-
-SVM_SCORE, SOFTMAX_SCORE = -1.5, 0.01  # default minimum scores (R-CNN's code; ours)
 
 
 def postprocess(
@@ -25,13 +24,13 @@ def postprocess(
         class_outputs, offsets = heads.split(outputs)
         scores = heads.activate(class_outputs)  # (N, K)
         boxes = boxes.to(scores.device)
-        repeated = boxes[:, None].expand(-1, heads.classes, -1)  # (N, K, 4)
+        repeated = boxes[:, None].expand(-1, heads.num_classes, -1)  # (N, K, 4)
         moved = repeated if offsets is None else decode_boxes(boxes, offsets)
     with stage("nms"):
         return select(clip_boxes(moved, *size), scores, selection, heads.kind)
 
 
-def select(boxes: Tensor, scores: Tensor, config: SelectionConfig, kind: str = "svm") -> Detections:
+def select(boxes: Tensor, scores: Tensor, config: SelectionConfig, kind: HeadKind = "svm") -> Detections:
     """Select from boxes (N, K, 4) and scores (N, K) those above the minimum score that survive NMS, up to a number per
     class."""
     minimum = minimum_score(config, kind)
@@ -41,11 +40,9 @@ def select(boxes: Tensor, scores: Tensor, config: SelectionConfig, kind: str = "
     return Detections(boxes[kept].cpu().clone(), label[kept].cpu() + 1, scores[kept].cpu().clone())
 
 
-def minimum_score(config: SelectionConfig, kind: str) -> float:
+def minimum_score(config: SelectionConfig, kind: HeadKind) -> float:
     """Return the score that detections must exceed; the default depends on the kind of the heads."""
-    if config.min_score is not None:
-        return config.min_score
-    return SOFTMAX_SCORE if kind == "softmax" else SVM_SCORE
+    return CLASS_OUTPUTS[kind].min_score if config.min_score is None else config.min_score
 
 
 def combine_detections(detections: Sequence[Detections], selection: SelectionConfig | None = None) -> Detections:

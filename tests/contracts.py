@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sppdet.features.extractor import FeatureExtractor, map_features
+from sppdet.features.extractor import FeatureExtractor, apply_to_features
 from sppdet.structures import Annotations, Dataset, Detections
 
 # Relative to the largest value. Matrix products and convolutions of different shapes may add the same terms in another
@@ -76,8 +76,8 @@ def assert_extractor(extractor: FeatureExtractor, image: Tensor, boxes: Tensor) 
     assert torch.equal(encoded.features(boxes), features)
     assert encoded.features(boxes[:0]).shape == (0, extractor.dimension)
     assert_close_rows(torch.cat([chunk.clone() for chunk in encoded.chunks(boxes)]), features)
-    first, shared = encoded.unique_windows(boxes)
-    assert (first[shared] <= torch.arange(len(boxes))).all()
-    assert_close_rows(features[first][shared], features)
-    assert_close_rows(map_features(encoded, boxes, lambda rows: rows[:, :7] / 2), features[:, :7] / 2)
-    assert map_features(encoded, boxes[:0], lambda rows: rows[:, :7] / 2).shape == (0, 7)
+    first, inverse = encoded.unique_windows(boxes)
+    assert (first[inverse] <= torch.arange(len(boxes))).all()
+    assert_close_rows(features[first][inverse], features)
+    assert_close_rows(apply_to_features(encoded, boxes, lambda rows: rows[:, :7] / 2), features[:, :7] / 2)
+    assert apply_to_features(encoded, boxes[:0], lambda rows: rows[:, :7] / 2).shape == (0, 7)

@@ -15,8 +15,9 @@ from torch import Tensor
 from sppdet.cli import main
 from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.config.detector import CropConfig, DetectorConfig, SelectionConfig, SPPConfig
+from sppdet.config.heads import SVMConfig
 from sppdet.config.network import BackboneConfig, PyramidConfig
-from sppdet.config.training import SVMConfig, TrainConfig
+from sppdet.config.training import TrainConfig
 from sppdet.detector import Detector
 from sppdet.heads.linear import Heads
 from sppdet.images import to_array

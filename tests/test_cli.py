@@ -469,6 +469,7 @@ def test_what_cannot_be_combined_is_named(place, run, tmp_path, capsys):
     for runs, said in (
         ([spp], "runs: cannot be combined"),
         ([spp, spp], "runs: cannot be combined"),
+        ([spp, str(place / "crop"), "--resamples", "-1"], "resamples: out of range"),
         ([spp, str(raw)], f"{raw}: score: not a probability (expected 0..1, as written by `sppdet"),
         ([spp, str(run)], f"{run}: the detector's classes are not the data's"),
         ([spp, str(tmp_path)], f"{tmp_path}/detector.safetensors: file not found"),

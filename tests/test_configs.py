@@ -80,7 +80,7 @@ def test_a_configuration_for_voc_builds_its_network_and_says_how_long_it_takes_a
     needed = PRETRAINED.get(config.backbone.name)
     if needed and config.fc.depth:
         assert tuple(config.pyramid.levels) == needed[0] or needed[0][0] in config.pyramid.levels
-    assert build_extractor(replace(config, fc=FCConfig()), backbone).pooled > 0
+    assert build_extractor(replace(config, fc=FCConfig()), backbone).pooled_dimension > 0
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)

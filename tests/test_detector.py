@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from sppdet.boxes import box_iou, decode_boxes
-from sppdet.config.detector import DetectorConfig, HeadKind, SelectionConfig
+from sppdet.config.detector import DetectorConfig, SelectionConfig
+from sppdet.config.heads import HeadKind
 from sppdet.config.network import BackboneConfig, FCConfig
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, InputError, WeightsError
@@ -19,7 +20,7 @@ from sppdet.features.crop import CropExtractor
 from sppdet.files.atomic import load_tensors, save_tensors
 from sppdet.heads.calibration import Calibration
 from sppdet.heads.linear import Heads
-from sppdet.postprocess import SOFTMAX_SCORE, SVM_SCORE, select
+from sppdet.postprocess import select
 from sppdet.proposals.cache import propose_image
 from sppdet.runtime.stopwatch import STAGES, Stopwatch
 
@@ -164,7 +165,7 @@ def test_wrong_boxes_are_refused(boxes):
 def test_scores_become_probabilities_where_asked(tmp_path):
     detector = make_detector()
     raw = detector.detect(picture(), random_boxes())
-    with pytest.raises(WeightsError, match=r"calibration: the detector has none"):
+    with pytest.raises(WeightsError, match=r"calibration: the detector is not calibrated"):
         detector.probabilities(raw)
     knots = torch.tensor([[[0.0, 1.0]], [[0.5, 0.0]], [[-1.0, -2.0]]]).double()
     detector.calibration = Calibration(knots, torch.tensor([1.0, 2.0, 3.0]).double())
@@ -210,6 +211,12 @@ def test_with_features_keeps_network_and_heads():
         detector.with_features("roi")
     with pytest.raises(ConfigError, match="features: the heads were fitted to features of another length"):
         detector.with_features("roi_align")
+
+
+def test_heads_of_another_number_of_classes_are_refused():
+    detector = make_detector()
+    with pytest.raises(InputError, match=r"classes: wrong number .*expected 3, .*got 2"):
+        Detector(CONFIG, CLASSES[:2], detector.extractor, detector.heads)
 
 
 def make_deep_detector() -> Detector:
@@ -308,7 +315,7 @@ def test_select_by_hand():
     assert len(select(alike(SQUARES, 3), torch.full((4, 3), -9.0), SelectionConfig())) == 0
 
 
-@pytest.mark.parametrize(("kind", "lowest"), [("svm", SVM_SCORE), ("softmax", SOFTMAX_SCORE)])
+@pytest.mark.parametrize(("kind", "lowest"), [("svm", -1.5), ("softmax", 0.01)])
 def test_scores_must_be_above_the_lowest(kind, lowest):
     scores = torch.tensor([[lowest], [lowest + 1e-3], [lowest - 1e-3], [torch.nan]])
     boxes = alike(SQUARES[[0, 2, 3, 3]], 1)

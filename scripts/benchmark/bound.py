@@ -69,7 +69,7 @@ def bound_run(detector: Detector, scene: Scene) -> Callable[[int], Mapping[str, 
     assert detector.layers is not None
     inputs = prepare_inputs(detector, scene)
     distinct, _ = extractor.encode(scene.image).unique_windows(scene.boxes)
-    pooled = torch.rand(len(distinct), extractor.pooled)
+    pooled = torch.rand(len(distinct), extractor.pooled_dimension)
     copy = torch.empty_like(pooled)
     linears = [linear.weight for layer in detector.layers.linears for linear in layer]
     weights = [weight.T for weight in (*linears, detector.heads.weight)]

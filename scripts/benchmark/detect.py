@@ -31,9 +31,9 @@ from benchmark.scenes import Scene, clock_stages, find_scenes, random_detector, 
 from sppdet.comparison import timing
 from sppdet.comparison.throughput import measure_throughput, with_best_batch
 from sppdet.config.data import DataConfig, ProposalConfig
+from sppdet.config.heads import CLASS_OUTPUTS
 from sppdet.detector import Detector
 from sppdet.images import shorter_side_size
-from sppdet.postprocess import SVM_SCORE
 from sppdet.proposals.cache import propose_image
 from sppdet.runtime.stopwatch import stage
 
@@ -140,8 +140,8 @@ def describe_scenes(spp: Detector, scenes: Sequence[Scene]) -> dict[str, Any]:
     facts = []
     for scene in scenes:
         encoded = spp.encode(scene.image)
-        distinct, _ = encoded.image.unique_windows(scene.boxes)
-        candidates = (encoded.score(scene.boxes) > SVM_SCORE).sum()
+        distinct, _ = encoded.image_features.unique_windows(scene.boxes)
+        candidates = (encoded.score(scene.boxes) > CLASS_OUTPUTS["svm"].min_score).sum()
         detections = len(encoded.detect(scene.boxes))
         facts.append([scene.added, 1 - len(distinct) / len(scene.boxes), int(candidates), detections])
     names = "random_regions", "windows_saved", "candidates", "detections"

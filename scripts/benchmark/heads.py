@@ -16,9 +16,9 @@ from benchmark.measure import Growth, Part, Ratios, Run, Timing, clock_all, meas
 from benchmark.pooling import random_windows
 from sppdet.boxes import decode_boxes, nms
 from sppdet.config.detector import SelectionConfig
+from sppdet.config.heads import CLASS_OUTPUTS
 from sppdet.heads.linear import Heads, mean_norm
 from sppdet.heads.svm import SVMProblem, objectives, solve_svms
-from sppdet.postprocess import SVM_SCORE
 
 DIMENSION = 25600  # of SqueezeNet's features: 512 channels, pyramid 6, 3, 2, 1
 CLASSES = 20
@@ -114,7 +114,7 @@ def random_candidates(regions: int, seed: int = 0) -> Candidates:
     mean, deviation = SCORES
     scores = mean + deviation * torch.randn(regions, CLASSES, generator=generator)
     moved = decode_boxes(boxes, OFFSETS[1] * torch.randn(regions, CLASSES, 4, generator=generator))
-    region, label = (scores > SVM_SCORE).nonzero(as_tuple=True)
+    region, label = (scores > CLASS_OUTPUTS["svm"].min_score).nonzero(as_tuple=True)
     return Candidates(moved[region, label], scores[region, label], label, region)
 
 

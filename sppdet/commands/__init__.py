@@ -1,1 +1,1 @@
-"""What the commands do, as functions: from paths and configuration to results, as data and as files."""
+"""The commands as functions: from paths and configuration to results, as data and as files."""

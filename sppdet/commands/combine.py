@@ -48,6 +48,8 @@ def combine(
     """
     if len(set(runs)) < len(runs) or len(runs) < 2:
         raise ConfigError("cannot be combined", field="runs", expected="two or more different ones", got=" ".join(runs))
+    if resamples < 0:
+        raise ConfigError("out of range", field="resamples", expected="0 or more", got=resamples)
 
     from sppdet.commands.evaluate import write_evaluation
     from sppdet.commands.runs import data_of_run, detect_dataset, load_run

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sppdet.commands.summary import Summary
 from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.config.detector import CropConfig, SPPConfig
+from sppdet.config.heads import SVMConfig
 from sppdet.config.network import BackboneConfig, Device, NetworkConfig, Precision
-from sppdet.config.training import SVMConfig, TrainConfig
+from sppdet.config.training import TrainConfig
 
 if TYPE_CHECKING:
     from sppdet.detector import Detector

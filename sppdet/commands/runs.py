@@ -18,6 +18,8 @@ from sppdet.structures import Dataset, Detections
 
 logger = logging.getLogger(__name__)
 
+IMAGE_KEYS = ("split", "max_images", "annotations", "classes")  # the keys of DataConfig that name the images
+
 Run = str | PathLike[str] | Detector
 
 
@@ -39,7 +41,7 @@ def load_run(run: Run, device: Device, precision: Precision, probabilities: bool
 
 
 def data_of_run(run: Run | None, data: DataConfig) -> DataConfig:
-    """Return `data`, with root and year of the run's training data if it has no root and there is a run.
+    """Return `data`; without a root, fill its defaults, except IMAGE_KEYS, from the training data of the run, if any.
 
     Raises ConfigError if that leaves no root, or, for a run trained on COCO data, no annotation file.
     """
@@ -49,7 +51,8 @@ def data_of_run(run: Run | None, data: DataConfig) -> DataConfig:
     if trained.annotations and not data.annotations:
         reason = "the run was trained on an annotation file: give the one to evaluate on"
         raise ConfigError(reason, field="data.annotations", expected="--data.annotations FILE")
-    return replace(data, root=trained.root, year=data.year or trained.year)
+    given = {key: value for key, value in vars(data).items() if key in IMAGE_KEYS or value != getattr(DataConfig, key)}
+    return replace(trained, **given)
 
 
 def detect_dataset(

@@ -9,7 +9,7 @@ from sppdet.errors import SppdetError
 
 @dataclass(frozen=True)
 class Summary:
-    """What a command did: `values` for JSON, `text` for the terminal, and `errors` of images that were left out."""
+    """The result of a command: `values` for JSON, `text` for the terminal, and `errors` of the images left out."""
 
     values: Any
     text: str

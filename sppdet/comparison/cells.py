@@ -17,7 +17,7 @@ from sppdet.data.voc import VOC_CLASSES
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError
 from sppdet.evaluation.bootstrap import BootstrapMAP, bootstrap_map
-from sppdet.features.extractor import map_features
+from sppdet.features.extractor import apply_to_features
 from sppdet.files.atomic import read_json, write_json
 from sppdet.files.run_folder import RunFolder
 from sppdet.postprocess import postprocess
@@ -105,7 +105,7 @@ def _detect(detector: Detector, test: Dataset, workers: int) -> dict[str, list[D
     for image, boxes in trim_memory(tqdm(pairs, desc="detect", unit="image", total=len(proposals))):
         encoded = detector.encode(image.read())
         with torch.inference_mode():
-            outputs = map_features(encoded.image, boxes, detector.heads)
+            outputs = apply_to_features(encoded.image_features, boxes, detector.heads)
         for row, heads in (("", plain), ("+bb", detector.heads)):
             detections[row].append(postprocess(heads, outputs, boxes, encoded.size, detector.config.selection))
     return detections

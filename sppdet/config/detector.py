@@ -8,12 +8,12 @@ from dataclasses import field
 from typing import Literal
 
 from sppdet.config.data import ProposalConfig
+from sppdet.config.heads import HeadKind
 from sppdet.config.network import NetworkConfig
 from sppdet.config.record import at_least, fraction, section
 from sppdet.errors import ConfigError
 
 FeatureKind = Literal["spp", "crop", "roi_pool", "roi_align"]
-HeadKind = Literal["svm", "softmax"]
 WindowRule = Literal["paper", "code", "round"]
 ScaleRule = Literal["paper", "code"]
 

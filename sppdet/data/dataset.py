@@ -12,7 +12,8 @@ from sppdet.structures import Dataset
 def read_dataset(config: DataConfig, classes: tuple[str, ...] | None = None) -> Dataset:
     """Read the images and annotations that `config` names. `classes`, such as a detector's, override config.classes.
 
-    Raises ConfigError if no root is given, DataError if the data cannot be read.
+    Raises ConfigError if no root is given, DataError if the data cannot be read. The reader of a format names the field
+    "split" in the DataError for a split that the data do not have: a training then does without the default `val`.
     """
     if not config.root:
         raise ConfigError("no data given", field="data.root", expected="a folder: --data.root PATH")

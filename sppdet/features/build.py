@@ -28,7 +28,7 @@ def build_extractor(
 ) -> FeatureExtractor:
     """Build the extractor that `config.features` names around a backbone and the layers of `build_fully_connected`.
 
-    Raises InputError for layers that are not those of the configuration.
+    Raises InputError for layers that do not match the configuration.
     """
     pyramid = SpatialPyramidPooling(config.levels, config.pyramid.mode)
     pooled = pyramid.out_features(backbone.channels)

@@ -29,8 +29,8 @@ class CropExtractor(FeatureExtractor):
         """Wrap the image uint8 (3, H, W): the network sees nothing but crops of it."""
         return CropFeatures(self, to_array(image))
 
-    def pool(self, image: Tensor, boxes: Tensor, scale: float) -> Tensor:
-        del scale  # crops have one size
+    def pool(self, image: Tensor, boxes: Tensor, scale_position: float) -> Tensor:
+        del scale_position  # crops have one size
         if not len(boxes):
             return self.empty(0)
         array = to_array(image)
@@ -43,7 +43,7 @@ class CropExtractor(FeatureExtractor):
         return {"features": self.encode(image).features(boxes).half()}
 
     def restore(self, stored: Mapping[str, Tensor], size: tuple[int, int], boxes: Tensor) -> CachedFeatures:
-        del size  # crops are behind us
+        del size  # the stored features need no image
         return CachedFeatures(self, stored["features"], boxes)
 
     def cache_key(self) -> tuple[object, ...]:
@@ -69,7 +69,7 @@ class CropFeatures(ImageFeatures):
         long as one of hundreds.
         """
         extractor, batch = self.extractor, self.extractor.config.batch_size
-        rows = batch * max(1, extractor.CHUNK_BYTES // (4 * extractor.pooled * batch))
+        rows = batch * max(1, extractor.CHUNK_BYTES // (4 * extractor.pooled_dimension * batch))
         memory = extractor.empty(min(rows, len(boxes)))
         for part in boxes.split(rows) if len(boxes) else ():
             for start in range(0, len(part), batch):

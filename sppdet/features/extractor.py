@@ -1,11 +1,11 @@
-"""What all kinds of region features have in common.
+"""The interface of all region features.
 
 They are computed in two steps, which is what makes SPPnet fast: `encode(image)` once, then `.features(boxes)` any
 number of times. SPPnet runs the network in the first step, R-CNN in the second. Fully connected layers, if there are
 any, end the second step of both.
 
 The features of 2,000 regions take 200 MB, which take longer to move than to compute. To get only the output of a linear
-layer, call `map_features`: it computes the features chunk by chunk in one reused buffer.
+layer, call `apply_to_features`: it computes the features chunk by chunk in one reused buffer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sppdet.runtime.stopwatch import stage
 
 
 class ImageFeatures(ABC):
-    """An encoded image, whose region features may be asked for any number of times.
+    """An encoded image, from which region features can be computed any number of times.
 
     Boxes are float32 (N, 4), in pixels of the original image.
     """
@@ -48,7 +48,7 @@ class ImageFeatures(ABC):
         return features
 
     def unique_windows(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return indices (M,) of boxes with distinct features, and for each box (N,) which of those M it shares.
+        """Return indices (M,) of boxes with distinct features, and for each box (N,) its position among them.
 
         By default no box shares its features with another.
         """
@@ -56,7 +56,7 @@ class ImageFeatures(ABC):
         return indices, indices
 
 
-def map_features(image: ImageFeatures, boxes: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+def apply_to_features(image: ImageFeatures, boxes: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     """Apply a row-wise function, (n, D) to (n, ...), to the features of boxes (N, 4).
 
     Features that several boxes share are computed once. The last digits of a matrix product may depend on its number of
@@ -65,17 +65,17 @@ def map_features(image: ImageFeatures, boxes: Tensor, function: Callable[[Tensor
     """
     if not len(boxes):
         return function(image.features(boxes))
-    first, shared = image.unique_windows(boxes)
-    return torch.cat([function(chunk) for chunk in image.chunks(boxes[first])])[shared]
+    first, inverse = image.unique_windows(boxes)
+    return torch.cat([function(chunk) for chunk in image.chunks(boxes[first])])[inverse]
 
 
 class FeatureExtractor(nn.Module, ABC):
     """The network up to the heads: convolutions, pooling and, optionally, fully connected layers.
 
-    pooled: length of the pooled features. dimension: D, length of the features, after the layers.
+    pooled_dimension: length of the pooled features. dimension: D, length of the features, after the layers.
     """
 
-    CHUNK_BYTES: ClassVar[int] = 2**26  # of pooled features held at a time by `map_features`
+    CHUNK_BYTES: ClassVar[int] = 2**26  # of pooled features held at a time by `apply_to_features`
     per_region: ClassVar[bool]  # the network runs once per region, as in R-CNN, rather than once per image
 
     def __init__(
@@ -87,52 +87,52 @@ class FeatureExtractor(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.backbone, self.pooling, self.config, self.layers = backbone, pooling, config, layers
-        self.pooled = pooling.out_features(backbone.channels)
-        self.dimension = self.pooled if layers is None else layers.dimension
+        self.pooled_dimension = pooling.out_features(backbone.channels)
+        self.dimension = self.pooled_dimension if layers is None else layers.dimension
         self.eval()
 
     @abstractmethod
     def encode(self, image: Tensor) -> ImageFeatures:
-        """Do the work that is done once per image uint8 (3, H, W)."""
+        """Compute everything of an image uint8 (3, H, W) that does not depend on the boxes."""
 
     @abstractmethod
-    def pool(self, image: Tensor, boxes: Tensor, scale: float) -> Tensor:
-        """Compute pooled features (n, pooled) of boxes in an image uint8 (3, H, W), with gradients.
+    def pool(self, image: Tensor, boxes: Tensor, scale_position: float) -> Tensor:
+        """Compute pooled features (n, pooled_dimension) of boxes in an image uint8 (3, H, W), with gradients.
 
-        scale: position in [0, 1) in the list of scales, if there are several; all boxes are pooled at that one.
+        scale_position: position in [0, 1) in the list of scales, if there are several; all boxes are pooled there.
         """
 
     @abstractmethod
     def store(self, image: Tensor, boxes: Tensor) -> dict[str, Tensor]:
-        """Compute what is worth keeping of an image uint8 (3, H, W): the least from which the features of these boxes
-        (N, 4) are restored without the network."""
+        """Return the smallest tensors of an image uint8 (3, H, W) from which `restore` recovers the features of these
+        boxes (N, 4) without the network."""
 
     @abstractmethod
     def restore(self, stored: Mapping[str, Tensor], size: tuple[int, int], boxes: Tensor) -> ImageFeatures:
-        """Restore what `encode` gives from what `store` gave for an image of `size` (H, W) and the same boxes.
+        """Rebuild the result of `encode` from the tensors of `store` for an image of `size` (H, W) and the same boxes.
 
         If `per_region`, only these boxes have features.
         """
 
     @abstractmethod
     def cache_key(self) -> tuple[object, ...]:
-        """Return what the stored tensors depend on besides the image and, if `per_region`, the boxes."""
+        """Return everything that the stored tensors depend on besides the image and, if `per_region`, the boxes."""
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Return the settings that decide the speed, under their names in a comparison's JSON."""
 
     def network_key(self) -> tuple[object, ...]:
-        """Return what the feature maps depend on besides their input."""
+        """Return everything that the feature maps depend on besides their input."""
         backbone = self.backbone
         return backbone.name, hash_tensors(backbone.state_dict().values()), backbone.device.type, backbone.precision
 
     def empty(self, count: int) -> Tensor:
-        """Allocate memory for pooled features (count, pooled)."""
-        return torch.empty(count, self.pooled, device=self.backbone.device)
+        """Allocate memory for pooled features (count, pooled_dimension)."""
+        return torch.empty(count, self.pooled_dimension, device=self.backbone.device)
 
     def apply_layers(self, pooled: Tensor) -> Tensor:
-        """Pass pooled features (n, pooled) through the fully connected layers: (n, dimension)."""
+        """Pass pooled features (n, pooled_dimension) through the fully connected layers: (n, dimension)."""
         if self.layers is None:
             return pooled
         with stage("heads"):

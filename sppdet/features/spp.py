@@ -46,7 +46,7 @@ class SPPExtractor(FeatureExtractor):
             return [m.half() for m in maps]
 
     def from_maps(self, maps: list[Tensor], size: tuple[int, int]) -> MapFeatures:
-        """Return what `encode` gives for an image of `size` (H, W), from its maps float16 (C, h, w)."""
+        """Build the result of `encode` for an image of `size` (H, W) from its maps float16 (C, h, w)."""
         device = self.backbone.device
         return MapFeatures(self, tuple(self.pooling.prepare_maps(m[None].to(device).float()) for m in maps), size)
 
@@ -65,8 +65,8 @@ class SPPExtractor(FeatureExtractor):
     def describe(self) -> dict[str, Any]:
         return {"levels": list(self.pooling.levels), "scales": list(self.config.scales)}
 
-    def pool(self, image: Tensor, boxes: Tensor, scale: float) -> Tensor:
-        index = int(scale * len(self.config.scales))
+    def pool(self, image: Tensor, boxes: Tensor, scale_position: float) -> Tensor:
+        index = int(scale_position * len(self.config.scales))
         pixels = self.backbone.normalize(resize_shorter_side(image, self.config.scales[index])[None])
         maps = self.backbone(pixels).float()  # (1, C, h, w)
         windows = self.windows(boxes, index, (image.shape[1], image.shape[2]), (maps.shape[2], maps.shape[3]))
@@ -111,7 +111,7 @@ class MapFeatures(ImageFeatures):
         return super().features(boxes)
 
     def chunks(self, boxes: Tensor) -> Iterator[Tensor]:
-        rows = max(1, self.extractor.CHUNK_BYTES // (4 * self.extractor.pooled))
+        rows = max(1, self.extractor.CHUNK_BYTES // (4 * self.extractor.pooled_dimension))
         memory = self.extractor.empty(min(rows, len(boxes)))
         for part in boxes.split(rows):
             yield self.extractor.apply_layers(self._pool(part, memory[: len(part)]))
@@ -121,11 +121,11 @@ class MapFeatures(ImageFeatures):
         with stage("pooling"):
             scales, windows = self._assign_windows(boxes)
             places = torch.cat([scales[:, None], windows], dim=1)
-            unique, shared = places.unique(dim=0, return_inverse=True)
+            unique, inverse = places.unique(dim=0, return_inverse=True)
             every = torch.arange(len(boxes), device=boxes.device)
-            first = every.new_zeros(len(unique)).scatter_reduce(0, shared, every, "amin", include_self=False)
+            first = every.new_zeros(len(unique)).scatter_reduce(0, inverse, every, "amin", include_self=False)
         count_windows(len(boxes), len(first))
-        return first, shared
+        return first, inverse
 
     def _pool(self, boxes: Tensor, out: Tensor) -> Tensor:
         with stage("pooling"), torch.inference_mode():

@@ -85,7 +85,7 @@ class RunFolder:
         return from_dict(kind, read_json(self.config), self.config)
 
     def load_data(self) -> DataConfig:
-        """Read which data the run was trained on. Raises ConfigError if the run has no config.json that says so."""
+        """Read the data that the run was trained on. Raises ConfigError if the run has no config.json that says so."""
         values = read_json(self.config) if self.config.is_file() else {}
         if not values.get("data", {}).get("root"):
             reason = "the run does not say which data it was trained on"
@@ -93,7 +93,7 @@ class RunFolder:
         return from_dict(DataConfig, values["data"], self.config)
 
     def check_config(self, config: DataclassInstance) -> None:
-        """Record the configuration in a new run's folder, or raise ConfigError if the run was begun with another.
+        """Record the configuration in a new run's folder, or raise ConfigError if the run was started with another.
 
         EXECUTION_KEYS may differ. Keys that are younger than the run had their defaults.
         """
@@ -102,25 +102,25 @@ class RunFolder:
             write_json(self.config, wanted)
             return
         defaults = _flatten(as_dict(type(config)()))
-        begun, now = defaults | _flatten(read_json(self.config)), _flatten(wanted)
-        different = [key for key in now if key not in EXECUTION_KEYS and begun.get(key) != now[key]]
+        started, now = defaults | _flatten(read_json(self.config)), _flatten(wanted)
+        different = [key for key in now if key not in EXECUTION_KEYS and started.get(key) != now[key]]
         if different:
             raise ConfigError(
                 "holds a run of another configuration; choose another folder or remove it",
                 file=self.path,
                 field="output",
-                expected=", ".join(f"{key}={begun.get(key)}" for key in different),
+                expected=", ".join(f"{key}={started.get(key)}" for key in different),
                 got=", ".join(f"{key}={now[key]}" for key in different),
             )
 
     def check_data(self, key: str) -> None:
-        """Record a hash of the training data, or raise ConfigError if the run was begun with different data.
+        """Record a hash of the training data, or raise ConfigError if the run was started with different data.
 
         Runs without a recorded hash are accepted.
         """
         if self._has_weights() and self.data_hash.is_file() and read_json(self.data_hash) != key:
             reason = (
-                "was begun with other images, annotations, proposals or weights; choose another folder or remove it"
+                "was started with other images, annotations, proposals or weights; choose another folder or remove it"
             )
             raise ConfigError(reason, file=self.path, field="output")
         write_json(self.data_hash, key)

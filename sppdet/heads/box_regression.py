@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sppdet.heads.linear import Linear
+from sppdet.heads.linear import LinearWeights
 
 
-def fit_ridge(features: Tensor, targets: Tensor, ridge: float) -> Linear:
+def fit_ridge(features: Tensor, targets: Tensor, ridge: float) -> LinearWeights:
     """Fit weight float32 (4, D) and bias (4,) that minimize |X w + b - t|^2 + ridge (|w|^2 + b^2), targets whitened.
 
     features: float32 (n, D). targets: float32 (n, 4); they are centered and whitened by their covariance before the
@@ -44,7 +44,7 @@ def fit_box_regression(
     dimension: int,
     ridge: Sequence[float],
     scale: float,
-) -> Linear:
+) -> LinearWeights:
     """Fit weight float32 (4 K, D) and bias (4 K,), class by class, to chunks of features float16 (n, D) and targets
     float32 (n, 4).
 

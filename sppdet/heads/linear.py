@@ -6,43 +6,43 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sppdet.config.detector import HeadKind
+from sppdet.config.heads import CLASS_OUTPUTS, HeadKind
 from sppdet.errors import InputError
 from sppdet.runtime.stopwatch import stage
 from sppdet.structures import check_tensor
 
 ROWS_PER_CHUNK = 2048  # of features that are read at a time
 
-Linear = tuple[Tensor, Tensor]  # weight float32 (outputs, D) and bias (outputs,)
+LinearWeights = tuple[Tensor, Tensor]  # weight float32 (outputs, D) and bias (outputs,)
 
 
 class Heads(nn.Module):
     """Class scores and, optionally, class-specific box regression of region features, in one matrix product.
 
     kind: "svm" (K outputs, scores are margins) or "softmax" (K + 1 outputs, the first for background, scores are
-    probabilities). Box regression adds four outputs per class. weight: float32 (outputs, D). bias: (outputs,). scale:
-    number by which features are multiplied while the heads are fine-tuned.
+    probabilities), as CLASS_OUTPUTS says. Box regression adds four outputs per class. weight: float32 (outputs, D).
+    bias: (outputs,). scale: number by which features are multiplied while the heads are fine-tuned.
     """
 
     scale: Tensor | None
 
     def __init__(self, kind: HeadKind, classes: int, dimension: int, box_regression: bool = True) -> None:
         super().__init__()
-        self.kind, self.classes, self.box_regression = kind, classes, box_regression
-        self.class_outputs = classes + (kind == "softmax")
+        self.kind, self.num_classes, self.box_regression = kind, classes, box_regression
+        self.class_outputs = CLASS_OUTPUTS[kind].background + classes
         outputs = self.class_outputs + 4 * classes * box_regression
         self.weight = nn.Parameter(torch.zeros(outputs, dimension), requires_grad=False)
         self.bias = nn.Parameter(torch.zeros(outputs), requires_grad=False)
         self.register_buffer("scale", None)
 
     @classmethod
-    def from_linear(cls, kind: HeadKind, scores: Linear, offsets: Linear | None = None) -> Heads:
+    def from_linear(cls, kind: HeadKind, scores: LinearWeights, offsets: LinearWeights | None = None) -> Heads:
         """Join fitted layers: class outputs, (K, D) or (K + 1, D) with the background first, and offsets (4 K, D)."""
         parts = {"scores": scores} if offsets is None else {"scores": scores, "offsets": offsets}
         for name, (weight, bias) in parts.items():
             check_tensor(weight, f"weight of the {name}", torch.float32, None, scores[0].shape[-1])
             check_tensor(bias, f"bias of the {name}", torch.float32, len(weight))
-        heads = cls(kind, len(scores[0]) - (kind == "softmax"), scores[0].shape[1], offsets is not None)
+        heads = cls(kind, len(scores[0]) - CLASS_OUTPUTS[kind].background, scores[0].shape[1], offsets is not None)
         weight, bias = (torch.cat(values) for values in zip(*parts.values(), strict=True))
         check_tensor(weight, "weight", torch.float32, *heads.weight.shape)
         heads.weight.data, heads.bias.data = weight, bias
@@ -59,13 +59,13 @@ class Heads(nn.Module):
             return self._linear(features, slice(None))
 
     def split(self, outputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Split outputs into those of the classes, (N, K) or (N, K + 1), and offsets (N, K, 4), if any."""
+        """Split outputs into class outputs, (N, K) or (N, K + 1), and offsets (N, K, 4), if any."""
         offsets = outputs[:, self.class_outputs :].unflatten(1, (-1, 4)) if self.box_regression else None
         return outputs[:, : self.class_outputs], offsets
 
     def activate(self, class_outputs: Tensor) -> Tensor:
         """Convert outputs of the classes to scores (N, K), without background."""
-        return class_outputs.softmax(dim=1)[:, 1:] if self.kind == "softmax" else class_outputs
+        return CLASS_OUTPUTS[self.kind].activate(class_outputs)
 
     def scores(self, features: Tensor) -> Tensor:
         """Compute scores (N, K) of features float32 (N, D), without the offsets."""
@@ -89,7 +89,7 @@ class Heads(nn.Module):
         self.scale = torch.full_like(before, scale)
 
     def fold_scale(self) -> None:
-        """Take features as they are again; the outputs stay the same."""
+        """Fold `scale` into the weights; the outputs stay the same."""
         self.rescale(1.0)
         self.scale = None
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sppdet.errors import SppdetError
-from sppdet.heads.linear import ROWS_PER_CHUNK, Linear, mean_norm
+from sppdet.heads.linear import ROWS_PER_CHUNK, LinearWeights, mean_norm
 
 
 def fit_softmax(
@@ -16,7 +16,7 @@ def fit_softmax(
     weight_decay: float = 1e-4,
     iterations: int = 100,
     norm: float = 20.0,
-) -> Linear:
+) -> LinearWeights:
     """Fit weight float32 (K + 1, D) and bias (K + 1,) to features float16 (n, D) and labels int64 (n,).
 
     Minimizes the mean cross-entropy + weight_decay / 2 * |weight|^2 on features scaled to a mean L2 norm of `norm`.

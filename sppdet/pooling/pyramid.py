@@ -83,7 +83,7 @@ class SpatialPyramidPooling(PoolingForm):
         maps: a tensor, the result of `prepare_maps`, or a list of maps (C, h, w) of different sizes, pooled whole.
         windows: x1 y1 x2 y2 in cells, half-open, at least one cell, inside the map. index: int64 (N,), the map of each
         window; required for several maps. out: float32 (N, D) to write to, without gradients.
-        Raises InputError for a map without cells or an invalid window.
+        Raises InputError for a map without cells, an invalid window, or an index without windows.
         """
         whole = windows is None and index is None and out is None
         exporting = torch.onnx.is_in_onnx_export() or torch.jit.is_tracing()
@@ -104,6 +104,8 @@ class SpatialPyramidPooling(PoolingForm):
                 maps = self.prepare_maps(maps)
         batch, _, height, width = maps.shape
         if windows is None:
+            if index is not None:
+                raise InputError("of no windows", field="index", expected="windows, or no index")
             windows = torch.tensor([[0, 0, width, height]]).expand(batch, 4)
             index = torch.arange(batch)
         elif index is None:

@@ -1,4 +1,4 @@
-"""A cache on disk of what the network computes of the training images, so that later passes do without it.
+"""A disk cache of the features of the training images, so that the network runs over each image only once.
 
 SPPnet keeps conv5 maps in half precision (1-3 MB per image and scale) and pools them again at each pass; R-CNN has to
 keep the features of every region.
@@ -16,11 +16,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.errors import ConfigError, SppdetError
-from sppdet.features.extractor import FeatureExtractor, ImageFeatures, map_features
+from sppdet.features.extractor import FeatureExtractor, ImageFeatures, apply_to_features
 from sppdet.files.atomic import cache_folder, hash_tensors, load_tensors, save_tensors
 from sppdet.runtime.memory import trim_memory
 from sppdet.runtime.prefetch import prefetch
-from sppdet.training.sampling import LabeledProposals
+from sppdet.training.sampling import ImageRegions
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class FeatureCache:
     def __init__(
         self,
         extractor: FeatureExtractor,
-        regions: Sequence[LabeledProposals],
+        regions: Sequence[ImageRegions],
         limit_gb: float,
         folder: Path | None = None,
     ) -> None:
@@ -47,7 +47,7 @@ class FeatureCache:
         self._files: dict[int, Path] = {}
 
     def fill(self, images: Sequence[int] | None = None) -> None:
-        """Compute what is missing of these images, or of all; the next call resumes an interrupted one.
+        """Compute the missing features of these images, or of all; the next call resumes an interrupted one.
 
         Raises ConfigError if it would take more disk than the limit or than is free.
         """
@@ -63,9 +63,9 @@ class FeatureCache:
         image, boxes = self._restore(i, indices)
         return image.features(boxes)
 
-    def map_features(self, i: int, function: Callable[[Tensor], Tensor], indices: Tensor | None = None) -> Tensor:
-        """Apply a row-wise function to the same features, as `features.extractor.map_features` does."""
-        return map_features(*self._restore(i, indices), function)
+    def apply_to_features(self, i: int, function: Callable[[Tensor], Tensor], indices: Tensor | None = None) -> Tensor:
+        """Apply a row-wise function to the same features, as `features.extractor.apply_to_features` does."""
+        return apply_to_features(*self._restore(i, indices), function)
 
     def size(self, i: int) -> tuple[int, int]:
         """Return (H, W) of image i."""

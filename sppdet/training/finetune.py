@@ -22,13 +22,14 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from sppdet.backbones.backbone import last_conv_blocks
 from sppdet.boxes import encode_boxes
-from sppdet.config.training import FinetuneConfig, SoftmaxConfig, TrainConfig
+from sppdet.config.heads import SoftmaxConfig
+from sppdet.config.training import FinetuneConfig, TrainConfig
 from sppdet.features.extractor import FeatureExtractor
 from sppdet.files.checkpoint import load_checkpoint, save_checkpoint
 from sppdet.heads.linear import Heads
 from sppdet.runtime.prefetch import prefetch
 from sppdet.training.gradient_descent import Descent, Loss, descend, scale_to_norm
-from sppdet.training.sampling import LabeledProposals, softmax_examples
+from sppdet.training.sampling import ImageRegions, softmax_examples
 
 # Offsets are divided by these before their loss, so that each weighs about as much as a class (Fast R-CNN's code).
 OFFSET_SCALES = (0.1, 0.1, 0.2, 0.2)
@@ -42,21 +43,21 @@ class ImageSample:
     """One image of a batch and its sampled regions.
 
     pixels: uint8 (3, H, W). boxes: float32 (n, 4), in pixels. labels: int64 (n,), 0 for background. targets: float32
-    (n, 4), offsets to the matched object, 0 for background. scale: position in [0, 1) in the list of scales, random
-    during fine-tuning; at test time the best scale is chosen for each window (SPPnet, section 4.1).
+    (n, 4), offsets to the matched object, 0 for background. scale_position: position in [0, 1) in the list of scales,
+    random during fine-tuning; at test time the best scale is chosen for each window (SPPnet, section 4.1).
     """
 
     pixels: Tensor
     boxes: Tensor
     labels: Tensor
     targets: Tensor
-    scale: float
+    scale_position: float
 
 
 def finetune(
     extractor: FeatureExtractor,
     heads: Heads,
-    regions: Sequence[LabeledProposals],
+    regions: Sequence[ImageRegions],
     config: TrainConfig,
     file: Path,
     start: Path,
@@ -95,7 +96,7 @@ def finetune(
 
 
 def _batches(
-    regions: Sequence[LabeledProposals], finetune: FinetuneConfig, softmax: SoftmaxConfig, seed: int, epoch: int
+    regions: Sequence[ImageRegions], finetune: FinetuneConfig, softmax: SoftmaxConfig, seed: int, epoch: int
 ) -> Iterator[list[ImageSample]]:
     """Yield an epoch of the images in random order; the next batch is read while the caller works on one."""
     order = np.random.default_rng([seed, epoch]).permutation(len(regions)).tolist()
@@ -108,7 +109,7 @@ def _batches(
 
 
 def sample_image(
-    regions: LabeledProposals, finetune: FinetuneConfig, softmax: SoftmaxConfig, rng: np.random.Generator
+    regions: ImageRegions, finetune: FinetuneConfig, softmax: SoftmaxConfig, rng: np.random.Generator
 ) -> ImageSample:
     """Read an image and sample its regions; half of the images are mirrored."""
     indices, labels = softmax_examples(regions, softmax, rng)
@@ -124,7 +125,7 @@ def sample_image(
 
 
 def _features(extractor: FeatureExtractor, sample: ImageSample, dropout: float) -> Tensor:
-    features = extractor.pool(sample.pixels, sample.boxes, sample.scale)  # (n, pooled)
+    features = extractor.pool(sample.pixels, sample.boxes, sample.scale_position)  # (n, pooled_dimension)
     return F.dropout(features, dropout) if extractor.layers is None else extractor.layers(features, dropout)
 
 

@@ -16,7 +16,7 @@ from sppdet.config.training import TrainConfig
 from sppdet.files.atomic import load_tensors, save_tensors
 from sppdet.files.run_folder import RunFolder
 from sppdet.heads.box_regression import fit_box_regression
-from sppdet.heads.linear import Heads, Linear
+from sppdet.heads.linear import Heads, LinearWeights
 from sppdet.heads.softmax import fit_softmax
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.mining import MiningState, mine_svms
@@ -56,7 +56,7 @@ def fit_heads(
 
 def _fit_svms(
     file: Path, cache: FeatureCache, images: list[int], classes: int, config: TrainConfig, known: Sequence[int]
-) -> Linear:
+) -> LinearWeights:
     """Mine SVMs. file: the state after mining the known images; written if there are none."""
     start = MiningState.load(file, cache, classes, config.svm) if known else None
     mined = mine_svms(cache, sorted(set(images) - set(known)), classes, config.svm, config.seed, start)
@@ -65,7 +65,7 @@ def _fit_svms(
     return mined.linear(config.svm)
 
 
-def _fit_softmax_layer(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> Linear:
+def _fit_softmax_layer(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> LinearWeights:
     """Fit a softmax layer. Memory: up to svm.max_examples in half precision, fewer per image if there are many."""
     room = max(1, config.svm.max_examples // len(images))
     softmax = replace(config.softmax, regions_per_image=min(config.softmax.regions_per_image, room))
@@ -80,7 +80,7 @@ def _fit_softmax_layer(cache: FeatureCache, images: list[int], classes: int, con
     return fit_softmax(features[:count], torch.cat(labels), classes, softmax.weight_decay, softmax.iterations)
 
 
-def _fit_offsets(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> Linear:
+def _fit_offsets(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> LinearWeights:
     """Fit box regression. Memory: max_per_class examples of every class in half precision, of one class in single.
 
     The regularizer is weighed against a sum over the examples, so it shrinks with the fraction of them that is used.

@@ -18,17 +18,20 @@ HELD_OUT = 5  # without a val split, every fifth image is held out
 
 
 class Split(NamedTuple):
-    """The images of a training, and the indices of those that the last heads are fitted to (`fitted`) and of those that
-    the first heads are evaluated on (`held_out`)."""
+    """The images of a training and their roles.
+
+    final_fit: indices of the images that the final heads are fitted to. held_out: indices of the images that the first
+    heads are evaluated on.
+    """
 
     dataset: Dataset
-    fitted: list[int]
+    final_fit: list[int]
     held_out: list[int]
 
     @property
-    def training(self) -> list[int]:
+    def first_fit(self) -> list[int]:
         """Indices of the images that the first heads are fitted to."""
-        return sorted(set(self.fitted) - set(self.held_out))
+        return sorted(set(self.final_fit) - set(self.held_out))
 
 
 def hold_out(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | None = None) -> Split:
@@ -46,22 +49,22 @@ def hold_out(config: TrainConfig, dataset: Dataset | None = None, val: Dataset |
     if val is not None and val.classes != dataset.classes:
         names = [", ".join(each.classes) for each in (dataset, val)]
         raise DataError("other classes than the training images", field="val", expected=names[0], got=names[1])
-    fitted = list(range(len(dataset)))
+    final_fit = list(range(len(dataset)))
     if val is not None:
         known = {_source(image) for image in dataset.images}
         extra = [image for image in val.images if _source(image) not in known and not limited]
         joined = replace(dataset, images=(*dataset.images, *extra))
         position = {_source(image): i for i, image in enumerate(joined.images)}
         held_out = [position[_source(image)] for image in val.images if _source(image) in position]
-        if held_out and not set(fitted) <= set(held_out):
-            among = f" that are among the first {len(fitted)} of the data" if limited else ""
+        if held_out and not set(final_fit) <= set(held_out):
+            among = f" that are among the first {len(final_fit)} of the data" if limited else ""
             logger.info("held out: the images of %s%s", name, among)
-            return Split(joined, fitted, held_out)
-    if len(fitted) < 2:
-        raise DataError("too few images", field="data", expected="at least 2, one to be held out", got=len(fitted))
-    which = "every fifth" if len(fitted) >= HELD_OUT else "the last"
+            return Split(joined, final_fit, held_out)
+    if len(final_fit) < 2:
+        raise DataError("too few images", field="data", expected="at least 2, one to be held out", got=len(final_fit))
+    which = "every fifth" if len(final_fit) >= HELD_OUT else "the last"
     logger.info("held out: %s image, as %s", which, "there is no val" if val is None else f"{name} has none or all")
-    return Split(dataset, fitted, fitted[HELD_OUT - 1 :: HELD_OUT] or fitted[-1:])
+    return Split(dataset, final_fit, final_fit[HELD_OUT - 1 :: HELD_OUT] or final_fit[-1:])
 
 
 def _source(image: Annotations) -> Path | str:
@@ -71,15 +74,14 @@ def _source(image: Annotations) -> Path | str:
 
 def _read_val(dataset: Dataset, config: TrainConfig) -> Dataset | None:
     """Read the images that `config.val` names. None if it has its default and the data have no such split."""
-    data = replace(config.data, max_images=None)
-    default = config.val == TrainConfig.val
+    data, default = config.data, config.val == TrainConfig.val
     if not config.val or (data.annotations and default):
         return None
-    if data.annotations:
-        return read_dataset(replace(data, annotations=config.val), dataset.classes)
+    split, annotations = (data.split, config.val) if data.annotations else (config.val, None)
     try:
-        return read_dataset(replace(data, split=config.val), dataset.classes)
+        val = replace(data, split=split, annotations=annotations, max_images=None)
+        return read_dataset(val, dataset.classes)
     except DataError as error:
-        if default and error.field == "split":  # a data set of one's own need not have it
+        if default and error.field == "split":  # not every data set has one
             return None
         raise

@@ -1,5 +1,6 @@
 """One-vs-rest SVMs with hard-negative mining (R-CNN, section 2.3; SPPnet, section 4.1).
 
+`sampling.hard_negatives` chooses the hard negatives of an image; this module collects them over the images and refits.
 All classes share one pool of examples: a hard negative of one class serves every class it is a negative of. Memory is
 `max_examples` rows of half-precision features and grows only as they are filled.
 """
@@ -16,10 +17,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sppdet.config.training import SVMConfig
+from sppdet.config.heads import SVMConfig
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import load_tensors, save_tensors
-from sppdet.heads.linear import Heads, Linear, mean_norm
+from sppdet.heads.linear import Heads, LinearWeights, mean_norm
 from sppdet.heads.svm import SVMProblem, SVMSolution, solve_svms
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.sampling import hard_negatives, initial_svm_examples, svm_targets
@@ -83,7 +84,7 @@ class MiningState:
     scale: float
     solution: SVMSolution
 
-    def linear(self, svm: SVMConfig) -> Linear:
+    def linear(self, svm: SVMConfig) -> LinearWeights:
         """Return weight (K, D) and bias (K,) of the SVMs for unscaled features."""
         weights = self.solution.weights
         return weights[:, :-1] * self.scale, weights[:, -1] * svm.bias
@@ -133,7 +134,7 @@ def mine_svms(
         added = new = 0
         for i in tqdm(order, desc=f"hard negatives, pass {number}", unit="image"):
             heads = Heads.from_linear("svm", mined.linear(svm)).to(cache.device)
-            scores = cache.map_features(i, heads.scores).cpu()
+            scores = cache.apply_to_features(i, heads.scores).cpu()
             hard = hard_negatives(cache.regions[i], scores, targets[i], examples.of_image(i), svm)
             added, new = added + len(hard), new + len(hard)
             examples.add(i, hard, cache.features(i, hard), targets[i][hard])

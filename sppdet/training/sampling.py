@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from sppdet.boxes import box_iou, encode_boxes, nms
-from sppdet.config.training import BoxRegressionConfig, SoftmaxConfig, SVMConfig
+from sppdet.config.heads import SoftmaxConfig, SVMConfig
+from sppdet.config.training import BoxRegressionConfig
 from sppdet.structures import Annotations
 
 
 @dataclass(frozen=True, eq=False)
-class LabeledProposals:
-    """The regions of one image and their overlap with its objects.
+class ImageRegions:
+    """The regions of one image, its objects and its proposals, and their overlap with the objects.
 
     boxes: float32 (R, 4), the G objects first. annotations: the image's objects. iou: float32 (R, G).
     """
@@ -25,7 +26,7 @@ class LabeledProposals:
     iou: Tensor
 
     @classmethod
-    def from_annotations(cls, annotations: Annotations, proposals: Tensor) -> LabeledProposals:
+    def from_annotations(cls, annotations: Annotations, proposals: Tensor) -> ImageRegions:
         """Join the objects and the proposals (N, 4) of one image; proposals without area are removed."""
         solid = (proposals[:, 2:] > proposals[:, :2]).all(dim=1)
         boxes = torch.cat([annotations.boxes, proposals[solid]])
@@ -52,7 +53,7 @@ class LabeledProposals:
         return best.values, best.indices
 
 
-def svm_targets(regions: LabeledProposals, classes: int, svm: SVMConfig) -> Tensor:
+def svm_targets(regions: ImageRegions, classes: int, svm: SVMConfig) -> Tensor:
     """Return the SVM targets int8 (R, K) (SPPnet, section 4.1).
 
     +1: an object of the class. -1: a region whose IoU with every object of the class is below `negative_iou`, difficult
@@ -65,14 +66,14 @@ def svm_targets(regions: LabeledProposals, classes: int, svm: SVMConfig) -> Tens
     return targets
 
 
-def initial_svm_examples(regions: LabeledProposals, svm: SVMConfig, rng: np.random.Generator) -> Tensor:
+def initial_svm_examples(regions: ImageRegions, svm: SVMConfig, rng: np.random.Generator) -> Tensor:
     """Return the indices of the objects that are not difficult and of random proposals as first negatives."""
     objects = (~regions.annotations.difficult).nonzero().flatten()
     proposals = torch.arange(regions.num_objects, len(regions.boxes))
     return torch.cat([objects, sample(proposals, svm.random_negatives, rng)])
 
 
-def hard_negatives(regions: LabeledProposals, scores: Tensor, targets: Tensor, known: Tensor, svm: SVMConfig) -> Tensor:
+def hard_negatives(regions: ImageRegions, scores: Tensor, targets: Tensor, known: Tensor, svm: SVMConfig) -> Tensor:
     """Return the indices of the hardest new negatives, hardest first (SPPnet, section 4.1).
 
     scores: float32 (R, K). targets: int8 (R, K). known: indices already among the examples. The hardness of a region is
@@ -86,9 +87,7 @@ def hard_negatives(regions: LabeledProposals, scores: Tensor, targets: Tensor, k
     return kept[: svm.hard_negatives]
 
 
-def softmax_examples(
-    regions: LabeledProposals, softmax: SoftmaxConfig, rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
+def softmax_examples(regions: ImageRegions, softmax: SoftmaxConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Sample foreground and background (SPPnet, section 4.1): indices and labels int64 (n,), 0 for background."""
     if regions.num_objects == 0:
         background = sample(torch.arange(len(regions.boxes)), softmax.regions_per_image, rng)
@@ -104,7 +103,7 @@ def softmax_examples(
 
 
 def box_regression_examples(
-    regions: LabeledProposals, per_object: list[int], box_regression: BoxRegressionConfig, rng: np.random.Generator
+    regions: ImageRegions, per_object: list[int], box_regression: BoxRegressionConfig, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Sample proposals near an object (R-CNN, appendix C).
 

@@ -35,16 +35,17 @@ from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.finetune import finetune
 from sppdet.training.fit_heads import fit_heads
 from sppdet.training.hold_out import Split, hold_out
-from sppdet.training.sampling import LabeledProposals
+from sppdet.training.sampling import ImageRegions
 
 logger = logging.getLogger(__name__)
 
 
 def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | None = None) -> Detector:
-    """Train a detector into `config.output`, resuming where an earlier call stopped.
+    """Train a detector and save it in `config.output`, resuming where an earlier call stopped.
 
     dataset, val: the training images and the images to hold out, in place of those that the configuration names.
-    Raises ConfigError if the folder holds another run, or if `config.memory_gb` is too little.
+    Raises ConfigError if the folder holds another run (another configuration or other data), or if `config.memory_gb`
+    is too little. The detector of a finished run of this configuration is returned without looking at the data.
     """
     run = RunFolder(config.output)
     if run.detector.is_file():
@@ -59,17 +60,17 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
     images, classes, held_out = split.dataset.images, split.dataset.classes, len(split.held_out)
     logger.info("%d images, %d classes; %d held out to choose thresholds", len(images), len(classes), held_out)
     proposals = zip(images, propose(images, config.proposals, config.workers), strict=True)
-    regions = [LabeledProposals.from_annotations(image, boxes) for image, boxes in proposals]
+    regions = [ImageRegions.from_annotations(image, boxes) for image, boxes in proposals]
     run.check_data(_hash_data(extractor, regions, split))
     config = bound_memory(config, extractor.dimension, len(classes))
     trainer = Trainer(config, run, extractor, split.dataset, regions)
 
-    detector = trainer.fit("train", split.training)
+    detector = trainer.fit("train", split.first_fit)
     result = trainer.evaluate(detector, split.held_out)
     write_json(run.val, {"images": len(split.held_out), **result.as_dict()})
     logger.info("held-out images: map_voc07 %.4f", result.map_voc07)
-    if split.training != split.fitted:
-        detector = trainer.fit("all", split.fitted, known=split.training)
+    if split.first_fit != split.final_fit:
+        detector = trainer.fit("all", split.final_fit, known=split.first_fit)
     detector.thresholds = choose_thresholds(result)
     detector.calibration = fit_calibration([(c.scores, c.correct) for c in result.curves.values()], config.calibration)
     detector.save(run.detector)
@@ -80,13 +81,13 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
 
 @dataclass(frozen=True, eq=False)
 class Trainer:
-    """The state that all fits of a run share. regions: the labeled proposals of each image."""
+    """The state that all fits of a run share. regions: those of each image."""
 
     config: TrainConfig
     run: RunFolder
     extractor: FeatureExtractor
     dataset: Dataset
-    regions: Sequence[LabeledProposals]
+    regions: Sequence[ImageRegions]
 
     def fit(self, name: str, images: list[int], known: Sequence[int] = ()) -> Detector:
         """Fit a detector to the images with these indices.
@@ -117,19 +118,22 @@ class Trainer:
         for i in tqdm(images, desc="held-out images", unit="image"):
             regions = self.regions[i]
             proposals = torch.arange(regions.num_objects, len(regions.boxes))
-            outputs = cache.map_features(i, heads, proposals)
+            outputs = cache.apply_to_features(i, heads, proposals)
             detections.append(postprocess(heads, outputs, regions.boxes[proposals], cache.size(i), selection))
         return evaluate_voc(detections, [self.dataset.images[i] for i in images], self.dataset.classes)
 
     def _finetune(self, name: str, images: list[int]) -> Heads:
-        """Fine-tune the network on these images, each time from the same start, and return the heads tuned with it."""
+        """Fine-tune the extractor in place on these images, and return the heads tuned with it.
+
+        Each step starts from the same weights, not from those of the step before: `finetune` restores them first.
+        """
         config, backbone, layers = self.config, self.extractor.backbone, self.extractor.layers
         both = replace(config, head="softmax", box_regression=replace(config.box_regression, enabled=True))
         untuned = FeatureCache(self.extractor, self.regions, config.cache_gb)
         heads = fit_heads(self.run, "start", untuned, images, len(self.dataset.classes), both).to(backbone.device)
         file, start = self.run.finetuned(name), self.run.finetuned("start")
         if not file.is_file():
-            shutil.rmtree(self.run.features, ignore_errors=True)  # they are of the network as it was
+            shutil.rmtree(self.run.features, ignore_errors=True)  # They were computed before fine-tuning.
         scales = config.finetune.scales or config.spp.scales
         extractor = build_extractor(replace(config, spp=replace(config.spp, scales=scales)), backbone, layers)
         finetune(extractor, heads, [self.regions[i] for i in images], config, file, start)
@@ -145,7 +149,7 @@ def bound_memory(config: TrainConfig, dimension: int, classes: int) -> TrainConf
     """Lower the bounds on examples in memory to what `config.memory_gb` allows.
 
     An example takes 2 bytes per feature, and 20 bytes per class while SVMs are fitted. Box regression keeps examples of
-    every class, and two single-precision copies of those of one class. Raises ConfigError if there is no room for one.
+    every class, and two single-precision copies of the examples of one class. Raises ConfigError if none fits.
     """
     free = (config.memory_gb - BASE_GB) * 1e9
     examples = int(free / (2 * dimension + 5 * 4 * classes))
@@ -176,10 +180,10 @@ def choose_thresholds(result: VOCResult) -> Tensor:
     return chosen.nan_to_num(float(others.median()) if len(others) else 0.0)
 
 
-def _hash_data(extractor: FeatureExtractor, regions: Sequence[LabeledProposals], split: Split) -> str:
+def _hash_data(extractor: FeatureExtractor, regions: Sequence[ImageRegions], split: Split) -> str:
     """Return a hash of the weights, the images, their objects and proposals, and the role of each image."""
     tensors = list(extractor.state_dict().values())
     for each in regions:
         tensors += [each.boxes, each.annotations.labels, each.annotations.difficult]
     ids = [each.annotations.id for each in regions]
-    return content_key(ids, split.fitted, split.held_out, hash_tensors(tensors))
+    return content_key(ids, split.final_fit, split.held_out, hash_tensors(tensors))

@@ -1,6 +1,9 @@
 from pathlib import Path
 
 from sppdet.commands.detect import _picture_names
+from sppdet.commands.runs import data_of_run
+from sppdet.config.data import DataConfig
+from sppdet.files.atomic import write_json
 
 
 def test_pictures_of_one_stem_are_numbered():
@@ -11,3 +14,11 @@ def test_pictures_of_one_stem_are_numbered():
 def test_no_picture_overwrites_another():
     names = _picture_names([Path("a/x.jpg"), Path("b/x.jpg"), Path("x-2.jpg")])
     assert len(set(names)) == 3
+
+
+def test_the_data_of_a_run_are_its_own_except_the_keys_that_name_images(tmp_path):
+    write_json(tmp_path / "config.json", {"data": {"root": "voc", "year": "2007", "max_images": 5, "classes": ["cat"]}})
+    assert data_of_run(tmp_path, DataConfig(split="test")) == DataConfig("voc", "test", year="2007")
+    assert data_of_run(tmp_path, DataConfig(split="test", year="2012")).year == "2012"
+    other = DataConfig("elsewhere", "test")
+    assert data_of_run(tmp_path, other) == other

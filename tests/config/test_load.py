@@ -7,8 +7,9 @@ from factories import error_of
 
 from sppdet.cli import main
 from sppdet.config.classification import TrainClassifierConfig
+from sppdet.config.heads import SVMConfig
 from sppdet.config.load import load_config
-from sppdet.config.training import SVMConfig, TrainConfig
+from sppdet.config.training import TrainConfig
 from sppdet.errors import ConfigError
 
 

@@ -6,8 +6,9 @@ import pytest
 from sppdet.config.classification import ClassifierConfig, FitConfig, TrainClassifierConfig, ViewsConfig
 from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.config.detector import CropConfig, DetectorConfig, RoIConfig, SelectionConfig, SPPConfig
+from sppdet.config.heads import SoftmaxConfig, SVMConfig
 from sppdet.config.network import FCConfig, PyramidConfig
-from sppdet.config.training import BoxRegressionConfig, FinetuneConfig, SoftmaxConfig, SVMConfig, TrainConfig
+from sppdet.config.training import BoxRegressionConfig, FinetuneConfig, TrainConfig
 from sppdet.errors import ConfigError
 
 NAN = float("nan")

@@ -4,9 +4,10 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from sppdet.config.detector import DetectorConfig, SPPConfig
+from sppdet.config.heads import SVMConfig
 from sppdet.config.network import PyramidConfig
 from sppdet.config.record import as_dict, from_dict
-from sppdet.config.training import SVMConfig, TrainConfig
+from sppdet.config.training import TrainConfig
 from sppdet.errors import ConfigError
 
 CHANGED = TrainConfig(

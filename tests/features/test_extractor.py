@@ -20,7 +20,7 @@ from sppdet.config.network import FCConfig, PyramidConfig
 from sppdet.errors import InputError
 from sppdet.features.build import build_extractor
 from sppdet.features.crop import CropExtractor, warp_crops
-from sppdet.features.extractor import FeatureExtractor, map_features
+from sppdet.features.extractor import FeatureExtractor, apply_to_features
 from sppdet.features.spp import SPPExtractor
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.pooling.windows import boxes_to_windows, choose_scales
@@ -71,7 +71,7 @@ def test_every_extractor_keeps_the_contract(backbone, kind, depth, rows, monkeyp
     """Whatever the boxes, and in chunks of any number of rows."""
     config = configure(kind, depth)
     extractor = build_extractor(config, backbone, build_fully_connected(config, backbone))
-    monkeypatch.setattr(FeatureExtractor, "CHUNK_BYTES", rows * 4 * extractor.pooled)
+    monkeypatch.setattr(FeatureExtractor, "CHUNK_BYTES", rows * 4 * extractor.pooled_dimension)
     assert_extractor(extractor, picture(), torch.cat([BOXES, BOXES[:3], OUTSIDE]))
 
 
@@ -132,10 +132,10 @@ def test_aligned_features_are_torchvisions_of_boxes_in_pixels(backbone, scales):
 def test_regions_of_the_same_cells_share_their_features(backbone, scales):
     encoded = SPPExtractor(backbone, PYRAMID, SPPConfig(scales)).encode(picture())
     boxes = torch.cat([BOXES, BOXES + 0.01, BOXES[:3]])
-    first, shared = encoded.unique_windows(boxes)
+    first, inverse = encoded.unique_windows(boxes)
     features = encoded.features(boxes)
     assert len(first) <= len(BOXES) + 2
-    assert torch.equal(features[first][shared], features)
+    assert torch.equal(features[first][inverse], features)
 
 
 @pytest.mark.parametrize("kind", ["spp", "crop"])
@@ -143,7 +143,7 @@ def test_a_function_is_applied_to_chunks(backbone, kind, monkeypatch):
     extractor = build(backbone, kind)
     monkeypatch.setattr(FeatureExtractor, "CHUNK_BYTES", 3 * 4 * extractor.dimension)
     sizes: list[int] = []
-    map_features(extractor.encode(picture()), BOXES, lambda rows: sizes.append(len(rows)) or rows)
+    apply_to_features(extractor.encode(picture()), BOXES, lambda rows: sizes.append(len(rows)) or rows)
     assert 0 < max(sizes) < len(BOXES)
 
 

@@ -6,7 +6,8 @@ import torch
 
 from sppdet.config.classification import TrainClassifierConfig
 from sppdet.config.data import DataConfig
-from sppdet.config.training import FinetuneConfig, SVMConfig, TrainConfig
+from sppdet.config.heads import SVMConfig
+from sppdet.config.training import FinetuneConfig, TrainConfig
 from sppdet.errors import ConfigError, WeightsError
 from sppdet.files.atomic import read_json, save_tensors
 from sppdet.files.run_folder import RunFolder
@@ -42,7 +43,7 @@ def test_data_are_claimed_once_something_was_made_of_them(tmp_path):
     folder.check_data("two")
     save_tensors(tmp_path / "heads-train.safetensors", {"weight": torch.zeros(1)})
     folder.check_data("two")
-    with pytest.raises(ConfigError, match="begun with other images"):
+    with pytest.raises(ConfigError, match="started with other images"):
         folder.check_data("one")
     assert read_json(tmp_path / "data.json") == "two"
 

@@ -38,7 +38,7 @@ def test_offsets_come_class_by_class(softmax):
 def test_all_outputs_come_from_one_product(kind):
     scores = (WEIGHT, BIAS) if kind == "softmax" else (WEIGHT[:2], BIAS[:2])
     heads = Heads.from_linear(kind, scores, OFFSETS)
-    assert (heads.kind, heads.classes, heads.dimension, heads.box_regression) == (kind, 2, 3, True)
+    assert (heads.kind, heads.num_classes, heads.dimension, heads.box_regression) == (kind, 2, 3, True)
     outputs = heads(FEATURES)
     assert outputs.shape == (2, len(scores[0]) + 8)
     classes, offsets = heads.split(outputs)

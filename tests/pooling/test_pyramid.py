@@ -294,6 +294,8 @@ def test_windows_that_cannot_be_pooled_are_refused(windows, index):
 def test_windows_of_several_maps_say_of_which():
     with pytest.raises(InputError, match=r"index: not given .*2 maps"):
         SpatialPyramidPooling((2,))(torch.rand(2, 3, 5, 7), torch.tensor([[0, 0, 2, 2]]))
+    with pytest.raises(InputError, match="index: of no windows"):
+        SpatialPyramidPooling((2,))(torch.rand(2, 3, 5, 7), index=torch.tensor([0]))
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 0, 4), (1, 2, 4, 0), (0, 2, 4, 4), (2, 4, 4)], ids=str)

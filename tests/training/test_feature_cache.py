@@ -16,13 +16,13 @@ from sppdet.features.spp import SPPExtractor
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.structures import Annotations
 from sppdet.training.feature_cache import FeatureCache
-from sppdet.training.sampling import LabeledProposals
+from sppdet.training.sampling import ImageRegions
 
 SPP, CROP = SPPConfig((48, 64)), CropConfig(size=67, context=5, batch_size=16)
 
 
 @pytest.fixture
-def regions(tmp_path) -> list[LabeledProposals]:
+def regions(tmp_path) -> list[ImageRegions]:
     """Three images of an object and four proposals each."""
     made = []
     for i in range(3):
@@ -32,7 +32,7 @@ def regions(tmp_path) -> list[LabeledProposals]:
         corner = rng.uniform(0, 40, (5, 2))
         boxes = torch.from_numpy(np.hstack([corner, corner + rng.uniform(5, 20, (5, 2))])).float()
         label = torch.ones(1, dtype=torch.int64)
-        made.append(LabeledProposals.from_annotations(Annotations(path, boxes[:1], label), boxes[1:]))
+        made.append(ImageRegions.from_annotations(Annotations(path, boxes[:1], label), boxes[1:]))
     return made
 
 
@@ -152,7 +152,7 @@ def test_rows_of_crops_come_out_of_the_layers_and_maps_serve_all_of_them(backbon
 
 
 def test_maps_serve_every_pyramid_and_all_proposals_crops_only_theirs(backbone, cache, regions):
-    fewer = [LabeledProposals.from_annotations(r.annotations, r.boxes[r.num_objects : -1]) for r in regions]
+    fewer = [ImageRegions.from_annotations(r.annotations, r.boxes[r.num_objects : -1]) for r in regions]
     for parts in (regions, fewer):
         FeatureCache(extractor_of("spp", backbone), parts, limit_gb=1).fill()
     FeatureCache(SPPExtractor(backbone, SpatialPyramidPooling((5,)), SPP), regions, limit_gb=1).fill()

@@ -14,8 +14,9 @@ from sppdet.backbones.zoo import build_backbone
 from sppdet.boxes import decode_boxes
 from sppdet.config.data import ProposalConfig
 from sppdet.config.detector import CropConfig, DetectorConfig, SPPConfig
+from sppdet.config.heads import SoftmaxConfig
 from sppdet.config.network import BackboneConfig, FCConfig
-from sppdet.config.training import FinetuneConfig, SoftmaxConfig, TrainConfig
+from sppdet.config.training import FinetuneConfig, TrainConfig
 from sppdet.data.voc import read_voc
 from sppdet.errors import SppdetError, WeightsError
 from sppdet.features.build import build_extractor
@@ -27,17 +28,17 @@ from sppdet.shapes.dataset import generate_shapes
 from sppdet.shapes.scene import SHAPES
 from sppdet.training import finetune as module
 from sppdet.training.finetune import finetune, sample_image
-from sppdet.training.sampling import LabeledProposals
+from sppdet.training.sampling import ImageRegions
 
 K = len(SHAPES)
 
 
 @pytest.fixture(scope="module")
-def regions(tmp_path_factory) -> list[LabeledProposals]:
+def regions(tmp_path_factory) -> list[ImageRegions]:
     root = generate_shapes(tmp_path_factory.mktemp("data") / "shapes", train=6, test=1)
     images = read_voc(root, "trainval").images
     proposals = propose(images, ProposalConfig(width=None, limit=60), 0)
-    return [LabeledProposals.from_annotations(image, boxes) for image, boxes in zip(images, proposals, strict=True)]
+    return [ImageRegions.from_annotations(image, boxes) for image, boxes in zip(images, proposals, strict=True)]
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ def test_gradients_through_half_precision_are_near_the_full_ones(config, regions
 def test_an_image_may_have_no_examples(config, features):
     source, _ = build(replace(config, features=features))
     pooled = source.pool(torch.zeros(3, 60, 80, dtype=torch.uint8), torch.zeros(0, 4), 0.0)
-    assert pooled.shape == (0, source.pooled)
+    assert pooled.shape == (0, source.pooled_dimension)
 
 
 def test_dropout_is_of_pooled_features_where_there_are_no_layers(config, regions):

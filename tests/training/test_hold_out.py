@@ -1,4 +1,4 @@
-"""Which images are fitted, and which are held out before."""
+"""The division of the images into those fitted and those held out."""
 
 import logging
 from dataclasses import replace

@@ -7,13 +7,13 @@ import torch
 from factories import annotate
 from torch import Tensor
 
-from sppdet.config.training import SVMConfig
+from sppdet.config.heads import SVMConfig
 from sppdet.errors import ConfigError, DataError
 from sppdet.heads.linear import Heads
 from sppdet.heads.svm import SVMProblem, solve_svms
 from sppdet.training import mining
 from sppdet.training.mining import ExamplePool, MiningState, mine_svms
-from sppdet.training.sampling import LabeledProposals, svm_targets
+from sppdet.training.sampling import ImageRegions, svm_targets
 
 IMAGES, PROPOSALS, DIMENSION = 30, 60, 16
 CONFIG = SVMConfig(C=0.01, random_negatives=2, passes=4, refit_every=50, gap=0.005, epochs=500)
@@ -24,14 +24,14 @@ EVERYTHING = list(range(IMAGES))
 class ArrayCache:
     """What `mine_svms` asks of a FeatureCache, from arrays."""
 
-    regions: list[LabeledProposals]
+    regions: list[ImageRegions]
     rows: list[Tensor]
     dimension: int = DIMENSION
 
     def features(self, i: int, indices: Tensor | None = None) -> Tensor:
         return self.rows[i] if indices is None else self.rows[i][indices]
 
-    def map_features(self, i: int, function: Callable[[Tensor], Tensor]) -> Tensor:
+    def apply_to_features(self, i: int, function: Callable[[Tensor], Tensor]) -> Tensor:
         return function(self.rows[i])
 
     @property
@@ -56,7 +56,7 @@ def images() -> ArrayCache:
         corners = np.stack(np.meshgrid(np.arange(8) * 20, np.arange(8) * 20), axis=-1).reshape(-1, 2)[: PROPOSALS + 2]
         boxes = torch.from_numpy(np.hstack([corners, corners + 15])).float()
         annotations = annotate(boxes[:2], [1, 2], name=f"{i}")
-        regions.append(LabeledProposals.from_annotations(annotations, boxes[2:]))
+        regions.append(ImageRegions.from_annotations(annotations, boxes[2:]))
         features = rng.normal(size=(PROPOSALS + 2, DIMENSION))
         features[:, :3] *= 0.3
         features[0, 0] = features[1, 1] = 6

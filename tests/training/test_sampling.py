@@ -5,9 +5,10 @@ from factories import annotate, as_boxes
 from torch import Tensor
 
 from sppdet.boxes import box_iou, decode_boxes
-from sppdet.config.training import BoxRegressionConfig, SoftmaxConfig, SVMConfig
+from sppdet.config.heads import SoftmaxConfig, SVMConfig
+from sppdet.config.training import BoxRegressionConfig
 from sppdet.training.sampling import (
-    LabeledProposals,
+    ImageRegions,
     box_regression_examples,
     hard_negatives,
     initial_svm_examples,
@@ -19,8 +20,8 @@ from sppdet.training.sampling import (
 RNG = np.random.default_rng
 
 
-def regions_of(objects: list, labels: list[int], difficult: list[bool], proposals: list) -> LabeledProposals:
-    return LabeledProposals.from_annotations(annotate(objects, labels, difficult), as_boxes(proposals))
+def regions_of(objects: list, labels: list[int], difficult: list[bool], proposals: list) -> ImageRegions:
+    return ImageRegions.from_annotations(annotate(objects, labels, difficult), as_boxes(proposals))
 
 
 # Two objects and a difficult one of the first class, all 10 x 10.

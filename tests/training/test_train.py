@@ -12,8 +12,9 @@ from factories import detect
 
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config.data import DataConfig
+from sppdet.config.heads import SVMConfig
 from sppdet.config.network import BackboneConfig, FCConfig
-from sppdet.config.training import BoxRegressionConfig, FinetuneConfig, SVMConfig, TrainConfig
+from sppdet.config.training import BoxRegressionConfig, FinetuneConfig, TrainConfig
 from sppdet.data.voc import read_voc
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError, WeightsError
