@@ -1,6 +1,6 @@
 """The command line: `sppdet COMMAND` calls the function COMMAND of `sppdet/commands/COMMAND.py`.
 
-The signature of that function is the command's options, and its docstring the help:
+The options of the command are the parameters of that function, and the help is its docstring:
 
 - Parameters that may be given by position are positional arguments, always text: `run: str` is required,
   `run: str | None = None` optional, `images: list[str]` one or more.
@@ -39,7 +39,7 @@ from sppdet.runtime.memory import keep_freed_memory
 
 GROUPS = {"classify": ("train", "evaluate", "predict", "crops"), "explain": ("pooling",)}
 NAMES = "demo train ablate classify evaluate diagnose combine detect proposals explain compare download convert"
-COMMANDS = {name: GROUPS.get(name, ()) for name in NAMES.split()}  # those of a group are functions of one file
+COMMANDS = {name: GROUPS.get(name, ()) for name in NAMES.split()}  # commands of a group are functions of one file
 PYTHON_ONLY = ("dataset",)
 RESUMED = ("demo", "train", "ablate", "classify train", "proposals", "download")
 

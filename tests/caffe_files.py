@@ -171,11 +171,11 @@ def change(layers: Sequence[Layer], name: str, **options: float) -> list[Layer]:
     return [replace(layer, options={**layer.options, **options}) if layer.name == name else layer for layer in layers]
 
 
-# What Caffe computes
+# The computations of Caffe
 
 
 def forward(layers: Sequence[Layer], maps: np.ndarray, first: str, last: str) -> np.ndarray:
-    """What the layers from `first` to `last` make of maps (C, h, w); double precision."""
+    """Apply the layers from `first` to `last` to maps (C, h, w) in double precision."""
     names = [layer.name for layer in layers]
     for layer in layers[names.index(first) : names.index(last) + 1]:
         maps = COMPUTE[layer.kind](layer, maps)

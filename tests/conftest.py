@@ -1,4 +1,4 @@
-"""What every test shares: a cache of its own, and the real data where SPPDET_SHARED names it."""
+"""Shared by all tests: a cache of its own, and the real data where SPPDET_SHARED names it."""
 
 import os
 from collections.abc import Iterator

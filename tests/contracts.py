@@ -1,4 +1,4 @@
-"""What every implementation of a protocol has to keep: call these on what it gives. They are tested themselves."""
+"""Checks that every implementation of a protocol has to pass; call them on its results. They are tested themselves."""
 
 import torch
 from torch import Tensor

@@ -102,14 +102,14 @@ def count_color(pixels: np.ndarray, color: str) -> int:
 
 
 def run_text(capsys, *arguments: object) -> str:
-    """What a command prints."""
+    """The output of a command."""
     capsys.readouterr()
     assert main([str(argument) for argument in arguments]) == 0
     return capsys.readouterr().out
 
 
 def run_json(capsys, *arguments: object):
-    """What a command prints with --json, which has to be JSON and nothing else."""
+    """The output of a command with --json, which has to be JSON and nothing else."""
     return json.loads(run_text(capsys, *arguments, "--json"))
 
 

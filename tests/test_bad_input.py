@@ -1,4 +1,4 @@
-"""What a user can get wrong: one line that names file and field, exit code 1 or 2, no traceback."""
+"""Mistakes of users: one line that names file and field, exit code 1 or 2, no traceback."""
 
 import os
 import shutil

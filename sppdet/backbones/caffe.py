@@ -49,7 +49,7 @@ def convert_caffe(
 ) -> list[str]:
     """Convert a network saved by Caffe to a weight file for the backbone `name`.
 
-    files: .caffemodel files. Layers of later files replace those of earlier ones: SPPnet's fine-tuned fc6 and fc7 have
+    files: .caffemodel files. Layers of later files replace layers of earlier ones: SPPnet's fine-tuned fc6 and fc7 have
     a file of their own. mean: of the pixels, a .binaryproto (averaged per channel) or three numbers, B G R in 0..255;
     by default the original's. output: a .safetensors file for the Backbone's state dict and, if the files have them,
     fc6 and fc7 under the names in PRETRAINED.

@@ -128,7 +128,7 @@ def evaluate_classifiers(
     device: Device = "cpu",
     precision: Precision = "fp32",
 ) -> Accuracy:
-    """Evaluate a classifier, or the mean of those of a recipe's seeds, on a folder of images.
+    """Evaluate a classifier, or the mean over a recipe's seeds, on a folder of images.
 
     against: other runs to compare with. Raises DataError unless all were trained on the same classes.
     """
@@ -159,7 +159,7 @@ def measure_topk_correct(
 ) -> list[TopK]:
     """Classify the images, and return for each classifier which are correct, top-1 and, of more than 5 classes, top-5.
 
-    An image passes once through a network that several classifiers share, such as those of several seeds.
+    An image passes once through a network that several classifiers share, such as the classifiers of several seeds.
     """
     keys = [_pooling_key(classifier) for classifier in classifiers]
     probabilities: list[list[Tensor]] = [[] for _ in classifiers]
@@ -182,7 +182,7 @@ def _pooling_key(classifier: Classifier) -> Hashable:
 
 
 def summarize(correct: TopK, images: ImageFolder, resamples: int = RESAMPLES) -> Accuracy:
-    """Average over the images and over those of each class."""
+    """Average over all images and over the images of each class."""
     labels, top1 = images.labels.numpy(), correct["top1"]
     per_class = {
         images.classes[k]: ClassAccuracy(float(top1[labels == k].mean()), int((labels == k).sum()))

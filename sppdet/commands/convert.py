@@ -8,7 +8,7 @@ def convert(
 ) -> Summary:
     """Convert weights trained with Caffe to a file for --backbone.weights, without Caffe.
 
-    Layers in later files replace those of the first: SPPnet's fine-tuned fc6 and fc7 have a file of their own.
+    Layers in later files replace layers of the first: SPPnet's fine-tuned fc6 and fc7 have a file of their own.
 
     JSON: backbone, file, layers (Caffe's names).
 

@@ -38,7 +38,7 @@ def compare_detectors(
         growth_regions: numbers of boxes to time on the first image; empty: growth is not measured.
         baseline: name of the detector that the others are compared with; by default the first one in R-CNN mode.
 
-    Raises InputError or DataError if there is nothing to compare, or if the classes are not those of the data.
+    Raises InputError or DataError if there is nothing to compare, or if the data have other classes.
     """
     if not detectors:
         raise InputError("nothing to compare", field="detectors", expected="at least 1", got=0)

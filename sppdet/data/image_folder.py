@@ -49,6 +49,6 @@ def read_image_folder(root: str | PathLike[str], classes: tuple[str, ...] | None
 
 
 def _files_under(folder: Path) -> list[Path]:
-    """Return files at any depth, following links; the files of a folder come before those of its folders."""
+    """Return files at any depth, following links; the files of a folder come before the files of its subfolders."""
     tree = sorted(os.walk(folder, followlinks=True))
     return [Path(parent, name) for parent, _, names in tree for name in sorted(names)]

@@ -19,7 +19,7 @@ MEDIUM_AREA, LARGE_AREA = 32.0**2, 96.0**2
 
 @dataclass(frozen=True)
 class ProposalQuality:
-    """How well proposals cover the objects that are not difficult. Fractions in [0, 1]; NaN without objects.
+    """Recall of proposals on the objects that are not difficult. Fractions in [0, 1]; NaN without objects.
 
     recall: fraction of objects whose best proposal has an IoU of at least `iou`. abo: average best overlap (IoU) of
     each class. mabo: its mean over classes (Uijlings et al. 2013, section 5). recall_by_size: small, medium, large.

@@ -35,7 +35,7 @@ def build_extractor(
     shape = (config.fc.depth, pooled if config.fc.depth else 0)
     given = (0, 0) if layers is None else (len(layers), layers.inputs)
     if shape != given:
-        raise InputError("not those of the configuration", field="layers", expected=f"depth, inputs {shape}", got=given)
+        raise InputError("do not match the configuration", field="layers", expected=f"depth, inputs {shape}", got=given)
     match config.features:
         case "spp":
             return SPPExtractor(backbone, pyramid, config.spp, layers)

@@ -92,7 +92,7 @@ class CropFeatures(ImageFeatures):
 
 @dataclass(frozen=True, eq=False)
 class CachedFeatures(ImageFeatures):
-    """Features float16 (R, D) computed before, of boxes float32 (R, 4). No other boxes may be asked for."""
+    """Features float16 (R, D) read from the cache, of boxes float32 (R, 4). Other boxes raise InputError."""
 
     extractor: CropExtractor
     rows: Tensor

@@ -51,7 +51,7 @@ class SPPExtractor(FeatureExtractor):
         return MapFeatures(self, tuple(self.pooling.prepare_maps(m[None].to(device).float()) for m in maps), size)
 
     def store(self, image: Tensor, boxes: Tensor) -> dict[str, Tensor]:
-        """Compute the maps, which serve any boxes and any pyramid."""
+        """Compute the maps, which do not depend on the boxes or the pyramid."""
         del boxes
         return {f"map{k}": maps for k, maps in enumerate(self.compute_maps(image))}
 

@@ -3,7 +3,7 @@
 The examples of all classes are the rows of one half-precision matrix; an example may be positive, negative or left
 out for each class. Rows are taken in blocks: a block's Gram matrix and its margins for all classes are two matrix
 products, and within the block the dual variables are optimized one at a time as in liblinear (Hsieh et al. 2008). One
-read of the matrix thus serves every class; extra memory is a block and the weights.
+read of the matrix is used by every class; extra memory is a block and the weights.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How this process asks for memory and gives it back."""
+"""Allocation of memory, and its return to the system."""
 
 from __future__ import annotations
 

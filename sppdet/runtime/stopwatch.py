@@ -44,7 +44,7 @@ class Stopwatch:
 
     @contextmanager
     def time(self, name: Stage) -> Iterator[None]:
-        """Add the seconds of the block to those of the stage."""
+        """Add the seconds of the block to the stage's total."""
         _wait_for_device()
         start = time.perf_counter()
         yield

@@ -1,4 +1,4 @@
-"""How threads wait for one another."""
+"""The waiting of OpenMP threads."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Dataset:
         return replace(self, images=tuple(self.images[i] for i in indices))
 
     def check_classes(self, classes: Sequence[str], detector: str | PathLike[str] | None) -> None:
-        """Raise DataError, naming the detector, unless its classes are those of the data."""
+        """Raise DataError, naming the detector, unless its classes and the classes of the data are the same."""
         if tuple(classes) != self.classes:
             expected, got = ", ".join(self.classes), ", ".join(classes)
             raise DataError("the detector's classes are not the data's", file=detector, expected=expected, got=got)

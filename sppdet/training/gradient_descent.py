@@ -58,7 +58,7 @@ def descend(
 ) -> History:
     """Minimize the losses in place, or resume from the checkpoint of an interrupted descent, and return its history.
 
-    batches: the batches of an epoch, the same whenever they are asked for. losses: the loss of a batch in parts, whose
+    batches: the batches of an epoch, the same at every call. losses: the loss of a batch in parts, whose
     gradients are computed one after the other. Raises SppdetError if the loss or its gradient is not finite,
     WeightsError if the checkpoint is of another model.
     """

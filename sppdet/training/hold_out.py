@@ -35,7 +35,7 @@ class Split(NamedTuple):
 
 
 def hold_out(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | None = None) -> Split:
-    """Join the training images and those of val in one data set, and divide it.
+    """Join the training images and the images of val in one data set, and divide it.
 
     dataset, val: the images if they are not read as `config` says. Every fifth image is held out without val, or if it
     holds all training images or, with `max_images`, none of them. Raises DataError for a single image, or if val has

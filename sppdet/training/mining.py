@@ -96,8 +96,10 @@ class MiningState:
 
     @classmethod
     def load(cls, path: Path, cache: FeatureCache, classes: int, svm: SVMConfig) -> MiningState:
-        """Read what `save` wrote, and the features of the examples from the cache again: after fully connected layers,
-        which now see other rows at a time, up to rounding."""
+        """Read the file of `save`, and the features of the examples from the cache.
+
+        After fully connected layers the features are equal up to rounding: the layers see other rows at a time.
+        """
         tensors, header = load_tensors(path)
         examples = ExamplePool(svm.max_examples, cache.dimension, classes)
         examples.refill(tensors["sources"], cache, svm)

@@ -81,7 +81,7 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
 
 @dataclass(frozen=True, eq=False)
 class Trainer:
-    """The state that all fits of a run share. regions: those of each image."""
+    """The state that all fits of a run share. regions: the regions of each image."""
 
     config: TrainConfig
     run: RunFolder
@@ -125,7 +125,7 @@ class Trainer:
     def _finetune(self, name: str, images: list[int]) -> Heads:
         """Fine-tune the extractor in place on these images, and return the heads tuned with it.
 
-        Each step starts from the same weights, not from those of the step before: `finetune` restores them first.
+        Each step starts from the same weights, not from the result of the step before: `finetune` restores them first.
         """
         config, backbone, layers = self.config, self.extractor.backbone, self.extractor.layers
         both = replace(config, head="softmax", box_regression=replace(config.box_regression, enabled=True))
@@ -140,7 +140,7 @@ class Trainer:
         return heads
 
     def _cache(self) -> FeatureCache:
-        """Return the cache of the current network's features. Those of a fine-tuned network serve no other run."""
+        """Return the cache of the current network's features; with fine-tuning it is in the run's folder."""
         folder = self.run.features if self.config.finetune.epochs else None
         return FeatureCache(self.extractor, self.regions, self.config.cache_gb, folder)
 

@@ -84,7 +84,7 @@ def error_of(layers: Sequence[Layer], name: str, folder: Path) -> WeightsError:
     return caught.value
 
 
-# What they compute
+# Their outputs
 
 
 @pytest.mark.parametrize(

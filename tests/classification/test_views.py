@@ -18,7 +18,7 @@ SMALL = ViewsConfig("10views", sizes=(40,), window=24)
 
 @pytest.fixture
 def passes(classifier, monkeypatch) -> list[tuple[torch.Tensor]]:
-    """What goes through the network."""
+    """The inputs of the network."""
     return watch(monkeypatch, classifier.backbone, "forward")
 
 

@@ -14,7 +14,7 @@ LEFT_OUT = tuple(bytes.fromhex(SHADES[0][1][1:]))
 
 @pytest.fixture
 def explain(tmp_path, capsys):
-    """What the command prints, and its picture uint8 (H, W, 3)."""
+    """The output of the command, and its picture uint8 (H, W, 3)."""
 
     def run(*arguments: str) -> tuple[str, np.ndarray]:
         capsys.readouterr()

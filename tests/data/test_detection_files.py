@@ -24,7 +24,7 @@ def dataset_of(ids=VOC_IDS, classes=("car", "traffic_car", "dining table"), cate
 
 
 def read_entries(folder: Path, entries: object, ids=VOC_IDS) -> list[Detections]:
-    """What is read of a file with these entries."""
+    """The detections read from a file with these entries."""
     (folder / "out.json").write_text(json.dumps(entries))
     return read_results(folder / "out.json", dataset_of(ids))
 

@@ -16,7 +16,7 @@ CLASSES = ("disc", "square", "star")
 
 
 def changed(picture: np.ndarray) -> np.ndarray:
-    """Which pixels (H, W) are no longer gray."""
+    """Mask (H, W) of the pixels that are no longer gray."""
     return (picture != 128).any(axis=2)
 
 

@@ -213,7 +213,7 @@ def test_as_dict() -> None:
 
 
 def slow_outcomes(scene, label, corrected=False) -> list[str]:
-    """What becomes of each detection of the class; corrected ones say only "correct" or "wrong"."""
+    """The outcome of each detection of the class; corrected ones say only "correct" or "wrong"."""
     outcomes = []
     for verdict, number, box in judge(scene, label, Fraction(1, 10) if corrected else Fraction(1, 2)):
         touched = {of for target, of, _ in scene[number][0] if overlap(box, target) >= Fraction(1, 10)}

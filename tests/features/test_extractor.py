@@ -222,7 +222,7 @@ def test_layers_must_be_those_of_the_configuration(backbone):
     config = configure(depth=1)
     layers = build_fully_connected(config, backbone)
     for other in (configure(depth=2), configure(depth=0), replace(config, pyramid=PyramidConfig((2,)))):
-        with pytest.raises(InputError, match="layers: not those of the configuration"):
+        with pytest.raises(InputError, match="layers: do not match the configuration"):
             build_extractor(other, backbone, layers)
     with pytest.raises(InputError, match="layers"):
         build_extractor(config, backbone)

@@ -22,7 +22,7 @@ EVERYTHING = list(range(IMAGES))
 
 @dataclass
 class ArrayCache:
-    """What `mine_svms` asks of a FeatureCache, from arrays."""
+    """The part of FeatureCache that `mine_svms` uses, from arrays."""
 
     regions: list[ImageRegions]
     rows: list[Tensor]

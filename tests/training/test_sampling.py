@@ -149,7 +149,7 @@ def test_only_scores_of_classes_a_region_is_a_negative_of_count():
 def test_softmax_examples_by_hand():
     indices, labels = softmax_examples(SCENE, SoftmaxConfig(foreground_iou=0.5, background_iou=0.1), RNG(0))
     found = dict(zip(names(indices), labels.tolist(), strict=True))
-    # What lies on the difficult object is neither; what touches nothing is no background in [0.1, 0.5).
+    # A region on the difficult object is neither; one that touches nothing is no background in [0.1, 0.5).
     assert found == {"first": 1, "second": 2, "exact": 1, "near": 1, "partial": 0, "corner": 0, "border": 0}
 
 

@@ -200,7 +200,7 @@ def test_probabilities_are_fitted_on_what_was_found_in_val(config, shapes, metho
     assert (ap[0] == ap[1]).all()
 
 
-# What a run's folder is bound to
+# The configuration and data of a run's folder
 
 
 def test_a_run_does_not_go_on_with_other_annotations(small, own_data):
