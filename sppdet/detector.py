@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 
 
 class Detector(nn.Module):
-    """A region-based detector. Its weights are frozen; detections are sorted by score, highest
-    first.
+    """A region-based detector. The weights are frozen. Detections are sorted by score, highest first.
 
     extractor: image to region features. heads: features to scores and box offsets. thresholds: float32 (K,), the
     scores from which detections of a class are worth drawing; they do not limit what is detected. calibration: scores
