@@ -6,7 +6,8 @@ from sppdet import Detector, read_image
 from sppdet.drawing.figures import new_figure, save_figure
 from sppdet.files.atomic import read_json
 
-COLORS = {"proposals": "#bbbbbb", "preprocess": "#e8a33d", "conv": "#c44e52", "pooling": "#4c72b0", "heads": "#55a868"}
+COLORS = {"proposals": "#bbbbbb", "preprocess": "#e8a33d", "conv": "#c44e52"}
+COLORS |= {"pooling": "#4c72b0", "heads": "#55a868", "nms": "#8172b3"}
 
 if __name__ == "__main__":
     demo, number, output = sys.argv[1:]
@@ -19,12 +20,12 @@ if __name__ == "__main__":
         left.plot([x1, x2, x2, x1, x1], [y1, y1, y2, y2, y1], color="#ffd400", linewidth=2)
         left.text(x1, y1, f"{name} {score:.2f}", va="bottom", bbox={"fc": "#ffd400", "ec": "none", "pad": 1})
     times = read_json(f"{demo}/compare/compare.json")
-    for run, name in {"spp-0": "SPPnet", "rcnn-0": "R-CNN"}.items():
+    for name in ("SPPnet", "R-CNN"):
         start = 0.0
         for stage, color in COLORS.items():
-            right.barh(name, times["stages"][run][stage], left=start, color=color)
-            start += times["stages"][run][stage]
-        right.annotate(f" {times['totals'][run]['total']:.3f} s", (start, name), va="center")
+            right.barh(name, times["stages"][name][stage], left=start, color=color)
+            start += times["stages"][name][stage]
+        right.annotate(f" {start:.3f} s", (start, name), va="center")
     right.set(xlabel="seconds per image, 120 proposals", xlim=(0, 1.15 * start))
     figure.legend(right.patches[: len(COLORS)], COLORS, loc="outside upper right", ncols=len(COLORS), frameon=False)
     save_figure(figure, output)

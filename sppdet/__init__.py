@@ -88,4 +88,4 @@ def __getattr__(name: str) -> Any:  # torch takes seconds to import: only when s
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*__all__, "__version__"])

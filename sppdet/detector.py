@@ -212,13 +212,16 @@ class Detector(nn.Module):
         return f"Detector({config.backbone.name}, {len(self.classes)} classes, {settings})"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class EncodedImage:
     """An encoded image of `size` (H, W). Boxes are float32 (N, 4), in its original pixels."""
 
     detector: Detector
     image_features: ImageFeatures
     size: tuple[int, int]
+
+    def __repr__(self) -> str:
+        return f"EncodedImage({self.size[0]}x{self.size[1]}, {self.detector})"
 
     def features(self, boxes: Tensor) -> Tensor:
         """Compute region features float32 (N, D)."""

@@ -16,7 +16,8 @@ def read_dataset(config: DataConfig, classes: tuple[str, ...] | None = None) -> 
     "split" in the DataError for a split that the data do not have: a training then does without the default `val`.
     """
     if not config.root:
-        raise ConfigError("no data given", field="data.root", expected="a folder: --data.root PATH")
+        expected = "a folder: --data.root PATH, or dataset= in Python"
+        raise ConfigError("no data given", field="data.root", expected=expected)
     names = list(classes) if classes else config.classes
     if config.annotations:
         dataset = read_coco(config.root, config.annotations, names)

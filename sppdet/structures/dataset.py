@@ -14,6 +14,7 @@ from torch import Tensor
 from sppdet.boxes import box_area
 from sppdet.errors import DataError, InputError
 from sppdet.structures.annotations import Annotations
+from sppdet.structures.checks import check_labels
 from sppdet.structures.torchvision import convert_coco, convert_voc
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Dataset:
     classes: names of labels 1..K. category_ids: ids of the classes in COCO files, 1..K by default.
 
     As a torch data set it yields torchvision's (image, target) pairs; `images` are the annotations themselves.
+    Raises InputError for a label that has no class.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Dataset:
         values = {"classes": tuple(self.classes), "images": tuple(self.images), "category_ids": ids}
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        for image in self.images:
+            check_labels(image.labels, f"labels of image {image.id}", len(self.classes))
 
     @classmethod
     def from_torchvision(cls, source: VOCDetection | CocoDetection, classes: Sequence[str] | None = None) -> Dataset:
