@@ -36,7 +36,8 @@ def test_the_names_of_the_package_are_found_when_asked_for():
 
     assert (sppdet.Detector, sppdet.read_image) == (Detector, read_image)
     assert sppdet.SpatialPyramidPooling is SpatialPyramidPooling
-    assert all(hasattr(sppdet, name) and name in dir(sppdet) and name in sppdet.__doc__ for name in sppdet.__all__)
+    assert all(hasattr(sppdet, name) and name in sppdet.__doc__ for name in sppdet.__all__)
+    assert dir(sppdet) == sorted([*sppdet.__all__, "__version__"])
     with pytest.raises(AttributeError, match="nothing"):
         _ = sppdet.nothing
 
