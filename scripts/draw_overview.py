@@ -1,4 +1,4 @@
-"""Draw the README's first figure: python scripts/draw_overview.py runs/demo 000222 .github/overview.png."""
+"""Draw the README's first figure: python scripts/draw_overview.py runs/demo 000205 .github/overview.png."""
 
 import sys
 
