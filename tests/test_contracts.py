@@ -70,7 +70,6 @@ def test_the_images_of_a_data_set_are_told_apart():
         replace(dataset, images=images[:1] * 2),
         replace(dataset, classes=("cat", "cat")),
         replace(dataset, category_ids=(1, 1)),
-        replace(dataset, images=(annotate(BOXES, [1, 3]),)),
     ):
         refuse(assert_dataset, wrong)
 
