@@ -113,7 +113,11 @@ def _of_classifier(config: NetworkConfig) -> list[nn.Linear] | None:
     """Return the layers of a classifier, if the weights are those of a classifier with at least as many layers."""
     file, depth = Path(config.backbone.weights).expanduser(), config.fc.depth
     header = read_header(file)
-    if header.get("kind") != "classifier" or header["config"]["fc"]["depth"] < depth:
+    if header.get("kind") != "classifier":
+        return None
+    if "fc" not in header["config"]:
+        raise WeightsError("is a classifier of another version; train it again", file=file)
+    if header["config"]["fc"]["depth"] < depth:
         return None
     own = from_dict(PyramidConfig, header["config"]["pyramid"], file)
     if (own.levels, own.mode) != (config.levels, config.pyramid.mode):

@@ -15,6 +15,7 @@ from sppdet.backbones.zoo import build_backbone
 from sppdet.config.detector import DetectorConfig
 from sppdet.config.network import BackboneConfig, FCConfig, PyramidConfig
 from sppdet.errors import ConfigError, WeightsError
+from sppdet.files.atomic import save_tensors
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 
 
@@ -199,3 +200,11 @@ def test_state_comes_back_whole_and_truncated():
         assert again.state_dict().keys() == layers.state_dict().keys()
     with pytest.raises(KeyError):
         FullyConnected.from_tensors(layers.state_dict(), 3)
+
+
+def test_a_classifier_of_another_version_is_refused_by_name(tmp_path):
+    file = tmp_path / "old.safetensors"
+    save_tensors(file, {"weight": torch.zeros(1)}, {"kind": "classifier", "config": {"layers": {"depth": 1}}})
+    config = DetectorConfig(backbone=BackboneConfig("shapenet", str(file)), fc=FCConfig(1, 4))
+    with pytest.raises(WeightsError, match=r"old\.safetensors: is a classifier of another version"):
+        build_fully_connected(config, build_backbone("shapenet", "random"))
