@@ -14,8 +14,6 @@ Boxes are float32 (N, 4) as x1 y1 x2 y2, in pixels of the original image, 0-base
 uint8 (3, H, W) RGB. A name is imported when it is first used.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -3,8 +3,6 @@
 Boxes are float32 (N, 4), x1 y1 x2 y2, pixels, 0-based and half-open.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numba import njit

@@ -1,7 +1,5 @@
 """The errors a user can meet and mend. Each says where, what was expected and what was found."""
 
-from __future__ import annotations
-
 from os import PathLike
 from typing import Self
 

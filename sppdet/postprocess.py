@@ -1,7 +1,5 @@
 """Outputs of the heads to detections, and the detections of several detectors to one set."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

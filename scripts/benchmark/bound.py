@@ -1,8 +1,6 @@
 """Detectors with fully connected layers next to a lower bound of their time on this machine: the bare network, the bare
 matrix products and a copy of the pooled features."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 

@@ -1,7 +1,5 @@
 """The command line of the benchmark. Results go to stdout, progress and errors to stderr."""
 
-from __future__ import annotations
-
 import json
 import logging
 import sys

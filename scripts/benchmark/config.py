@@ -1,7 +1,5 @@
 """The parameters of the benchmark."""
 
-from __future__ import annotations
-
 from sppdet.config.record import at_least, section
 
 

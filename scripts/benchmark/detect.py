@@ -1,7 +1,5 @@
 """A whole image to detections: SPPnet next to R-CNN mode, with the same network, heads and regions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, repeat

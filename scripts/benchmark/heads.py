@@ -1,7 +1,5 @@
 """The heads on pooled features: one matrix product, NMS of all classes, and fitting SVMs, each next to its peers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Times of contestants that take turns in one run, so that a drift in the speed of the machine affects all alike."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The memory of this process over time."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -5,8 +5,6 @@ A message in either direction is a line of JSON followed by `bytes` bytes of a .
 {"seconds": s} with boxes int32 (N, 4): x y width height, best first. It ends with its input.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import sys

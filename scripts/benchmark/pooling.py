@@ -1,7 +1,5 @@
 """Spatial pyramid pooling next to torchvision's roi_pool, torch's adaptive pooling, and a copy of the output."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """Our selective search next to OpenCV's and dlib's: seconds, number of boxes, and recall."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import time

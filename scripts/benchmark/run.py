@@ -1,7 +1,5 @@
 """The benchmark: its parts, the files it writes, and its table for the terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Training SVMs with empty caches: seconds and memory of each stage, and their growth with the number of images."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager

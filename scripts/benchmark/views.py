@@ -1,7 +1,5 @@
 """Multi-view testing of a classifier, next to computing the feature maps alone, and to one pass per view."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The network from images to conv5 maps."""
 
-from __future__ import annotations
-
 from itertools import chain
 
 import torch

@@ -4,8 +4,6 @@ The networks compute the same as in Caffe: the channels of conv1 are reordered f
 with the weights, so that `sppdet.images.normalize` gives the network Caffe's input, pixels of 0 to 255 less the mean.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike

@@ -5,8 +5,6 @@ generations of layers: LayerParameter in `layer` (the last), V1LayerParameter in
 inside that.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The position of feature-map cells in the image, derived from the layers of the network."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import reduce
 

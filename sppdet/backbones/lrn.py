@@ -4,8 +4,6 @@ Networks trained with Caffe see pixels of 0 to 255, so the squares of their maps
 both layers compute in single precision.
 """
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 

@@ -1,7 +1,5 @@
 """The convolutional networks for detectors and classifiers, each up to its last convolution (conv5)."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from os import PathLike
 

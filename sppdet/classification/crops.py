@@ -1,7 +1,5 @@
 """The annotated objects of a detection data set as images to classify, one folder per class."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -4,8 +4,6 @@ The network runs once for each size of the image and of its mirror image, whatev
 windows of 2 maps, 96 of 12.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

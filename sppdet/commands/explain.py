@@ -1,7 +1,5 @@
 """Explain how a part of a detector works."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING

@@ -1,7 +1,5 @@
 """Data sets in COCO format: a folder of images and one JSON file of annotations."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from os import PathLike

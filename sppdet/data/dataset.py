@@ -1,7 +1,5 @@
 """The data set that a configuration names, in any format."""
 
-from __future__ import annotations
-
 from sppdet.config.data import DataConfig
 from sppdet.data.coco import read_coco
 from sppdet.data.voc import read_voc

@@ -1,7 +1,5 @@
 """Detection files in the two common formats: COCO results (JSON) and the VOC devkit's comp4 files."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections import Counter

@@ -1,7 +1,5 @@
 """Download of PASCAL VOC, resumable; checks and unpacks archives, which may be on disk already."""
 
-from __future__ import annotations
-
 import hashlib
 import http.client
 import os

@@ -1,7 +1,5 @@
 """Images in one folder per class, as torchvision's ImageFolder reads them."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from os import PathLike

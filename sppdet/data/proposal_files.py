@@ -11,8 +11,6 @@ Ids are compared as text: an id 42 is "42" in a file. Boxes with scores are sort
 the file.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Sequence
 from pathlib import Path

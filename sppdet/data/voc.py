@@ -1,7 +1,5 @@
 """Data sets in PASCAL VOC layout: JPEGImages, Annotations and ImageSets/Main in one folder."""
 
-from __future__ import annotations
-
 import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence

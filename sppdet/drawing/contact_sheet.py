@@ -1,7 +1,5 @@
 """Several images with their detections in one picture."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """COCO's twelve numbers, computed by pycocotools."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 from collections.abc import Iterator, Sequence

@@ -4,8 +4,6 @@ After Hoiem, Chodpathumwan and Dai, "Diagnosing Error in Object Detectors" (ECCV
 at IoU 0.5. AP is the area under the curve (VOC2010), as in the authors' code.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil, isnan

@@ -1,7 +1,5 @@
 """The evaluation of a set of detections, with all measures of this package."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path

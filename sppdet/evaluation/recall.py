@@ -1,7 +1,5 @@
 """Recall of proposals, the upper bound of the recall of any detector that classifies them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Normalized average precision by object size (Hoiem et al. 2012, section 3; see `sppdet.evaluation.diagnose`)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ The devkit counts inclusive integer pixels (width = xmax - xmin + 1). Half-open 
 "+ 1", so their intersection over union is the devkit's overlap.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

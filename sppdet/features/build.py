@@ -1,7 +1,5 @@
 """The feature extractor that a configuration names."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from sppdet.backbones.backbone import Backbone

@@ -1,7 +1,5 @@
 """Atomic files, content keys, JSON, and safetensors with a JSON header."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

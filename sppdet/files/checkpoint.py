@@ -1,7 +1,5 @@
 """Checkpoints of a gradient descent: weights, the optimizer's state, and its progress."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

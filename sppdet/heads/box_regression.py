@@ -1,7 +1,5 @@
 """Class-specific ridge regression of boxes (R-CNN, appendix C; SPPnet, section 4.1)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

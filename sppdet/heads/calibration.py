@@ -1,7 +1,5 @@
 """Calibration of scores to probabilities: one increasing map per class, fitted to held-out detections."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """A softmax layer on frozen features: multinomial logistic regression by full-batch L-BFGS."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -6,8 +6,6 @@ products, and within the block the dual variables are optimized one at a time as
 read of the matrix is used by every class; extra memory is a block and the weights.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

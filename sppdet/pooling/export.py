@@ -1,7 +1,5 @@
 """Pyramid pooling by operators of ONNX, for maps of dynamic height and width."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

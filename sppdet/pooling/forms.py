@@ -14,8 +14,6 @@ columns. The forms differ in the cells of the axis that each bin reads, which `b
 The last form never reads cell 13. `coverage` counts the bins per cell, and `sppdet explain pooling` draws them.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal, NamedTuple

@@ -9,8 +9,6 @@ are sliced, because numba then sees that the slice is contiguous. No two threads
 kernels from one thread.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

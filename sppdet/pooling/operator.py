@@ -1,7 +1,5 @@
 """Pyramid pooling on the CPU as a custom operator of torch, with a gradient and shapes for torch.compile."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Spatial pyramid pooling (SPPnet, section 2.2): a window of any size becomes a vector of fixed length."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

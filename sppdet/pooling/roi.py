@@ -1,7 +1,5 @@
 """RoI pooling and RoI Align: pooling forms of one level for boxes, computed by torchvision's operators."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar

@@ -5,8 +5,6 @@ pixel i covers [i, i + 1). Every rule measures the half-open edges of a box from
 empty window by the cell at its truncated mean.
 """
 
-from __future__ import annotations
-
 from typing import assert_never
 
 import torch

@@ -4,8 +4,6 @@ The cache key covers the bytes of the image file (the pixels of an image in memo
 boxes. `limit` does not: all boxes are stored and the first `limit` returned, so another limit needs no new search.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path

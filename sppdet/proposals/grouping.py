@@ -4,8 +4,6 @@ The two most similar neighboring regions are merged until one is left. A region 
 a node of the hierarchy.
 """
 
-from __future__ import annotations
-
 import heapq
 from dataclasses import dataclass
 

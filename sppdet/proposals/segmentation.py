@@ -8,8 +8,6 @@ than `min_size` pixels are merged across the lightest remaining edge.
 Kernels run on one thread and release the GIL.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

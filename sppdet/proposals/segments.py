@@ -4,8 +4,6 @@ Color: a histogram of 25 bins per channel. Texture: histograms of derivatives in
 above zero, with 10 bins per orientation and channel. Both are normalized to a sum of one.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

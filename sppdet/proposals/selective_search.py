@@ -7,8 +7,6 @@ function of the image and the parameters, so the boxes are the same on every run
 kept.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Sequence

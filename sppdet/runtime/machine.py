@@ -1,7 +1,5 @@
 """The machine that a program runs on."""
 
-from __future__ import annotations
-
 import os
 import platform
 from importlib.metadata import version

@@ -1,7 +1,5 @@
 """Allocation of memory, and its return to the system."""
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import platform

@@ -1,7 +1,5 @@
 """The waiting of OpenMP threads."""
 
-from __future__ import annotations
-
 import os
 
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}

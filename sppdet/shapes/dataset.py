@@ -1,7 +1,5 @@
 """A generated data set in VOC layout that needs no download: shapes on photographs."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

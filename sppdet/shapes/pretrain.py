@@ -3,8 +3,6 @@
 It gives the convolutions of a detector for data that no pretrained network fits, such as the generated shapes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -3,8 +3,6 @@
 No random choice but the outline depends on the class, so classes differ in shape only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Checks of tensors: dtype, shape, order of corners, range of labels."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

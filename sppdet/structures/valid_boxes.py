@@ -1,7 +1,5 @@
 """The check of annotated boxes that all readers share, so that all data sets are cleaned and reported alike."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from os import PathLike

@@ -4,8 +4,6 @@ SPPnet keeps conv5 maps in half precision (1-3 MB per image and scale) and pools
 keep the features of every region.
 """
 
-from __future__ import annotations
-
 import logging
 import shutil
 from collections.abc import Callable, Sequence

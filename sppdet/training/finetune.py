@@ -5,8 +5,6 @@ R-CNN, section 2.3). The loss is softmax plus smooth L1 over a few images per st
 It starts from heads fitted to the untuned features, so that the gradients are useful from the first step.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Heads fitted to cached features: SVMs or softmax, and box regression."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Gradient descent, epoch after epoch, resumed where it was interrupted."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence

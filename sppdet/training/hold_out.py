@@ -1,7 +1,5 @@
 """The division of the images: all that heads are fitted to in the end, and those held out to choose thresholds."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import replace
 from pathlib import Path

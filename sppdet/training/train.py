@@ -3,8 +3,6 @@
 Every step leaves its result in the run's folder, from which an interrupted training resumes.
 """
 
-from __future__ import annotations
-
 import logging
 import shutil
 from collections.abc import Sequence
