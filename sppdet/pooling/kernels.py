@@ -9,6 +9,7 @@ are sliced, because numba then sees that the slice is contiguous. No two threads
 kernels from one thread.
 """
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,42 +21,38 @@ PARTS = 4  # groups of windows in the backward pass, each with its own gradient 
 
 
 @njit(inline="always")
-def _bin(i: int, n: int, length: int) -> tuple[int, int]:
-    return (i * length) // n, -((-(i + 1) * length) // n)
+def _bin(i: int, n: int, start: int, end: int) -> tuple[int, int]:
+    length = end - start
+    return start + (i * length) // n, start - ((-(i + 1) * length) // n)
 
 
 @njit(parallel=True, cache=True)
-def max_forward(maps, index, windows, levels, parents, out):  # type: ignore[no-untyped-def]
+def max_forward(maps, index, windows, bins, out):  # type: ignore[no-untyped-def]
     """Fill out (N, bins, C) with the maxima of maps (B, h, w, C) without NaN over windows (N, 4) of maps `index` (N,).
 
-    levels (L,): bins per side. parents (L,): -1 for a level that reads the map, else the level it is nested in.
+    bins: as in `lay_out`.
     """
-    starts, order = _level_starts(levels), _level_order(parents)
     batch, height, width, channels = maps.shape
     rows = maps.reshape(batch, height, width * channels)
     size = max(1, min(PART, len(windows) // PART))
     for part in prange(-(-len(windows) // size)):
-        column = np.empty(width * channels, maps.dtype)  # the maxima of a bin's rows, cell by cell
+        column = np.empty((width, channels), maps.dtype)  # the maxima of a bin's rows, cell by cell
         for r in range(part * size, min((part + 1) * size, len(windows))):
             x1, y1, x2, y2 = windows[r]
-            for k in order:
-                n, start = levels[k], starts[k]
-                if parents[k] >= 0:
-                    m, finer = levels[parents[k]], starts[parents[k]]
-                    for i in range(n):
-                        for j in range(n):
-                            first = finer + (i * m + j) * (m // n)
-                            _maximum_of_bins(out[r], first, m, m // n, out[r, start + i * n + j])
+            for s in range(len(bins)):
+                place, n, i, j, m, first = bins[s]
+                if m:
+                    _maximum_of_bins(out[r], first, m, m // n, out[r, place])
                     continue
-                for i in range(n):
-                    top, bottom = _bin(i, n, y2 - y1)
-                    line = rows[index[r], y1 + top][x1 * channels : x2 * channels]
+                if j == 0:
+                    top, bottom = _bin(i, n, y1, y2)
+                    line = maps[index[r], top][x1:x2]
                     if bottom - top > 1:
-                        _maximum_of_rows(rows[index[r]], y1 + top, y1 + bottom, x1 * channels, x2 * channels, column)
+                        flat = column.reshape(width * channels)
+                        _maximum_of_rows(rows[index[r]], top, bottom, x1 * channels, x2 * channels, flat)
                         line = column
-                    for j in range(n):
-                        left, right = _bin(j, n, x2 - x1)
-                        _maximum_of_cells(line, left, right, out[r, start + i * n + j])
+                left, right = _bin(j, n, 0, x2 - x1)
+                _maximum_of_rows(line, left, right, 0, channels, out[r, place])
 
 
 @njit(inline="always")
@@ -64,39 +61,20 @@ def _larger(value, best):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _maximum_of_rows(rows, top, bottom, left, right, column):  # type: ignore[no-untyped-def]
-    """column[: right - left] = maximum over rows top to bottom of rows[:, left:right], two rows at a time."""
+def _maximum_of_rows(rows, top, bottom, left, right, best):  # type: ignore[no-untyped-def]
+    """best[: right - left] = maximum over rows top to bottom of rows[:, left:right], two rows at a time."""
     one = rows[top, left:right]
     if (bottom - top) % 2 == 0:
         two = rows[top + 1, left:right]
         for t in range(right - left):
-            column[t] = _larger(two[t], one[t])
+            best[t] = _larger(two[t], one[t])
     else:
         for t in range(right - left):
-            column[t] = one[t]
+            best[t] = one[t]
     for y in range(bottom - (bottom - top - 1) // 2 * 2, bottom, 2):
         one, two = rows[y, left:right], rows[y + 1, left:right]
         for t in range(right - left):
-            column[t] = _larger(two[t], _larger(one[t], column[t]))
-
-
-@njit
-def _maximum_of_cells(column, left, right, best):  # type: ignore[no-untyped-def]
-    """best (C,) = maximum over cells left to right of a column (w * C,), two cells at a time."""
-    channels = len(best)
-    one = column[left * channels : (left + 1) * channels]
-    if (right - left) % 2 == 0:
-        two = column[(left + 1) * channels : (left + 2) * channels]
-        for c in range(channels):
-            best[c] = _larger(two[c], one[c])
-    else:
-        for c in range(channels):
-            best[c] = one[c]
-    for x in range(right - (right - left - 1) // 2 * 2, right, 2):
-        one = column[x * channels : (x + 1) * channels]
-        two = column[(x + 1) * channels : (x + 2) * channels]
-        for c in range(channels):
-            best[c] = _larger(two[c], _larger(one[c], best[c]))
+            best[t] = _larger(two[t], _larger(one[t], best[t]))
 
 
 @njit
@@ -113,31 +91,26 @@ def _maximum_of_bins(pooled, first, m, step, best):  # type: ignore[no-untyped-d
 
 
 @njit(parallel=True, cache=True)
-def max_forward_with_argmax(maps, index, windows, levels, parents, out, argmax):  # type: ignore[no-untyped-def]
+def max_forward_with_argmax(maps, index, windows, bins, out, argmax):  # type: ignore[no-untyped-def]
     """As `max_forward`, with the row-major cell of each maximum in argmax int32 (N, bins, C). NaN wins, as in torch."""
-    starts, order = _level_starts(levels), _level_order(parents)
     width = maps.shape[2]
     for r in prange(len(windows)):
         x1, y1, x2, y2 = windows[r]
-        for k in order:
-            n, start = levels[k], starts[k]
-            for i in range(n):
-                for j in range(n):
-                    best, where = out[r, start + i * n + j], argmax[r, start + i * n + j]
-                    if parents[k] >= 0:
-                        m, step = levels[parents[k]], levels[parents[k]] // n
-                        first = starts[parents[k]] + (i * m + j) * step
-                        for a in range(step):
-                            for b in range(step):
-                                child = first + a * m + b
-                                _keep_bin(out[r, child], argmax[r, child], best, where, child == first)
-                        continue
-                    top, bottom = _bin(i, n, y2 - y1)
-                    left, right = _bin(j, n, x2 - x1)
-                    for y in range(y1 + top, y1 + bottom):
-                        for x in range(x1 + left, x1 + right):
-                            new = y == y1 + top and x == x1 + left
-                            _keep_cell(maps[index[r], y, x], y * width + x, best, where, new)
+        for s in range(len(bins)):
+            place, n, i, j, m, first = bins[s]
+            best, where = out[r, place], argmax[r, place]
+            if m:
+                for a in range(m // n):
+                    for b in range(m // n):
+                        child = first + a * m + b
+                        _keep_bin(out[r, child], argmax[r, child], best, where, child == first)
+                continue
+            top, bottom = _bin(i, n, y1, y2)
+            left, right = _bin(j, n, x1, x2)
+            for y in range(top, bottom):
+                for x in range(left, right):
+                    new = y == top and x == left
+                    _keep_cell(maps[index[r], y, x], y * width + x, best, where, new)
 
 
 @njit
@@ -184,63 +157,61 @@ def max_backward(gradient, argmax, index, grad_maps):  # type: ignore[no-untyped
 
 
 @njit(parallel=True, cache=True)
-def average_forward(maps, index, windows, levels, out):  # type: ignore[no-untyped-def]
+def average_forward(maps, index, windows, bins, out):  # type: ignore[no-untyped-def]
     """Fill out (N, bins, C) with means. Averages do not nest (bins share cells), so each level reads the map."""
-    starts = _level_starts(levels)
     for r in prange(len(windows)):
         x1, y1, x2, y2 = windows[r]
-        for k in range(len(levels)):
-            n = levels[k]
-            for i in range(n):
-                for j in range(n):
-                    top, bottom = _bin(i, n, y2 - y1)
-                    left, right = _bin(j, n, x2 - x1)
-                    mean = out[r, starts[k] + i * n + j]
-                    mean[:] = 0
-                    for y in range(y1 + top, y1 + bottom):
-                        for x in range(x1 + left, x1 + right):
-                            value = maps[index[r], y, x]
-                            for c in range(len(mean)):
-                                mean[c] += value[c]
-                    mean /= (bottom - top) * (right - left)
+        for s in range(len(bins)):
+            place, n, i, j, _, _ = bins[s]
+            top, bottom = _bin(i, n, y1, y2)
+            left, right = _bin(j, n, x1, x2)
+            mean = out[r, place]
+            mean[:] = 0
+            for y in range(top, bottom):
+                for x in range(left, right):
+                    value = maps[index[r], y, x]
+                    for c in range(len(mean)):
+                        mean[c] += value[c]
+            mean /= (bottom - top) * (right - left)
 
 
 @njit(parallel=True, cache=True)
-def average_backward(gradient, index, windows, levels, grad_maps):  # type: ignore[no-untyped-def]
+def average_backward(gradient, index, windows, bins, grad_maps):  # type: ignore[no-untyped-def]
     """Spread gradient (N, bins, C) evenly over each bin's cells of grad_maps (B, h, w, C)."""
-    starts = _level_starts(levels)
     channels = gradient.shape[2]
     for part in prange(-(-channels // SHARE)):
-        first, end = part * SHARE, min((part + 1) * SHARE, channels)
+        start, end = part * SHARE, min((part + 1) * SHARE, channels)
         for r in range(len(windows)):
             x1, y1, x2, y2 = windows[r]
-            for k in range(len(levels)):
-                n = levels[k]
-                for i in range(n):
-                    for j in range(n):
-                        top, bottom = _bin(i, n, y2 - y1)
-                        left, right = _bin(j, n, x2 - x1)
-                        share = gradient[r, starts[k] + i * n + j]
-                        count = (bottom - top) * (right - left)
-                        for y in range(y1 + top, y1 + bottom):
-                            for x in range(x1 + left, x1 + right):
-                                target = grad_maps[index[r], y, x]
-                                for c in range(first, end):
-                                    target[c] += share[c] / count
+            for s in range(len(bins)):
+                place, n, i, j, _, _ = bins[s]
+                top, bottom = _bin(i, n, y1, y2)
+                left, right = _bin(j, n, x1, x2)
+                share = gradient[r, place]
+                count = (bottom - top) * (right - left)
+                for y in range(top, bottom):
+                    for x in range(left, right):
+                        target = grad_maps[index[r], y, x]
+                        for c in range(start, end):
+                            target[c] += share[c] / count
 
 
-@njit(inline="always")
-def _level_starts(levels):  # type: ignore[no-untyped-def]
-    starts = np.zeros(len(levels) + 1, np.int64)
-    for k in range(len(levels)):
-        starts[k + 1] = starts[k] + levels[k] * levels[k]
-    return starts
+@functools.cache
+def lay_out(levels: tuple[int, ...], nested: bool) -> np.ndarray:
+    """Return the bins int64 (bins, 6) in the order in which they are filled, nested ones last.
 
-
-@njit(inline="always")
-def _level_order(parents):  # type: ignore[no-untyped-def]
-    """Return the order of the levels: first those that read the map, then those nested in them."""
-    return np.argsort(parents >= 0, kind="mergesort")
+    A bin: place in the vector, bins per side n of its level, row i and column j; m and first, the bins per side of the
+    level that it is nested in and the first of its (m / n)^2 bins there, or 0 and 0 if it reads the map.
+    """
+    starts = np.cumsum([0, *(n * n for n in levels)]).tolist()
+    parents = nest_levels(levels).tolist() if nested else [-1] * len(levels)
+    bins = []
+    for k in sorted(range(len(levels)), key=lambda k: parents[k] >= 0):
+        n, m = levels[k], levels[parents[k]] if parents[k] >= 0 else 0
+        for i, j in np.ndindex(n, n):
+            first = starts[parents[k]] + (i * m + j) * (m // n) if m else 0
+            bins.append((starts[k] + i * n + j, n, i, j, m, first))
+    return np.array(bins, np.int64)
 
 
 def nest_levels(levels: Sequence[int]) -> np.ndarray:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,13 +25,14 @@ def run_kernel(
     argmax: Tensor | None = None,
 ) -> None:
     """Pool cells (B, h, w, C) in windows into pooled (N, bins, C). Max without `argmax` drops NaN, and is faster."""
-    arrays = cells.numpy(), index.numpy(), windows.numpy(), np.array(levels, np.int64)
+    bins = kernels.lay_out(tuple(levels), nested=mode == "max")
+    arrays = cells.numpy(), index.numpy(), windows.numpy(), bins, pooled.numpy()
     if mode == "average":
-        kernels.average_forward(*arrays, pooled.numpy())
+        kernels.average_forward(*arrays)
     elif argmax is None:
-        kernels.max_forward(*arrays, kernels.nest_levels(levels), pooled.numpy())
+        kernels.max_forward(*arrays)
     else:
-        kernels.max_forward_with_argmax(*arrays, kernels.nest_levels(levels), pooled.numpy(), argmax.numpy())
+        kernels.max_forward_with_argmax(*arrays, argmax.numpy())
 
 
 @torch.library.custom_op("sppdet::pool_windows", mutates_args=(), device_types="cpu")
@@ -65,7 +65,8 @@ def pool_windows_backward(
     bins = exact.reshape(len(windows), sum(n * n for n in levels), channels).contiguous().numpy()
     cells = exact.new_zeros(batch, height, width, channels)
     if mode == "average":
-        kernels.average_backward(bins, index.numpy(), windows.numpy(), np.array(levels, np.int64), cells.numpy())
+        layout = kernels.lay_out(tuple(levels), nested=False)
+        kernels.average_backward(bins, index.numpy(), windows.numpy(), layout, cells.numpy())
     else:
         kernels.max_backward(bins, argmax.numpy(), index.numpy(), cells.flatten(1, 2).numpy())
     return cells.permute(0, 3, 1, 2).to(gradient.dtype)

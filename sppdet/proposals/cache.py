@@ -5,7 +5,6 @@ boxes. `limit` does not: all boxes are stored and the first `limit` returned, so
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from torch import Tensor
@@ -16,6 +15,7 @@ from sppdet.errors import ConfigError, WeightsError
 from sppdet.files.atomic import cache_folder, load_tensors, save_tensors
 from sppdet.images import as_image
 from sppdet.proposals.selective_search import ALGORITHM, selective_search
+from sppdet.runtime.prefetch import prefetch
 from sppdet.structures import Annotations
 
 
@@ -75,21 +75,13 @@ def _search_all(missing: Mapping[Path, Path | Tensor], config: ProposalConfig, w
     """Search the images (by cache file) and store their boxes, with a progress bar on stderr."""
     from tqdm import tqdm
 
-    with tqdm(total=len(missing), desc="proposals", unit="image") as progress:
-        if not workers:
-            for file, image in missing.items():
-                _search_image(image, file, config)
-                progress.update()
-            return
-        with ThreadPoolExecutor(workers) as pool:
-            searches = [pool.submit(_search_image, image, file, config) for file, image in missing.items()]
-            try:
-                for search in as_completed(searches):
-                    search.result()
-                    progress.update()
-            except BaseException:  # after an error or Ctrl-C, running searches are finished and stored
-                pool.shutdown(cancel_futures=True)
-                raise
+    def search(file: Path) -> None:
+        _search_image(missing[file], file, config)
+
+    # After an error or Ctrl-C, running searches are finished and stored.
+    done = prefetch(missing, search, workers, 8 * workers) if workers else map(search, missing)
+    for _ in tqdm(done, desc="proposals", unit="image", total=len(missing)):
+        pass
 
 
 def _search_image(image: Path | Tensor, file: Path, config: ProposalConfig) -> None:

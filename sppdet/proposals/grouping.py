@@ -48,7 +48,7 @@ def group(segments: Segments, pixels: int, similarity: str) -> tuple[np.ndarray,
 
     pixels: number of pixels of the image. similarity: letters of the summands: C color, T texture, S size, F fill.
     """
-    return _group(*segments, np.float32(pixels), *(letter in similarity for letter in "CTSF"))
+    return _group(*segments, np.float32(pixels), tuple(letter in similarity for letter in "CTSF"))
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
@@ -60,7 +60,8 @@ def _intersection(first, second):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _similarity(a, b, sizes, boxes, color, texture, pixels, by_color, by_texture, by_size, by_fill):  # type: ignore[no-untyped-def]
+def _similarity(a, b, sizes, boxes, color, texture, pixels, letters):  # type: ignore[no-untyped-def]
+    by_color, by_texture, by_size, by_fill = letters
     total = np.float32(0)
     if by_color:
         total += _intersection(color[a], color[b])
@@ -76,8 +77,16 @@ def _similarity(a, b, sizes, boxes, color, texture, pixels, by_color, by_texture
     return np.float32(total)
 
 
+@njit(inline="always")
+def _connect(a, b, heads, targets, nexts):  # type: ignore[no-untyped-def]
+    for node, other in ((a, b), (b, a)):
+        targets.append(other)
+        nexts.append(heads[node])
+        heads[node] = len(targets) - 1
+
+
 @njit(nogil=True, cache=True)
-def _group(sizes, boxes, color, texture, pairs, pixels, by_color, by_texture, by_size, by_fill):  # type: ignore[no-untyped-def]
+def _group(sizes, boxes, color, texture, pairs, pixels, letters):  # type: ignore[no-untyped-def]
     count = len(sizes)
     nodes = 2 * count - 1
     sizes = np.concatenate((sizes, np.zeros(count - 1, dtype=np.int64)))
@@ -94,11 +103,8 @@ def _group(sizes, boxes, color, texture, pairs, pixels, by_color, by_texture, by
     heap = [(np.float32(0), np.int64(0), np.int64(0))][:0]
     for index in range(len(pairs)):
         a, b = pairs[index]
-        for node, other in ((a, b), (b, a)):
-            targets.append(other)
-            nexts.append(heads[node])
-            heads[node] = len(targets) - 1
-        value = _similarity(a, b, sizes, boxes, color, texture, pixels, by_color, by_texture, by_size, by_fill)
+        _connect(a, b, heads, targets, nexts)
+        value = _similarity(a, b, sizes, boxes, color, texture, pixels, letters)
         heap.append((-value, a, b))
     heapq.heapify(heap)
     node = count
@@ -113,10 +119,9 @@ def _group(sizes, boxes, color, texture, pairs, pixels, by_color, by_texture, by
         boxes[node, 2], boxes[node, 3] = max(boxes[a, 2], boxes[b, 2]), max(boxes[a, 3], boxes[b, 3])
         fraction = np.float32(sizes[a] / sizes[node])
         rest = np.float32(1) - fraction
-        for index in range(color.shape[1]):
-            color[node, index] = fraction * color[a, index] + rest * color[b, index]
-        for index in range(texture.shape[1]):
-            texture[node, index] = fraction * texture[a, index] + rest * texture[b, index]
+        for histograms in (color, texture):
+            for index in range(histograms.shape[1]):
+                histograms[node, index] = fraction * histograms[a, index] + rest * histograms[b, index]
         for part in (a, b):
             link = heads[part]
             while link >= 0:
@@ -125,13 +130,8 @@ def _group(sizes, boxes, color, texture, pairs, pixels, by_color, by_texture, by
                 if merged[other] or met[other] == node:
                     continue
                 met[other] = node
-                for one, two in ((node, other), (other, node)):
-                    targets.append(two)
-                    nexts.append(heads[one])
-                    heads[one] = len(targets) - 1
-                value = _similarity(
-                    node, other, sizes, boxes, color, texture, pixels, by_color, by_texture, by_size, by_fill
-                )
+                _connect(node, other, heads, targets, nexts)
+                value = _similarity(node, other, sizes, boxes, color, texture, pixels, letters)
                 heapq.heappush(heap, (-value, other, node))
         node += 1
     return children, boxes

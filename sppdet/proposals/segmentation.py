@@ -51,10 +51,14 @@ def to_planes(array: np.ndarray) -> np.ndarray:
 def sort_edges(planes: np.ndarray, neighbors: int = 8) -> Edges:
     """Return the sorted edges between pixels and their 4 or 8 neighbors; planes: float32 (C, H, W), 0 to 255."""
     _, height, width = planes.shape
-    weights = np.empty((neighbors // 2, height, width), dtype=np.int32)
-    _weigh(planes, weights)
-    codes, keys = _radix_sort(weights)
-    return Edges(codes, keys, height, width)
+    weights = np.full((4, height, width), -1, dtype=np.int32)  # -1: no edge
+    _weigh(planes, weights[: neighbors // 2])
+    keys = np.moveaxis(weights, 0, 2).ravel()
+    codes = np.flatnonzero(keys >= 0).astype(np.int32)
+    edges = codes, keys[codes]
+    for shift in (0, DIGIT_BITS):  # radix sort
+        edges = _sort_by_digit(*edges, shift)
+    return Edges(*edges, height, width)
 
 
 def segment(edges: Edges, k: float, min_size: int) -> tuple[np.ndarray, int]:
@@ -82,42 +86,18 @@ def _weigh(planes, weights):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _radix_sort(weights):  # type: ignore[no-untyped-def]
-    directions, height, width = weights.shape
-    codes = np.empty(weights.size, dtype=np.int32)
-    keys = np.empty(weights.size, dtype=np.int32)
-    low = np.zeros(DIGITS + 1, dtype=np.int32)
-    high = np.zeros(DIGITS + 1, dtype=np.int32)
-    count = 0
-    for y in range(height):
-        for x in range(width):
-            for direction in range(directions):
-                if 0 <= y + DOWN[direction] < height and x + RIGHT[direction] < width:
-                    key = weights[direction, y, x]
-                    codes[count] = (y * width + x) * 4 + direction
-                    keys[count] = key
-                    low[(key & (DIGITS - 1)) + 1] += 1
-                    high[(key >> DIGIT_BITS) + 1] += 1
-                    count += 1
-    for digit in range(DIGITS):
-        low[digit + 1] += low[digit]
-        high[digit + 1] += high[digit]
-    codes_by_low = np.empty(count, dtype=np.int32)
-    keys_by_low = np.empty(count, dtype=np.int32)
-    for index in range(count):
-        key = keys[index]
-        position = low[key & (DIGITS - 1)]
-        low[key & (DIGITS - 1)] += 1
-        codes_by_low[position] = codes[index]
-        keys_by_low[position] = key
-    codes, keys = codes[:count], keys[:count]
-    for index in range(count):
-        key = keys_by_low[index]
-        position = high[key >> DIGIT_BITS]
-        high[key >> DIGIT_BITS] += 1
-        codes[position] = codes_by_low[index]
-        keys[position] = key
-    return codes, keys
+def _sort_by_digit(codes, keys, shift):  # type: ignore[no-untyped-def]
+    """Return codes and keys in the stable order of one digit of the keys."""
+    places = np.zeros(DIGITS + 1, dtype=np.int32)
+    for key in keys:
+        places[(key >> shift & (DIGITS - 1)) + 1] += 1
+    places = np.cumsum(places)
+    sorted_codes, sorted_keys = np.empty_like(codes), np.empty_like(keys)
+    for index in range(len(keys)):
+        digit = keys[index] >> shift & (DIGITS - 1)
+        sorted_codes[places[digit]], sorted_keys[places[digit]] = codes[index], keys[index]
+        places[digit] += 1
+    return sorted_codes, sorted_keys
 
 
 @njit(nogil=True, cache=True)
@@ -126,6 +106,15 @@ def _find(parents, pixel):  # type: ignore[no-untyped-def]
         parents[pixel] = parents[parents[pixel]]
         pixel = parents[pixel]
     return pixel
+
+
+@njit(inline="always")
+def _join(parents, sizes, a, b):  # type: ignore[no-untyped-def]
+    if sizes[a] < sizes[b]:
+        a, b = b, a
+    parents[b] = a
+    sizes[a] += sizes[b]
+    return a
 
 
 @njit(nogil=True, cache=True)
@@ -147,10 +136,7 @@ def _segment(codes, weights, width, k, min_size, labels):  # type: ignore[no-unt
             continue
         weight = weights[index]
         if weight <= limits[a] and weight <= limits[b]:
-            if sizes[a] < sizes[b]:
-                a, b = b, a
-            parents[b] = a
-            sizes[a] += sizes[b]
+            a = _join(parents, sizes, a, b)
             limits[a] = weight + k / sizes[a]
         else:
             refused[refusals] = edge
@@ -161,10 +147,7 @@ def _segment(codes, weights, width, k, min_size, labels):  # type: ignore[no-unt
         a = _find(parents, edge >> 2)
         b = _find(parents, (edge >> 2) + steps[edge & 3])
         if a != b and (sizes[a] < min_size or sizes[b] < min_size):
-            if sizes[a] < sizes[b]:
-                a, b = b, a
-            parents[b] = a
-            sizes[a] += sizes[b]
+            _join(parents, sizes, a, b)
     count = 0
     sizes[:] = -1  # from here on: the label of a root
     for pixel in range(pixels):

@@ -78,18 +78,14 @@ def _quantize(array, slopes, separate, bins):  # type: ignore[no-untyped-def]
                 bins[y, x, 5 * channel] = first + array[y, x, channel] * COLOR_BINS // 256
                 zero = first + COLOR_BINS + TEXTURE_BINS - 1
                 for d, slope in enumerate(_directions(slopes[0, channel, y, x], slopes[1, channel, y, x])):
-                    bins[y, x, 5 * channel + 1 + d] = zero + d * _SIGNED_BINS + _signed_bin(slope * scales[d])
+                    signed = max(-TEXTURE_BINS + 1, min(TEXTURE_BINS - 1, int(slope * scales[d])))  # towards zero
+                    bins[y, x, 5 * channel + 1 + d] = zero + d * _SIGNED_BINS + signed
 
 
 @njit(inline="always")
 def _directions(right, down):  # type: ignore[no-untyped-def]
     half = np.float32(math.sqrt(0.5))
     return right, (right + down) * half, down, (down - right) * half
-
-
-@njit(nogil=True, cache=True)
-def _signed_bin(value):  # type: ignore[no-untyped-def]
-    return max(-TEXTURE_BINS + 1, min(TEXTURE_BINS - 1, int(value)))  # towards zero
 
 
 @njit(nogil=True, cache=True)

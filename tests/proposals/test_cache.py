@@ -142,7 +142,7 @@ def test_an_error_keeps_what_runs_and_begins_nothing_more(images, cache, monkeyp
     for each in more:
         each.path.write_bytes(images[0].path.read_bytes() + each.path.name.encode())  # bytes after the end are ignored
     monkeypatch.setattr(store, "_search_image", fail_at_first)
-    monkeypatch.setattr(store, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr("sppdet.runtime.prefetch.ThreadPoolExecutor", Pool)
     with pytest.raises(ImageError, match=r"0\.jpg"):
         propose([*images[:2], *more], CONFIG, 2)
     assert len(begun) <= 3  # the thread of the image that failed may have taken one more
