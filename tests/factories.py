@@ -1,8 +1,11 @@
 """Small records, images and detectors for tests, made in one line."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -124,6 +127,44 @@ def watch(patch: pytest.MonkeyPatch, owner: object, name: str) -> list[tuple]:
 
     patch.setattr(owner, name, call)
     return calls
+
+
+@contextmanager
+def stopping(owner: object, name: str, after: int = 0) -> Iterator[list[tuple]]:
+    """Ctrl-C in place of a function once it was called `after` times; the arguments of each call, also of the last."""
+    with pytest.MonkeyPatch.context() as patch:
+        calls: list[tuple] = []
+        function = getattr(owner, name)
+
+        def call(*arguments, **options):
+            calls.append(arguments)
+            if len(calls) > after:
+                raise KeyboardInterrupt
+            return function(*arguments, **options)
+
+        patch.setattr(owner, name, call)
+        yield calls
+
+
+@contextmanager
+def serving(server: ThreadingHTTPServer) -> Iterator[None]:
+    """The server answers, on a thread of its own."""
+    with server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
+
+
+def run_error(capsys, *arguments: object, code: int = 1) -> str:
+    """What a command says on stderr, which ends with one line of an error; it prints nothing."""
+    capsys.readouterr()
+    assert main([str(argument) for argument in arguments]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    error_of(captured.err)
+    return captured.err
 
 
 def error_of(text: str) -> str:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from factories import TINY, error_of
+from factories import TINY, error_of, run_error
 
 from sppdet.classification.classifier import new_classifier
-from sppdet.cli import main
 from sppdet.config.classification import ClassifierConfig
 from sppdet.config.network import BackboneConfig, FCConfig, PyramidConfig
 from sppdet.detector import Detector
@@ -25,6 +24,8 @@ SMALL = (
     "--spp.scales [100] --workers 0"
 )
 ARCHIVE = "VOCtrainval_06-Nov-2007.tar"
+WEIGHTS, CORNERLESS = "run/detector.safetensors", "<a><object><name>x</name><bndbox/></object></a>"
+NAMES, CROPS = "--data.classes", "classify crops --data.root shapes"
 XML, JPEG, TRAINVAL = "shapes/Annotations/000001.xml", "shapes/JPEGImages/000001.jpg", "ImageSets/Main/trainval.txt"
 
 
@@ -61,29 +62,19 @@ def place(template, tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def train(rest: str = "") -> str:
-    return f"train --data.root shapes --output new {SMALL} {rest}"
-
-
-def evaluate(rest: str = "") -> str:
-    return f"evaluate run --data.root shapes --workers 0 {rest}"
-
-
-def classify(rest: str = "") -> str:
-    small = "--backbone.name shapenet --backbone.weights random --view warp --sizes [40] --fit.epochs 1"
-    return f"classify train --data.train crops --output new {small} {rest}"
+train = f"train --data.root shapes --output new {SMALL} {{}}".format
+evaluate = "evaluate run --data.root shapes --workers 0 {}".format
+diagnose = "diagnose --data.root shapes {}".format
+explain = "explain pooling --size 14x14 {}".format
+classify = (
+    "classify train --data.train crops --output new --backbone.name shapenet --backbone.weights random --view warp "
+    "--sizes [40] --fit.epochs 1 {}"
+).format
+accuracy = "classify evaluate classifier --data crops {}".format
 
 
 def write(name: str, text: str) -> Callable[[Path], object]:
     return lambda place: (place / name).write_text(text)
-
-
-def explain(rest: str) -> str:
-    return f"explain pooling --size 14x14 {rest}"
-
-
-def accuracy(rest: str) -> str:
-    return f"classify evaluate classifier --data crops {rest}"
 
 
 def usage(command: str, named: str) -> tuple:
@@ -111,19 +102,15 @@ MISTAKES: dict[str, tuple] = {
     "not VOC layout": (train("--data.root run"), "run | JPEGImages, Annotations, ImageSets/Main"),
     "no such split": (train("--data.split extra"), "extra.txt | split | trainval"),
     "no such val split": (train("--val extra"), "extra.txt | split | trainval"),
-    "listed image is missing": (train(), f"999999 | {TRAINVAL}", list_a_missing_image),
-    "image file is missing": (train(), f"{JPEG} | not found", lambda place: (place / JPEG).unlink()),
-    "truncated JPEG": (train(), f"{JPEG} | truncated", cut(JPEG, 3000)),
-    "broken XML": (train(), f"{XML} | not readable XML", cut(XML, 100)),
-    "XML without a corner": (
-        train(),
-        f"{XML} | object[1]/bndbox/xmin | missing",
-        write(XML, "<a><object><name>x</name><bndbox/></object></a>"),
-    ),
+    "listed image is missing": (train(""), f"999999 | {TRAINVAL}", list_a_missing_image),
+    "image file is missing": (train(""), f"{JPEG} | not found", lambda place: (place / JPEG).unlink()),
+    "truncated JPEG": (train(""), f"{JPEG} | truncated", cut(JPEG, 3000)),
+    "broken XML": (train(""), f"{XML} | not readable XML", cut(XML, 100)),
+    "XML without a corner": (train(""), f"{XML} | object[1]/bndbox/xmin | missing", write(XML, CORNERLESS)),
     "broken COCO file": (train("--data.annotations keyless.json"), "keyless.json | categories | missing"),
     "no such val file": (train("--data.annotations coco.json --val nothing.json"), "nothing.json | not found"),
     "class the detector lacks": (
-        evaluate(),
+        evaluate(""),
         "shapes/Annotations/000006.xml | object[1]/name | wheel | disc",
         rename_a_class,
     ),
@@ -134,10 +121,7 @@ MISTAKES: dict[str, tuple] = {
     "no such detections": (evaluate("--against nothing"), "nothing | no such file"),
     "broken detections of the other": (evaluate("--against boxless.json"), "boxless.json | entry 0"),
     "other run of other classes": (evaluate("--against other"), "other | classes | disc | got disc)"),
-    "archive with wrong checksum": (
-        "download voc --archives .",
-        f"{ARCHIVE} | checksum | c52e279531787c972589f7e41ab4ae64",
-    ),
+    "wrong checksum": ("download voc --archives .", f"{ARCHIVE} | checksum | c52e279531787c972589f7e41ab4ae64"),
     "archive is missing": ("download voc --archives shapes", f"{ARCHIVE} | not found"),
     "no such year": ("download voc --years [2006] --archives .", "years | 2007, 2012 | 2006"),
     "weights of another network": (train("--backbone.weights other.pth"), "other.pth | layers.0.weight | shapenet"),
@@ -147,36 +131,32 @@ MISTAKES: dict[str, tuple] = {
     "no caffemodel": ("convert text.caffemodel --backbone zf5", "text.caffemodel | of another kind"),
     "no such weights": (train("--backbone.weights nothing.pth"), "nothing.pth | backbone.weights"),
     "no such run": ("evaluate nothing --data.root shapes", "nothing | not found"),
-    "run that was not evaluated": (
-        "diagnose run --data.root shapes",
+    "run not evaluated": (
+        diagnose("run"),
         "run/test/detections.json | not found | sppdet evaluate run",
     ),
-    "unknown similar class": (
-        "diagnose --detections empty.json --data.root shapes --similar [[disc,disk]]",
+    "no such similar class": (
+        diagnose("--detections empty.json --similar [[disc,disk]]"),
         "similar | no such class | disc | got disk",
     ),
     "run without a detector": ("evaluate shapes --data.root shapes", "shapes/detector.safetensors"),
-    "truncated detector": (evaluate(), "run/detector.safetensors", cut("run/detector.safetensors", 9999)),
+    "truncated detector": (evaluate(""), WEIGHTS, cut(WEIGHTS, 9999)),
     "unknown key": usage(train("--svm.D 3"), "--svm.D"),
     "wrong type": usage(train("--svm.C many"), "--svm.C | a number | got many"),
     "wrong choice": usage(train("--features roi"), "--features | one of spp, crop | got roi"),
     "not a list": usage(train("--spp.scales 480"), "--spp.scales | a list such as [480] | got 480"),
-    "names with commas": usage(
-        train("--data.classes RBC,WBC"), "--data.classes | a list such as [RBC,WBC] | got RBC,WBC"
-    ),
-    "names with blanks": usage(train("--data.classes RBC WBC"), "--data.classes | a list such as [RBC] | got RBC"),
-    "neither a number nor null": usage(
-        train("--data.max_images x"), "--data.max_images | a whole number or null | got x"
-    ),
+    "names with commas": usage(train(f"{NAMES} RBC,WBC"), f"{NAMES} | a list such as [RBC,WBC] | got RBC,WBC"),
+    "names with blanks": usage(train(f"{NAMES} RBC WBC"), f"{NAMES} | a list such as [RBC] | got RBC"),
+    "not a number": usage(train("--data.max_images x"), "--data.max_images | a whole number or null | got x"),
     "option of another command": usage(evaluate("--proposals.limit 50"), "--proposals.limit | 50"),
     "group that is an option": usage(train("--data shapes"), "--data | --data.NAME"),
     "option of no command": usage("--config c.yaml", "COMMAND | c.yaml"),
     "weights in place of a run": ("evaluate text.pth", "text.pth | a run folder or detector.safetensors"),
-    "not text": (train("--config run/detector.safetensors"), "run/detector.safetensors"),
+    "not text": (train(f"--config {WEIGHTS}"), WEIGHTS),
     "no such file": (train("--config nothing.yaml"), "nothing.yaml | does not exist"),
     "fp16 gradients": (train("--precision fp16 --finetune.epochs 1"), "precision | fp32 or bf16 | got fp16"),
     "seed below 0": (train("--seed -1"), "seed | at least 0 | -1"),
-    "C of 0, before any data are read": (
+    "C of 0, before data": (
         train("--svm.C 0 --data.root nowhere"),
         "error: svm.C: out of range (expected more than 0, got 0.0)",
     ),
@@ -190,9 +170,9 @@ MISTAKES: dict[str, tuple] = {
     "layers deeper than fc7": (train("--fc.depth 3"), "fc.depth | from 0 to 2 | got 3"),
     "resamples below 0": (evaluate("--resamples -1"), "resamples | 0 or more | got -1"),
     "neither of them": ("evaluate --data.root shapes", "run | one of them | --detections"),
-    "nothing to diagnose": ("diagnose --data.root shapes", "run | --detections"),
-    "similar classes that are no sets": usage(
-        "diagnose run --data.root shapes --similar [disc,cross]", "--similar | a list such as [disc] | got disc"
+    "nothing to diagnose": (diagnose(""), "run | --detections"),
+    "similar that are no sets": usage(
+        diagnose("run --similar [disc,cross]"), "--similar | a list such as [disc] | got disc"
     ),
     "size that is none": ("explain pooling --size 14", "size | 14x14 | got 14"),
     "level of 0": (explain("--levels 4,0"), "levels | 4,2,1 | got 4,0"),
@@ -209,58 +189,40 @@ MISTAKES: dict[str, tuple] = {
     "no images to classify": ("classify train", "data.train | --data.train PATH"),
     "no such folder of classes": (classify("--data.train nowhere"), "nowhere | folder not found"),
     "no classes": (classify("--data.train run"), "run | holds no folders"),
-    "empty class": (classify(), "crops/empty | no images in the folder", lambda place: (place / "crops/empty").mkdir()),
+    "empty class": (
+        classify(""),
+        "crops/empty | no images in the folder",
+        lambda place: (place / "crops/empty").mkdir(),
+    ),
     "class that is not trained": (classify("--data.val shapes"), "shapes/Annotations | unknown class"),
-    "unreadable image to train on": (classify(), "crops/disc/0.jpg | decoded", write("crops/disc/0.jpg", "text")),
+    "unreadable image to train on": (classify(""), "crops/disc/0.jpg | decoded", write("crops/disc/0.jpg", "text")),
     "no command to classify": usage("classify", "train | predict"),
     "unknown key of a classifier": usage(classify("--fit.epocs 3"), "--fit.epocs"),
-    "unknown key of a classifier in a file": (
-        classify("--config c.yaml"),
-        "c.yaml | fit | epocs",
-        write("c.yaml", "fit: {epocs: 3}"),
-    ),
+    "unknown key in a file": (classify("--config c.yaml"), "c.yaml | fit | epocs", write("c.yaml", "fit: {epocs: 3}")),
     "unknown view": usage(classify("--view whole"), "--view | one of full, crop, warp | got whole"),
     "size that is no list": usage(classify("--sizes 40"), "--sizes | a list such as [40]"),
-    "size too small for the network": (
-        classify("--backbone.name alexnet --sizes [224,20]"),
-        "too small for alexnet | 20 x 20",
-    ),
+    "too small a size": (classify("--backbone.name alexnet --sizes [224,20]"), "too small for alexnet | 20 x 20"),
     "no epochs": (classify("--fit.epochs 0"), "fit.epochs | at least 1"),
-    "batch normalization of single images": (
-        classify("--view full --blocks null"),
-        "view | batch normalization | crop or warp",
-    ),
+    "single images": (classify("--view full --blocks null"), "view | batch normalization | crop or warp"),
     "more blocks than there are": (classify("--blocks 6"), "blocks | 0 to 5 | got 6"),
     "no such classifier": ("classify evaluate nothing --data crops", "nothing | not found"),
     "run without a classifier": (
         "classify evaluate run --data crops",
         "run/classifier.safetensors | got a folder with detector.safetensors",
     ),
-    "detector in place of a classifier": (
-        "classify evaluate run/detector.safetensors --data crops",
-        "run/detector.safetensors | not a classifier",
-    ),
-    "class that the classifier lacks": (
-        "classify evaluate classifier --data shapes",
-        "shapes/Annotations | unknown class | one of disc",
-    ),
+    "not a classifier": (f"classify evaluate {WEIGHTS} --data crops", f"{WEIGHTS} | not a classifier"),
+    "class the classifier lacks": (accuracy("--data shapes"), "shapes/Annotations | unknown class | one of disc"),
     "no data to evaluate on": ("classify evaluate classifier", "data | --data PATH"),
-    "window larger than the image": (
+    "too large a window": (
         accuracy("--views.kind 10views --views.window 90 --views.sizes [50]"),
         "views.window | at most 50 | got 90",
     ),
     "size of no pixels": (accuracy("--views.sizes [0]"), "views.sizes | at least 1 | got [0]"),
-    "format that is not written": (
-        f"classify predict classifier {JPEG} --output out.txt",
-        "output | .csv or .json | out.txt",
-    ),
+    "unknown format": (f"classify predict classifier {JPEG} --output out.txt", "output | .csv or .json | out.txt"),
     "no image to predict": ("classify predict classifier nothing.jpg", "nothing.jpg | not found"),
     "crops of no data": ("classify crops --output out", "data.root"),
-    "crops where others are": (
-        "classify crops --data.root shapes --data.split test --output used",
-        "used/test | output | holds something else",
-    ),
-    "layers of a classifier with another pyramid": (
+    "crops where others are": (f"{CROPS} --data.split test --output used", "used/test | output | holds something else"),
+    "another pyramid": (
         train("--backbone.weights classifier/classifier.safetensors --fc.depth 1"),
         "classifier.safetensors | pyramid | levels=(2, 1) | got (6, 3, 2, 1), max",
     ),
@@ -271,24 +233,20 @@ MISTAKES: dict[str, tuple] = {
 def test_a_mistake_is_one_line(place, mistake, capsys):
     command, named, prepare, code = (*mistake, *(str, 1)[len(mistake) - 2 :])
     prepare(place)
-    assert main(command.split()) == code
-    captured = capsys.readouterr()
-    line = error_of(captured.err)
+    line = error_of(run_error(capsys, *command.split(), code=code))
     for text in named.split(" | "):
         assert text in line
-    assert captured.out == ""
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
 @pytest.mark.parametrize(
     "command",
-    [train(), evaluate(), f"detect run {JPEG}", "compare run --data.root shapes", "demo --output out"],
+    [train(""), evaluate(""), f"detect run {JPEG}", "compare run --data.root shapes", "demo --output out"],
     ids=lambda command: command.split()[0],
 )
 @pytest.mark.usefixtures("place")
 def test_a_device_that_is_not_there(command, capsys):
-    assert main([*command.split(), "--device", "cuda"]) == 1
-    line = error_of(capsys.readouterr().err)
+    line = error_of(run_error(capsys, *command.split(), "--device", "cuda"))
     assert line.startswith("sppdet: error: device: ")
     assert line.endswith("got cuda)")
 

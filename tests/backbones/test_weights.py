@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from factories import serving
 from safetensors.torch import save_file
 from torchvision.models import SqueezeNet1_1_Weights, get_model
 from torchvision.transforms._presets import ImageClassification
@@ -17,6 +17,8 @@ from torchvision.transforms._presets import ImageClassification
 from sppdet.backbones.zoo import build_backbone
 from sppdet.errors import WeightsError
 from sppdet.files.atomic import save_tensors
+
+WEIGHTS = SqueezeNet1_1_Weights.IMAGENET1K_V1.value
 
 
 def error_of(name: str, weights: str | Path) -> WeightsError:
@@ -169,14 +171,10 @@ def served(squeezenet, monkeypatch) -> Iterator[Path]:
     path = squeezenet.rename(squeezenet.with_name(f"squeezenet1_1-{digest}.pth"))
     monkeypatch.setenv("TORCH_HOME", str(squeezenet.parent / "torch"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(squeezenet.parent))) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        entry = SqueezeNet1_1_Weights.IMAGENET1K_V1.value
-        monkeypatch.setattr(entry, "url", f"http://127.0.0.1:{server.server_port}/{path.name}")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(squeezenet.parent)))
+    monkeypatch.setattr(WEIGHTS, "url", f"http://127.0.0.1:{server.server_port}/{path.name}")
+    with serving(server):
         yield path
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize("weights", ["DEFAULT", "IMAGENET1K_V1"])
@@ -189,7 +187,7 @@ def test_download(served, weights, capsys):
 @pytest.mark.usefixtures("served")
 def test_download_brings_its_mean_and_std(monkeypatch):
     preset = partial(ImageClassification, crop_size=224, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
-    monkeypatch.setattr(SqueezeNet1_1_Weights.IMAGENET1K_V1.value, "transforms", preset)
+    monkeypatch.setattr(WEIGHTS, "transforms", preset)
     backbone = build_backbone("squeezenet1_1", "DEFAULT")
     assert backbone.mean.tolist() == pytest.approx([0.1, 0.2, 0.3])
     assert backbone.std.tolist() == pytest.approx([0.4, 0.5, 0.6])
@@ -205,5 +203,5 @@ def test_download_that_is_missing_or_has_the_wrong_hash(served):
 def test_download_without_a_network(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(SqueezeNet1_1_Weights.IMAGENET1K_V1.value, "url", "http://127.0.0.1:1/squeezenet-00000000.pth")
+    monkeypatch.setattr(WEIGHTS, "url", "http://127.0.0.1:1/squeezenet-00000000.pth")
     assert "cannot be downloaded" in str(error_of("squeezenet1_1", "DEFAULT"))

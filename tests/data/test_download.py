@@ -1,12 +1,14 @@
 import hashlib
 import io
+import os
 import socket
 import tarfile
-import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from factories import serving, stopping
 
 from sppdet.data.download import VOC_ARCHIVES, Archive, download_voc
 from sppdet.errors import DataError
@@ -72,15 +74,15 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server():
+def server() -> Iterator[Server]:
     server = Server(("127.0.0.1", 0), Handler)
     server.ranges = []
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(server):
+        yield server
+
+
+def download(server: Server, folder: Path) -> Path:
+    return download_voc(folder, base_url=server.url, table=table(CONTENT))
 
 
 def check(folder: Path) -> None:
@@ -95,7 +97,7 @@ def check(folder: Path) -> None:
 
 
 def test_downloads_checks_unpacks_and_leaves_no_archive(server, tmp_path, capsys):
-    assert download_voc(tmp_path / "data", base_url=server.url, table=table(CONTENT)) == tmp_path / "data" / "VOCdevkit"
+    assert download(server, tmp_path / "data") == tmp_path / "data" / "VOCdevkit"
     check(tmp_path / "data")
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["VOCdevkit"]
     printed = capsys.readouterr()
@@ -105,17 +107,17 @@ def test_downloads_checks_unpacks_and_leaves_no_archive(server, tmp_path, capsys
 
 def test_second_call_asks_for_nothing(server, tmp_path):
     for _ in range(2):
-        download_voc(tmp_path, base_url=server.url, table=table(CONTENT))
+        download(server, tmp_path)
     assert server.ranges == [None, None]
 
 
 def test_resumes_a_download_that_broke_off(server, tmp_path):
     server.breaks_off_at = 5000
     with pytest.raises(DataError, match=r"broke off at 5000 of \d+ bytes; call again to resume"):
-        download_voc(tmp_path, base_url=server.url, table=table(CONTENT))
+        download(server, tmp_path)
     assert (tmp_path / "trainval.tar.part").read_bytes() == TRAINVAL[:5000]
     server.breaks_off_at = None
-    download_voc(tmp_path, base_url=server.url, table=table(CONTENT))
+    download(server, tmp_path)
     assert server.ranges == [None, "bytes=5000-", None]
     check(tmp_path)
 
@@ -123,14 +125,14 @@ def test_resumes_a_download_that_broke_off(server, tmp_path):
 def test_starts_anew_where_the_server_ignores_ranges(server, tmp_path):
     server.knows_ranges = False
     (tmp_path / "trainval.tar.part").write_bytes(b"x" * 7)
-    download_voc(tmp_path, base_url=server.url, table=table(CONTENT))
+    download(server, tmp_path)
     assert server.ranges[0] == "bytes=7-"
     check(tmp_path)
 
 
 def test_whole_part_is_not_fetched_again(server, tmp_path):
     (tmp_path / "trainval.tar.part").write_bytes(TRAINVAL)
-    download_voc(tmp_path, base_url=server.url, table=table(CONTENT))
+    download(server, tmp_path)
     check(tmp_path)
 
 
@@ -139,9 +141,9 @@ def test_wrong_checksum_names_both_and_the_next_call_starts_anew(server, tmp_pat
     right = hashlib.md5(TRAINVAL).hexdigest()
     wrong = hashlib.md5(b"x" * 10 + TRAINVAL[10:]).hexdigest()
     with pytest.raises(DataError, match=rf"trainval\.tar\.part: wrong checksum \(expected md5 {right}, got {wrong}\)"):
-        download_voc(tmp_path, base_url=server.url, table=table(CONTENT))
+        download(server, tmp_path)
     assert not (tmp_path / "VOCdevkit").exists()
-    download_voc(tmp_path, base_url=server.url, table=table(CONTENT))
+    download(server, tmp_path)
     check(tmp_path)
 
 
@@ -196,16 +198,11 @@ def test_damaged_or_hostile_archives_leave_nothing(tmp_path, data, words):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.tar", "archives", "data"]
 
 
-def test_interrupted_unpacking_is_done_again(server, tmp_path, monkeypatch):
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("sppdet.data.download.os.replace", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            download_voc(tmp_path, base_url=server.url, table=table(CONTENT))
+def test_interrupted_unpacking_is_done_again(server, tmp_path):
+    with pytest.raises(KeyboardInterrupt), stopping(os, "replace"):
+        download(server, tmp_path)
     assert not (tmp_path / "VOCdevkit").exists()
-    download_voc(tmp_path, base_url=server.url, table=table(CONTENT))
+    download(server, tmp_path)
     check(tmp_path)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from factories import stopping, watch
 from PIL import Image
 
 from sppdet.config.data import ProposalConfig
@@ -33,17 +34,9 @@ def images(tmp_path) -> list[Annotations]:
 
 
 @pytest.fixture
-def searched(monkeypatch) -> list[Path]:
-    """The image files searched, in order."""
-    paths: list[Path] = []
-    search = store._search_image
-
-    def record(path, *rest):
-        paths.append(path)
-        search(path, *rest)
-
-    monkeypatch.setattr(store, "_search_image", record)
-    return paths
+def searched(monkeypatch) -> list[tuple]:
+    """The searches, of which the first argument is the image file."""
+    return watch(monkeypatch, store, "_search_image")
 
 
 def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
@@ -91,21 +84,12 @@ def test_damaged_cache_file_is_made_again(images, cache, damage):
     assert file.read_bytes() == content
 
 
-def test_interrupted_run_goes_on_where_it_stopped_and_equal_files_are_searched_once(images, searched, monkeypatch):
-    search = store._search_image
-
-    def stop_at_second(path, *rest):
-        if path.name == "1.jpg":
-            raise KeyboardInterrupt
-        search(path, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(store, "_search_image", stop_at_second)
-        with pytest.raises(KeyboardInterrupt):
-            propose(images, CONFIG, 0)
+def test_interrupted_run_goes_on_where_it_stopped_and_equal_files_are_searched_once(images, searched):
+    with pytest.raises(KeyboardInterrupt), stopping(store, "_search_image", after=1):
+        propose(images, CONFIG, 0)
     for _ in range(2):
         propose(images, CONFIG, 0)
-        assert [path.name for path in searched] == ["0.jpg", "1.jpg", "2.jpg"]
+        assert [path.name for path, *_ in searched] == ["0.jpg", "1.jpg", "2.jpg"]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from contracts import assert_dataset
+from factories import stopping
 
 from sppdet.boxes import box_iou
 from sppdet.data.voc import read_voc
@@ -137,16 +138,11 @@ def test_finished_set_is_kept_and_another_is_never_overwritten(tmp_path):
         generate_shapes(folder, train=5, test=1)
 
 
-def test_interrupted_set_is_made_anew(tmp_path, monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
+def test_interrupted_set_is_made_anew(tmp_path):
     folder = tmp_path / "set"
     folder.mkdir()
-    with monkeypatch.context() as patch:
-        patch.setattr(shapes, "_photographs", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            generate_shapes(folder, train=5, test=1)
+    with pytest.raises(KeyboardInterrupt), stopping(shapes, "_photographs"):
+        generate_shapes(folder, train=5, test=1)
     assert not list(folder.iterdir())
     (tmp_path / ".set.unfinished" / "JPEGImages" / "stale.jpg").write_bytes(b"")
     generate_shapes(folder, train=5, test=1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from contracts import assert_boxes
-from factories import as_boxes
+from factories import as_boxes, stopping
 from PIL import Image
 
 from sppdet.backbones.zoo import build_backbone
@@ -65,20 +65,10 @@ def test_the_same_seed_gives_the_same_network(dataset, tmp_path):
     assert not torch.equal(first, weights(1, "other"))
 
 
-def test_an_interrupted_pretraining_goes_on(dataset, tmp_path, monkeypatch):
+def test_an_interrupted_pretraining_goes_on(dataset, tmp_path):
     whole = pretrain(NETWORK, dataset, SETTINGS, 0, tmp_path / "whole.safetensors")
-    batches, calls = module._batches, []
-
-    def interrupt(*arguments):
-        calls.append(arguments)
-        if len(calls) > 3:
-            raise KeyboardInterrupt
-        return batches(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "_batches", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            pretrain(NETWORK, dataset, SETTINGS, 0, tmp_path / "cut.safetensors")
+    with pytest.raises(KeyboardInterrupt), stopping(module, "_batches", after=3):
+        pretrain(NETWORK, dataset, SETTINGS, 0, tmp_path / "cut.safetensors")
     again = pretrain(NETWORK, dataset, SETTINGS, 0, tmp_path / "cut.safetensors")
     torch.testing.assert_close(again.state_dict(), whole.state_dict(), rtol=0, atol=0)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from factories import random_maps
+from factories import random_maps, stopping
 
 from sppdet.backbones.backbone import last_conv_blocks
 from sppdet.backbones.fully_connected import build_fully_connected
@@ -199,22 +199,12 @@ def test_the_loss_falls(config, run, caplog):
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_an_interrupted_fine_tuning_goes_on(config, run, monkeypatch):
+def test_an_interrupted_fine_tuning_goes_on(config, run):
     config = replace(config, fc=FCConfig(1, 16))
     whole = run(*build(config), config, "whole")
     assert whole.with_suffix(".png").is_file()
-    calls, loss = [], module._loss
-
-    def interrupt(*arguments):
-        calls.append(arguments)
-        if len(calls) > 8:
-            raise KeyboardInterrupt
-        return loss(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "_loss", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            run(*build(config), config, "cut")
+    with pytest.raises(KeyboardInterrupt), stopping(module, "_loss", after=8):
+        run(*build(config), config, "cut")
     source, heads = build(config)
     assert run(source, heads, config, "cut").read_bytes() == whole.read_bytes()
     again, same = build(config)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from contracts import assert_same
-from factories import detect
+from factories import detect, stopping, watch
 
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config.data import DataConfig
@@ -229,11 +229,10 @@ def test_wrong_blocks_and_weights_are_named_before_any_image_is_searched(config,
 
 
 def test_softmax_examples_keep_to_the_memory(small, monkeypatch):
-    seen, fit = [], fitting.fit_softmax
-    monkeypatch.setattr(fitting, "fit_softmax", lambda rows, *rest: seen.append(len(rows)) or fit(rows, *rest))
+    fits = watch(monkeypatch, fitting, "fit_softmax")
     train(replace(small, head="softmax", svm=SVMConfig(max_examples=60)))
-    assert len(seen) == 2
-    assert 0 < max(seen) <= 60
+    assert len(fits) == 2
+    assert 0 < max(len(rows) for rows, *_ in fits) <= 60
 
 
 def test_weights_without_their_configuration_are_an_error(config):
@@ -272,20 +271,10 @@ def test_a_fine_tuned_detector_is_kept_whole(small, features, head, depth):
 
 def test_fine_tuning_goes_on_to_the_held_out_images_and_after_an_interruption(small, tmp_path, monkeypatch):
     config = replace(small, head="softmax", finetune=FinetuneConfig(2, blocks=1, scales=(90, 110)))
-    seen, whole = [], stages.finetune
-
-    def interrupted(source, heads, regions, *arguments):
-        assert source.config.scales == (90, 110)
-        seen.append(len(regions))
-        if len(seen) == 2:
-            raise KeyboardInterrupt
-        whole(source, heads, regions, *arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(stages, "finetune", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            train(config)
-    assert seen == [5, 6]
+    with pytest.raises(KeyboardInterrupt), stopping(stages, "finetune", after=1) as calls:
+        train(config)
+    assert [len(regions) for _, _, regions, *_ in calls] == [5, 6]
+    assert {source.config.scales for source, *_ in calls} == {(90, 110)}
     train(config)
     once = replace(config, output=str(tmp_path / "once"))
     train(once)

@@ -1,0 +1,120 @@
+"""`sppdet detect`: pictures, thresholds and probabilities, and what an unreadable image costs."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from factories import run_json, run_text, stopping
+from PIL import Image
+
+from sppdet.cli import main
+from sppdet.commands.detect import _describe, _picture_names
+from sppdet.detector import Detector
+from sppdet.files.atomic import read_json
+
+
+@pytest.fixture
+def detect(place, tmp_path, capsys):
+    """The detections of the first test image, with these options."""
+
+    def call(*options: object) -> list[dict]:
+        image = place / "shapes/JPEGImages/000016.jpg"
+        (entry,) = run_json(capsys, "detect", place / "spp", image, "--output", tmp_path, *options)
+        return entry["detections"]
+
+    return call
+
+
+@pytest.fixture
+def folder(place, tmp_path) -> Path:
+    """A folder with one photograph, b.jpg."""
+    (tmp_path / "photos").mkdir()
+    shutil.copy(place / "shapes/JPEGImages/000016.jpg", tmp_path / "photos/b.jpg")
+    return tmp_path / "photos"
+
+
+def test_pictures_and_boxes(place, tmp_path, capsys):
+    images = sorted((place / "shapes/JPEGImages").glob("00001*.jpg"))[:2]
+    entries = run_json(capsys, "detect", place / "spp", *images, "--output", tmp_path)
+    assert read_json(tmp_path / "detections.json") == entries
+    assert [entry["image"] for entry in entries] == [str(image) for image in images]
+    detector = Detector.load(place / "spp")
+    thresholds = dict(zip(detector.classes, detector.thresholds.tolist(), strict=True))
+    for entry in entries:
+        with Image.open(entry["image"]) as image, Image.open(entry["picture"]) as picture:
+            assert picture.size == image.size
+            width, height = image.size
+        for found in entry["detections"]:
+            x1, y1, x2, y2 = found["box"]
+            assert 0 <= x1 < x2 <= width
+            assert 0 <= y1 < y2 <= height
+            assert found["score"] >= thresholds[found["class"]]
+
+
+def test_the_threshold_overrides_those_of_the_classes(detect):
+    def scores(threshold: str) -> list[float]:
+        return [found["score"] for found in detect("--threshold", threshold)]
+
+    everything = scores("-100")
+    assert len(everything) > 10
+    middle = sorted(everything)[len(everything) // 2]
+    assert scores(repr(middle)) == [score for score in everything if score >= middle]
+    assert scores("100") == []
+
+
+def test_probabilities_where_asked(detect):
+    def boxes(found: list[dict]) -> list[tuple]:
+        return sorted((row["class"], *row["box"]) for row in found)
+
+    everything = detect("--threshold", "-100")
+    probable = detect("--threshold", "0", "--probabilities")
+    assert boxes(everything) == boxes(probable)
+    scores = sorted(row["score"] for row in probable)
+    assert 0 < scores[0] < scores[-1] < 1
+    middle = scores[len(scores) // 2]
+    best = [row for row in probable if row["score"] >= middle]
+    assert boxes(detect("--threshold", repr(middle), "--probabilities")) == boxes(best)
+    assert boxes(detect("--probabilities")) == boxes(detect())  # the classes' own thresholds draw the same
+
+
+def test_a_folder_and_lines(place, folder, tmp_path, capsys):
+    with Image.open(folder / "b.jpg") as image:
+        image.save(folder / "b.png")
+    (folder / "notes.txt").write_text("not an image")
+    out = run_text(capsys, "detect", place / "spp", folder, "--output", tmp_path / "out", "--threshold", "100")
+    lines = [f"{folder / name}: nothing" for name in ("b.jpg", "b.png")]
+    assert out.splitlines() == [*lines, f"written to {tmp_path / 'out'}"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["b-2.jpg", "b.jpg", "detections.json"]
+
+
+def test_an_unreadable_image_does_not_lose_the_others(place, folder, tmp_path, capsys):
+    (folder / "a.jpg").write_text("not an image")
+    out = tmp_path / "out"
+    assert main(["detect", str(place / "spp"), "nowhere.jpg", str(folder), "--output", str(out)]) == 1
+    captured = capsys.readouterr()
+    assert [line.split(":")[0] for line in captured.out.splitlines()] == [str(folder / "b.jpg"), f"written to {out}"]
+    errors = [line for line in captured.err.splitlines() if line.startswith("sppdet: error: ")]
+    assert [line.split(": ")[2] for line in errors] == ["nowhere.jpg", str(folder / "a.jpg")]
+    (entry,) = read_json(out / "detections.json")
+    assert (entry["image"], entry["picture"]) == (str(folder / "b.jpg"), str(out / "b.jpg"))
+    assert (out / "b.jpg").is_file()
+
+
+def test_ctrl_c_keeps_what_was_detected(place, tmp_path, capsys):
+    photos = str(place / "shapes/JPEGImages")
+    with stopping(Detector, "detect", after=1):
+        assert main(["detect", str(place / "spp"), photos, "--output", str(tmp_path / "found")]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "sppdet: interrupted"
+    (entry,) = read_json(tmp_path / "found/detections.json")
+    assert Path(entry["picture"]).is_file()
+
+
+def test_no_score_is_a_negative_zero():
+    assert _describe({"image": "a.jpg", "detections": [{"class": "RBC", "score": -0.001}]}) == "a.jpg: RBC 0.00"
+
+
+def test_pictures_of_one_stem_are_numbered_and_none_overwrites_another():
+    files = [Path(name) for name in ("a/x.jpg", "b/x.png", "y.jpg", "c/x.jpg")]
+    assert _picture_names(files) == ["x.jpg", "x-2.jpg", "y.jpg", "x-3.jpg"]
+    names = _picture_names([Path("a/x.jpg"), Path("b/x.jpg"), Path("x-2.jpg")])
+    assert len(set(names)) == 3

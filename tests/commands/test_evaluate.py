@@ -1,0 +1,223 @@
+"""`sppdet evaluate`: what it prints and writes, comparisons and probabilities."""
+
+import os
+import shutil
+
+import pytest
+from factories import run_error, run_json, run_text, train_arguments
+
+from sppdet.cli import main
+from sppdet.commands.evaluate import evaluate
+from sppdet.commands.runs import data_of_run
+from sppdet.config.data import DataConfig
+from sppdet.data.proposal_files import write_proposals
+from sppdet.data.voc import read_voc
+from sppdet.detector import Detector
+from sppdet.files.atomic import json_ready, read_json, write_json
+from sppdet.shapes.scene import SHAPES
+
+COCO_NAMES = {"AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"} | {
+    f"AR_{name}" for name in ("1", "10", "100", "small", "medium", "large")
+}
+
+
+def find_row(lines: list[str], start: str) -> int:
+    return next(n for n, line in enumerate(lines) if line.startswith(start))
+
+
+def test_the_numbers_are_printed_and_written(data, run, capsys):
+    numbers = run_json(capsys, "evaluate", run, *data, "--data.split", "test")
+    assert set(numbers) == {"map_voc07", "map_area", "interval", "coco", "per_class", "images"}
+    assert numbers["images"] == 6
+    assert set(numbers["coco"]) == COCO_NAMES
+    assert set(numbers["per_class"]) == set(SHAPES)
+    mean = sum(row["ap_voc07"] for row in numbers["per_class"].values()) / len(SHAPES)
+    assert numbers["map_voc07"] == pytest.approx(mean, abs=1e-12)
+    assert 0.02 < numbers["map_voc07"] < 1  # a fraction, of a detector that finds something
+    folder = run / "test"
+    assert read_json(folder / "evaluation.json") == numbers
+    assert set(read_json(folder / "curves.json")) == set(SHAPES)
+    assert (folder / "precision_recall.png").stat().st_size > 1000
+    assert len(list((folder / "comp4").glob("comp4_det_test_*.txt"))) == 6
+
+
+def test_data_are_by_default_the_test_split_of_those_a_run_was_trained_on(data, run, capsys):
+    numbers = run_json(capsys, "evaluate", run, "--workers", 0, "--resamples", 0)
+    shutil.rmtree(run / "test")
+    assert numbers == run_json(capsys, "evaluate", run, *data, "--resamples", 0)
+    assert run_json(capsys, "diagnose", run)["mean"]["ap"]["as_is"] == pytest.approx(numbers["map_area"], abs=1e-12)
+    few = run_json(capsys, "evaluate", run, "--data.max_images", 2, "--data.split", "val", "--resamples", 0)
+    assert (few["images"], (run / "val-2/evaluation.json").is_file()) == (2, True)
+
+
+def test_a_run_on_coco_data_asks_for_the_annotations_to_evaluate_on(run, capsys):
+    config = read_json(run / "config.json")
+    config["data"]["annotations"] = "train.json"
+    write_json(run / "config.json", config)
+    assert "data.annotations" in run_error(capsys, "evaluate", run)
+    (run / "config.json").unlink()
+    assert "data.root: the run does not say which data it was trained on" in run_error(capsys, "evaluate", run)
+
+
+def test_a_detector_is_evaluated_on_data_in_memory(place, run, capsys):
+    numbers = run_json(capsys, "evaluate", run, "--workers", 0)
+    result = evaluate(Detector.load(run), dataset=read_voc(place / "shapes", "test"), workers=0)
+    assert json_ready(result.as_dict()) == numbers
+    assert result.folder is None
+    assert result.map_voc07 == numbers["map_voc07"]
+    assert str(result) in run_text(capsys, "evaluate", run, "--workers", 0)
+
+
+@pytest.mark.parametrize("form", ["detections.json", "comp4"])
+def test_written_detections_give_the_numbers_of_their_run(data, run, form, tmp_path, capsys):
+    data = (*data, "--data.split", "test")
+    numbers = run_json(capsys, "evaluate", run, *data, "--output", tmp_path / "results")
+    assert run_json(capsys, "evaluate", "--detections", tmp_path / "results" / form, *data) == numbers
+
+
+def test_the_interval_stands_beside_the_map(data, run, capsys):
+    arguments = ("evaluate", run, *data, "--resamples", 50)
+    numbers = run_json(capsys, *arguments)
+    low, high = numbers["interval"]["map_voc07"]
+    assert 0 < low < numbers["map_voc07"] < high < 1
+    assert (numbers["interval"]["resamples"], numbers["interval"]["level"]) == (50, 0.95)
+    lines = run_text(capsys, *arguments).split("\n")
+    row = find_row(lines, "mAP")
+    assert lines[row].split()[1] == f"{100 * numbers['map_voc07']:.2f}%"
+    assert f"interval  {100 * low:.1f} to {100 * high:.1f}  " in lines[row + 1]
+    assert lines[row + 2].endswith("95% of 50 resamples")
+    detections = ("evaluate", "--detections", run / "test/comp4", *data, "--resamples", 0)
+    assert run_json(capsys, *detections) == {key: value for key, value in numbers.items() if key != "interval"}
+    (line,) = [line for line in run_text(capsys, *detections).split("\n") if line.startswith("mAP")]
+    assert line.split()[1:3] == [f"{100 * numbers[name]:.2f}%" for name in ("map_voc07", "map_area")]
+
+
+def test_two_runs_are_compared_on_the_same_resamples(data, run, other, monkeypatch, capsys):
+    numbers = run_json(capsys, "evaluate", run, *data, "--against", other)
+    assert not (other / "test").exists(), "the other run is left as it was"
+    theirs = run_json(capsys, "evaluate", other, *data)
+    assert numbers["against"] == {"name": str(other)} | {
+        key: pytest.approx(theirs[key], abs=1e-12) if key != "interval" else theirs[key]
+        for key in ("map_voc07", "map_area", "interval")
+    }
+    for key in ("map_voc07", "map_area"):
+        assert numbers["difference"][key] == pytest.approx(numbers[key] - theirs[key], abs=1e-12)
+        assert numbers["difference"][key] != 0
+        low, high = numbers["difference"]["interval"][key]
+        assert low < high
+    monkeypatch.setattr(Detector, "load", None)  # both have left their detections
+    again = ("evaluate", "--detections", run / "test/detections.json", *data, "--against")
+    assert run_json(capsys, *again, other) == numbers
+    from_file = run_json(capsys, *again, other / "test/comp4")
+    assert from_file["difference"] == numbers["difference"]
+    lines = run_text(capsys, *again, other).split("\n")
+    theirs_row, difference_row = find_row(lines, f"mAP of {other}"), find_row(lines, "difference")
+    change, (low, high) = numbers["difference"]["map_voc07"], numbers["difference"]["interval"]["map_voc07"]
+    assert lines[difference_row].split()[2] == f"{100 * change:+.2f}"
+    assert f" {100 * low:+.1f} to {100 * high:+.1f}  " in lines[difference_row + 1]
+    assert lines[theirs_row].split()[3] == f"{100 * theirs['map_voc07']:.2f}%"
+    assert "interval" in lines[theirs_row + 1]
+    itself = run_json(capsys, *again, run)["difference"]
+    assert itself["map_voc07"] == 0
+    assert itself["interval"]["map_voc07"] == itself["interval"]["map_area"] == [0, 0]
+
+
+def test_saved_detections_are_taken_only_where_they_fit(data, run, other, capsys):
+    theirs = run_json(capsys, "evaluate", other, *data)["map_voc07"]
+    saved = other / "test/detections.json"
+    against = ("evaluate", run, *data, "--resamples", 0, "--against", other)
+
+    def map_of_the_other() -> float:
+        return run_json(capsys, *against)["against"]["map_voc07"]
+
+    saved.write_text("[]")
+    assert map_of_the_other() == 0
+    os.utime(other / "detector.safetensors", (2e9, 2e9))
+    assert map_of_the_other() == pytest.approx(theirs, abs=1e-12), "the detector is younger"
+    os.utime(other / "detector.safetensors", (1e9, 1e9))
+    assert map_of_the_other() == 0
+    (other / "test/evaluation.json").write_text("{}")
+    assert map_of_the_other() == pytest.approx(theirs, abs=1e-12), "of no images known"
+    run_json(capsys, "evaluate", other, *data, "--data.max_images", 3)
+    assert map_of_the_other() == pytest.approx(theirs, abs=1e-12), "of other images"
+
+
+def test_what_truncation_costs_is_printed(place, data, tmp_path, capsys):
+    run, layers = tmp_path / "deep", ("--fc.depth", "2", "--fc.width", "64", "--pyramid.levels", "[2,1]")
+    assert main([*train_arguments(place, run), *layers]) == 0
+    arguments = ("evaluate", run, *data, "--svd", "[2,2]")
+    numbers = run_json(capsys, *arguments)
+    assert set(numbers["svd"]) == {"ranks", "map_voc07", "map_area", "change_voc07"}
+    assert numbers["svd"]["ranks"] == [2, 2]
+    assert numbers["map_voc07"] > 0.02
+    assert numbers["svd"]["map_voc07"] != numbers["map_voc07"]
+    assert numbers["svd"]["change_voc07"] == numbers["svd"]["map_voc07"] - numbers["map_voc07"]
+    assert read_json(run / "test/evaluation.json") == numbers
+    lines = run_text(capsys, *arguments).split("\n")
+    row = next(n for n, line in enumerate(lines) if "SVD [2, 2]" in line)
+    assert f"{100 * numbers['svd']['map_voc07']:.2f}%" in lines[row]
+    assert f"{100 * numbers['svd']['change_voc07']:+.2f}" in lines[row + 1]
+    whole = run_json(capsys, *arguments[:-1], "[1000,1000]")
+    assert whole["svd"]["change_voc07"] == 0
+    assert whole["map_voc07"] == numbers["map_voc07"]
+
+
+def test_takes_the_proposals_of_another_program(place, data, tmp_path, capsys):
+    """With only the objects themselves as proposals no detection can lie anywhere else."""
+    test = read_voc(place / "shapes", "test")
+    boxes = [image.boxes for image in test.images]
+    write_proposals(tmp_path / "objects.npz", [image.id for image in test.images], boxes)
+    files = ("--proposals", tmp_path / "objects.npz", "--output", tmp_path)
+    numbers = run_json(capsys, "evaluate", place / "spp", *data, *files)
+    objects = sum(map(len, boxes))
+    assert 0 < len(read_json(tmp_path / "detections.json")) <= objects * len(SHAPES)
+    assert numbers["map_voc07"] > 0
+
+
+def test_prints_a_table(run, capsys):
+    lines = run_text(capsys, "evaluate", run, "--workers", 0, "--data.max_images", 3).split("\n")
+    assert [line.split()[0] for line in lines[:8]] == ["AP", *SHAPES, "mAP"]
+    assert "3 images" in lines[9]
+
+
+def test_probabilities_where_asked(place, data, tmp_path, capsys):
+    arguments = ("evaluate", place / "spp", *data, "--output", tmp_path)
+    raw = run_json(capsys, *arguments)
+    numbers = run_json(capsys, *arguments, "--probabilities")
+    reliability = numbers.pop("reliability")
+    assert numbers["per_class"] == raw["per_class"]
+    found = read_json(tmp_path / "detections.json")
+    assert all(0 < entry["score"] < 1 for entry in found)
+    assert sum(row["detections"] for row in reliability["bins"]) == len(found) > 10
+    assert 0 <= reliability["error"] <= 1
+    lines = run_text(capsys, *arguments, "--probabilities").splitlines()
+    head = find_row(lines, "probability")
+    counts = [int(line.split()[-1]) for line in lines[head + 1 : head + 11]]
+    assert counts == [row["detections"] for row in reliability["bins"]]
+
+
+def test_probabilities_need_a_calibration(place, data, run, tmp_path, capsys):
+    file = run / "detector.safetensors"
+    detector = Detector.load(run)
+    detector.calibration = None
+    shutil.copy(file, run / "trained")
+    detector.save(file)
+    for arguments in (
+        ("evaluate", run, *data, "--probabilities"),
+        ("detect", run, "nowhere.jpg", "--output", tmp_path, "--probabilities"),
+        ("combine", run, place / "crop", *data),
+    ):
+        said = run_error(capsys, *arguments)
+        assert said.startswith(f"sppdet: error: {run}: calibration: gives no probabilities (expected")
+    file.unlink()  # what the error says to do
+    assert main(train_arguments(place, run)) == 0
+    assert file.read_bytes() == (run / "trained").read_bytes()
+    assert "needs a run" in run_error(capsys, "evaluate", "--detections", "x.json", *data, "--probabilities")
+
+
+def test_the_data_of_a_run_are_its_own_except_the_keys_that_name_images(tmp_path):
+    write_json(tmp_path / "config.json", {"data": {"root": "voc", "year": "2007", "max_images": 5, "classes": ["cat"]}})
+    assert data_of_run(tmp_path, DataConfig(split="test")) == DataConfig("voc", "test", year="2007")
+    assert data_of_run(tmp_path, DataConfig(split="test", year="2012")).year == "2012"
+    other = DataConfig("elsewhere", "test")
+    assert data_of_run(tmp_path, other) == other
