@@ -86,6 +86,13 @@ def random_image(height: int, width: int, seed: int = 0) -> Tensor:
     return torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
 
 
+def random_boxes(count: int = 40, seed: int = 0) -> Tensor:
+    """Boxes of 5 to 20 pixels a side, in an image of 60 x 60."""
+    rng = np.random.default_rng(seed)
+    corner, side = rng.uniform(0, 40, (count, 2)), rng.uniform(5, 20, (count, 2))
+    return as_boxes(np.hstack([corner, corner + side]))
+
+
 def image_file(path: Path, height: int, width: int, seed: int = 0) -> Path:
     """A file with the noise of `random_image`."""
     Image.fromarray(to_array(random_image(height, width, seed))).save(path)
