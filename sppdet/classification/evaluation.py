@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,23 +52,16 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class ClassAccuracy:
-    """The fraction of the test `images` of one class that are classified correctly."""
-
-    top1: float
-    images: int
-
-
-@dataclass(frozen=True)
 class Accuracy:
     """The accuracy on `images` test images, of one classifier or the mean of several.
 
-    topk: by "top1" and, of more than 5 classes, "top5". per_class: by name. runs: the top-1 accuracy of each run.
+    topk: by "top1" and, of more than 5 classes, "top5". per_class: top1 and number of images of each class, by name.
+    runs: the top-1 accuracy of each run.
     against: the accuracy of other runs on the same images. difference: how much higher it is here, paired.
     """
 
     topk: dict[str, Mean]
-    per_class: dict[str, ClassAccuracy]
+    per_class: dict[str, dict[str, Any]]
     images: int
     runs: dict[str, float] | None = None
     views: ViewsConfig | None = None
@@ -77,7 +70,7 @@ class Accuracy:
 
     def as_dict(self) -> dict[str, Any]:
         values: dict[str, Any] = {key: mean.as_dict() for key, mean in self.topk.items()}
-        values |= {"per_class": {name: asdict(each) for name, each in self.per_class.items()}, "images": self.images}
+        values |= {"per_class": self.per_class, "images": self.images}
         if self.runs is not None and self.views is not None:
             values |= {"runs": self.runs, "views": as_dict(self.views)}
         if self.against and self.difference:
@@ -86,7 +79,7 @@ class Accuracy:
         return values
 
     def __str__(self) -> str:
-        lines = [(name, percent(each.top1), f"{each.images} images") for name, each in self.per_class.items()]
+        lines = [(name, percent(one["top1"]), f"{one['images']} images") for name, one in self.per_class.items()]
         lines += [(key, str(mean), f"{self.images} images") for key, mean in self.topk.items()]
         if self.runs and len(self.runs) > 1:
             lines.append(("top1 of each", " ".join(map(percent, self.runs.values())), ""))
@@ -185,7 +178,7 @@ def summarize(correct: TopK, images: ImageFolder, resamples: int = RESAMPLES) ->
     """Average over all images and over the images of each class."""
     labels, top1 = images.labels.numpy(), correct["top1"]
     per_class = {
-        images.classes[k]: ClassAccuracy(float(top1[labels == k].mean()), int((labels == k).sum()))
+        images.classes[k]: {"top1": float(top1[labels == k].mean()), "images": int((labels == k).sum())}
         for k in np.unique(labels)
     }
     means = {key: mean_with_interval(values, resamples) for key, values in correct.items()}

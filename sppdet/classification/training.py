@@ -64,7 +64,9 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     epochs = Epochs(images, config)
     classifier.unfreeze(config.blocks)
     _check_network(classifier, config)
-    _scale_features(classifier, epochs)
+    samples = [sample for batch in epochs.plan(0) for sample in batch][:NORM_IMAGES]
+    features = (classifier.head.features(classifier.pool([epochs.read(sample)])) for sample in samples)
+    classifier.head.scale.fill_(scale_to_norm(config.feature_norm, features))
     logger.info("%d images, %d classes", len(images.files), len(images.classes))
     training = (epochs.steps, config.fit, config.seed, run.training_state)
     fits = epochs.pooled_bytes(classifier.pooled) <= config.memory_gb * 1e9
@@ -85,13 +87,6 @@ def _evaluate(classifier: Classifier, val: ImageFolder, config: TrainClassifierC
     accuracy = summarize(measure_topk_correct([classifier], val)[0], val)
     write_json(RunFolder(config.output).val, accuracy.as_dict())
     logger.info("accuracy on %s: %.3f", config.data.val, accuracy.topk["top1"].mean)
-
-
-def _scale_features(classifier: Classifier, epochs: Epochs) -> None:
-    """Scale the input of the last layer to the mean norm `feature_norm`."""
-    samples = [sample for batch in epochs.plan(0) for sample in batch][:NORM_IMAGES]
-    features = (classifier.head.features(classifier.pool([epochs.read(sample)])) for sample in samples)
-    classifier.head.scale.fill_(scale_to_norm(epochs.config.feature_norm, features))
 
 
 def _check_network(classifier: Classifier, config: TrainClassifierConfig) -> None:
@@ -116,11 +111,8 @@ def fit(
     Raises SppdetError if the loss is not finite.
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer: Optimizer
-    if config.optimizer == "sgd":
-        optimizer = SGD(weights, config.learning_rate, MOMENTUM, weight_decay=config.weight_decay)
-    else:
-        optimizer = AdamW(weights, config.learning_rate, weight_decay=config.weight_decay)
+    kind = partial(SGD, momentum=MOMENTUM) if config.optimizer == "sgd" else AdamW
+    optimizer: Optimizer = kind(weights, config.learning_rate, weight_decay=config.weight_decay)
     scheduler = OneCycleLR(optimizer, config.learning_rate, total_steps=config.epochs * steps)
 
     def losses(batch: Batch) -> Iterator[Loss]:

@@ -33,9 +33,8 @@ def ablate(
     the ft rows (all others have SVMs). If finetune.scales is given, all columns are fine-tuned at these. Every cell is
     a run in --output; repeat the command to resume.
 
-    JSON, also in OUTPUT/ablation.json: cells, each with row, column, paper (mAP or null), map_voc07, map_area and
-    interval (means over the seeds), std (of map_voc07 over the seeds; null for one), maps (map_voc07 per seed) and
-    seconds (per seed); differences, each with row, column, to_row, to_column, map_voc07, map_area and interval.
+    JSON, also in OUTPUT/ablation.json: cells (paper's mAP, means over the seeds, std, maps and seconds of each seed)
+    and differences.
 
     Args:
         config: YAML file of these parameters, such as configs/finetuned_voc07.yaml

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,9 +45,8 @@ def evaluate(
 ) -> Accuracy:
     """Evaluate a classifier, or the mean of several such as the seeds of a recipe.
 
-    JSON: top1, and top5 for more than 5 classes (mean, interval and resamples of each); per_class (top1, images, by
-    class); images; runs (top1 of each); views (its settings); with --against also against (the same of these runs)
-    and difference (top1 and top5, paired).
+    JSON: top1, and top5 for more than 5 classes; per_class, images, runs (top1 of each), views; with --against also
+    against (the same of these runs) and difference (paired).
 
     Args:
         runs: run folders or classifier files
@@ -110,31 +111,23 @@ def predict(
     finally:  # after Ctrl-C as well
         if entries and output:
             _write_predictions(output, entries)
-    lines = [f"{len(entries)} images in {output}"] if entries and output else map(_describe, entries)
-    return Summary(entries, "\n".join(lines), errors)
-
-
-def _describe(entry: dict[str, Any]) -> str:
-    classes = ", ".join(f"{best['class']} {best['probability']:.2f}" for best in entry["classes"])
-    return f"{entry['image']}: {classes}"
+    text = f"{len(entries)} images in {output}"
+    if not entries or not output:
+        texts = [", ".join(f"{one['class']} {one['probability']:.2f}" for one in entry["classes"]) for entry in entries]
+        text = "\n".join(f"{entry['image']}: {classes}" for entry, classes in zip(entries, texts, strict=True))
+    return Summary(entries, text, errors)
 
 
 def _write_predictions(path: str, entries: Sequence[dict[str, Any]]) -> None:
     """Write the entries to a .json file, or to a .csv file with a line for each image and class."""
-    import csv
-    import io
-
     from sppdet.files.atomic import write_json, write_text
 
     if path.endswith(".json"):
         write_json(path, entries)
         return
+    rows = [(entry["image"], n, *one.values()) for entry in entries for n, one in enumerate(entry["classes"], start=1)]
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "rank", "class", "probability"])
-    for entry in entries:
-        for rank, best in enumerate(entry["classes"], start=1):
-            writer.writerow([entry["image"], rank, best["class"], best["probability"]])
+    csv.writer(text, lineterminator="\n").writerows([("image", "rank", "class", "probability"), *rows])
     write_text(path, text.getvalue())
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sppdet.commands.summary import Summary
 from sppdet.config.data import DataConfig
 from sppdet.config.detector import SelectionConfig
 from sppdet.config.network import Device, Precision
 from sppdet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from sppdet.evaluation.bootstrap import BootstrapMAP
     from sppdet.evaluation.evaluation import Evaluation
-    from sppdet.structures import Detections
 
 
 def combine(
@@ -28,7 +24,7 @@ def combine(
     device: Device = "cpu",
     precision: Precision = "fp32",
     workers: int = 2,
-) -> Summary:
+) -> Evaluation:
     """Combine detectors: non-maximum suppression of all their detections, ranked by calibrated probability.
 
     The first run's configuration says which boxes suppress each other. Without --data.root the images are those of
@@ -52,14 +48,14 @@ def combine(
         raise ConfigError("out of range", field="resamples", expected="0 or more", got=resamples)
 
     from sppdet.commands.evaluate import write_evaluation
-    from sppdet.commands.runs import data_of_run, detect_dataset, load_run
+    from sppdet.commands.runs import data_of_run, detect_dataset, is_run, load_run
     from sppdet.data.dataset import read_dataset
     from sppdet.data.detection_files import read_results
     from sppdet.evaluation.bootstrap import bootstrap_map
     from sppdet.evaluation.evaluation import evaluate_detections
     from sppdet.postprocess import combine_detections
 
-    detectors = {run: load_run(run, device, precision, True) for run in runs if not _are_detections(run)}
+    detectors = {run: load_run(run, device, precision, True) for run in runs if is_run(run)}
     first = next(iter(detectors), None)
     data = data_of_run(first, data)
     dataset = read_dataset(data, detectors[first].classes if first else None)
@@ -67,47 +63,17 @@ def combine(
         dataset.check_classes(detector.classes, run)
     found = {run: read_results(run, dataset) for run in runs if run not in detectors}
     for run, parts in found.items():
-        _check_probabilities(parts, run)
+        for score in (score for part in parts for score in part.scores.tolist()):
+            if not 0 <= score <= 1:
+                expected = "0..1, as written by `sppdet evaluate --probabilities`"
+                raise DataError("not a probability", file=run, field="score", expected=expected, got=score)
     for run, detector in detectors.items():
-        found[run] = [detector.probabilities(one) for one in detect_dataset(run, detector, dataset, workers)]
+        found[run] = [detector.probabilities(one) for one in detect_dataset(detector, dataset, workers)]
     selection = detectors[first].config.selection if first else SelectionConfig()
     union = [combine_detections(parts, selection) for parts in zip(*(found[run] for run in runs), strict=True)]
     folder = Path(output or f"runs/combine-{'-'.join(Path(run).resolve().name for run in runs)}")
-    evaluation = replace(evaluate_detections(union, dataset, resamples, probabilities=True), folder=folder)
     single = {run: bootstrap_map(found[run], dataset.images, dataset.classes, resamples) for run in runs}
-    result = _summarize(evaluation, single)
-    write_evaluation(folder, evaluation, union, dataset, data.split, result.values)
+    result = evaluate_detections(union, dataset, resamples, probabilities=True)
+    result = replace(result, others=single, folder=folder)
+    write_evaluation(folder, result, union, dataset, data.split)
     return result
-
-
-def _summarize(evaluation: Evaluation, single: dict[str, BootstrapMAP]) -> Summary:
-    """Return the evaluation of the combination next to each run's mAP, and its difference to the best run."""
-    from sppdet.drawing.tables import align
-    from sppdet.evaluation.evaluation import ap_rows, map_rows
-
-    best = max(single, key=lambda run: single[run].map_voc07)
-    difference = evaluation.bootstrap.minus(single[best])
-    values = evaluation.as_dict() | {
-        "single": {run: maps.as_dict() for run, maps in single.items()},
-        "difference": {"best": best, **difference.as_dict()},
-    }
-    rows = ap_rows(evaluation.voc) + map_rows("mAP", evaluation.bootstrap)
-    for run, maps in single.items():
-        rows += map_rows(f"mAP of {run}", maps)
-    rows += map_rows("difference to the best, points", difference, signed=True)
-    return Summary(values, "\n".join([align(rows), *evaluation.notes()]))
-
-
-def _are_detections(run: str) -> bool:
-    """Return True for COCO results and a folder of comp4 files, False for a run."""
-    return Path(run).suffix == ".json" or (Path(run).is_dir() and any(Path(run).glob("*_det_*.txt")))
-
-
-def _check_probabilities(found: Sequence[Detections], file: str) -> None:
-    import torch
-
-    scores = torch.cat([torch.zeros(0), *(part.scores for part in found)])
-    outside = scores[(scores < 0) | (scores > 1)]
-    if len(outside):
-        wanted = "0..1, as written by `sppdet evaluate --probabilities`"
-        raise DataError("not a probability", file=file, field="score", expected=wanted, got=float(outside[0]))

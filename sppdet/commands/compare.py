@@ -32,11 +32,9 @@ def compare(
     own network and heads in the other mode. Without --data.root the images are those of SPLIT in the data that the
     first run was trained on.
 
-    JSON, also in OUTPUT/compare.json: images, regions, topped_up, shared, device, machine, threads, torch, baseline;
-    by detector: detectors (settings), stages (median seconds per image), totals (without_proposals, total), spread
-    (quartiles of both), growth (seconds by number of regions), speedup (conv, without_proposals, total; of all but
-    the baseline), maps (map_voc07, map_area, interval) and differences (to the baseline); throughput (detector,
-    crops_per_second, bare_crops_per_second, bare_best_batch, ratio; or null); paper (its figures).
+    JSON, also in OUTPUT/compare.json: images, regions, topped_up, shared, device, machine, threads, torch, baseline,
+    throughput, paper; by detector: detectors (settings), stages and totals (median seconds per image), spread
+    (quartiles), growth, speedup, maps, differences.
 
     Args:
         runs: run folders or detector files

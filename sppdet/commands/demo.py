@@ -12,6 +12,7 @@ from sppdet.config.detector import CropConfig, SPPConfig
 from sppdet.config.heads import SVMConfig
 from sppdet.config.network import BackboneConfig, Device, NetworkConfig, Precision
 from sppdet.config.training import TrainConfig
+from sppdet.drawing.tables import align
 
 if TYPE_CHECKING:
     from sppdet.detector import Detector
@@ -89,13 +90,13 @@ def demo(
 
 
 def _describe(result: dict[str, Any]) -> str:
-    lines = ["generated shapes, test images   mAP (VOC07)   mAP (area)"]
+    rows = [["generated shapes, test images", "mAP (VOC07)", "mAP (area)"]]
     for name, title in TITLES.items():
-        lines.append(f"{title:30} {100 * result[name]['map_voc07']:11.1f}% {100 * result[name]['map_area']:11.1f}%")
-    lines.append(f"SPPnet against R-CNN at {result['regions']} regions, {result['images']} images:")
-    titles = {"conv": "convolutions", "without_proposals": "without proposals", "total": "everything"}
-    lines += [f"  {title:28} {result['speedup'][key]:11.1f}x faster" for key, title in titles.items()]
-    return "\n".join([*lines, f"{result['seconds']:.0f} s; written:", *(f"  {file}" for file in result["files"])])
+        rows.append([title, *(f"{100 * result[name][key]:.1f}%" for key in ("map_voc07", "map_area"))])
+    speedup = ", ".join(f"{key.replace('_', ' ')} {value:.1f}x" for key, value in result["speedup"].items())
+    faster = f"SPPnet faster than R-CNN at {result['regions']} regions, {result['images']} images: {speedup}"
+    files = "".join(f"\n  {file}" for file in result["files"])
+    return f"{align(rows)}\n{faster}\n{result['seconds']:.0f} s; written:{files}"
 
 
 def _configure(folder: Path, seed: int, device: Device, precision: Precision, workers: int) -> TrainConfig:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sppdet.commands.runs import Run
-    from sppdet.detector import Detector
-    from sppdet.structures import Detections
 
 
 def detect(
@@ -55,10 +53,14 @@ def detect(
     entries, errors = list[dict[str, Any]](), list[ImageError]()
     try:
         for i, image in read_images(files, errors, "detect"):
-            shown = _detect(detector, image, threshold, probabilities)
+            shown = detector.detect(image)
+            if threshold is None:  # class thresholds apply to raw scores, even when probabilities are drawn
+                shown = shown.above(detector.thresholds)
+            shown = detector.probabilities(shown) if probabilities else shown
+            shown = shown if threshold is None else shown.above(threshold)
             picture = folder / names[i]
             write_picture(picture, draw_detections(image, shown, detector.classes))
-            rows = _as_rows(shown, detector.classes)
+            rows = [{"class": detector.classes[k - 1], "score": s, "box": box.tolist()} for box, k, s in shown]
             entries.append({"image": str(files[i]), "picture": str(picture), "detections": rows})
     finally:  # after Ctrl-C as well
         if entries or not errors:
@@ -71,21 +73,6 @@ def _describe(entry: dict[str, Any]) -> str:
     """Return the line of an image: its file, and the class and score of each detection."""
     names = ", ".join(f"{box['class']} {box['score']:z.2f}" for box in entry["detections"])
     return f"{entry['image']}: {names or 'nothing'}"
-
-
-def _detect(detector: Detector, image: Tensor, threshold: float | None, probabilities: bool) -> Detections:
-    """Return the detections to draw."""
-    found = detector.detect(image)
-    if threshold is None:  # class thresholds apply to raw scores, even when probabilities are drawn
-        found = found.above(detector.thresholds)
-    if probabilities:
-        found = detector.probabilities(found)
-    return found if threshold is None else found.above(threshold)
-
-
-def _as_rows(detections: Detections, classes: Sequence[str]) -> list[dict[str, Any]]:
-    columns = (detections.labels.tolist(), detections.scores.tolist(), detections.boxes.tolist())
-    return [{"class": classes[k - 1], "score": score, "box": box} for k, score, box in zip(*columns, strict=True)]
 
 
 def image_files(paths: Sequence[str]) -> list[Path]:

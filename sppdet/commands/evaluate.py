@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
@@ -39,11 +39,9 @@ def evaluate(
     folder SPLIT of the run, or SPLIT-20 on the first 20 images: evaluation.json, curves.json, precision_recall.png,
     detections.json (COCO) and comp4/ (VOC).
 
-    JSON: map_voc07, map_area (VOC's 11-point mAP and the area under the curve; fractions); interval (95% confidence
-    intervals of both, level, resamples); per_class (ap_voc07, ap_area, positives); coco (AP, AP50, ...); images. With
-    --against also against (name, map_voc07, map_area, interval) and difference (the same, paired); with --svd also svd
-    (ranks, map_voc07, map_area, change_voc07); with --probabilities also reliability (error, bins); with --proposals
-    also proposals.
+    JSON: map_voc07, map_area (VOC's 11-point mAP and the area under the curve; fractions), interval (95%), per_class,
+    coco, images; with --against also against and difference (paired), with --svd svd, with --probabilities reliability,
+    with --proposals proposals.
 
     Args:
         run: run folder or detector file
@@ -86,8 +84,9 @@ def evaluate(
             folder = RunFolder(run).evaluation(data)
     truncated = detector.truncated(svd) if detector and svd is not None else None
     other = detections_of(against, dataset, data, proposals, device, precision, workers) if against else None
-    if run is not None and detector:
-        found = detect_dataset(run, detector, dataset, workers, proposals)
+    if detector:
+        dataset.check_classes(detector.classes, None if isinstance(run, Detector) else run)
+        found = detect_dataset(detector, dataset, workers, proposals)
         found = [detector.probabilities(one) for one in found] if probabilities else found
     else:
         assert detections is not None
@@ -95,24 +94,19 @@ def evaluate(
     result = replace(evaluate_detections(found, dataset, resamples, probabilities), proposals=proposals, folder=folder)
     if other is not None:
         maps = bootstrap_map(other, dataset.images, dataset.classes, resamples)
-        result = replace(result, against=against, other=maps)
-    if run is not None and truncated:
-        cut = evaluate_voc(detect_dataset(run, truncated, dataset, workers, proposals), dataset.images, dataset.classes)
+        result = replace(result, others={str(against): maps})
+    if truncated:
+        cut = evaluate_voc(detect_dataset(truncated, dataset, workers, proposals), dataset.images, dataset.classes)
         result = replace(result, ranks=svd, truncated=cut)
     if folder:
-        write_evaluation(folder, result, found, dataset, data.split, result.as_dict())
+        write_evaluation(folder, result, found, dataset, data.split)
     return result
 
 
 def write_evaluation(
-    folder: Path,
-    result: Evaluation,
-    detections: Sequence[Detections],
-    dataset: Dataset,
-    split: str,
-    numbers: dict[str, Any],
+    folder: Path, result: Evaluation, detections: Sequence[Detections], dataset: Dataset, split: str
 ) -> None:
-    """Write all files of an evaluation; evaluation.json, `numbers`, last, which marks the others as complete."""
+    """Write all files of an evaluation; evaluation.json last, which marks the others as complete."""
     from sppdet.data.detection_files import write_coco_results, write_voc_results
     from sppdet.evaluation.plots import plot_precision_recall
     from sppdet.files.atomic import write_json
@@ -121,4 +115,4 @@ def write_evaluation(
     plot_precision_recall(result.voc, folder / "precision_recall.png")
     write_coco_results(folder / "detections.json", detections, dataset)
     write_voc_results(folder / "comp4", detections, dataset, split)
-    write_json(folder / "evaluation.json", numbers)
+    write_json(folder / "evaluation.json", result.as_dict())

@@ -56,10 +56,9 @@ def data_of_run(run: Run | None, data: DataConfig) -> DataConfig:
 
 
 def detect_dataset(
-    run: Run, detector: Detector, dataset: Dataset, workers: int, proposals: str | None = None
+    detector: Detector, dataset: Dataset, workers: int, proposals: str | None = None
 ) -> list[Detections]:
     """Return all detections in each image; `proposals` is a file written by another program."""
-    dataset.check_classes(detector.classes, None if isinstance(run, Detector) else run)
     boxes = propose(dataset.images, replace(detector.config.proposals, file=proposals), workers)
     return detector.detect_files([image.image for image in dataset.images], boxes)
 
@@ -74,26 +73,39 @@ def detections_of(
     workers: int,
 ) -> list[Detections]:
     """Read detections from a file or folder, or detect with a run, unless its saved detections are of these images."""
-    if not any(Path(path).glob("*.safetensors")) and Path(path).suffix != ".safetensors":
+    if not is_run(path):
         return read_results(path, dataset)
-    folder = RunFolder(path)
-    saved = folder.evaluation(data) / "detections.json"
-    if proposals is None and is_evaluation_of(saved.with_name("evaluation.json"), folder.find_detector(), dataset):
+    saved = None if proposals else saved_detections(path, data, dataset)
+    if saved:
         logger.info("%s: reused as the detections of %s", saved, path)
         return read_results(saved, dataset)
-    return detect_dataset(path, load_run(path, device, precision), dataset, workers, proposals)
+    detector = load_run(path, device, precision)
+    dataset.check_classes(detector.classes, path)
+    return detect_dataset(detector, dataset, workers, proposals)
 
 
-def is_evaluation_of(file: Path, detector: Path, dataset: Dataset) -> bool:
-    """Return True if a saved evaluation is still valid: newer than the detector, made with selective search, on the
-    same number of images and of objects per class."""
-    if not file.is_file() or file.stat().st_mtime < detector.stat().st_mtime:
-        return False
+def is_run(path: str) -> bool:
+    """Return True for a run, False for COCO results and a folder of comp4 files."""
+    file = Path(path)
+    return file.suffix == ".safetensors" or (file.is_dir() and not any(file.glob("*_det_*.txt")))
+
+
+def saved_detections(run: str, data: DataConfig, dataset: Dataset) -> Path | None:
+    """Return the detections that `sppdet evaluate` wrote for a run on these images.
+
+    None unless its evaluation is newer than the detector, made with selective search, and on the same number of images
+    and of objects per class.
+    """
+    folder = RunFolder(run)
+    file = folder.evaluation(data) / "evaluation.json"
+    if not file.is_file() or file.stat().st_mtime < folder.find_detector().stat().st_mtime:
+        return None
     numbers = read_json(file)
     counts = Counter(label for image in dataset.images for label in image.labels[~image.difficult].tolist())
     objects = [(name, counts[label]) for label, name in enumerate(dataset.classes, start=1)]
     try:
         saved = [(name, row["positives"]) for name, row in numbers["per_class"].items()]
-        return bool((numbers["images"], saved) == (len(dataset), objects)) and "proposals" not in numbers
+        same = (numbers["images"], saved) == (len(dataset), objects) and "proposals" not in numbers
     except (KeyError, TypeError, AttributeError):  # JSON of something else
-        return False
+        return None
+    return file.with_name("detections.json") if same else None

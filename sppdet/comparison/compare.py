@@ -10,14 +10,13 @@ import torch
 from sppdet.comparison.plots import plot_growth, plot_stages
 from sppdet.comparison.report import MIN_MAP_IMAGES, Comparison
 from sppdet.comparison.throughput import measure_throughput, with_best_batch
-from sppdet.comparison.timing import SUMS, measure_growth, propose_exactly, time_detectors
+from sppdet.comparison.timing import measure_growth, propose_exactly, time_detectors
 from sppdet.config.detector import FeatureKind
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError, InputError
 from sppdet.evaluation.bootstrap import bootstrap_map
 from sppdet.files.atomic import write_json
 from sppdet.runtime.machine import processor_name
-from sppdet.runtime.stopwatch import STAGES
 from sppdet.structures import Dataset
 
 
@@ -60,21 +59,15 @@ def compare_detectors(
         growth = measure_growth(shown, image, proposals.boxes, growth_regions)
     evaluated = detectors if len(dataset) >= MIN_MAP_IMAGES else ()
     cropping = [name for name, d in shown.items() if d.extractor.per_region]
-    throughput = measure_throughput(cropping[0], shown[cropping[0]]) if cropping else None
-    medians = timings.medians()
     return Comparison(
         images=len(dataset),
         regions=regions,
-        topped_up=timings.topped_up,
-        shared=timings.shared,
-        **_machine(next(iter(shown.values())).backbone.device),
+        timings=timings,
+        machine=_machine(next(iter(shown.values())).backbone.device),
         baseline=baseline,
         detectors={name: _settings(detector) for name, detector in shown.items()},
-        stages={name: {stage: rows[stage] for stage in STAGES} for name, rows in medians.items()},
-        spread=timings.spread(),
-        totals={name: {key: rows[key] for key in SUMS} for name, rows in medians.items()},
         growth=growth,
-        throughput=throughput,
+        throughput=measure_throughput(cropping[0], shown[cropping[0]]) if cropping else None,
         maps={name: bootstrap_map(timings.detections[name], dataset.images, dataset.classes) for name in evaluated},
     )
 

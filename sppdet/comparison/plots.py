@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sppdet.comparison.report import Comparison
-from sppdet.drawing.figures import new_figure, save_figure
+from sppdet.drawing.figures import draw_fractions, new_figure, save_figure
 from sppdet.runtime.stopwatch import STAGES
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def plot_stages(comparison: Comparison, path: str | PathLike[str]) -> None:
 
     Raises SppdetError if the file cannot be written.
     """
-    figure = new_figure(9, 3.2 + 0.7 * len(comparison.stages))
+    figure = new_figure(9, 3.2 + 0.7 * len(comparison.names))
     left, right = figure.subplots(1, 2, width_ratios=[3, 2])
     _draw_seconds(left, comparison)
     _draw_fractions(right, comparison)
@@ -64,18 +64,18 @@ def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
     axes.set(xlabel="regions", ylabel="seconds per image, without proposals")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.suptitle(f"Time against regions, {comparison.machine}", fontsize=9)
+    figure.suptitle(f"Time against regions, {comparison.machine['machine']}", fontsize=9)
     save_figure(figure, path)
 
 
 def _draw_seconds(axes: Axes, comparison: Comparison) -> None:
     """Draw bars side by side, with quartiles as whiskers. On a linear axis SPPnet's bars would be too short to see."""
     rows = [*STAGES, "total"]
-    names = comparison.names
+    names, timings = comparison.names, comparison.timings
     step = 0.8 / len(names)
     for k, (name, color) in enumerate(zip(names, cycle(COLORS), strict=False)):
-        seconds = {**comparison.stages[name], "total": comparison.totals[name]["total"]}
-        shown = [(i + step * k, seconds[row], *comparison.spread[name][row]) for i, row in enumerate(rows)]
+        seconds, spread = timings.medians[name], timings.spread[name]
+        shown = [(i + step * k, seconds[row], *spread[row]) for i, row in enumerate(rows)]
         positions, values, low, high = np.array([bar for bar in shown if bar[1] > 0]).T
         whiskers = np.maximum([values - low, high - values], 0)
         style: dict[str, Any] = {"color": color, "label": name, "error_kw": {"lw": 1, "ecolor": "0.3"}}
@@ -95,17 +95,12 @@ def _draw_seconds(axes: Axes, comparison: Comparison) -> None:
 
 
 def _draw_fractions(axes: Axes, comparison: Comparison) -> None:
-    names = comparison.names
-    starts = dict.fromkeys(names, 0.0)
-    for stage, color in zip(STAGES, STAGE_COLORS, strict=True):
-        for row, name in enumerate(names):
-            known = {key: value for key, value in comparison.stages[name].items() if value > 0}
-            percent = 100 * known.get(stage, 0.0) / (sum(known.values()) or 1)
-            axes.barh(row, percent, 0.5, left=starts[name], color=color, label=None if row else stage)
-            if percent > 7:
-                axes.text(starts[name] + percent / 2, row, f"{percent:.0f}", ha="center", va="center", fontsize=8)
-            starts[name] += percent
-    axes.set(xlim=(0, 100), xlabel="fraction of the time (%)")
+    names, medians = comparison.names, comparison.timings.medians
+    known: list[dict[str, float]] = [
+        {stage: max(0.0, medians[name][stage]) for stage in STAGES} for name in names
+    ]  # 0 for NaN
+    draw_fractions(axes, known, dict(zip(STAGES, STAGE_COLORS, strict=True)), 0.5, 8)
+    axes.set_xlabel("fraction of the time (%)")
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=3, frameon=False)

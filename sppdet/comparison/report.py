@@ -1,12 +1,12 @@
 """The result of a comparison: a record, its JSON, and its table for the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sppdet.comparison.paper import TIMING
 from sppdet.comparison.throughput import Throughput
-from sppdet.comparison.timing import SUMS
+from sppdet.comparison.timing import SUMS, Timings
 from sppdet.drawing.tables import align, with_interval
 from sppdet.evaluation.bootstrap import BootstrapMAP
 from sppdet.files.atomic import json_ready
@@ -19,21 +19,16 @@ MIN_MAP_IMAGES = 100  # an mAP on fewer images means little
 class Comparison:
     """Detectors compared on the same images and regions; its text is the table, with the paper's figures.
 
+    Mappings are by the detectors' names.
+
     Args:
         images: number of images.
         regions: number of regions per image.
-        topped_up: random boxes added in all images together, because an image had too few proposals.
-        shared: fraction of the regions that fall on the same cells as another, by name; SPPnet only.
-        device: cpu or cuda.
-        machine: name of the processor or GPU.
-        threads: number of torch's threads.
-        torch: version of torch.
+        timings: seconds of each stage in each image.
+        machine: device (cpu or cuda), machine (name of the processor or GPU), number of threads, version of torch.
         baseline: name of the detector that the others are compared with.
-        detectors: settings that explain the times, such as network and precision, by name.
-        stages: median seconds of each stage, by name.
-        spread: quartiles [25%, 75%] of each stage and sum, by name.
-        totals: median seconds of all stages, without proposals and with them, by name.
-        growth: seconds without proposals by number of regions, by name.
+        detectors: settings that explain the times, such as network and precision.
+        growth: seconds without proposals by number of regions.
         throughput: pace of R-CNN mode's convolutions; None without a detector in R-CNN mode.
         maps: mAP on the timed images of each trained detector; empty for fewer than MIN_MAP_IMAGES images.
         folder: where the comparison was written, if it was.
@@ -41,17 +36,10 @@ class Comparison:
 
     images: int
     regions: int
-    topped_up: int
-    shared: Mapping[str, float]
-    device: str
-    machine: str
-    threads: int
-    torch: str
+    timings: Timings
+    machine: Mapping[str, Any]
     baseline: str
     detectors: Mapping[str, Mapping[str, Any]]
-    stages: Mapping[str, Mapping[str, float]]
-    spread: Mapping[str, Mapping[str, Sequence[float]]]
-    totals: Mapping[str, Mapping[str, float]]
     growth: Mapping[str, Mapping[int, float]]
     throughput: Throughput | None
     maps: Mapping[str, BootstrapMAP]
@@ -60,7 +48,7 @@ class Comparison:
     @property
     def others(self) -> list[str]:
         """Names of all detectors except the baseline."""
-        return [name for name in self.stages if name != self.baseline]
+        return [name for name in self.detectors if name != self.baseline]
 
     @property
     def names(self) -> list[str]:
@@ -70,10 +58,10 @@ class Comparison:
     @property
     def speedup(self) -> dict[str, dict[str, float]]:
         """The baseline's median seconds divided by each other's, for conv, without_proposals and total."""
-        rows = {name: {"conv": self.stages[name]["conv"], **self.totals[name]} for name in self.stages}
-        slow = rows[self.baseline]
+        medians, rows = self.timings.medians, ("conv", *SUMS)
+        slow = medians[self.baseline]
         return {
-            name: {key: slow[key] / seconds if seconds else float("nan") for key, seconds in rows[name].items()}
+            name: {row: slow[row] / medians[name][row] if medians[name][row] else float("nan") for row in rows}
             for name in self.others
         }
 
@@ -86,13 +74,21 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the comparison for JSON: NaN becomes None, numbers of regions become text."""
-        values = {key: value for key, value in vars(self).items() if key != "folder"}
-        own = {
+        medians = self.timings.medians
+        values = {
+            **{key: getattr(self, key) for key in ("images", "regions", "baseline", "detectors", "growth", "speedup")},
+            **self.machine,
+            "topped_up": self.timings.topped_up,
+            "shared": self.timings.shared,
+            "stages": {name: {row: rows[row] for row in STAGES} for name, rows in medians.items()},
+            "totals": {name: {row: rows[row] for row in SUMS} for name, rows in medians.items()},
+            "spread": self.timings.spread,
             "throughput": self.throughput.as_dict() if self.throughput else None,
             "maps": {name: value.as_dict() for name, value in self.maps.items()},
             "differences": {name: value.as_dict() for name, value in self.differences.items()},
+            "paper": TIMING,
         }
-        return json_ready(values | own | {"speedup": self.speedup, "paper": TIMING})
+        return json_ready(values)
 
     def __str__(self) -> str:
         parts = [
@@ -109,27 +105,25 @@ class Comparison:
 
 
 def _header(comparison: Comparison) -> str:
+    machine, timings = comparison.machine, comparison.timings
     lines = [f"{comparison.images} images, {comparison.regions} regions each, the same for all"]
-    if comparison.topped_up:
-        lines[0] += f" ({comparison.topped_up} random boxes added in total, to images with too few proposals)"
+    if timings.topped_up:
+        lines[0] += f" ({timings.topped_up} random boxes added in total, to images with too few proposals)"
     for name, settings in comparison.detectors.items():
         lines.append(f"{name}: " + ", ".join(f"{key} {value}" for key, value in settings.items()))
-    for name, fraction in comparison.shared.items():
+    for name, fraction in timings.shared.items():
         lines.append(f"{name}: {100 * fraction:.1f}% of the regions share their cells with another and are pooled once")
-    where = f"{comparison.threads} threads" if comparison.device == "cpu" else comparison.device
-    lines.append(f"measured on {comparison.machine}, {where}, torch {comparison.torch}")
+    where = f"{machine['threads']} threads" if machine["device"] == "cpu" else machine["device"]
+    lines.append(f"measured on {machine['machine']}, {where}, torch {machine['torch']}")
     return "\n".join(lines)
 
 
 def _stage_table(comparison: Comparison) -> str:
+    medians, spread = comparison.timings.medians, comparison.timings.spread
     rows = [["seconds per image: median [quartiles]", *comparison.names]]
     for row in (*STAGES, *SUMS):
-        cells = []
-        for name in comparison.names:
-            value = comparison.totals[name][row] if row in SUMS else comparison.stages[name][row]
-            low, high = comparison.spread[name][row]
-            cells.append(f"{_number(value)} [{_number(low)}, {_number(high)}]")
-        rows.append([row.replace("_", " "), *cells])
+        numbers = [[_number(value) for value in (medians[name][row], *spread[name][row])] for name in comparison.names]
+        rows.append([row.replace("_", " "), *(f"{median} [{low}, {high}]" for median, low, high in numbers)])
     return align(rows)
 
 

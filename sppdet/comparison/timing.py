@@ -3,7 +3,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from functools import cached_property
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -39,24 +40,22 @@ class Timings:
     topped_up: int
     shared: Mapping[str, float]
 
+    @cached_property
     def medians(self) -> dict[str, dict[str, float]]:
-        """Return the median over the images, by name, then by stage or sum."""
+        """Median over the images, by name, then by stage or sum."""
         return self._each(lambda times: float(np.median(times)))
 
+    @cached_property
     def spread(self) -> dict[str, dict[str, list[float]]]:
-        """Return the quartiles [25%, 75%] over the images, by name, then by stage or sum."""
+        """Quartiles [25%, 75%] over the images, by name, then by stage or sum."""
         return self._each(lambda times: np.quantile(times, [0.25, 0.75]).tolist())
 
     def _each(self, measure: Callable[[Sequence[float]], T]) -> dict[str, dict[str, T]]:
         return {name: {row: measure(times) for row, times in rows.items()} for name, rows in self.seconds.items()}
 
 
-@dataclass(frozen=True, eq=False)
-class TimedProposals:
-    """Boxes float32 (N, 4) of an image, best first, with the seconds of the search.
-
-    The last `added` boxes are random ones.
-    """
+class TimedProposals(NamedTuple):
+    """Boxes float32 (N, 4) of an image, best first, the last `added` of them random; seconds of the search."""
 
     boxes: Tensor
     seconds: float

@@ -32,7 +32,7 @@ def _draw_row(images: Sequence[tuple[Tensor, ScoredBoxes]], classes: Sequence[st
         right = end + k * GUTTER
         large = resize_array(to_array(image), height, right - left)
         scale = torch.tensor([(right - left) / image.shape[2], height / image.shape[1]]).repeat(2)
-        boxes, labels, scores = detections.boxes * scale, detections.labels, detections.scores
-        row[:, left:right] = draw_boxes(as_image(large), boxes, labels, scores, classes)
+        rows = [(box * scale, label, score) for box, label, score in detections]
+        row[:, left:right] = draw_boxes(as_image(large), rows, classes)
         left = right + GUTTER
     return row

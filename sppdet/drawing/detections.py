@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -24,17 +24,15 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 Corners = tuple[int, int, int, int]  # x1 y1 x2 y2, of a box or of a label's plate
 
 
+ScoredBox = tuple[Tensor, int, float]  # box (4,), label 1..K, score
+
+
 class ScoredBoxes(Protocol):
     """The part of Detections that is drawn."""
 
     @property
-    def boxes(self) -> Tensor: ...
-    @property
-    def labels(self) -> Tensor: ...
-    @property
-    def scores(self) -> Tensor: ...
-    @property
     def classes(self) -> tuple[str, ...] | None: ...
+    def __iter__(self) -> Iterator[ScoredBox]: ...
 
 
 def draw_detections(image: ImageLike, detections: ScoredBoxes, classes: Sequence[str] | None = None) -> np.ndarray:
@@ -42,19 +40,18 @@ def draw_detections(image: ImageLike, detections: ScoredBoxes, classes: Sequence
 
     classes: names of labels 1..K, by default those that the detections know, or numbers.
     """
-    boxes, labels, scores = detections.boxes, detections.labels, detections.scores
-    classes = classes or detections.classes or [f"class {k}" for k in range(1, max(labels.tolist(), default=0) + 1)]
-    return draw_boxes(as_image(image), boxes, labels, scores, classes)
+    rows = list(detections)
+    numbered = [f"class {k}" for k in range(1, max((label for _, label, _ in rows), default=0) + 1)]
+    return draw_boxes(as_image(image), rows, classes or detections.classes or numbered)
 
 
-def draw_boxes(image: Tensor, boxes: Tensor, labels: Tensor, scores: Tensor, classes: Sequence[str]) -> np.ndarray:
-    """Return an image uint8 (3, H, W) with boxes (N, 4), the names of their labels (N,) and their scores (N,) drawn on
-    it: uint8 (H, W, 3) RGB, the first box on top."""
+def draw_boxes(image: Tensor, rows: Sequence[ScoredBox], classes: Sequence[str]) -> np.ndarray:
+    """Return an image uint8 (3, H, W) with boxes, their classes and scores: uint8 (H, W, 3) RGB, the first on top."""
     canvas = to_array(image).copy()
     scale = max(min(canvas.shape[:2]) / 400, 0.4)
-    corners: list[Corners] = [(x1, y1, x2, y2) for x1, y1, x2, y2 in boxes.round().int().tolist()]
-    texts = [f"{classes[k - 1]} {score:z.2f}" for k, score in zip(labels.tolist(), scores.tolist(), strict=True)]
-    colors = [class_color(k, len(classes)) for k in labels.tolist()]
+    corners: list[Corners] = [tuple(box.round().int().tolist()) for box, _, _ in rows]
+    texts = [f"{classes[label - 1]} {score:z.2f}" for _, label, score in rows]
+    colors = [class_color(label, len(classes)) for _, label, _ in rows]
     size = scale / 2
     widest = max((_measure(text, size)[0] for text in texts), default=0)
     size *= min(1.0, canvas.shape[1] / max(widest, 1))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING
 
 from sppdet.files.atomic import write_atomically
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -19,6 +21,21 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def draw_fractions(
+    axes: Axes, rows: Sequence[Mapping[str, float]], colors: Mapping[str, str], height: float, fontsize: float
+) -> None:
+    """Draw a bar for each row, from 0 to 100%: its parts by name, and the percentages of those above 7%."""
+    for place, row in enumerate(rows):
+        start, total = 0.0, sum(row.values())
+        for name, value in row.items():
+            percent = 100 * value / total if total else 0.0
+            axes.barh(place, percent, height, left=start, color=colors[name], label=None if place else name)
+            if percent > 7:
+                axes.text(start + percent / 2, place, f"{percent:.0f}", ha="center", va="center", fontsize=fontsize)
+            start += percent
+    axes.set_xlim(0, 100)
 
 
 def save_figure(figure: Figure, path: str | PathLike[str]) -> None:

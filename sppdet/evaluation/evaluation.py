@@ -1,7 +1,7 @@
 """The evaluation of a set of detections, with all measures of this package."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ class Evaluation:
 
     voc: precision-recall curves and AP of each class. bootstrap: the same mAPs with their confidence intervals.
     coco: COCO's twelve numbers by name. images: number of images. reliability: None unless scores are probabilities.
-    against, other: name and mAPs of the detector that this one is compared with, if any.
+    others: mAPs of the detectors that this one is compared with, by name.
     ranks, truncated: ranks of the truncated fully connected layers and the result with them, if any.
     proposals: file of proposals made by another program, if any. folder: where the results are written, if anywhere.
     """
@@ -72,8 +72,7 @@ class Evaluation:
     coco: dict[str, float]
     images: int
     reliability: Reliability | None = None
-    against: str | None = None
-    other: BootstrapMAP | None = None
+    others: Mapping[str, BootstrapMAP] = field(default_factory=dict)
     ranks: list[int] | None = None
     truncated: VOCResult | None = None
     proposals: str | None = None
@@ -94,9 +93,12 @@ class Evaluation:
         numbers = self.bootstrap.as_dict() | self.voc.as_dict() | {"coco": self.coco, "images": self.images}
         if self.reliability:
             numbers["reliability"] = self.reliability.as_dict()
-        if self.other:
-            numbers["against"] = {"name": self.against, **self.other.as_dict()}
-            numbers["difference"] = self.bootstrap.minus(self.other).as_dict()
+        if self.others:
+            best, difference = self._to_best()
+            single = {name: maps.as_dict() for name, maps in self.others.items()}
+            several = len(single) > 1
+            numbers |= {"single": single} if several else {"against": {"name": best, **single[best]}}
+            numbers["difference"] = ({"best": best} if several else {}) | difference.as_dict()
         if self.truncated:
             maps = {"map_voc07": self.truncated.map_voc07, "map_area": self.truncated.map_area}
             numbers["svd"] = {"ranks": self.ranks, **maps, "change_voc07": maps["map_voc07"] - self.map_voc07}
@@ -105,24 +107,30 @@ class Evaluation:
         return numbers
 
     def __str__(self) -> str:
-        rows = ap_rows(self.voc) + map_rows("mAP", self.bootstrap)
-        if self.other:
-            rows += map_rows(f"mAP of {self.against}", self.other)
-            rows += map_rows("difference, points", self.bootstrap.minus(self.other), signed=True)
+        aps = zip(self.voc.ap_voc07.tolist(), self.voc.ap_area.tolist(), strict=True)
+        rows = [["AP", "voc07", "area"]]
+        rows += [[name, *map(percent, pair)] for name, pair in zip(self.voc.classes, aps, strict=True)]
+        rows += _map_rows("mAP", self.bootstrap)
+        for name, maps in self.others.items():
+            rows += _map_rows(f"mAP of {name}", maps)
+        if self.others:
+            to = " to the best" if len(self.others) > 1 else ""
+            rows += _map_rows(f"difference{to}, points", self._to_best()[1], signed=True)
         if self.truncated:
             rows.append([f"mAP, SVD {self.ranks}", percent(self.truncated.map_voc07), percent(self.truncated.map_area)])
             changes = (self.truncated.map_voc07 - self.map_voc07, self.truncated.map_area - self.map_area)
             rows.append(["change, points", *(points(change, "+.2f") for change in changes)])
-        return "\n".join([align(rows), *self.notes()])
-
-    def notes(self) -> list[str]:
-        """Return the lines below the table of average precision."""
         notes = [f"COCO AP {percent(self.coco['AP'])}; {self.images} images"]
         if resamples := len(self.bootstrap.resampled_voc07):
             notes[0] += f"; 95% of {resamples} resamples"
         if self.reliability:
             notes.append(str(self.reliability))
-        return notes + ([f"written to {self.folder}"] if self.folder else [])
+        return "\n".join([align(rows), *notes, *([f"written to {self.folder}"] if self.folder else [])])
+
+    def _to_best(self) -> tuple[str, BootstrapMAP]:
+        """Return the name of the best of `others`, and the difference to its mAPs."""
+        best = max(self.others, key=lambda name: self.others[name].map_voc07)
+        return best, self.bootstrap.minus(self.others[best])
 
 
 def evaluate_detections(
@@ -164,13 +172,7 @@ def measure_reliability(curves: Iterable[Curve], bins: int = 10) -> Reliability:
     return Reliability(tuple(rows))
 
 
-def ap_rows(result: VOCResult) -> list[list[str]]:
-    """Return table rows: a heading, and both average precisions of each class."""
-    pairs = zip(result.classes, result.ap_voc07.tolist(), result.ap_area.tolist(), strict=True)
-    return [["AP", "voc07", "area"], *([name, percent(voc07), percent(area)] for name, voc07, area in pairs)]
-
-
-def map_rows(name: str, maps: BootstrapMAP, signed: bool = False) -> list[list[str]]:
+def _map_rows(name: str, maps: BootstrapMAP, signed: bool = False) -> list[list[str]]:
     """Return a table row of both mAPs, or of their differences in points, and one of their confidence intervals."""
     values = (maps.map_voc07, maps.map_area)
     rows = [[name, *(points(value, "+.2f") if signed else percent(value) for value in values)]]

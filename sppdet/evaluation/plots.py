@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sppdet.drawing.figures import new_figure, save_figure
+from sppdet.drawing.figures import draw_fractions, new_figure, save_figure
 from sppdet.drawing.tables import points
 from sppdet.evaluation.diagnose import GAINS, MULTIPLES, OUTCOMES, Diagnosis
 from sppdet.evaluation.sizes import SIZES
@@ -76,18 +76,11 @@ def plot_diagnosis(diagnosis: Diagnosis, path: str | PathLike[str]) -> None:
 
 def _draw_top(axes: Axes, diagnosis: Diagnosis) -> None:
     rows = {"mean": diagnosis.fractions()} | {name: part.counts() for name, part in diagnosis.classes.items()}
-    for place, row in enumerate(rows.values()):
-        total, start = sum(row.values()), 0.0
-        if not total > 0:  # NaN, the mean of none, included
-            axes.text(1, place, "no objects or no detections", va="center", fontsize=8, color="0.4")
-            continue
-        for outcome, value in row.items():
-            percentage = 100 * value / total
-            axes.barh(place, percentage, 0.8, left=start, color=COLORS[outcome])
-            if percentage > 7:
-                axes.text(start + percentage / 2, place, f"{percentage:.0f}", ha="center", va="center", fontsize=7)
-            start += percentage
-    axes.set(xlim=(0, 100), xlabel="fraction (%)")
+    known = [row if sum(row.values()) > 0 else {} for row in rows.values()]  # {} for NaN, the mean of none
+    draw_fractions(axes, known, COLORS, 0.8, 7)
+    for place in (place for place, row in enumerate(known) if not row):
+        axes.text(1, place, "no objects or no detections", va="center", fontsize=8, color="0.4")
+    axes.set_xlabel("fraction (%)")
     axes.set_title("Top detections of a class, one per object", fontsize=9)
     axes.set_yticks(range(len(rows)), list(rows), fontsize=8, parse_math=False)
     axes.set_ylim(len(rows) - 0.4, -0.6)

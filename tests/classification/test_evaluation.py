@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sppdet.classification.evaluation import Accuracy, ClassAccuracy, Mean, mean_with_interval, topk_correct
+from sppdet.classification.evaluation import Accuracy, Mean, mean_with_interval, topk_correct
 from sppdet.config.classification import ViewsConfig
 from sppdet.errors import InputError
 from sppdet.evaluation.bootstrap import draw_images, interval
@@ -56,9 +56,8 @@ def test_resamples_may_be_none_but_not_fewer():
 
 def test_an_accuracy_prints_itself():
     means = {"top1": Mean(0.75, (0.5, 1.0), 100), "top5": Mean(1.0)}
-    one = Accuracy(
-        means, {"cat": ClassAccuracy(0.5, 2), "dog": ClassAccuracy(1.0, 2)}, 4, {"a": 0.7, "b": 0.8}, ViewsConfig()
-    )
+    per_class = {"cat": {"top1": 0.5, "images": 2}, "dog": {"top1": 1.0, "images": 2}}
+    one = Accuracy(means, per_class, 4, {"a": 0.7, "b": 0.8}, ViewsConfig())
     both = replace(one, against=one, difference={"top1": Mean(0.0, (-0.1, 0.1), 100)})
     assert str(both).splitlines() == [
         "cat               50.00%   2 images",

@@ -9,6 +9,7 @@ from factories import CLASSES, TINY, as_boxes, image_file, random_detector
 
 from sppdet.comparison.report import Comparison
 from sppdet.comparison.throughput import Throughput
+from sppdet.comparison.timing import Timings
 from sppdet.config.data import ProposalConfig
 from sppdet.config.detector import CropConfig
 from sppdet.detector import Detector
@@ -36,25 +37,18 @@ def comparison() -> Comparison:
     """Made-up times of two detectors."""
     rcnn = {"proposals": 2.0, "preprocess": 1.5, "conv": 44.0, "pooling": 1.25, "heads": 0.35, "nms": 0.0421}
     spp = {"proposals": 2.0, "preprocess": 0.0075, "conv": 0.2, "pooling": 0.61, "heads": 0.35, "nms": 0.0419}
-    stages = {"rcnn": rcnn, "spp": spp}
     totals = {"rcnn": {"without_proposals": 47.5, "total": 50.0}, "spp": {"without_proposals": 1.25, "total": 3.25}}
-    rows = {name: {**stages[name], **totals[name]} for name in stages}
+    rows = {"rcnn": rcnn | totals["rcnn"], "spp": spp | totals["spp"]}
+    seconds = {name: {row: [0.8 * v, v, 1.2 * v] for row, v in values.items()} for name, values in rows.items()}
     shifts = np.array([-0.01, 0.0, 0.01])
     maps = {"rcnn": 0.3217, "spp": 0.3456}
     return Comparison(
         images=5,
         regions=2000,
-        topped_up=321,
-        shared={"spp": 0.183},
-        device="cpu",
-        machine="Some CPU",
-        threads=2,
-        torch="2.x",
+        timings=Timings(seconds, {}, topped_up=321, shared={"spp": 0.183}),
+        machine={"device": "cpu", "machine": "Some CPU", "threads": 2, "torch": "2.x"},
         baseline="rcnn",
         detectors={"rcnn": {"features": "crop", "batch": 4}, "spp": {"features": "spp", "scales": [688]}},
-        stages=stages,
-        spread={name: {row: [0.9 * v, 1.1 * v] for row, v in values.items()} for name, values in rows.items()},
-        totals=totals,
         growth={"rcnn": {100: 2.25, 2000: 47.4}, "spp": {100: 0.31, 2000: 1.24}},
         throughput=Throughput("rcnn", 45.4, 46.1, 4),
         maps={k: BootstrapMAP(v, v - 0.02, v + shifts, v - 0.02 + shifts, ("1", "2"), 0) for k, v in maps.items()},

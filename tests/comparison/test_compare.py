@@ -33,12 +33,12 @@ def test_one_detector_meets_its_other_mode(comparison) -> None:
     assert comparison.detectors["tiny-crop"]["batch"] in (1, 2)
     assert comparison.throughput.bare_best_batch == comparison.detectors["tiny-crop"]["batch"]
     assert comparison.maps == comparison.differences == {}
-    for name in ("tiny", "tiny-crop"):
-        assert set(comparison.stages[name]) == set(STAGES)
-        assert all(seconds > 0 for seconds in comparison.stages[name].values())
-        assert list(comparison.growth[name]) == [5, 10]
-    assert comparison.stages["tiny"]["proposals"] == comparison.stages["tiny-crop"]["proposals"]
     stages = comparison.as_dict()["stages"]
+    for name in ("tiny", "tiny-crop"):
+        assert set(stages[name]) == set(STAGES)
+        assert all(seconds > 0 for seconds in stages[name].values())
+        assert list(comparison.growth[name]) == [5, 10]
+    assert stages["tiny"]["proposals"] == stages["tiny-crop"]["proposals"]
     assert comparison.speedup["tiny"]["conv"] == stages["tiny-crop"]["conv"] / stages["tiny"]["conv"]
 
 

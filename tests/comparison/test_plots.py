@@ -21,8 +21,8 @@ def made_up(comparison) -> Callable[..., Comparison]:
         for stages, seconds in zip(rows.values(), conv, strict=True):
             stages |= {"conv": seconds, "proposals": proposals}
         sums = {name: {"without_proposals": 0.0, "total": sum(stages.values())} for name, stages in rows.items()}
-        spread = {name: {row: [v, v] for row, v in (rows[name] | sums[name]).items()} for name in rows}
-        return replace(comparison, stages=rows, spread=spread, totals=sums)
+        seconds = {name: {row: [v] for row, v in (rows[name] | sums[name]).items()} for name in rows}
+        return replace(comparison, timings=replace(comparison.timings, seconds=seconds))
 
     return change
 

@@ -61,9 +61,9 @@ def test_takes_turns_and_leaves_the_warmup_out(images) -> None:
     assert [name for name, *_ in calls] == ["slow", "fast"] * 2 + ["fast", "slow"] + ["slow", "fast"] + ["fast", "slow"]
     assert timings.seconds["slow"]["conv"] == [40, 10, 20, 30]
     assert timings.seconds["fast"]["conv"] == [4, 1, 2, 3]
-    assert timings.medians()["slow"]["conv"] == 25
-    assert timings.spread()["fast"]["conv"] == [1.75, 3.25]
-    assert timings.medians()["fast"]["without_proposals"] == 3.5
+    assert timings.medians["slow"]["conv"] == 25
+    assert timings.spread["fast"]["conv"] == [1.75, 3.25]
+    assert timings.medians["fast"]["without_proposals"] == 3.5
     assert [len(found) for found in timings.detections.values()] == [4, 4]
 
 
