@@ -20,7 +20,7 @@ from sppdet.config.record import as_dict, from_dict
 from sppdet.errors import ConfigError, InputError, WeightsError
 from sppdet.features.build import build_extractor, build_network
 from sppdet.features.extractor import FeatureExtractor, ImageFeatures, apply_to_features
-from sppdet.files.atomic import load_tensors, save_tensors, with_prefix
+from sppdet.files.atomic import save_tensors, with_prefix
 from sppdet.files.run_folder import RunFolder
 from sppdet.heads.calibration import Calibration
 from sppdet.heads.linear import Heads
@@ -174,12 +174,7 @@ class Detector(nn.Module):
         Raises WeightsError if the file is missing, damaged or not a detector, and ConfigError for an unknown
         configuration or an unavailable device.
         """
-        file = RunFolder(path).find_detector()
-        tensors, header = load_tensors(file)
-        if header.get("kind") != "detector":
-            expected = "a run folder or detector.safetensors of this version"
-            raise WeightsError("is not a detector", file=file, expected=expected)
-        try:
+        with RunFolder(path).open("detector") as (file, tensors, header):
             config, classes = from_dict(DetectorConfig, header["config"], file), header["classes"]
             backbone = build_backbone(config.backbone.name, "random", device, precision)
             layers = None
@@ -192,9 +187,7 @@ class Detector(nn.Module):
             if calibration:
                 detector.calibration = Calibration(**{name: tensor.clone() for name, tensor in calibration.items()})
             detector.load_state_dict(tensors)
-        except (KeyError, RuntimeError) as error:
-            raise WeightsError("is not a detector", file=file, got=error) from error
-        return detector.to(backbone.device)
+            return detector.to(backbone.device)
 
     def __repr__(self) -> str:
         config, heads = self.config, self.heads

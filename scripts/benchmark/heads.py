@@ -183,18 +183,19 @@ def scaled_rows(problem: SVMProblem) -> Any:
 def fit_linear_svc(problem: SVMProblem, rows: Any, tolerance: float) -> Tensor:
     """Fit LinearSVC to the same objective: weights (K, D + 1). It copies `rows` to double precision."""
     classes = problem.targets.shape[1]
+    svm = problem.svm
+    weights = dict.fromkeys(range(classes), svm.positive_weight)  # liblinear's: of each class's positives
     svms = LinearSVC(
         loss="hinge",
-        C=problem.C,
-        intercept_scaling=problem.bias,
-        class_weight=dict.fromkeys(range(classes), problem.positive_weight),  # liblinear's: of each class's positives
+        C=svm.C,
+        intercept_scaling=svm.bias,
+        class_weight=weights,
         tol=tolerance,
         max_iter=10_000,
         random_state=0,
     ).fit(rows, problem.targets.argmax(dim=1).numpy())
-    return torch.cat(
-        [torch.from_numpy(svms.coef_), torch.from_numpy(svms.intercept_)[:, None] / problem.bias], 1
-    ).float()
+    columns = torch.from_numpy(svms.coef_), torch.from_numpy(svms.intercept_)[:, None] / svm.bias
+    return torch.cat(columns, dim=1).float()
 
 
 def find_tolerance(problem: SVMProblem) -> tuple[float, dict[str, Any]]:

@@ -109,10 +109,7 @@ def _weight_and_bias(layer: CaffeLayer, shape: tuple[int, ...], source: str) -> 
 
 
 def _check_network(layers: Mapping[str, CaffeLayer], backbone: Backbone, source: str) -> None:
-    """Raise WeightsError unless the layers up to the last convolution are those of the backbone.
-
-    Shapes of weights are not enough: AlexNet's equal CaffeNet's, and the ZF of Faster R-CNN pads differently.
-    """
+    """Raise WeightsError unless the layers are the backbone's. Shapes are not enough: AlexNet's equal CaffeNet's."""
     names = ORIGINALS[backbone.name].convolutions
     network = f"the layers of {backbone.name}"
     for name in names:

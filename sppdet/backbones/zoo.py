@@ -63,10 +63,7 @@ def _layers(name: str) -> nn.Sequential:
 
 
 def _caffenet() -> nn.Sequential:
-    """Build CaffeNet, the AlexNet of R-CNN (section 2.3), which normalizes after pooling, not before it.
-
-    227 pixels become 13 cells. Its two groups of channels meet in conv3 only.
-    """
+    """Build CaffeNet, R-CNN's AlexNet (section 2.3), which normalizes after pooling: 227 pixels become 13 cells."""
     return nn.Sequential(
         *_convolution(3, 96, 11, stride=4),
         nn.MaxPool2d(3, stride=2, ceil_mode=True),
@@ -81,10 +78,7 @@ def _caffenet() -> nn.Sequential:
 
 
 def _zf5() -> nn.Sequential:
-    """Build the paper's ZF-5 (table 1): 224 pixels become 13 cells and 180 become 10, so its pooling rounds up.
-
-    The paper does not describe the normalization; it is that of the authors' code (model-defs/Zeiler_conv5.prototxt).
-    """
+    """Build the paper's ZF-5 (table 1), with the LRN of the authors' code: 224 pixels become 13 cells, 180 10."""
     return nn.Sequential(
         *_convolution(3, 96, 7, stride=2, padding=1),
         WithinChannelNorm(3, alpha=5e-5, beta=0.75),

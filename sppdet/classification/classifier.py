@@ -18,8 +18,8 @@ from sppdet.classification.views import prepare_views, views_to_windows
 from sppdet.config.classification import ClassifierConfig, ViewKind, ViewsConfig
 from sppdet.config.network import Precision
 from sppdet.config.record import as_dict, base_of, from_dict
-from sppdet.errors import InputError, WeightsError
-from sppdet.files.atomic import load_tensors, save_tensors, with_prefix
+from sppdet.errors import InputError
+from sppdet.files.atomic import save_tensors, with_prefix
 from sppdet.files.run_folder import RunFolder
 from sppdet.images import as_image
 from sppdet.pooling.pyramid import SpatialPyramidPooling
@@ -174,20 +174,14 @@ class Classifier(nn.Module):
         Raises WeightsError if it is missing or damaged, ConfigError if its configuration is unknown or the device is
         not available.
         """
-        file = RunFolder(path).find_classifier()
-        tensors, header = load_tensors(file)
-        if header.get("kind") != "classifier":
-            raise WeightsError("is not a classifier", file=file, expected="a run folder or classifier.safetensors")
-        try:
+        with RunFolder(path).open("classifier") as (file, tensors, header):
             config = from_dict(ClassifierConfig, header["config"], file)
             backbone = build_backbone(config.backbone.name, "random", device, precision)
             depth = config.fc.depth
             layers = FullyConnected.from_tensors(with_prefix("head.layers.", tensors), depth) if depth else None
             classifier = cls(config, header["classes"], backbone, layers)
             classifier.load_state_dict(tensors)
-        except (KeyError, RuntimeError) as error:
-            raise WeightsError("is not a classifier", file=file, got=error) from error
-        return classifier
+            return classifier
 
 
 def new_classifier(

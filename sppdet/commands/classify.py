@@ -61,7 +61,7 @@ def evaluate(
     from sppdet.files.run_folder import RunFolder
 
     first = RunFolder(runs[0])
-    first.find_classifier()
+    first.find("classifier")
     if data is None and first.config.is_file():
         data = first.load_config(TrainClassifierConfig).data.val
     if data is None:

@@ -98,7 +98,7 @@ def saved_detections(run: str, data: DataConfig, dataset: Dataset) -> Path | Non
     """
     folder = RunFolder(run)
     file = folder.evaluation(data) / "evaluation.json"
-    if not file.is_file() or file.stat().st_mtime < folder.find_detector().stat().st_mtime:
+    if not file.is_file() or file.stat().st_mtime < folder.find("detector").stat().st_mtime:
         return None
     numbers = read_json(file)
     counts = Counter(label for image in dataset.images for label in image.labels[~image.difficult].tolist())

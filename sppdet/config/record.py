@@ -14,18 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cache
 from os import PathLike, fspath
-from types import NoneType, UnionType
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Literal,
-    TypeVar,
-    Union,
-    dataclass_transform,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
 from sppdet.errors import ConfigError
 
@@ -34,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-UNIONS = (UnionType, Union)  # int | None; Literal[...] | None
+UNIONS = {get_origin(hint) for hint in (int | None, Literal[0] | None)}  # two classes of their own before Python 3.14
 
 TYPE_NAMES: dict[Any, str] = {
     int: "a whole number",
@@ -48,20 +38,16 @@ TYPE_NAMES: dict[Any, str] = {
 
 
 def _field(default: T, contains: Callable[[Any], bool], expected: str) -> T:
+    """Declare a range. None is accepted if the type allows it; a list may be empty only if its default is."""
     return field(default=default, metadata={"contains": contains, "expected": expected})
 
 
 def more_than(bound: float, default: T) -> T:
-    """Declare a number more than `bound`.
-
-    In all ranges None is accepted if its type allows it, each number of a list is checked, and a list may be empty only
-    if its default is.
-    """
+    """Declare a number more than `bound`."""
     return _field(default, lambda value: value > bound, f"more than {bound}")
 
 
 def positive(default: T) -> T:
-    """Declare a number more than 0."""
     return more_than(0, default)
 
 
@@ -76,7 +62,6 @@ def within(low: float, high: float, default: T) -> T:
 
 
 def fraction(default: T) -> T:
-    """Declare a number from 0 to 1, both included."""
     return within(0, 1, default)
 
 
@@ -191,8 +176,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 def _describe(hint: Any) -> str:
     """A type in plain words."""
-    if get_origin(hint) is Literal:
-        return " or ".join(map(str, get_args(hint)))
-    if get_origin(hint) in UNIONS:
-        return " or ".join(map(_describe, get_args(hint)))
+    origin = get_origin(hint)
+    if origin is Literal or origin in UNIONS:
+        return " or ".join(map(str if origin is Literal else _describe, get_args(hint)))
     return TYPE_NAMES.get(get_origin(hint) or hint, "keys")

@@ -3,9 +3,6 @@
 They are computed in two steps, which is what makes SPPnet fast: `encode(image)` once, then `.features(boxes)` any
 number of times. SPPnet runs the network in the first step, R-CNN in the second. Fully connected layers, if there are
 any, end the second step of both.
-
-The features of 2,000 regions take 200 MB, which take longer to move than to compute. To get only the output of a linear
-layer, call `apply_to_features`: it computes the features chunk by chunk in one reused buffer.
 """
 
 from __future__ import annotations
@@ -59,9 +56,8 @@ class ImageFeatures(ABC):
 def apply_to_features(image: ImageFeatures, boxes: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     """Apply a row-wise function, (n, D) to (n, ...), to the features of boxes (N, 4).
 
-    Features that several boxes share are computed once. The last digits of a matrix product may depend on its number of
-    rows, as some processors round products of different shapes differently: equal calls give equal bits, and the same
-    box among others, in another chunk or R-CNN batch, gives the same numbers up to rounding.
+    The features are computed chunk by chunk in one buffer, because those of 2,000 regions, 200 MB, take longer to move
+    than to compute; those that several boxes share once. Only equal calls give equal bits.
     """
     if not len(boxes):
         return function(image.features(boxes))

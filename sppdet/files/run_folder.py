@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sppdet.config.data import DataConfig
 from sppdet.config.record import as_dict, from_dict
 from sppdet.errors import ConfigError, WeightsError
-from sppdet.files.atomic import read_json, write_json
+from sppdet.files.atomic import load_tensors, read_json, write_json
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+    from torch import Tensor
 
 T = TypeVar("T")
+Kind = Literal["detector", "classifier"]
 
 # These say how a run is carried out, not what it gives; a resumed run may change them, and move to another device.
 EXECUTION_KEYS = ("workers", "cache_gb", "output", "device")
@@ -69,13 +73,31 @@ class RunFolder:
         """The folder of the evaluation on `data`: RUN/SPLIT, or RUN/SPLIT-20 on the first 20 images."""
         return self.path / (data.split if data.max_images is None else f"{data.split}-{data.max_images}")
 
-    def find_detector(self) -> Path:
-        """Return the detector's file. Raises WeightsError if the run has none."""
-        return self._find(self.detector)
+    def find(self, kind: Kind) -> Path:
+        """Return the detector's or classifier's file. Raises WeightsError if the run has none."""
+        file = self.detector if kind == "detector" else self.classifier
+        if not self.path.is_dir():
+            raise WeightsError("file not found", file=self.path)
+        if not file.is_file():
+            others = ", ".join(sorted(path.name for path in self.path.glob("*.safetensors")))
+            raise WeightsError("file not found", file=file, got=f"a folder with {others}" if others else None)
+        return file
 
-    def find_classifier(self) -> Path:
-        """Return the classifier's file. Raises WeightsError if the run has none."""
-        return self._find(self.classifier)
+    @contextmanager
+    def open(self, kind: Kind) -> Iterator[tuple[Path, dict[str, Tensor], dict[str, Any]]]:
+        """Give the detector's or classifier's file, its tensors and its header to a block that builds it.
+
+        Raises WeightsError if the file is missing, damaged or not of this kind; a KeyError or RuntimeError of the block
+        means that as well.
+        """
+        file = self.find(kind)
+        tensors, header = load_tensors(file)
+        if header.get("kind") != kind:
+            raise WeightsError(f"is not a {kind}", file=file, expected=f"a run folder or {kind}.safetensors")
+        try:
+            yield file, tensors, header
+        except (KeyError, RuntimeError) as error:
+            raise WeightsError(f"is not a {kind}", file=file, got=error) from error
 
     def load_config(self, kind: type[T]) -> T:
         """Read the configuration of the training back as a record of this class.
@@ -127,14 +149,6 @@ class RunFolder:
 
     def _has_weights(self) -> bool:
         return any(self.path.glob("*.safetensors"))
-
-    def _find(self, file: Path) -> Path:
-        if not self.path.is_dir():
-            raise WeightsError("file not found", file=self.path)
-        if not file.is_file():
-            others = ", ".join(sorted(path.name for path in self.path.glob("*.safetensors")))
-            raise WeightsError("file not found", file=file, got=f"a folder with {others}" if others else None)
-        return file
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -125,7 +125,6 @@ def _fit_steps(scores: NDArray[np.float64], correct: NDArray[np.bool_]) -> Map |
 
 
 def _targets(correct: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return target probabilities of incorrect and correct examples, short of 0 and 1 (Platt, section 2.2), so that
-    log-odds stay finite even if the scores separate the two."""
+    """Return target probabilities of incorrect and correct examples, short of 0 and 1 (Platt, section 2.2)."""
     positives, negatives = int(correct.sum()), int((~correct).sum())
     return 1 / (negatives + 2), (positives + 1) / (positives + 2)

@@ -6,21 +6,18 @@ from torch import Tensor
 from sppdet.errors import SppdetError
 from sppdet.heads.linear import ROWS_PER_CHUNK, LinearWeights, mean_norm
 
+FEATURE_NORM = 20.0
+
 
 def fit_softmax(
-    features: Tensor,
-    labels: Tensor,
-    classes: int,
-    weight_decay: float = 1e-4,
-    iterations: int = 100,
-    norm: float = 20.0,
+    features: Tensor, labels: Tensor, classes: int, weight_decay: float = 1e-4, iterations: int = 100
 ) -> LinearWeights:
     """Fit weight float32 (K + 1, D) and bias (K + 1,) to features float16 (n, D) and labels int64 (n,).
 
-    Minimizes the mean cross-entropy + weight_decay / 2 * |weight|^2 on features scaled to a mean L2 norm of `norm`.
+    Minimizes the mean cross-entropy + weight_decay / 2 * |weight|^2 on features scaled to a mean L2 norm of 20.
     Reads the features in chunks: extra memory is a chunk and the optimizer's history of the weights.
     """
-    scale = norm / mean_norm(features)
+    scale = FEATURE_NORM / mean_norm(features)
     weight = torch.zeros(classes + 1, features.shape[1], requires_grad=True)
     bias = torch.zeros(classes + 1, requires_grad=True)
     optimizer = torch.optim.LBFGS(

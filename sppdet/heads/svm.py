@@ -6,41 +6,38 @@ products, and within the block the dual variables are optimized one at a time as
 read of the matrix is used by every class; extra memory is a block and the weights.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
 
+from sppdet.config.heads import SVMConfig
+
 BLOCK = 32
 INNER_PASSES = 2
 EPOCHS_BETWEEN_CHECKS = 3
-
-Loss = Literal["hinge", "squared_hinge"]
 
 
 @dataclass(eq=False)
 class SVMProblem:
     """min over w: |w|^2 / 2 + sum_i cost_i loss(y_i w.x_i), for each of K classes; x carries a constant feature.
 
-    features: float16 (n, D). targets: int8 (n, K), +1, -1 or 0 (left out). scale: factor of the features. bias:
-    value of the constant feature. C: cost of a negative; that of a positive is positive_weight times as high.
+    features: float16 (n, D). targets: int8 (n, K), +1, -1 or 0 (left out). scale: factor of the features. svm: loss,
+    C (cost of a negative; that of a positive is positive_weight times as high), and bias, the constant feature's value.
     """
 
     features: Tensor
     targets: Tensor
     scale: float = 1.0
-    bias: float = 10.0
-    C: float = 0.001
-    positive_weight: float = 2.0
-    loss: Loss = "hinge"
+    svm: SVMConfig = field(default_factory=SVMConfig)
 
     def cost(self) -> np.ndarray:
         """Return the cost of each example, float32 (n, K): 0 if it is left out."""
         targets = self.targets.numpy()
-        return self.C * np.where(targets > 0, self.positive_weight, (targets < 0).astype(np.float32)).astype(np.float32)
+        weight = np.where(targets > 0, self.svm.positive_weight, (targets < 0).astype(np.float32)).astype(np.float32)
+        return self.svm.C * weight
 
     def rows(self, index: Tensor | slice, memory: Tensor | None = None) -> Tensor:
         """Read rows float32 (B, D), unscaled and without the constant, into `memory` (at least B, D) if given."""
@@ -49,7 +46,7 @@ class SVMProblem:
 
     def margins(self, weights: Tensor, rows: Tensor) -> Tensor:
         """Compute w.x float32 (K, B) of rows as `rows` returns them."""
-        return torch.addmm(weights[:, -1:] * self.bias, weights[:, :-1], rows.T, alpha=self.scale)
+        return torch.addmm(weights[:, -1:] * self.svm.bias, weights[:, :-1], rows.T, alpha=self.scale)
 
 
 @dataclass(eq=False)
@@ -88,10 +85,11 @@ def solve_svms(
     alpha[:, : len(solution.alpha)] = solution.alpha.T.numpy()
     first, weights = alpha.copy(), solution.weights.clone()
     cost, targets = np.ascontiguousarray(problem.cost().T), problem.targets.T.numpy().astype(np.float32)  # (K, n)
-    upper = cost if problem.loss == "hinge" else np.where(cost > 0, np.float32(np.inf), np.float32(0))
+    hinge = problem.svm.loss == "hinge"
+    upper = cost if hinge else np.where(cost > 0, np.float32(np.inf), np.float32(0))
     # The squared hinge adds alpha^2 / (4 cost) to the dual: a diagonal term.
     with np.errstate(divide="ignore"):
-        ridge = np.zeros_like(cost) if problem.loss == "hinge" else np.where(cost > 0, 0.5 / cost, 0).astype(np.float32)
+        ridge = np.zeros_like(cost) if hinge else np.where(cost > 0, 0.5 / cost, 0).astype(np.float32)
     rng = np.random.default_rng(seed)
     blocks = np.array_split(rng.permutation(n), max(1, -(-n // BLOCK)))
     grams: dict[int, np.ndarray] = {}
@@ -102,7 +100,7 @@ def solve_svms(
             rows = blocks[b]
             x = problem.rows(torch.from_numpy(rows), memory)  # (B, D)
             if b not in grams:
-                grams[b] = (problem.scale**2 * (x @ x.T) + problem.bias**2).numpy()
+                grams[b] = (problem.scale**2 * (x @ x.T) + problem.svm.bias**2).numpy()
             margins = problem.margins(weights, x).numpy()  # (K, B)
             before = alpha[:, rows]
             after = before.copy()
@@ -110,7 +108,7 @@ def solve_svms(
             alpha[:, rows] = after
             step = torch.from_numpy((after - before) * targets[:, rows])
             weights[:, :-1].addmm_(step, x, alpha=problem.scale)
-            weights[:, -1] += problem.bias * step.sum(dim=1)
+            weights[:, -1] += problem.svm.bias * step.sum(dim=1)
         epoch += 1
         if epoch % EPOCHS_BETWEEN_CHECKS == 0 or epoch == epochs:
             primal, dual = objectives(problem, weights, torch.from_numpy(alpha.T))
@@ -132,11 +130,11 @@ def objectives(problem: SVMProblem, weights: Tensor, alpha: Tensor) -> tuple[np.
         part = slice(start, start + 2048)
         margins = problem.margins(weights, problem.rows(part)).T.numpy() * problem.targets[part].numpy()
         slack = np.maximum(0, 1 - margins.astype(np.float64))
-        loss += (cost[part] * (slack if problem.loss == "hinge" else slack**2)).sum(axis=0)
+        loss += (cost[part] * (slack if problem.svm.loss == "hinge" else slack**2)).sum(axis=0)
     regularizer = 0.5 * weights.double().square().sum(dim=1).numpy()
     exact = alpha.double().numpy()
     dual = exact.sum(axis=0) - regularizer
-    if problem.loss == "squared_hinge":
+    if problem.svm.loss == "squared_hinge":
         with np.errstate(divide="ignore", invalid="ignore"):
             dual -= np.where(cost > 0, exact**2 / (4 * cost), 0).sum(axis=0)
     return regularizer + loss, dual

@@ -16,13 +16,10 @@ def gather_level(maps: Tensor, n: int, mode: PoolingMode) -> Tensor:
 
 
 def _gather_axis(maps: Tensor, axis: int, cells: int, n: int, mode: PoolingMode) -> Tensor:
-    """Reduce an axis of `maps`, a cells long, to n bins floor(i a / n) to ceil((i + 1) a / n).
-
-    No bin has more than floor(a / n) + 2 cells, so that number is gathered for each. A bin with fewer cells repeats its
-    last one, which changes no maximum and gets no weight in a mean.
-    """
+    """Reduce an axis of `maps`, a cells long, to n bins floor(i a / n) to ceil((i + 1) a / n)."""
     i = torch.arange(n, device=maps.device)
     start, end = i * cells // n, ((i + 1) * cells + n - 1) // n
+    # No bin has more cells than this; one with fewer repeats its last.
     place = start[:, None] + torch.arange(cells // n + 2, device=maps.device)  # (n, k)
     index = torch.minimum(place, end[:, None] - 1)
     gathered = maps.index_select(axis, index.flatten()).unflatten(axis, (n, -1))  # (B, C, .., n, k, ..)

@@ -25,9 +25,8 @@ def check_boxes(boxes: object, name: str = "boxes") -> None:
         raise InputError("not finite", field=name, expected="finite coordinates")
     wrong = (boxes[:, 2:] < boxes[:, :2]).any(dim=1)
     if wrong.any():
-        raise InputError(
-            "corners in the wrong order", field=name, expected="x1 <= x2, y1 <= y2", got=boxes[wrong][0].tolist()
-        )
+        got = boxes[wrong][0].tolist()
+        raise InputError("corners in the wrong order", field=name, expected="x1 <= x2, y1 <= y2", got=got)
 
 
 def check_labels(labels: Tensor, name: str, classes: int) -> None:

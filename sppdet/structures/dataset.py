@@ -59,9 +59,8 @@ class Dataset:
             return cls(f"VOC{source.year}", *convert_voc(source, classes))
         if isinstance(source, CocoDetection):
             return cls(Path(source.root).name, *convert_coco(source, classes))
-        raise InputError(
-            "unknown data set", field="source", expected="VOCDetection or CocoDetection", got=type(source).__name__
-        )
+        expected, got = "VOCDetection or CocoDetection", type(source).__name__
+        raise InputError("unknown data set", field="source", expected=expected, got=got)
 
     def __len__(self) -> int:
         return len(self.images)

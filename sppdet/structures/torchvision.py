@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sppdet.errors import DataError
 from sppdet.structures.annotations import Annotations, ImageId
-from sppdet.structures.valid_boxes import annotate_image
+from sppdet.structures.valid_boxes import Object, annotate_image
 
 if TYPE_CHECKING:
     from torchvision.datasets import CocoDetection, VOCDetection
 
-Parts = tuple[tuple[str, ...], tuple[Annotations, ...], tuple[int, ...]]  # classes, images and category ids
+Classes = tuple[str, ...]
+Parts = tuple[Classes, tuple[Annotations, ...], tuple[int, ...]]  # classes, images and category ids
 
 
 def convert_voc(source: VOCDetection, classes: Sequence[str] | None) -> Parts:
@@ -25,13 +26,13 @@ def convert_voc(source: VOCDetection, classes: Sequence[str] | None) -> Parts:
     names = tuple(classes or sorted({thing["name"] for record in records for thing in record.get("object", ())}))
     images = []
     for image, file, record in zip(source.images, files, records, strict=True):
-        objects = [
-            (thing["name"], _voc_box(thing["bndbox"]), int(thing.get("difficult", 0)) != 0)
-            for thing in record.get("object", ())
-        ]
-        size = record.get("size")
+        objects, size = [], record.get("size")
+        for thing in record.get("object", ()):
+            xmin, ymin, xmax, ymax = (float(thing["bndbox"][key]) for key in ("xmin", "ymin", "xmax", "ymax"))
+            objects.append((thing["name"], [xmin - 1, ymin - 1, xmax, ymax], int(thing.get("difficult", 0)) != 0))
         sides = (int(size["width"]), int(size["height"])) if size else None
-        images.append(_annotate(Path(image), file.stem, objects, names, sides, 1, file))
+        labeled = _label(objects, names, file.stem, file)
+        images.append(annotate_image(Path(image), file.stem, labeled, sides, 1, file))
     return names, tuple(images), ()
 
 
@@ -50,31 +51,18 @@ def convert_coco(source: CocoDetection, classes: Sequence[str] | None) -> Parts:
         objects = []
         for thing in coco.imgToAnns[number]:
             x, y, w, h = thing["bbox"]
-            box, crowd = [x, y, x + w, y + h], bool(thing.get("iscrowd", 0))
-            objects.append((category_names[thing["category_id"]], box, crowd))
+            crowd = bool(thing.get("iscrowd", 0))
+            objects.append((category_names[thing["category_id"]], [x, y, x + w, y + h], crowd))
         size = (record["width"], record["height"]) if record.get("width") and record.get("height") else None
-        images.append(_annotate(root / record["file_name"], number, objects, names, size, 0, root))
+        labeled = _label(objects, names, number, root)
+        images.append(annotate_image(root / record["file_name"], number, labeled, size, 0, root))
     return names, tuple(images), tuple(ids[name] for name in names)
 
 
-def _voc_box(corners: dict[str, Any]) -> list[float]:
-    xmin, ymin, xmax, ymax = (float(corners[key]) for key in ("xmin", "ymin", "xmax", "ymax"))
-    return [xmin - 1, ymin - 1, xmax, ymax]
-
-
-def _annotate(
-    image: Path,
-    image_id: ImageId,
-    objects: Sequence[tuple[str, list[float], bool]],
-    classes: tuple[str, ...],
-    size: tuple[int, int] | None,
-    least_side: float,
-    file: Path,
-) -> Annotations:
-    """Annotate an image with objects (name of the class, box, difficult). Raises DataError for an unknown class."""
-    unknown = [name for name, _, _ in objects if name not in classes]
-    if unknown:
-        expected = f"one of {', '.join(classes)}"
-        raise DataError("unknown class", file=file, field=f"image {image_id}", expected=expected, got=unknown[0])
-    labeled = [(classes.index(name) + 1, box, difficult) for name, box, difficult in objects]
-    return annotate_image(image, image_id, labeled, size, least_side, file)
+def _label(objects: list[tuple[str, list[float], bool]], classes: Classes, image: ImageId, file: Path) -> list[Object]:
+    """Replace the names of the objects' classes with labels. Raises DataError for an unknown class."""
+    for name, _, _ in objects:
+        if name not in classes:
+            expected = f"one of {', '.join(classes)}"
+            raise DataError("unknown class", file=file, field=f"image {image}", expected=expected, got=name)
+    return [(classes.index(name) + 1, box, difficult) for name, box, difficult in objects]

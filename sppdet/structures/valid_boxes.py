@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from os import PathLike
 from pathlib import Path
 
 import torch
@@ -13,16 +12,12 @@ from sppdet.structures.annotations import Annotations, ImageId
 
 logger = logging.getLogger(__name__)
 
+Size = tuple[int, int]  # width and height in pixels
 Object = tuple[int, Sequence[float], bool]  # label, box x1 y1 x2 y2, difficult
 
 
 def annotate_image(
-    image: Path,
-    image_id: ImageId,
-    objects: Sequence[Object],
-    size: tuple[int, int] | None,
-    least_side: float,
-    file: str | PathLike[str],
+    image: Path, image_id: ImageId, objects: Sequence[Object], size: Size | None, least_side: float, file: Path
 ) -> Annotations:
     """Annotate an image with those of its objects whose boxes `keep_valid_boxes` keeps. file: where they come from."""
     boxes, kept = keep_valid_boxes([box for _, box, _ in objects], size, least_side, file=file, image=image_id)
@@ -31,12 +26,7 @@ def annotate_image(
 
 
 def keep_valid_boxes(
-    boxes: Sequence[Sequence[float]],
-    size: tuple[int, int] | None,
-    least_side: float,
-    *,
-    file: str | PathLike[str],
-    image: ImageId,
+    boxes: Sequence[Sequence[float]], size: Size | None, least_side: float, *, file: Path, image: ImageId
 ) -> tuple[Tensor, list[int]]:
     """Return the usable boxes float32 (N, 4), clipped to the image, and their indices in `boxes`.
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -42,7 +41,11 @@ def fit_heads(
         logger.info("fitting heads on %d images", len(images))
         match config.head:
             case "svm":
-                scores = _fit_svms(run.mined, cache, images, classes, config, known)
+                start = MiningState.load(run.mined, cache, classes, config.svm) if known else None
+                mined = mine_svms(cache, sorted(set(images) - set(known)), classes, config.svm, config.seed, start)
+                if not known:
+                    mined.save(run.mined)
+                scores = mined.linear(config.svm)
             case "softmax":
                 scores = _fit_softmax_layer(cache, images, classes, config)
         offsets = _fit_offsets(cache, images, classes, config) if config.box_regression.enabled else None
@@ -50,17 +53,6 @@ def fit_heads(
     heads = Heads(config.head, classes, cache.dimension, config.box_regression.enabled)
     heads.load_state_dict(load_tensors(file)[0])
     return heads
-
-
-def _fit_svms(
-    file: Path, cache: FeatureCache, images: list[int], classes: int, config: TrainConfig, known: Sequence[int]
-) -> LinearWeights:
-    """Mine SVMs. file: the state after mining the known images; written if there are none."""
-    start = MiningState.load(file, cache, classes, config.svm) if known else None
-    mined = mine_svms(cache, sorted(set(images) - set(known)), classes, config.svm, config.seed, start)
-    if not known:
-        mined.save(file)
-    return mined.linear(config.svm)
 
 
 def _fit_softmax_layer(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> LinearWeights:
@@ -79,10 +71,7 @@ def _fit_softmax_layer(cache: FeatureCache, images: list[int], classes: int, con
 
 
 def _fit_offsets(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> LinearWeights:
-    """Fit box regression. Memory: max_per_class examples of every class in half precision, of one class in single.
-
-    The regularizer is weighed against a sum over the examples, so it shrinks with the fraction of them that is used.
-    """
+    """Fit box regression. Memory: max_per_class examples of every class in half precision, of one class in single."""
     box_regression = config.box_regression
     labels = torch.cat([cache.regions[i].annotations.labels for i in images])
     objects = torch.bincount(labels, minlength=classes + 1)[1:].tolist()
@@ -104,5 +93,6 @@ def _fit_offsets(cache: FeatureCache, images: list[int], classes: int, config: T
             used[k - 1] += len(targets[k - 1][-1])
     norms = torch.cat([torch.zeros(0), *(chunk.float().norm(dim=1) for chunks in rows for chunk in chunks)])
     scale = config.svm.feature_norm / max(float(norms.mean()), 1e-12) if len(norms) else 1.0
+    # The ridge is weighed against a sum over the examples, so it shrinks with the fraction of them that is used.
     ridge = (box_regression.ridge * used / available.clamp(min=1)).tolist()
     return fit_box_regression(rows, targets, cache.dimension, ridge, scale)

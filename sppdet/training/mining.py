@@ -163,12 +163,8 @@ def _leave_room(svm: SVMConfig, room: int, objects: int, images: int) -> SVMConf
     return replace(svm, random_negatives=min(svm.random_negatives, most))
 
 
-def _problem(examples: ExamplePool, scale: float, svm: SVMConfig) -> SVMProblem:
-    return SVMProblem(examples.features, examples.targets, scale, svm.bias, svm.C, svm.positive_weight, svm.loss)
-
-
 def _refit(examples: ExamplePool, start: SVMSolution | None, scale: float, svm: SVMConfig, seed: int) -> MiningState:
-    problem = _problem(examples, scale, svm)
+    problem = SVMProblem(examples.features, examples.targets, scale, svm)
     solution = solve_svms(problem, start, svm.gap, svm.epochs, seed)
     message = "svm: %d examples, %d epochs, duality gap %.2f%%, objective %.4g"
     logger.info(message, examples.count, solution.epochs, 100 * solution.gap, solution.primal.sum())
@@ -178,7 +174,7 @@ def _refit(examples: ExamplePool, start: SVMSolution | None, scale: float, svm: 
 def _evict(mined: MiningState, svm: SVMConfig) -> MiningState:
     """Remove negatives far from every margin. They have no weight in the solution, so it stays the same."""
     examples, solution = mined.examples, mined.solution
-    problem = _problem(examples, mined.scale, svm)
+    problem = SVMProblem(examples.features, examples.targets, mined.scale, svm)
     chunks = torch.arange(examples.count).split(2048)
     margins = (problem.margins(solution.weights, problem.rows(chunk)) for chunk in chunks)
     easy = torch.cat([(part < svm.easy_margin).all(dim=0) for part in margins])

@@ -121,10 +121,7 @@ class Trainer:
         return evaluate_voc(detections, [self.dataset.images[i] for i in images], self.dataset.classes)
 
     def _finetune(self, name: str, images: list[int]) -> Heads:
-        """Fine-tune the extractor in place on these images, and return the heads tuned with it.
-
-        Each step starts from the same weights, not from the result of the step before: `finetune` restores them first.
-        """
+        """Fine-tune the extractor in place, from the same start in every step, and return the heads tuned with it."""
         config, backbone, layers = self.config, self.extractor.backbone, self.extractor.layers
         both = replace(config, head="softmax", box_regression=replace(config.box_regression, enabled=True))
         untuned = FeatureCache(self.extractor, self.regions, config.cache_gb)

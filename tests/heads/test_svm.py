@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.svm import LinearSVC
 
+from sppdet.config.heads import SVMConfig
 from sppdet.heads.svm import SVMProblem, objectives, solve_svms
 
 LOSSES = ("hinge", "squared_hinge")
@@ -17,22 +18,22 @@ def random_problem(loss: str = "hinge", **settings) -> SVMProblem:
     planes = rng.normal(size=(dimension, 3))
     margins = features.double().numpy() @ planes + rng.normal(size=(n, 3)) * 2 - [1, 3, 0]
     targets = np.where(margins > 0, 1, -1) * (rng.random((n, 3)) > 0.2)
-    values = {"scale": 0.7, "bias": 2.0, "C": 0.05, "positive_weight": 2.0, **settings}
-    return SVMProblem(features, torch.from_numpy(targets.astype(np.int8)), loss=loss, **values)  # type: ignore[arg-type]
+    svm = SVMConfig(**{"bias": 2.0, "C": 0.05, "loss": loss, **settings})
+    return SVMProblem(features, torch.from_numpy(targets.astype(np.int8)), 0.7, svm)
 
 
 def rows_of(problem: SVMProblem) -> np.ndarray:
     """The scaled features in float64, and the constant one."""
     scaled = problem.features.double().numpy() * problem.scale
-    return np.hstack([scaled, np.full((len(scaled), 1), problem.bias)])
+    return np.hstack([scaled, np.full((len(scaled), 1), problem.svm.bias)])
 
 
 def primal_of(problem: SVMProblem, weights: np.ndarray, k: int) -> float:
     """The objective of class k in float64, from its definition."""
     y = problem.targets[:, k].double().numpy()
     slack = np.maximum(0, 1 - y * (rows_of(problem) @ weights))
-    cost = problem.C * np.where(y > 0, problem.positive_weight, np.abs(y))
-    return 0.5 * weights @ weights + (cost * (slack if problem.loss == "hinge" else slack**2)).sum()
+    cost = problem.svm.C * np.where(y > 0, problem.svm.positive_weight, np.abs(y))
+    return 0.5 * weights @ weights + (cost * (slack if problem.svm.loss == "hinge" else slack**2)).sum()
 
 
 def first_rows(problem: SVMProblem, count: int) -> SVMProblem:
@@ -42,11 +43,13 @@ def first_rows(problem: SVMProblem, count: int) -> SVMProblem:
 def liblinear_primal(problem: SVMProblem, k: int) -> float:
     """The same by scikit-learn; its intercept is the weight of a regularized constant feature too."""
     known = (problem.targets[:, k] != 0).numpy()
-    weights = {1: problem.positive_weight, -1: 1.0}
+    weights = {1: problem.svm.positive_weight, -1: 1.0}
     settings = {"dual": True, "tol": 1e-6, "max_iter": 200_000, "random_state": 0}
-    svm = LinearSVC(loss=problem.loss, C=problem.C, intercept_scaling=problem.bias, class_weight=weights, **settings)
+    svm = LinearSVC(
+        loss=problem.svm.loss, C=problem.svm.C, intercept_scaling=problem.svm.bias, class_weight=weights, **settings
+    )
     svm.fit(rows_of(problem)[known, :-1], problem.targets[:, k].numpy()[known])
-    return primal_of(problem, np.append(svm.coef_[0], svm.intercept_[0] / problem.bias), k)
+    return primal_of(problem, np.append(svm.coef_[0], svm.intercept_[0] / problem.svm.bias), k)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -121,10 +124,10 @@ def test_a_solved_problem_stays_solved():
 def test_the_threshold_lives_in_the_constant_feature():
     """Features that say nothing: only the constant one separates 30 positives from 10 negatives."""
     targets = torch.tensor([1] * 30 + [-1] * 10, dtype=torch.int8)[:, None]
-    problem = SVMProblem(torch.zeros(40, 5, dtype=torch.float16), targets, C=1.0, positive_weight=1.0)
+    problem = SVMProblem(torch.zeros(40, 5, dtype=torch.float16), targets, svm=SVMConfig(C=1.0, positive_weight=1.0))
     solution = solve_svms(problem)
     assert (solution.weights[:, :-1] == 0).all()
-    assert float(solution.weights[0, -1]) * problem.bias == pytest.approx(1, abs=0.01)
+    assert float(solution.weights[0, -1]) * problem.svm.bias == pytest.approx(1, abs=0.01)
 
 
 def test_margins_are_of_scaled_half_precision_rows_and_a_constant():
@@ -141,7 +144,7 @@ def test_margins_are_of_scaled_half_precision_rows_and_a_constant():
 
 def test_costs_weigh_positives_and_leave_examples_out():
     targets = torch.tensor([[1, 0], [-1, 1]], dtype=torch.int8)
-    problem = SVMProblem(torch.zeros(2, 1).half(), targets, C=0.5, positive_weight=3)
+    problem = SVMProblem(torch.zeros(2, 1).half(), targets, svm=SVMConfig(C=0.5, positive_weight=3))
     assert problem.cost().tolist() == [[1.5, 0], [0.5, 1.5]]
 
 

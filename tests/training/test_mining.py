@@ -102,9 +102,7 @@ def objective(cache: ArrayCache, head: Heads, config: SVMConfig = CONFIG) -> Ten
 def objective_of_everything(cache: ArrayCache) -> Tensor:
     """The objective where all regions are examples at once."""
     targets = torch.cat([svm_targets(regions, 2, CONFIG) for regions in cache.regions])
-    problem = SVMProblem(
-        torch.cat(cache.rows).half(), targets, CONFIG.feature_norm, CONFIG.bias, CONFIG.C, CONFIG.positive_weight
-    )
+    problem = SVMProblem(torch.cat(cache.rows).half(), targets, CONFIG.feature_norm, CONFIG)
     weights = solve_svms(problem, gap=0.01, epochs=500).weights
     scaled = weights[:, :-1] * CONFIG.feature_norm, weights[:, -1] * CONFIG.bias
     return objective(cache, Heads.from_linear("svm", scaled))
@@ -155,7 +153,7 @@ def test_a_solution_survives_eviction_before_it_has_converged(images, monkeypatc
     def solve(problem: SVMProblem, start, *arguments, **settings):
         if start is not None:
             rows = problem.rows(slice(0, len(start.alpha))) * problem.scale
-            rows = torch.cat([rows, torch.full((len(rows), 1), problem.bias)], dim=1)
+            rows = torch.cat([rows, torch.full((len(rows), 1), problem.svm.bias)], dim=1)
             starts.append(((start.alpha * problem.targets[: len(rows)]).T @ rows, start.weights))
         return solve_svms(problem, start, *arguments, **settings)
 
