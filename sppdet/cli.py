@@ -9,12 +9,10 @@ The options of the command are the parameters of that function, and the help is 
 - A parameter `config` stands for the fields of its record, which a YAML file may give as well (--config FILE).
 - A parameter `dataset` holds data in memory and is for Python only.
 
-Help texts come from the docstring. Annotations of options have to be importable without torch; others need not be.
-
 The function returns a record with `as_dict()`, printed for --json, and `__str__`, printed otherwise. Its `errors`, if
 it has any, are of images that were left out: they are printed after the result, and the exit code is 1.
-Results go to stdout, progress and log to stderr. No command file imports torch before its function runs, so that
-`sppdet --help` stays quick.
+Results go to stdout, progress and log to stderr. No command file imports torch before its
+function runs, nor do the annotations of options, so that `sppdet --help` stays quick.
 """
 
 import argparse
@@ -41,6 +39,7 @@ GROUPS = {"classify": ("train", "evaluate", "predict", "crops"), "explain": ("po
 NAMES = "demo train ablate classify evaluate diagnose combine detect proposals explain compare download convert"
 COMMANDS = {name: GROUPS.get(name, ()) for name in NAMES.split()}  # commands of a group are functions of one file
 PYTHON_ONLY = ("dataset",)
+COMMON = {"device": "cpu or cuda", "precision": "precision of the convolutions"}  # explained here, for all commands
 RESUMED = ("demo", "train", "ablate", "classify train", "proposals", "download")
 
 
@@ -59,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names = list(_chosen(options))
         command = " ".join(names)
         chosen = options[".".join(names)]
-        return _report(_call(_function(*names), chosen), chosen.json)
+        function = getattr(import_module(f"sppdet.commands.{names[0]}"), names[-1])
+        return _report(_call(function, chosen), chosen.json)
     except ArgumentError as error:
         print_error(explain(error))
         return 2
@@ -85,25 +85,15 @@ def build_parser() -> ArgumentParser:
     )
     choice = parser.add_subcommands(metavar="COMMAND", title="commands")
     for name, group in COMMANDS.items():
-        if not group:
-            _add_command(choice, name, _function(name))
-            continue
-        text = inspect.getdoc(import_module(f"sppdet.commands.{name}")) or ""
-        part = ArgumentParser(description=text, exit_on_error=False, formatter_class=_HelpFormatter)
-        choice.add_subcommand(name, part, help=text.split("\n")[0])
-        parts = part.add_subcommands(metavar="COMMAND", title="commands")  # jsonargparse wants it added by now
-        for each in group:
-            _add_command(parts, each, _function(name, each))
+        parts, module = choice, import_module(f"sppdet.commands.{name}")
+        if group:
+            part = ArgumentParser(description=module.__doc__, exit_on_error=False, formatter_class=_HelpFormatter)
+            choice.add_subcommand(name, part, help=module.__doc__)
+            parts = part.add_subcommands(metavar="COMMAND", title="commands")  # jsonargparse wants it added by now
+        for each in group or (name,):
+            function = getattr(module, each)
+            parts.add_subcommand(each, _parser_of(function), help=function.__doc__.split("\n")[0])
     return parser
-
-
-def _function(name: str, part: str | None = None) -> Callable[..., Any]:
-    function: Callable[..., Any] = getattr(import_module(f"sppdet.commands.{name}"), part or name)
-    return function
-
-
-def _add_command(choice: Any, name: str, function: Callable[..., Any]) -> None:
-    choice.add_subcommand(name, _parser_of(function), help=(function.__doc__ or "").split("\n")[0])
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
@@ -120,7 +110,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter)
 def _parser_of(function: Callable[..., Any]) -> ArgumentParser:
     """Return a parser of the options of `function`, described by its docstring."""
     doc = parse(inspect.getdoc(function) or "")
-    texts = {one.arg_name: one.description for one in doc.params}
+    texts = COMMON | {one.arg_name: one.description for one in doc.params}
     paragraphs = [doc.short_description or "", *(doc.long_description or "").split("\n\n")]
     description = "\n\n".join(fill(" ".join(text.split()), 78) for text in paragraphs if text)
     parser = ArgumentParser(description=description, exit_on_error=False, formatter_class=_HelpFormatter)

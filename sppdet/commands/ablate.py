@@ -33,8 +33,7 @@ def ablate(
     the ft rows (all others have SVMs). If finetune.scales is given, all columns are fine-tuned at these. Every cell is
     a run in --output; repeat the command to resume.
 
-    JSON, also in OUTPUT/ablation.json: cells (paper's mAP, means over the seeds, std, maps and seconds of each seed)
-    and differences.
+    JSON, also in OUTPUT/ablation.json: cells (means over the seeds; maps and seconds of each seed), differences.
 
     Args:
         config: YAML file of these parameters, such as configs/finetuned_voc07.yaml
@@ -43,8 +42,7 @@ def ablate(
         seeds: seeds of the trainings of each cell
         test_split: image list to evaluate on
     """
-    from sppdet.comparison.ablation import Ablation
-    from sppdet.comparison.cells import configure_cell, evaluate_cell
+    from sppdet.comparison.ablation import Ablation, configure_cell, evaluate_cell
     from sppdet.data.dataset import read_dataset
     from sppdet.files.atomic import write_json
 

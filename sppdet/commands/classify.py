@@ -54,8 +54,6 @@ def evaluate(
         against: other runs to compare with, a list such as [runs/a,runs/b]
         views: parts of each image that are scored
         resamples: bootstrap resamples of the images for 95% intervals; 0: none
-        device: cpu or cuda
-        precision: precision of the convolutions
     """
     from sppdet.classification.evaluation import evaluate_classifiers
     from sppdet.files.run_folder import RunFolder
@@ -89,8 +87,6 @@ def predict(
         top: number of classes per image
         views: parts of each image that are scored
         output: .csv or .json file
-        device: cpu or cuda
-        precision: precision of the convolutions
     """
     from sppdet.classification.classifier import Classifier
     from sppdet.commands.detect import image_files, read_images

@@ -27,19 +27,15 @@ def combine(
 ) -> Evaluation:
     """Combine detectors: non-maximum suppression of all their detections, ranked by calibrated probability.
 
-    The first run's configuration says which boxes suppress each other. Without --data.root the images are those of
-    SPLIT in the data that the first run was trained on. Writes the files that `sppdet evaluate` writes.
+    The first run's configuration says which boxes suppress each other. Writes the files that `sppdet evaluate` writes.
 
-    JSON: that of `sppdet evaluate --probabilities`, and single (map_voc07, map_area, interval of each run) and
-    difference (best, the run with the highest map_voc07; map_voc07, map_area and interval of the paired difference).
+    JSON: that of `sppdet evaluate --probabilities`, single (mAPs of each run), difference (paired, to the best).
 
     Args:
         runs: two or more runs, or detections written by evaluate --probabilities
-        data: images to evaluate on
+        data: images to evaluate on; without --data.root, SPLIT of the first run's data
         resamples: resamples of the images for 95% confidence intervals; 0: none
         output: folder of the results; runs/combine-RUNS by default
-        device: cpu or cuda
-        precision: precision of the convolutions
         workers: images searched for proposals at once
     """
     if len(set(runs)) < len(runs) or len(runs) < 2:

@@ -29,8 +29,7 @@ def compare(
     """Compare detectors: stage times, speed-ups, growth with the regions; mAP from 100 images on.
 
     All detectors get the same proposals; R-CNN mode runs at its fastest batch size. A single run is compared with its
-    own network and heads in the other mode. Without --data.root the images are those of SPLIT in the data that the
-    first run was trained on.
+    own network and heads in the other mode.
 
     JSON, also in OUTPUT/compare.json: images, regions, topped_up, shared, device, machine, threads, torch, baseline,
     throughput, paper; by detector: detectors (settings), stages and totals (median seconds per image), spread
@@ -38,13 +37,11 @@ def compare(
 
     Args:
         runs: run folders or detector files
-        data: images to compare on
+        data: images to compare on; without --data.root, SPLIT of the first run's data
         regions: regions per image
         growth: numbers of regions to time on the first image
         baseline: name of the run to compare with; R-CNN by default
         output: folder of results; runs/compare-RUNS if not given
-        device: cpu or cuda
-        precision: precision of the convolutions
         dataset: images in memory, in place of `data`
     """
     from sppdet.commands.runs import data_of_run, load_run

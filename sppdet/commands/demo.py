@@ -43,8 +43,6 @@ def demo(
     Args:
         output: folder of all that is made
         seed: seed of the images and the training
-        device: cpu or cuda
-        precision: precision of the convolutions
         workers: images searched at once, a thread each
     """
     import time

@@ -40,8 +40,6 @@ def detect(
         threshold: lowest score drawn; by default that of each class
         probabilities: scores are calibrated probabilities of being correct
         output: folder of the pictures and detections.json
-        device: cpu or cuda
-        precision: precision of the convolutions
     """
     from sppdet.commands.runs import load_run
     from sppdet.drawing.detections import draw_detections, write_picture

@@ -23,17 +23,15 @@ def diagnose(
 ) -> Diagnosis:
     """Diagnose errors: false positives by kind, the AP each kind costs, and AP by object size (Hoiem et al. 2012).
 
-    Reads the detections that `sppdet evaluate` wrote for the same images, and writes diagnosis.json and diagnosis.png
-    next to them. Without --data.root the images are those of SPLIT in the data that the run was trained on.
+    Reads the detections that `sppdet evaluate` wrote, and writes diagnosis.json and diagnosis.png next to them.
 
-    JSON: mean (fractions) and per_class (numbers), each with top (the detections ranked first, as many as there are
-    objects, by outcome), trend (the same for 1/8 to 8 times as many) and ap; ap_n of mean, positives and sizes of a
-    class.
+    JSON: mean (fractions) and per_class (numbers): top (of as many detections as objects, by outcome), trend (of 1/8 to
+    8 times as many), ap; mean also ap_n, a class positives and sizes.
 
     Args:
         run: run folder or detector file, evaluated on these images
         detections: COCO results JSON or folder of VOC comp4 files, instead of a run
-        data: images that the detections were made in
+        data: images of the detections; without --data.root, SPLIT of the run's data
         similar: sets of similar classes, such as [[cat,dog],[bus,car]]; the paper's for VOC's classes
         output: folder of the results; RUN/SPLIT or RUN/SPLIT-IMAGES by default
     """

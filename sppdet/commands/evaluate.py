@@ -35,9 +35,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a detector, or the detections of another program: VOC and COCO average precision.
 
-    Without --data.root the images are those of SPLIT in the data that the run was trained on. The results go to the
-    folder SPLIT of the run, or SPLIT-20 on the first 20 images: evaluation.json, curves.json, precision_recall.png,
-    detections.json (COCO) and comp4/ (VOC).
+    The results go to the folder SPLIT of the run, or SPLIT-20 on the first 20 images: evaluation.json, curves.json,
+    precision_recall.png, detections.json (COCO) and comp4/ (VOC).
 
     JSON: map_voc07, map_area (VOC's 11-point mAP and the area under the curve; fractions), interval (95%), per_class,
     coco, images; with --against also against and difference (paired), with --svd svd, with --probabilities reliability,
@@ -46,15 +45,13 @@ def evaluate(
     Args:
         run: run folder or detector file
         detections: COCO results JSON or folder of VOC comp4 files, instead of a run
-        data: images to evaluate on
+        data: images to evaluate on; without --data.root, SPLIT of the run's data
         proposals: proposals of another program (.json, .npz, .mat) for these images
         probabilities: scores are calibrated probabilities of being correct
         against: another run, or other detections, to compare with
         svd: ranks to truncate the fully connected layers to, one each, to see the mAP this costs
         resamples: resamples of the images for 95% confidence intervals; 0: none
         output: folder of the results; RUN/SPLIT or RUN/SPLIT-IMAGES by default
-        device: cpu or cuda
-        precision: precision of the convolutions
         workers: images searched for proposals at once
         dataset: images in memory, instead of `data`; results are then written to `output` only
     """

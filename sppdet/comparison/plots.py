@@ -21,10 +21,7 @@ STAGE_COLORS = ("#bbbbbb", "#e8a33d", "#c44e52", "#55a868", "#4c72b0", "#8172b3"
 
 
 def plot_stages(comparison: Comparison, path: str | PathLike[str]) -> None:
-    """Write a PNG: seconds of each stage of all detectors on a log axis, and each stage's fraction of their time.
-
-    Raises SppdetError if the file cannot be written.
-    """
+    """Write a PNG: seconds of each stage of all detectors on a log axis, and each stage's fraction of their time."""
     figure = new_figure(9, 3.2 + 0.7 * len(comparison.names))
     left, right = figure.subplots(1, 2, width_ratios=[3, 2])
     _draw_seconds(left, comparison)
@@ -34,10 +31,8 @@ def plot_stages(comparison: Comparison, path: str | PathLike[str]) -> None:
 
 
 def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
-    """Write a PNG: seconds without proposals against the number of regions, on log axes.
-
-    The points of up to two detectors carry their numbers. Raises SppdetError if the file cannot be written.
-    """
+    """Write a PNG: seconds without proposals against the number of regions, on log axes, with the numbers of up to two
+    detectors."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     figure = new_figure(5.5, 4)
@@ -45,13 +40,10 @@ def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
     counts = list(comparison.growth[comparison.baseline])
     for name, color, side in zip(comparison.names, cycle(COLORS), cycle((1, -1)), strict=False):
         values = [comparison.growth[name][count] for count in counts]
-        axes.plot(counts, values, marker="o", color=color, label=name)
+        axes.loglog(counts, values, marker="o", color=color, label=name)
         for count, value in list(zip(counts, values, strict=True)) if len(comparison.growth) < 3 else []:
-            offset, upright = (0, 6 * side), "bottom" if side > 0 else "top"
-            text = axes.annotate(_label(value), (count, value), offset, textcoords="offset points")
-            text.set(fontsize=8, horizontalalignment="center", verticalalignment=upright)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+            style: dict[str, Any] = {"fontsize": 8, "ha": "center", "va": "bottom" if side > 0 else "top"}
+            axes.annotate(_label(value), (count, value), (0, 6 * side), textcoords="offset points", **style)
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.set_xticks([], minor=True)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))

@@ -2,8 +2,11 @@
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
+
+from torch import Tensor
 
 from sppdet.structures import Annotations, Detections, check_detections
 
@@ -25,19 +28,10 @@ def evaluate_coco(
     from pycocotools.cocoeval import COCOeval
 
     check_detections(detections, images, classes)
-    objects = [
-        {**entry, "iscrowd": int(difficult)}
-        for number, image in enumerate(images, start=1)
-        for entry, difficult in zip(_coco_entries(number, image), image.difficult.tolist(), strict=True)
-    ]
-    results = [
-        {**entry, "iscrowd": 0, "score": score}
-        for number, part in enumerate(detections, start=1)
-        for entry, score in zip(_coco_entries(number, part), part.scores.tolist(), strict=True)
-    ]
+    objects = [_coco_entries(i, image, "iscrowd", image.difficult.int()) for i, image in enumerate(images, 1)]
+    results = [_coco_entries(i, found, "score", found.scores) for i, found in enumerate(detections, 1)]
     with contextlib.redirect_stdout(io.StringIO()):
-        indices = (_index(entries, len(images), len(classes)) for entries in (objects, results))
-        evaluation = COCOeval(*indices, "bbox")
+        evaluation = COCOeval(*(_index(entries, len(images), len(classes)) for entries in (objects, results)), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -45,14 +39,18 @@ def evaluate_coco(
     return {name: value if value >= 0 else float("nan") for name, value in zip(METRICS, values, strict=True)}
 
 
-def _coco_entries(image_id: int, boxes: Annotations | Detections) -> Iterator[dict[str, Any]]:
-    for label, (x1, y1, x2, y2) in zip(boxes.labels.tolist(), boxes.boxes.tolist(), strict=True):
+def _coco_entries(
+    image_id: int, found: Annotations | Detections, name: str, values: Tensor
+) -> Iterator[dict[str, Any]]:
+    rows = zip(found.labels.tolist(), found.boxes.tolist(), values.tolist(), strict=True)
+    for label, (x1, y1, x2, y2), value in rows:
         bbox = [x1, y1, x2 - x1, y2 - y1]
-        yield {"image_id": image_id, "category_id": label, "bbox": bbox, "area": bbox[2] * bbox[3]}
+        area = bbox[2] * bbox[3]
+        yield {"image_id": image_id, "category_id": label, "bbox": bbox, "area": area, "iscrowd": 0, name: value}
 
 
-def _index(entries: list[dict[str, Any]], images: int, classes: int) -> Any:
-    """Return pycocotools' index of these entries. Its `loadRes` fails without detections."""
+def _index(entries: Iterable[Iterable[dict[str, Any]]], images: int, classes: int) -> Any:
+    """Return pycocotools' index of the entries of each image. Its `loadRes` fails without detections."""
     from pycocotools.coco import COCO
 
     coco = COCO()
@@ -60,7 +58,7 @@ def _index(entries: list[dict[str, Any]], images: int, classes: int) -> Any:
         "images": [{"id": number} for number in range(1, images + 1)],
         "categories": [{"id": label} for label in range(1, classes + 1)],
         # pycocotools marks a match by the id of the partner and reads 0 as no match, so ids begin at 1.
-        "annotations": [{**entry, "id": number} for number, entry in enumerate(entries, start=1)],
+        "annotations": [{**entry, "id": number} for number, entry in enumerate(chain.from_iterable(entries), 1)],
     }
     coco.createIndex()
     return coco

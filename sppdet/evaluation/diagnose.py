@@ -114,7 +114,6 @@ class Diagnosis:
         return {"mean": mean, "per_class": {name: part.as_dict() for name, part in self.classes.items()}}
 
     def __str__(self) -> str:
-        """Format tables of the outcomes of the top detections, the gains in AP, and AP_N, in percent."""
         tops = [["top detections, %", "objects", *OUTCOMES]]
         gains = [["AP, and without errors", "AP", *GAINS]]
         sizes = [["AP_N by size", "all", *SIZES]]

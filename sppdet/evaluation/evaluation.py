@@ -123,9 +123,9 @@ class Evaluation:
         notes = [f"COCO AP {percent(self.coco['AP'])}; {self.images} images"]
         if resamples := len(self.bootstrap.resampled_voc07):
             notes[0] += f"; 95% of {resamples} resamples"
-        if self.reliability:
-            notes.append(str(self.reliability))
-        return "\n".join([align(rows), *notes, *([f"written to {self.folder}"] if self.folder else [])])
+        notes += [str(self.reliability)] if self.reliability else []
+        notes += [f"written to {self.folder}"] if self.folder else []
+        return "\n".join([align(rows), *notes])
 
     def _to_best(self) -> tuple[str, BootstrapMAP]:
         """Return the name of the best of `others`, and the difference to its mAPs."""

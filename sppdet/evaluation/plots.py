@@ -57,10 +57,7 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
 
 
 def plot_diagnosis(diagnosis: Diagnosis, path: str | PathLike[str]) -> None:
-    """Write a PNG: the outcomes of each class's top detections; means of their trend, of the gains in AP, and of AP_N.
-
-    Raises SppdetError if the file cannot be written.
-    """
+    """Write a PNG: the outcomes of each class's top detections; means of their trend, gains in AP and AP_N."""
     from matplotlib.patches import Patch
 
     figure = new_figure(10.5, max(8.0, 0.24 * len(diagnosis.classes) + 2))

@@ -120,11 +120,8 @@ def evaluate_voc(
     """
     check_detections(detections, images, classes)
     check_iou(iou)
-    curves = {}
-    for label, name in enumerate(classes, start=1):
-        matches = match_class(detections, images, label, iou)
-        curves[name] = trace_curve(matches, ~matches.ignored, matches.positives)
-    return VOCResult(curves, iou)
+    matches = {name: match_class(detections, images, label, iou) for label, name in enumerate(classes, start=1)}
+    return VOCResult({name: trace_curve(one, ~one.ignored, one.positives) for name, one in matches.items()}, iou)
 
 
 def match_class(
@@ -132,11 +129,10 @@ def match_class(
 ) -> Matches:
     """Match the detections of class `label` by the rule of `evaluate_voc`, without its checks of the arguments."""
     parts = [_match_image(found, image, label, iou) for found, image in zip(detections, images, strict=True)]
-    position = _join([np.full(len(places), i) for i, (places, _) in enumerate(parts)], int)
-    place, matched = (_join([part[k] for part in parts], int) for k in (0, 1))
     scores = _join([found.scores[places] for found, (places, _) in zip(detections, parts, strict=True)], np.float32)
     order = np.argsort(-scores, kind="stable")
-    scores, position, place, matched = scores[order], position[order], place[order], matched[order]
+    position = _join([np.full(len(places), i) for i, (places, _) in enumerate(parts)], int)[order]
+    place, matched = (_join([part[k] for part in parts], int)[order] for k in (0, 1))
 
     labels, difficult = _join([a.labels for a in images], int), _join([a.difficult for a in images], bool)
     first_objects = np.cumsum([0, *(len(image.boxes) for image in images)])
@@ -146,7 +142,7 @@ def match_class(
     correct = np.zeros(len(number), dtype=bool)
     correct[first[objects >= 0]] = True
     positives = int(((labels == label) & ~difficult).sum())
-    return Matches(scores, position, place, matched, correct & ~ignored, ignored, positives)
+    return Matches(scores[order], position, place, matched, correct & ~ignored, ignored, positives)
 
 
 def trace_curve(matches: Matches, kept: NDArray[np.bool_], positives: int) -> Curve:

@@ -9,9 +9,8 @@ import pytest
 from factories import train_config, watch
 
 from sppdet.commands.ablate import ablate
-from sppdet.comparison import cells
-from sppdet.comparison.ablation import Ablation, Cell
-from sppdet.comparison.cells import configure_cell, paper_map
+from sppdet.comparison import ablation as module
+from sppdet.comparison.ablation import Ablation, Cell, configure_cell, paper_map
 from sppdet.comparison.paper import FIVE_SCALES
 from sppdet.config.data import DataConfig
 from sppdet.config.detector import SPPConfig
@@ -49,7 +48,7 @@ def test_a_cell_is_a_training(config, row, column, features, depth, epochs, scal
 
 
 def test_what_is_no_cell_is_refused_before_anything_is_trained(config, monkeypatch):
-    monkeypatch.setattr(cells, "train", lambda _: pytest.fail("trained"))
+    monkeypatch.setattr(module, "train", lambda _: pytest.fail("trained"))
     coco = replace(config.data, annotations="a.json")
     for table, changed, said in (
         ({"rows": ["pool5", "fc8"]}, {}, "rows: no such row"),
@@ -66,7 +65,7 @@ def test_what_is_no_cell_is_refused_before_anything_is_trained(config, monkeypat
 
 
 def test_rows_that_differ_in_box_regression_share_a_training(config, monkeypatch):
-    trained = watch(monkeypatch, cells, "train")
+    trained = watch(monkeypatch, module, "train")
     table: dict = {"rows": ("ftpool5", "ftpool5+bb"), "columns": ("1 scale",), "seeds": (0, 1)}
     ablation = ablate(config, **table)
     assert [(cell.row, len(cell.maps)) for cell in ablation.cells] == [("ftpool5", 2), ("ftpool5+bb", 2)]
@@ -81,7 +80,7 @@ def test_rows_that_differ_in_box_regression_share_a_training(config, monkeypatch
     folder = Path(config.output) / "1-scale-ftpool5-seed0"
     found = [json.loads((folder / f"test-ftpool5{part}-detections.json").read_text()) for part in ("", "+bb")]
     assert found[0] != found[1]
-    monkeypatch.setattr(cells, "train", lambda _: pytest.fail("trained again"))
+    monkeypatch.setattr(module, "train", lambda _: pytest.fail("trained again"))
     assert ablate(config, **table).as_dict() == ablation.as_dict()
     other = replace(config, finetune=replace(config.finetune, learning_rate=0.1))
     with pytest.raises(ConfigError, match="another configuration"):
