@@ -22,10 +22,9 @@ from benchmark.measure import (
     measure_growth,
     measure_part,
     take_staged_turns,
-    thread_counts,
-    thread_label,
 )
 from benchmark.scenes import Scene, clock_stages, find_scenes, random_detector, time_stages
+from benchmark.threads import thread_counts, thread_label
 from sppdet.comparison import timing
 from sppdet.comparison.throughput import measure_throughput, with_best_batch
 from sppdet.config.data import DataConfig, ProposalConfig

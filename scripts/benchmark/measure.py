@@ -1,20 +1,17 @@
 """Times of contestants that take turns in one run, so that a drift in the speed of the machine affects all alike."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-import cv2
-import numba
 import numpy as np
-import torch
 from tqdm import tqdm
 
+from benchmark.threads import thread_counts, thread_label, using_threads
 from sppdet.comparison import timing
-from sppdet.errors import ConfigError, InputError
+from sppdet.errors import InputError
 
 # A contestant: called with the number of the round, returns the seconds it took.
 Run = Callable[[int], float]
@@ -226,36 +223,3 @@ def fit_line(sizes: Sequence[float], seconds: Sequence[float]) -> Line:
     slope = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
     intercept = float(y.mean() - slope * x.mean())
     return Line(slope, intercept, float(np.sqrt(np.mean((y - intercept - slope * x) ** 2)) / y.mean()))
-
-
-def thread_label(count: int) -> str:
-    return f"{count} thread{'s' * (count > 1)}"
-
-
-def thread_counts(given: Sequence[int] | None) -> tuple[int, ...]:
-    """Return the numbers of threads to measure, ascending: those given, or one and all.
-
-    Raises ConfigError for more than numba was started with (all cores, or $NUMBA_NUM_THREADS).
-    """
-    most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    counts = tuple(sorted(set(given or (1, most))))
-    if counts[0] < 1 or counts[-1] > most:
-        raise ConfigError("out of range", field="threads", expected=f"1..{most}", got=counts)
-    return counts
-
-
-@contextmanager
-def using_threads(count: int) -> Iterator[None]:
-    """Let torch, numba and OpenCV use `count` threads, and restore their settings at the end."""
-    before = torch.get_num_threads(), numba.get_num_threads(), cv2.getNumThreads()
-    try:
-        _set_threads(count, count, count)
-        yield
-    finally:
-        _set_threads(*before)
-
-
-def _set_threads(of_torch: int, of_numba: int, of_opencv: int) -> None:
-    numba.set_num_threads(of_numba)  # before torch's: where both share an OpenMP, numba's start sets its threads
-    torch.set_num_threads(of_torch)
-    cv2.setNumThreads(of_opencv)

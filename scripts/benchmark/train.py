@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from benchmark.config import BenchmarkConfig
-from benchmark.measure import Growth, Part, Ratios, Timing, clocked, fit_line, measure_part, thread_counts
+from benchmark.measure import Growth, Part, Ratios, Timing, clocked, fit_line, measure_part
 from benchmark.memory import watch_memory
+from benchmark.threads import thread_counts
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config.data import DataConfig
 from sppdet.config.network import BackboneConfig

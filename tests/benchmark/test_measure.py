@@ -1,19 +1,15 @@
 """Turns, medians, ratios and lines, from contestants whose seconds are known."""
 
 import math
-from contextlib import suppress
 
-import cv2
-import numba
 import numpy as np
 import pytest
-import torch
 from benchmark import measure
 from benchmark.measure import Growth, Timing, take_turns
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sppdet.errors import ConfigError, InputError
+from sppdet.errors import InputError
 
 
 def test_a_timing_keeps_the_first_call_out_of_its_median():
@@ -101,34 +97,3 @@ def test_the_ratios_of_a_part_are_those_of_its_most_threads():
     assert (values["ratio"], [row["ratio"] for row in values["rows"]]) == (4.0, [1.0, 4.0])
     assert [row["threads"] for row in values["rows"]] == [1, 4]
     assert list(values["growth"]) == ["pixels"]
-
-
-def test_threads_are_one_and_all_or_those_given(monkeypatch):
-    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 4)
-    assert measure.thread_counts(None) == (1, 4)
-    assert measure.thread_counts((3, 2, 3)) == (2, 3)
-    for wrong in ((5,), (0, 1)):
-        with pytest.raises(ConfigError, match=r"threads.*expected 1\.\.4"):
-            measure.thread_counts(wrong)
-    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 1)
-    assert measure.thread_counts(None) == (1,)
-
-
-def test_threads_are_set_and_put_back_even_after_an_error():
-    numba.get_num_threads()  # the first call starts numba's OpenMP, which may be torch's and sets its threads
-
-    def current():
-        return torch.get_num_threads(), numba.get_num_threads(), cv2.getNumThreads()
-
-    cores = cv2.getNumThreads()
-    try:
-        torch.set_num_threads(3)
-        cv2.setNumThreads(2)
-        before = current()
-        with suppress(KeyError), measure.using_threads(1):
-            inside = current()
-            raise KeyError
-        assert (inside, current()) == ((1, 1, 1), before)
-    finally:
-        torch.set_num_threads(1)
-        cv2.setNumThreads(cores)
