@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from sppdet.errors import WeightsError
+from sppdet.files.atomic import reading_failed
 
 T = TypeVar("T")
 Value = int | memoryview  # a varint, or bytes
@@ -130,8 +131,7 @@ def _decode(path: str | PathLike[str], read: Callable[[memoryview], T], expected
     try:
         return read(memoryview(Path(path).read_bytes()))
     except OSError as error:
-        reason = "file not found" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-        raise WeightsError(reason, file=path, expected=expected) from error
+        raise WeightsError(reading_failed(error), file=path, expected=expected) from error
     except (ValueError, OverflowError) as error:  # also names that are not text, impossible shapes
         raise WeightsError(f"is damaged or of another kind: {error}", file=path, expected=expected) from error
 

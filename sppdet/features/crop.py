@@ -100,17 +100,14 @@ class CachedFeatures(ImageFeatures):
 
     def chunks(self, boxes: Tensor) -> Iterator[Tensor]:
         """Look up the features."""
-        rows, count = self._find(boxes), max(1, self.extractor.CHUNK_BYTES // (4 * self.rows.shape[1]))
-        for chunk in rows.split(count) if len(rows) else ():
-            yield self.rows[chunk].to(self.extractor.backbone.device).float()
-
-    def _find(self, boxes: Tensor) -> Tensor:
-        """Return the row of each box."""
         row_of = {tuple(box): row for row, box in enumerate(self.boxes.tolist())}
         try:
-            return torch.tensor([row_of[tuple(box)] for box in boxes.tolist()], dtype=torch.int64)
+            rows = torch.tensor([row_of[tuple(box)] for box in boxes.tolist()], dtype=torch.int64)
         except KeyError as error:
             raise InputError("not among those stored", field="boxes", got=error.args[0]) from None
+        count = max(1, self.extractor.CHUNK_BYTES // (4 * self.rows.shape[1]))
+        for chunk in rows.split(count) if len(rows) else ():
+            yield self.rows[chunk].to(self.extractor.backbone.device).float()
 
 
 def warp_crops(image: np.ndarray, boxes: Tensor, config: CropConfig, backbone: Backbone) -> Tensor:

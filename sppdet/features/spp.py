@@ -75,9 +75,8 @@ class SPPExtractor(FeatureExtractor):
 
     def windows(self, boxes: Tensor, index: int, size: tuple[int, int], map_size: tuple[int, int]) -> Tensor:
         """Find the windows int64 (N, 4) of boxes in an image of `size` (H, W) on its map (h, w) at a scale's index."""
-        return boxes_to_windows(
-            boxes, self._ratios(index, size), self.backbone.geometry, map_size, self.config.window_rule
-        )
+        ratios, geometry, rule = self._ratios(index, size), self.backbone.geometry, self.config.window_rule
+        return boxes_to_windows(boxes, ratios, geometry, map_size, rule)
 
     def _ratios(self, index: int, size: tuple[int, int]) -> tuple[float, float]:
         """Return the (x, y) ratios of the resized image, whose size is rounded, to the original."""

@@ -51,20 +51,18 @@ def write_atomically(path: str | PathLike[str], write: Callable[[Path], object])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    except OSError as error:
-        raise SppdetError(f"cannot be written: {error.strerror}", file=path) from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            write(temporary)
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise SppdetError(f"cannot be written: {error.strerror or error}", file=path) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | PathLike[str], text: str) -> None:
@@ -88,14 +86,17 @@ def json_ready(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def reading_failed(error: OSError) -> str:
+    """Return the reason why a file cannot be read."""
+    return "file not found" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+
+
 def read_json(path: str | PathLike[str]) -> Any:
     """Parse a JSON file. Raises SppdetError that names the file if it is missing or not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SppdetError("file not found", file=path) from error
     except OSError as error:
-        raise SppdetError(f"cannot be read: {error.strerror}", file=path) from error
+        raise SppdetError(reading_failed(error), file=path) from error
     except ValueError as error:
         raise SppdetError(f"is not JSON: {error}", file=path) from error
 

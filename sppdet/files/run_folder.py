@@ -22,6 +22,7 @@ Kind = Literal["detector", "classifier"]
 
 # These say how a run is carried out, not what it gives; a resumed run may change them, and move to another device.
 EXECUTION_KEYS = ("workers", "cache_gb", "output", "device")
+ADVICE = "choose another folder or remove it"
 
 
 class RunFolder:
@@ -127,13 +128,9 @@ class RunFolder:
         started, now = defaults | _flatten(read_json(self.config)), _flatten(wanted)
         different = [key for key in now if key not in EXECUTION_KEYS and started.get(key) != now[key]]
         if different:
-            raise ConfigError(
-                "holds a run of another configuration; choose another folder or remove it",
-                file=self.path,
-                field="output",
-                expected=", ".join(f"{key}={started.get(key)}" for key in different),
-                got=", ".join(f"{key}={now[key]}" for key in different),
-            )
+            expected, got = (", ".join(f"{key}={each.get(key)}" for key in different) for each in (started, now))
+            reason = f"holds a run of another configuration; {ADVICE}"
+            raise ConfigError(reason, file=self.path, field="output", expected=expected, got=got)
 
     def check_data(self, key: str) -> None:
         """Record a hash of the training data, or raise ConfigError if the run was started with different data.
@@ -141,9 +138,7 @@ class RunFolder:
         Runs without a recorded hash are accepted.
         """
         if self._has_weights() and self.data_hash.is_file() and read_json(self.data_hash) != key:
-            reason = (
-                "was started with other images, annotations, proposals or weights; choose another folder or remove it"
-            )
+            reason = f"was started with other images, annotations, proposals or weights; {ADVICE}"
             raise ConfigError(reason, file=self.path, field="output")
         write_json(self.data_hash, key)
 

@@ -1,7 +1,5 @@
 """Class-specific ridge regression of boxes (R-CNN, appendix C; SPPnet, section 4.1)."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -37,11 +35,7 @@ def fit_ridge(features: Tensor, targets: Tensor, ridge: float) -> LinearWeights:
 
 
 def fit_box_regression(
-    features: Sequence[Sequence[Tensor]],
-    targets: Sequence[Sequence[Tensor]],
-    dimension: int,
-    ridge: Sequence[float],
-    scale: float,
+    features: list[list[Tensor]], targets: list[list[Tensor]], dimension: int, ridge: list[float], scale: float
 ) -> LinearWeights:
     """Fit weight float32 (4 K, D) and bias (4 K,), class by class, to chunks of features float16 (n, D) and targets
     float32 (n, 4).

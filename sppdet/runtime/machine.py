@@ -20,18 +20,13 @@ def processor_name() -> str:
     return models[0] if models else platform.processor() or platform.machine()
 
 
-def count_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def describe_machine() -> dict[str, str | int]:
-    """The processor, its cores, the system, and the versions that decide how fast things are."""
+    """The processor, the cores that this process may run on, the system, and the versions that decide the speed."""
     import cv2
 
     return {
         "processor": processor_name(),
-        "cores": count_cores(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sppdet.errors import ImageError, InputError
-from sppdet.files.atomic import content_key
+from sppdet.files.atomic import content_key, reading_failed
 from sppdet.images import as_image
 from sppdet.structures.checks import check_boxes, check_labels, check_tensor
 
@@ -77,12 +77,10 @@ class Annotations:
 
     def cache_key(self, *parts: object) -> str:
         """Return a hex key of the image's content and of `parts`. Raises ImageError if the file cannot be read."""
-        if self.path and not self.path.is_file():
-            raise ImageError("image file not found", file=self.path)
         try:
             return content_key(self.image, *parts)
         except OSError as error:
-            raise ImageError(f"cannot be read: {error.strerror}", file=self.path) from error
+            raise ImageError(f"image {reading_failed(error)}", file=self.path) from error
 
 
 def check_images(count: int, images: Sequence[Annotations], classes: Sequence[str]) -> None:

@@ -31,11 +31,7 @@ class FeatureCache:
     """
 
     def __init__(
-        self,
-        extractor: FeatureExtractor,
-        regions: Sequence[ImageRegions],
-        limit_gb: float,
-        folder: Path | None = None,
+        self, extractor: FeatureExtractor, regions: Sequence[ImageRegions], limit_gb: float, folder: Path | None = None
     ) -> None:
         """`folder`: place of the files; by default next to the other caches, where later trainings find them."""
         self.extractor, self.regions, self.limit_gb = extractor, regions, limit_gb
@@ -102,9 +98,6 @@ class FeatureCache:
         free = shutil.disk_usage(first.parent).free / 1e9
         logger.info("feature cache: about %.1f GB in %s (%.0f GB free)", needed, self.folder, free)
         if needed > min(self.limit_gb, free):
-            raise ConfigError(
-                "the feature cache would not fit",
-                field="cache_gb",
-                expected=f"at least {needed:.1f} GB",
-                got=f"a limit of {self.limit_gb:g} GB and {free:.1f} GB free in {self.folder}",
-            )
+            expected = f"at least {needed:.1f} GB"
+            got = f"a limit of {self.limit_gb:g} GB and {free:.1f} GB free in {self.folder}"
+            raise ConfigError("the feature cache would not fit", field="cache_gb", expected=expected, got=got)
