@@ -20,7 +20,7 @@ import inspect
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from importlib import import_module
 from textwrap import fill
@@ -39,6 +39,7 @@ GROUPS = {"classify": ("train", "evaluate", "predict", "crops"), "explain": ("po
 NAMES = "demo train ablate classify evaluate diagnose combine detect proposals explain compare download convert"
 COMMANDS = {name: GROUPS.get(name, ()) for name in NAMES.split()}  # commands of a group are functions of one file
 PYTHON_ONLY = ("dataset",)
+JSON = "JSON, the result as --json prints it, is described in data/README.md."
 COMMON = {"device": "cpu or cuda", "precision": "precision of the convolutions"}  # explained here, for all commands
 RESUMED = ("demo", "train", "ablate", "classify train", "proposals", "download")
 
@@ -55,11 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.print_help(sys.stderr)
             return 2
         options = parser.instantiate(parser.parse_args(_config_first(arguments)))
-        names = list(_chosen(options))
+        names: list[str] = []
+        while options.get("subcommand"):  # a command, or a group and a command in it
+            names.append(options.subcommand)
+            options = options[names[-1]]
         command = " ".join(names)
-        chosen = options[".".join(names)]
         function = getattr(import_module(f"sppdet.commands.{names[0]}"), names[-1])
-        return _report(_call(function, chosen), chosen.json)
+        return _report(_call(function, options), options.json)
     except ArgumentError as error:
         print_error(explain(error))
         return 2
@@ -111,7 +114,7 @@ def _parser_of(function: Callable[..., Any]) -> ArgumentParser:
     """Return a parser of the options of `function`, described by its docstring."""
     doc = parse(inspect.getdoc(function) or "")
     texts = COMMON | {one.arg_name: one.description for one in doc.params}
-    paragraphs = [doc.short_description or "", *(doc.long_description or "").split("\n\n")]
+    paragraphs = [doc.short_description or "", *(doc.long_description or "").split("\n\n"), JSON]
     description = "\n\n".join(fill(" ".join(text.split()), 78) for text in paragraphs if text)
     parser = ArgumentParser(description=description, exit_on_error=False, formatter_class=_HelpFormatter)
     kinds = _option_types(function)
@@ -159,13 +162,6 @@ def _config_first(arguments: Sequence[str]) -> list[str]:
     known, rest = parser.parse_known_args(arguments)
     first = next((i for i, argument in enumerate(rest) if argument.startswith("-")), len(rest))
     return [*rest[:first], *(part for file in known.config for part in ("--config", file)), *rest[first:]]
-
-
-def _chosen(options: Namespace) -> Iterator[str]:
-    """Yield the command and, if it is one of a group, its name there."""
-    while options.get("subcommand"):
-        yield options.subcommand
-        options = options[options.subcommand]
 
 
 def _report(result: Any, as_json: bool) -> int:

@@ -13,6 +13,8 @@ from sppdet import __version__
 from sppdet.cli import COMMANDS, COMMON, main
 from sppdet.training import train as stages
 
+README = Path(__file__).parents[1] / "data/README.md"
+
 
 def test_help_and_usage(capsys):
     with pytest.raises(SystemExit) as stopped:
@@ -39,6 +41,7 @@ def test_help_fits_a_terminal_and_documents_the_json(command, monkeypatch, capsy
     assert out.startswith(f"usage: sppdet {' '.join(command)} [options]")
     assert max(map(len, out.splitlines())) <= 80
     assert "\nJSON" in out
+    assert f"`{' '.join(command)}`" in README.read_text().partition("\n## JSON")[2]
 
 
 def test_every_option_is_explained():

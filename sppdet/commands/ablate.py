@@ -33,8 +33,6 @@ def ablate(
     the ft rows (all others have SVMs). If finetune.scales is given, all columns are fine-tuned at these. Every cell is
     a run in --output; repeat the command to resume.
 
-    JSON, also in OUTPUT/ablation.json: cells (means over the seeds; maps and seconds of each seed), differences.
-
     Args:
         config: YAML file of these parameters, such as configs/finetuned_voc07.yaml
         rows: stages of the recipe, such as pool5, ftfc7+bb

@@ -23,8 +23,6 @@ def train(config: TrainClassifierConfig) -> Summary:
 
     Images are read from a folder with a folder for each class. Options override --config wherever they stand.
 
-    JSON: folder; classes; held_out (top1, top5, per_class and images, of data.val; null without).
-
     Args:
         config: YAML file of these parameters
     """
@@ -44,9 +42,6 @@ def evaluate(
     precision: Precision = "fp32",
 ) -> Accuracy:
     """Evaluate a classifier, or the mean of several such as the seeds of a recipe.
-
-    JSON: top1, and top5 for more than 5 classes; per_class, images, runs (top1 of each), views; with --against also
-    against (the same of these runs) and difference (paired).
 
     Args:
         runs: run folders or classifier files
@@ -78,8 +73,6 @@ def predict(
     precision: Precision = "fp32",
 ) -> Summary:
     """Classify images: the most probable classes of each, as text, CSV or JSON.
-
-    JSON: a list with, for each image, image (file) and classes (each with class and probability, best first).
 
     Args:
         run: run folder or classifier file
@@ -129,8 +122,6 @@ def _write_predictions(path: str, entries: Sequence[dict[str, Any]]) -> None:
 
 def crops(*, data: DataConfig = DataConfig(), context: float = 0.0, output: str) -> Summary:
     """Cut the objects of a detection data set out as images to classify, without difficult ones.
-
-    JSON: folder (OUTPUT/SPLIT), crops (number of images).
 
     Args:
         data: images and their objects

@@ -29,8 +29,6 @@ def combine(
 
     The first run's configuration says which boxes suppress each other. Writes the files that `sppdet evaluate` writes.
 
-    JSON: that of `sppdet evaluate --probabilities`, single (mAPs of each run), difference (paired, to the best).
-
     Args:
         runs: two or more runs, or detections written by evaluate --probabilities
         data: images to evaluate on; without --data.root, SPLIT of the first run's data

@@ -31,10 +31,6 @@ def compare(
     All detectors get the same proposals; R-CNN mode runs at its fastest batch size. A single run is compared with its
     own network and heads in the other mode.
 
-    JSON, also in OUTPUT/compare.json: images, regions, topped_up, shared, device, machine, threads, torch, baseline,
-    throughput, paper; by detector: detectors (settings), stages and totals (median seconds per image), spread
-    (quartiles), growth, speedup, maps, differences.
-
     Args:
         runs: run folders or detector files
         data: images to compare on; without --data.root, SPLIT of the first run's data

@@ -10,8 +10,6 @@ def convert(
 
     Layers in later files replace layers of the first: SPPnet's fine-tuned fc6 and fc7 have a file of their own.
 
-    JSON: backbone, file, layers (Caffe's names).
-
     Args:
         files: .caffemodel files
         backbone: caffenet, vgg16, vgg16_caffe or zf5

@@ -37,9 +37,6 @@ def demo(
 
     It takes about 3 minutes and needs no network. Repeat the command to resume.
 
-    JSON, also in OUTPUT/demo.json: spp and rcnn, each with map_voc07, map_area and run (folder); speedup (conv,
-    without_proposals, total); regions and images (of the comparison); seconds; files (paths of figures and numbers).
-
     Args:
         output: folder of all that is made
         seed: seed of the images and the training

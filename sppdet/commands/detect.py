@@ -31,9 +31,6 @@ def detect(
 
     Images that cannot be read are left out and reported at the end.
 
-    JSON: a list with an entry per image: image, picture (files), detections (class, score, box: x1, y1, x2, y2 in
-    pixels). The same is written to detections.json in the output folder.
-
     Args:
         run: run folder or detector file
         images: image files or folders (not recursive)

@@ -25,9 +25,6 @@ def diagnose(
 
     Reads the detections that `sppdet evaluate` wrote, and writes diagnosis.json and diagnosis.png next to them.
 
-    JSON: mean (fractions) and per_class (numbers): top (of as many detections as objects, by outcome), trend (of 1/8 to
-    8 times as many), ap; mean also ap_n, a class positives and sizes.
-
     Args:
         run: run folder or detector file, evaluated on these images
         detections: COCO results JSON or folder of VOC comp4 files, instead of a run

@@ -38,10 +38,6 @@ def evaluate(
     The results go to the folder SPLIT of the run, or SPLIT-20 on the first 20 images: evaluation.json, curves.json,
     precision_recall.png, detections.json (COCO) and comp4/ (VOC).
 
-    JSON: map_voc07, map_area (VOC's 11-point mAP and the area under the curve; fractions), interval (95%), per_class,
-    coco, images; with --against also against and difference (paired), with --svd svd, with --probabilities reliability,
-    with --proposals proposals.
-
     Args:
         run: run folder or detector file
         detections: COCO results JSON or folder of VOC comp4 files, instead of a run

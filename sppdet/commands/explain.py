@@ -26,10 +26,6 @@ def pooling(
 
     The exact form is drawn below it for comparison.
 
-    JSON, by form: a list of levels, each with level, got (bins along the height and the width), left_out and shared
-    (numbers of cells), why_not (reason if the form refuses the level, else null) and coverage (number of bins that
-    read each cell, a row for each row of the map).
-
     Args:
         size: height and width of the map in cells, such as 14x14
         levels: bins per side of each level, such as 4,2,1

@@ -7,11 +7,7 @@ from sppdet.config.data import DataConfig, ProposalConfig
 def proposals(
     *, data: DataConfig = DataConfig(), proposals: ProposalConfig = ProposalConfig(), workers: int = 2
 ) -> Summary:
-    """Fill the cache of proposals, and measure them against the annotations.
-
-    JSON: images; searched (images that were not cached); seconds_per_image (of these; null if there were none); iou;
-    recall; mabo; boxes_per_image; objects; recall_by_class; abo (average best overlap, by class); recall_by_size
-    (small, medium, large). Difficult objects do not count.
+    """Fill the cache of proposals, and measure them against the annotations, difficult objects left out.
 
     Args:
         data: images

@@ -9,9 +9,6 @@ def train(config: TrainConfig) -> Summary:
 
     Parameters come from --config; options such as --features crop --svm.C 0.01 override it wherever they stand.
 
-    JSON: folder; classes; held_out (images, map_voc07, map_area and per_class on the images held out to choose
-    thresholds).
-
     Args:
         config: YAML file of these parameters, such as configs/sppnet_voc07.yaml
     """

@@ -152,35 +152,30 @@ def evaluate_cell(
 
     `config` is the one that `configure_cell` returned. Files of earlier calls are read instead.
     """
-    done = [_evaluate_seed(replace(config, seed=seed), row, column, test, test_split) for seed in seeds]
-    runs, seconds = zip(*done, strict=True)
-    return Cell(row, column, runs, seconds, paper_map(row, column, test.classes))
+    runs, seconds = [], []
+    shared = row.removesuffix("+bb")  # rows that differ only in box regression share a training
+    for seed in seeds:
+        folder = Path(config.output) / f"{column.replace(' ', '-')}-{shared}-seed{seed}"
+        one = replace(config, seed=seed, output=str(folder))
+        RunFolder(folder).check_config(one)
+        start = time.perf_counter()
+        file = folder / f"{test_split}-{row}-detections.json"
+        if not file.is_file():
+            for end, detections in _detect(train(one), test, one.workers).items():
+                name = f"{test_split}-{shared}{end}"
+                if not (folder / f"{name}-detections.json").is_file():
+                    write_json(folder / f"{name}.json", {"seconds": time.perf_counter() - start})
+                    # Last: it marks the row as done.
+                    write_coco_results(folder / f"{name}-detections.json", detections, test)
+        runs.append(bootstrap_map(read_results(file, test), test.images, test.classes))
+        seconds.append(read_json(folder / f"{test_split}-{row}.json")["seconds"])
+    return Cell(row, column, tuple(runs), tuple(seconds), paper_map(row, column, test.classes))
 
 
 def paper_map(row: str, column: str, classes: Sequence[str]) -> float | None:
     """Return the paper's mAP of a cell, a fraction; None if it has none, or for classes other than VOC's."""
     known = row in DETECTION_MAP and set(classes) == set(VOC_CLASSES)
     return DETECTION_MAP[row][COLUMNS.index(column)] if known else None
-
-
-def _evaluate_seed(
-    config: TrainConfig, row: str, column: str, test: Dataset, test_split: str
-) -> tuple[BootstrapMAP, float]:
-    """Return mAP and seconds of one seed."""
-    shared = row.removesuffix("+bb")  # rows that differ only in box regression share a training
-    folder = Path(config.output) / f"{column.replace(' ', '-')}-{shared}-seed{config.seed}"
-    file = folder / f"{test_split}-{row}-detections.json"
-    config = replace(config, output=str(folder))
-    RunFolder(folder).check_config(config)
-    start = time.perf_counter()
-    if not file.is_file():
-        for end, detections in _detect(train(config), test, config.workers).items():
-            name = f"{test_split}-{shared}{end}"
-            if not (folder / f"{name}-detections.json").is_file():
-                write_json(folder / f"{name}.json", {"seconds": time.perf_counter() - start})
-                write_coco_results(folder / f"{name}-detections.json", detections, test)  # last: marks the row as done
-    result = bootstrap_map(read_results(file, test), test.images, test.classes)
-    return result, read_json(folder / f"{test_split}-{row}.json")["seconds"]
 
 
 def _detect(detector: Detector, test: Dataset, workers: int) -> dict[str, list[Detections]]:

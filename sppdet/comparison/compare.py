@@ -45,7 +45,11 @@ def compare_detectors(
         raise DataError("no images to compare on", field="images", expected="1 or more", got=0)
     for name, detector in detectors.items():
         dataset.check_classes(detector.classes, name)
-    shown = dict(detectors) if len(detectors) > 1 else _with_counterpart(detectors)
+    shown = dict(detectors)
+    if len(shown) == 1:
+        ((name, detector),) = detectors.items()
+        other: FeatureKind = "spp" if detector.extractor.per_region else "crop"
+        shown[f"{name}-{other}"] = detector.with_features(other)
     baseline = baseline or next((name for name, d in shown.items() if d.extractor.per_region), next(iter(shown)))
     if baseline not in shown:
         raise ConfigError("unknown detector", field="baseline", expected=" or ".join(shown), got=baseline)
@@ -79,12 +83,6 @@ def write_comparison(comparison: Comparison, folder: str) -> Comparison:
     if comparison.growth:
         plot_growth(comparison, Path(folder) / "growth.png")
     return replace(comparison, folder=folder)
-
-
-def _with_counterpart(given: Mapping[str, Detector]) -> dict[str, Detector]:
-    ((name, detector),) = given.items()
-    other: FeatureKind = "spp" if detector.extractor.per_region else "crop"
-    return {name: detector, f"{name}-{other}": detector.with_features(other)}
 
 
 def _settings(detector: Detector) -> dict[str, Any]:

@@ -90,11 +90,11 @@ def _place_label(box: Corners, size: tuple[int, int], canvas: tuple[int, int], t
         for top in (y1 - height, y1, y2, y2 - height, min(max(y1, 0), lowest))
         if 0 <= top <= lowest
     ]
-    return next((plate for plate in plates if not any(_overlap(plate, other) for other in taken)), plates[0])
 
+    def is_free(a: Corners) -> bool:
+        return not any(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for b in taken)
 
-def _overlap(a: Corners, b: Corners) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+    return next(filter(is_free, plates), plates[0])
 
 
 def _measure(text: str, size: float) -> tuple[int, int]:

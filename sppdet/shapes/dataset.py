@@ -32,8 +32,13 @@ def generate_shapes(folder: str | PathLike[str], seed: int = 0, train: int = 200
             raise ConfigError("too small", field=name, expected=f"at least {least}", got=value)
     folder = Path(folder)
     parameters = {"version": VERSION, "seed": seed, "train": train, "test": test}
-    if _is_there(folder, parameters):
-        return folder
+    marker = folder / "shapes.json"
+    if marker.is_file():
+        if (found := read_json(marker)) == parameters:
+            return folder
+        raise DataError("another set; remove its folder or choose another", file=marker, expected=parameters, got=found)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError("holds other files", file=folder, expected="a new or an empty folder")
     unfinished = folder.absolute().with_name(f".{folder.absolute().name}.unfinished")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -45,18 +50,6 @@ def generate_shapes(folder: str | PathLike[str], seed: int = 0, train: int = 200
     except OSError as error:
         raise DataError(f"cannot be written: {error.strerror}", file=folder) from error
     return folder
-
-
-def _is_there(folder: Path, parameters: dict[str, int]) -> bool:
-    marker = folder / "shapes.json"
-    if marker.is_file():
-        found = read_json(marker)
-        if found == parameters:
-            return True
-        raise DataError("another set; remove its folder or choose another", file=marker, expected=parameters, got=found)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError("holds other files", file=folder, expected="a new or an empty folder")
-    return False
 
 
 def _write_set(folder: Path, seed: int, train: int, test: int) -> None:
