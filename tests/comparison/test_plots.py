@@ -27,10 +27,13 @@ def made_up(comparison) -> Callable[..., Comparison]:
     return change
 
 
-def test_both_detectors_are_seen_in_stages(made_up, tmp_path) -> None:
-    plot_stages(made_up((5000.0, 0.2)), tmp_path / "new" / "stages.png")
+def test_both_detectors_are_seen_in_stages_or_their_place_is_named(made_up, tmp_path) -> None:
+    path = tmp_path / "new" / "stages.png"
+    plot_stages(made_up((5000.0, 0.2)), path)
     for color in COLORS[:2]:
-        assert count_color(read_png(tmp_path / "new" / "stages.png"), color) > 3000
+        assert count_color(read_png(path), color) > 3000
+    with pytest.raises(SppdetError, match="cannot be written"):
+        plot_stages(made_up((5000.0, 0.2)), path / "below a file.png")
 
 
 def test_a_longer_time_is_a_longer_bar(made_up, tmp_path) -> None:
@@ -76,9 +79,3 @@ def test_growth_has_several_ticks(comparison, growth, tmp_path, monkeypatch) -> 
 def test_one_count_is_enough_for_growth(comparison, tmp_path) -> None:
     plot_growth(replace(comparison, growth={"rcnn": {9: 1.0}, "spp": {9: 0.1}}), tmp_path / "growth.png")
     assert (tmp_path / "growth.png").stat().st_size > 1000
-
-
-def test_place_that_cannot_be_written_is_named(comparison, tmp_path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(SppdetError, match="cannot be written"):
-        plot_stages(comparison, tmp_path / "file" / "stages.png")

@@ -110,6 +110,5 @@ def test_a_picture_is_written_and_read_back_or_named(tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     write_picture(tmp_path / "new/picture.png", picture)
     assert torch.equal(read_image(tmp_path / "new/picture.png"), torch.from_numpy(picture).permute(2, 0, 1))
-    (tmp_path / "file").touch()
     with pytest.raises(SppdetError, match="cannot be written"):
-        write_picture(tmp_path / "file/picture.png", np.zeros((2, 2, 3), np.uint8))
+        write_picture(tmp_path / "new/picture.png/below a file.png", picture)

@@ -1,6 +1,6 @@
 """Resampled mAPs against evaluating the resampled images one after the other, and against the binomial distribution."""
 
-from math import isnan, nan
+from math import isnan
 
 import numpy as np
 import pytest
@@ -176,21 +176,6 @@ def test_only_the_same_draws_can_be_compared(change) -> None:
 
     with pytest.raises(InputError, match=r"other: not of the same images .*5 resamples of 10 images, seed 0"):
         measure().minus(measure(**change))
-
-
-@pytest.mark.parametrize(
-    ("detections", "options", "message"),
-    [
-        ([], {}, "expected 1 entries, got 0"),
-        ([detect([UNIT], [0.5], [2])], {}, "expected 1..1, got 2"),
-        ([detect([UNIT], [nan], [1])], {}, "scores of image a"),
-        ([Detections.empty()], {"iou": 0}, "iou"),
-        ([Detections.empty()], {"resamples": -1}, "resamples: .*got -1"),
-    ],
-)
-def test_wrong_input_is_named(detections, options, message) -> None:
-    with pytest.raises(InputError, match=message):
-        bootstrap_map(detections, [annotate([UNIT], [1])], ["thing"], **options)
 
 
 def test_an_interval_is_shifted_by_as_much_as_resamples_lie_on_one_side():

@@ -7,7 +7,6 @@ import pytest
 from factories import annotate, detect
 from voc_oracle import random_detections, random_images
 
-from sppdet.errors import InputError
 from sppdet.evaluation.coco import METRICS, evaluate_coco
 from sppdet.evaluation.voc import Curve, best_from_here, evaluate_voc
 from sppdet.structures import Annotations, Detections
@@ -115,8 +114,3 @@ def test_curves_are_those_of_pycocotools(seed, iou, name) -> None:
     assert 0.1 < theirs < 0.8
     assert any(len(np.unique(curve.scores)) < len(curve.scores) / 3 for curve in curves)
     assert theirs == pytest.approx(np.mean([average_precision_101_points(curve) for curve in curves]), abs=1e-9)
-
-
-def test_wrong_input_is_named() -> None:
-    with pytest.raises(InputError, match="expected 1 entries"):
-        evaluate_coco([], [annotate([], [])], CLASSES)

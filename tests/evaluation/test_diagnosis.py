@@ -56,11 +56,13 @@ def test_tables_of_nothing() -> None:
 
 
 @pytest.mark.parametrize("diagnosis", [diagnosis_of(5, 0, 1, 6, 0), diagnosis_of(), diagnose([], [], [])])
-def test_writes_a_png(diagnosis, tmp_path) -> None:
+def test_writes_a_png_or_names_its_place(diagnosis, tmp_path) -> None:
     path = tmp_path / "new" / "diagnosis.png"
     plot_diagnosis(diagnosis, path)
     read_png(path)
     assert [file.name for file in path.parent.iterdir()] == ["diagnosis.png"]
+    with pytest.raises(SppdetError, match="cannot be written"):
+        plot_diagnosis(diagnosis, path / "below a file.png")
 
 
 def test_bars_are_as_long_as_the_shares(tmp_path) -> None:
@@ -73,9 +75,3 @@ def test_bars_are_as_long_as_the_shares(tmp_path) -> None:
     assert min(counts.values()) > 1000
     shares = {outcome: count / sum(counts.values()) for outcome, count in counts.items()}
     assert shares == pytest.approx({"correct": 0.4, "localisation": 0.2, "similar": 0.2, "other": 0.2}, abs=0.02)
-
-
-def test_place_that_cannot_be_written_is_named(tmp_path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(SppdetError, match="cannot be written"):
-        plot_diagnosis(diagnosis_of(), tmp_path / "file" / "diagnosis.png")

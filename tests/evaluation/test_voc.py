@@ -1,12 +1,11 @@
 """VOC average precision against curves worked out by hand; test_devkit.py holds it against the devkit's loop."""
 
-from math import isnan, nan
+from math import isnan
 
 import numpy as np
 import pytest
 from factories import annotate, detect
 
-from sppdet.errors import InputError
 from sppdet.evaluation.voc import Curve, average_precision_area, average_precision_voc07, evaluate_voc, match_class
 from sppdet.structures import Detections
 
@@ -132,19 +131,3 @@ def test_as_dict() -> None:
     assert thing["precision"] == [1, 1 / 2]
     assert thing["recall"] == [1 / 2, 1 / 2]
     assert thing["scores"] == [0.75, 0.5]
-
-
-@pytest.mark.parametrize(
-    ("detections", "images", "options", "message"),
-    [
-        ([], [annotate([UNIT])], {}, "expected 1 entries, got 0"),
-        ([detect([UNIT], [0.5], labels=[2])], [annotate([UNIT])], {}, "expected 1..1, got 2"),
-        ([detect([UNIT], [0.5], labels=[0])], [annotate([UNIT])], {}, "expected 1..1, got 0"),
-        ([Detections.empty()], [annotate([UNIT], labels=[3])], {}, "annotations of image a"),
-        ([detect([UNIT], [nan])], [annotate([UNIT])], {}, "scores of image a"),
-        ([Detections.empty()], [annotate([UNIT])], {"iou": 0}, "iou"),
-    ],
-)
-def test_wrong_input_is_named(detections, images, options, message) -> None:
-    with pytest.raises(InputError, match=message):
-        evaluate_voc(detections, images, ["thing"], **options)
