@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from factories import random_maps
 from torch import Tensor, nn
 from torchvision.models import get_model
 
-from sppdet.backbones.fully_connected import FullyConnected, build_fully_connected, truncate
+from sppdet.backbones.fully_connected import FullyConnected, build_fully_connected, reorder_fc6, truncate
 from sppdet.backbones.weights import PRETRAINED
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config.detector import DetectorConfig
@@ -47,9 +48,6 @@ def random_layers(sizes: Sequence[int], seed: int = 0) -> FullyConnected:
     return FullyConnected([nn.Linear(a, b)] for a, b in pairwise(sizes))
 
 
-# Pretrained layers
-
-
 @pytest.mark.parametrize(("depth", "levels"), [(2, (6, 3, 2, 1)), (2, (6,)), (1, (1, 6, 2))])
 def test_alexnets_classifier_reads_the_level_that_is_its_pool5(alexnet, weights, depth, levels):
     layers = build(configure("alexnet", weights, depth, levels))
@@ -69,6 +67,22 @@ def test_a_whole_image_gives_alexnets_fc7(alexnet, weights):
         expected = alexnet.classifier[:6](alexnet.avgpool(alexnet.features(image)).flatten(1))
         found = layers(SpatialPyramidPooling()(build_backbone("alexnet", str(weights))(image)))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_an_alexnet_with_the_layer_in_place_of_pool5_is_the_same_network(alexnet):
+    features, classifier = list(alexnet.features), list(alexnet.classifier)
+    assert isinstance(features[-1], nn.MaxPool2d)
+    with torch.no_grad():
+        fc6 = nn.Linear(9216, 4096)
+        fc6.weight.copy_(reorder_fc6(classifier[1].weight, (6,), (6,)))
+        fc6.bias.copy_(classifier[1].bias)
+        ours = nn.Sequential(*features[:-1], SpatialPyramidPooling((6,)), fc6, *classifier[2:]).eval()
+        images = random_maps(2, 3, 224, 224)
+        expected = alexnet(images)
+        assert (ours(images) - expected).abs().max() < 1e-5 * expected.abs().max()
+        fc6.weight.copy_(classifier[1].weight)  # the order of columns matters
+        assert (ours(images) - expected).abs().max() > 1e-2 * expected.abs().max()
+        assert ours(random_maps(1, 3, 260, 190)).shape == (1, 1000)
 
 
 @pytest.mark.parametrize(
@@ -120,9 +134,6 @@ def test_weights_without_the_layers_are_named(damage, tmp_path):
         build(configure("alexnet", tmp_path / "part.pth", 2, (6,)))
 
 
-# Random layers
-
-
 @pytest.mark.parametrize("name", ["shapenet", "alexnet"])
 def test_without_pretrained_layers_they_are_random_and_always_the_same(name):
     config = configure(name, "random", 2, (2, 1), width=40)
@@ -136,9 +147,6 @@ def test_without_pretrained_layers_they_are_random_and_always_the_same(name):
 
 def test_no_depth_no_layers():
     assert build(configure("shapenet", "random", 0, (1,))) is None
-
-
-# Truncation
 
 
 def apply_by_hand(layers: FullyConnected, features: Tensor) -> Tensor:

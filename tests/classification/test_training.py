@@ -1,24 +1,20 @@
-import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from factories import random_image, watch
-from torch import Tensor, nn
+from factories import random_image, stopping, watch
 
 from sppdet.backbones.zoo import build_backbone
 from sppdet.classification import training as module
 from sppdet.classification.classifier import Classifier, new_classifier
-from sppdet.classification.training import Epochs, fit, size_of_epoch, train_classifier
+from sppdet.classification.training import Epochs, size_of_epoch, train_classifier
 from sppdet.classification.views import resize_to_view
-from sppdet.config.classification import FitConfig
 from sppdet.config.network import FCConfig
 from sppdet.data.image_folder import read_image_folder
-from sppdet.errors import ConfigError, DataError, ImageError, SppdetError
-from sppdet.files.atomic import load_tensors
+from sppdet.errors import ConfigError, DataError, ImageError
+from sppdet.files.atomic import read_json
 from sppdet.images import read_image
 
 
@@ -36,10 +32,10 @@ def test_colors_are_learnt(config, view, blocks, caplog):
     with caplog.at_level("INFO", "sppdet"):
         classifier = train_classifier(config)
     assert classifier.config.view == view
-    result = json.loads(Path(config.output, "val.json").read_text())
+    result = read_json(Path(config.output, "val.json"))
     assert result["top1"]["mean"] > 0.8
     assert result["images"] == 18
-    course = json.loads(Path(config.output, "training.json").read_text())
+    course = read_json(Path(config.output, "training.json"))
     assert [epoch["size"] for epoch in course] == [32, 40] * 3
     assert course[-1]["loss"] < course[0]["loss"]
     assert "accuracy on" in caplog.text
@@ -95,25 +91,12 @@ def test_the_same_seed_gives_the_same_classifier(config, memory):
 
 
 @pytest.mark.parametrize("blocks", [0, 2])
-def test_an_interrupted_training_goes_on(config, monkeypatch, blocks):
+def test_an_interrupted_training_goes_on(config, blocks):
     config = replace(config, blocks=blocks)
     train_classifier(config)
     cut = replace(config, output=f"{config.output}-cut")
-    fit = module.fit
-
-    def interrupt(model, batches, *rest):
-        def some(epoch):
-            for i, batch in enumerate(batches(epoch)):
-                if (epoch, i) == (2, 1):
-                    raise KeyboardInterrupt
-                yield batch
-
-        return fit(model, some, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "fit", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            train_classifier(cut)
+    with pytest.raises(KeyboardInterrupt), stopping(module.F, "cross_entropy", after=9):  # in the third of epochs of 4
+        train_classifier(cut)
     assert not Path(cut.output, "classifier.safetensors").exists()
     train_classifier(cut)
     assert state_of(cut.output) == state_of(config.output)
@@ -216,96 +199,3 @@ def test_memory_is_foreseen(epochs, colors, config):
     assert single.pooled_bytes(100) == 2 * 100 * 18
     drawn = Epochs(read_image_folder(colors), replace(config, flip=False, sizes=(32, 4000), size_order="random"))
     assert drawn.pooled_bytes(100) == 2 * 100 * 18 * 4  # one an epoch
-
-
-FEATURES, STEPS = 8, 5
-CONFIGS = [FitConfig(6, 12, "sgd", 0.1), FitConfig(6, 12, "adamw", 0.05, 0.01, label_smoothing=0.1)]
-
-
-class Model(nn.Sequential):
-    """With everything that has a state: dropout, batch normalization and a layer that is not trained."""
-
-    def __init__(self) -> None:
-        torch.manual_seed(0)
-        super().__init__(
-            nn.Linear(FEATURES, FEATURES), nn.BatchNorm1d(FEATURES), nn.Dropout(0.1), nn.Linear(FEATURES, 3)
-        )
-        self[0].requires_grad_(False)
-
-
-def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    generator = torch.Generator().manual_seed(epoch)
-    for _ in range(STEPS):
-        labels = torch.randint(3, (12,), generator=generator)
-        yield torch.randn(12, FEATURES, generator=generator) + 2 * nn.functional.one_hot(labels, FEATURES), labels
-
-
-@pytest.mark.parametrize("config", CONFIGS, ids=["sgd", "adamw"])
-def test_it_learns_what_may_be_learnt_and_freezes_it(config, tmp_path):
-    model, before = Model(), Model()
-    course = fit(model, batches, STEPS, config, 0, tmp_path / "state.safetensors")
-    assert [set(numbers) for numbers in course] == [{"loss", "accuracy"}] * 6
-    assert course[-1]["loss"] < course[0]["loss"]
-    assert course[-1]["accuracy"] > 0.7
-    assert torch.equal(model[0].weight, before[0].weight)
-    assert not torch.equal(model[3].weight, before[3].weight)
-    assert not model.training
-    assert not any(weight.requires_grad for weight in model.parameters())
-
-
-@pytest.mark.parametrize("config", CONFIGS, ids=["sgd", "adamw"])
-@pytest.mark.parametrize("at", [STEPS + 2, 3 * STEPS, 5 * STEPS + 4])
-def test_an_interrupted_fit_resumes(config, at, tmp_path):
-    whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
-    expected = fit(Model(), batches, STEPS, config, 7, whole)
-    seen = []
-
-    def interrupted(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in batches(epoch):
-            seen.append(epoch)
-            if len(seen) > at:
-                raise KeyboardInterrupt
-            yield batch
-
-    with pytest.raises(KeyboardInterrupt):
-        fit(Model(), interrupted, STEPS, config, 7, cut)
-    begun: list[int] = []
-
-    def counted(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        begun.append(epoch)
-        return batches(epoch)
-
-    model = Model()
-    assert fit(model, counted, STEPS, config, 7, cut) == expected
-    assert begun == list(range(at // STEPS, 6))
-    assert cut.read_bytes() == whole.read_bytes()
-    assert torch.equal(model[3].weight, load_tensors(whole)[0]["model.3.weight"])
-
-
-def test_the_learning_rate_goes_up_and_down(tmp_path, monkeypatch):
-    rates: list[float] = []
-    step = torch.optim.SGD.step
-
-    def watch(self: torch.optim.SGD, *arguments: object) -> object:
-        rates.append(self.param_groups[0]["lr"])
-        return step(self, *arguments)
-
-    monkeypatch.setattr(torch.optim.SGD, "step", watch)
-    fit(Model(), batches, STEPS, FitConfig(4, 12, "sgd", 0.1), 0, tmp_path / "state.safetensors")
-    top = rates.index(max(rates))
-    assert len(rates) == 4 * STEPS
-    assert max(rates) == pytest.approx(0.1)
-    assert rates[: top + 1] == sorted(rates[: top + 1])
-    assert rates[top:] == sorted(rates[top:], reverse=True)
-    assert rates[-1] < 0.001
-
-
-def test_a_loss_that_is_not_finite_is_an_error(tmp_path):
-    def broken(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for inputs, labels in batches(epoch):
-            yield inputs * float("inf"), labels
-
-    file: Path = tmp_path / "state.safetensors"
-    with pytest.raises(SppdetError, match=r"fit\.learning_rate: the training has diverged"):
-        fit(Model(), broken, STEPS, CONFIGS[0], 0, file)
-    assert not file.exists()
