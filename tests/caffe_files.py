@@ -1,5 +1,6 @@
 """Networks as Caffe has them: their files, encoded from the public schema byte by byte, and what Caffe computes, in
-numpy. Both know nothing of sppdet."""
+numpy. Both know nothing of sppdet. Weights are random, of the size that keeps pixels of 0..255 that large; fc6 and fc7
+are narrow."""
 
 import struct
 from collections.abc import Callable, Sequence
@@ -34,9 +35,6 @@ class Layer:
     kind: str
     options: dict[str, float] = field(default_factory=dict)
     blobs: tuple[np.ndarray, ...] = ()
-
-
-# Files
 
 
 def varint(number: int) -> bytes:
@@ -93,43 +91,34 @@ def encode_layer(layer: Layer, generation: str, data: str) -> bytes:
     return encode(100, content + (encode(new_field, options) if options else b""))
 
 
-# Networks, with random weights of the size that keeps pixels of 0..255 that large; fc6 and fc7 are narrow
+POOL = {"pool": 0, "kernel_size": 3, "stride": 2}
+THREE = {"kernel_size": 3, "pad": 1}
+
+
+def five_convolutions(order: str, norm: dict[str, float], *options: dict[str, int]) -> list[Layer]:
+    """conv1 to conv5, the first two followed by pooling and normalization in the order given."""
+    layers: list[Layer] = []
+    for n, ((inputs, outputs), given) in enumerate(zip(pairwise((3, 96, 256, 384, 384, 256)), options, strict=True), 1):
+        layers += convolution(f"conv{n}", inputs, outputs, **given)
+        between = {"pool": Layer(f"pool{n}", "Pooling", POOL), "norm": Layer(f"norm{n}", "LRN", norm)}
+        layers += [between[kind] for kind in order.split() if n <= 2]
+    return layers
 
 
 def caffenet() -> list[Layer]:
     """BVLC's models/bvlc_reference_caffenet: pooling before normalization."""
+    first, second = {"kernel_size": 11, "stride": 4}, {"kernel_size": 5, "pad": 2, "group": 2}
+    others = THREE, {**THREE, "group": 2}, {**THREE, "group": 2}
     norm = {"local_size": 5, "alpha": 1e-4, "beta": 0.75}
-    pool = {"pool": 0, "kernel_size": 3, "stride": 2}
-    layers = [
-        *convolution("conv1", 3, 96, kernel_size=11, stride=4),
-        Layer("pool1", "Pooling", pool),
-        Layer("norm1", "LRN", norm),
-        *convolution("conv2", 96, 256, kernel_size=5, pad=2, group=2),
-        Layer("pool2", "Pooling", pool),
-        Layer("norm2", "LRN", norm),
-        *convolution("conv3", 256, 384, kernel_size=3, pad=1),
-        *convolution("conv4", 384, 384, kernel_size=3, pad=1, group=2),
-        *convolution("conv5", 384, 256, kernel_size=3, pad=1, group=2),
-    ]
-    return [*layers, Layer("pool5", "Pooling", pool), *connected(256 * 36)]
+    layers = five_convolutions("pool norm", norm, first, second, *others)
+    return [*layers, Layer("pool5", "Pooling", POOL), *connected(256 * 36)]
 
 
 def zf5() -> list[Layer]:
     """SPP_net's model-defs/Zeiler_conv5.prototxt; fc6 reads the levels 1, 2, 3 and 6."""
+    first, second = {"kernel_size": 7, "pad": 1, "stride": 2}, {"kernel_size": 5, "pad": 0, "stride": 2}
     norm = {"local_size": 3, "alpha": 5e-5, "beta": 0.75, "norm_region": 1}
-    pool = {"pool": 0, "kernel_size": 3, "stride": 2}
-    layers = [
-        *convolution("conv1", 3, 96, kernel_size=7, pad=1, stride=2),
-        Layer("norm1", "LRN", norm),
-        Layer("pool1", "Pooling", pool),
-        *convolution("conv2", 96, 256, kernel_size=5, pad=0, stride=2),
-        Layer("norm2", "LRN", norm),
-        Layer("pool2", "Pooling", pool),
-        *convolution("conv3", 256, 384, kernel_size=3, pad=1),
-        *convolution("conv4", 384, 384, kernel_size=3, pad=1),
-        *convolution("conv5", 384, 256, kernel_size=3, pad=1),
-    ]
-    return [*layers, *connected(256 * 50)]
+    return [*five_convolutions("norm pool", norm, first, second, THREE, THREE, THREE), *connected(256 * 50)]
 
 
 def vgg16() -> list[Layer]:
@@ -140,7 +129,7 @@ def vgg16() -> list[Layer]:
         for k in range(1, depth + 1):
             layers += convolution(f"conv{block}_{k}", inputs, outputs, pad=1, kernel_size=3)
             inputs = outputs
-        layers.append(Layer(f"pool{block}", "Pooling", {"pool": 0, "kernel_size": 2, "stride": 2}))
+        layers.append(Layer(f"pool{block}", "Pooling", {**POOL, "kernel_size": 2}))
     return [*layers, *connected(512 * 49)]
 
 
@@ -169,9 +158,6 @@ def weights(name: str, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 def change(layers: Sequence[Layer], name: str, **options: float) -> list[Layer]:
     """The layers, one of them with other options."""
     return [replace(layer, options={**layer.options, **options}) if layer.name == name else layer for layer in layers]
-
-
-# The computations of Caffe
 
 
 def forward(layers: Sequence[Layer], maps: np.ndarray, first: str, last: str) -> np.ndarray:
@@ -242,3 +228,20 @@ def pool_pyramid(maps: np.ndarray, levels: Sequence[int]) -> np.ndarray:
         bins = [[maps[:, a:b, c:d].max(axis=(1, 2)) for c, d in edges[1]] for a, b in edges[0]]
         pooled.append(np.array(bins).transpose(2, 0, 1).ravel())
     return np.concatenate(pooled)
+
+
+@dataclass(frozen=True)
+class Original:
+    """How a network is made, the generation of its file, a size at which rounding up matters, and its last layer."""
+
+    make: Callable[[], list[Layer]]
+    generation: str
+    size: tuple[int, int]
+    last: str = "relu_conv5"
+
+
+NETWORKS = {
+    "caffenet": Original(caffenet, "V2", (135, 103)),
+    "zf5": Original(zf5, "V0", (101, 72)),
+    "vgg16_caffe": Original(vgg16, "V1", (37, 42), "relu_conv5_3"),
+}

@@ -1,14 +1,29 @@
 """Checks that every implementation of a protocol has to pass; call them on its results. They are tested themselves."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
 import torch
 from torch import Tensor
 
+from sppdet.errors import SppdetError
 from sppdet.features.extractor import FeatureExtractor, apply_to_features
 from sppdet.structures import Annotations, Dataset, Detections
+
+E = TypeVar("E", bound=SppdetError)
 
 # Relative to the largest value. Matrix products and convolutions of different shapes may add the same terms in another
 # order: some processors have kernels of their own for few rows. Only equal shapes give equal bits.
 PRODUCT_ROUNDING = 1e-5
+
+
+def raised(kind: type[E], function: Callable[..., object], *arguments: object) -> E:
+    """The error of a call, which says what it says in one line."""
+    with pytest.raises(kind) as caught:
+        function(*arguments)
+    assert "\n" not in str(caught.value)
+    return caught.value
 
 
 def assert_close_rows(found: Tensor, expected: Tensor, tolerance: float = PRODUCT_ROUNDING) -> None:

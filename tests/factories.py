@@ -81,6 +81,17 @@ def random_maps(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def random_windows(count: int, height: int, width: int, seed: int = 0) -> Tensor:
+    """Windows int64 (count, 4) of a map, at least one cell each."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = []
+    for _ in range(count):
+        x = torch.randperm(width + 1, generator=generator)[:2].sort().values
+        y = torch.randperm(height + 1, generator=generator)[:2].sort().values
+        rows.append([x[0], y[0], x[1], y[1]])
+    return torch.tensor(rows)
+
+
 def random_image(height: int, width: int, seed: int = 0) -> Tensor:
     """Noise, uint8 (3, height, width)."""
     return torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)

@@ -16,11 +16,13 @@ from sppdet.training import train as stages
 README = Path(__file__).parents[1] / "data/README.md"
 
 
-def test_help_and_usage(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(["--help"])
-    assert stopped.value.code == 0
-    out = capsys.readouterr().out
+def test_help_version_and_usage(capsys):
+    for option in ("--help", "--version"):
+        with pytest.raises(SystemExit) as stopped:
+            main([option])
+        assert stopped.value.code == 0
+    out, version, _ = capsys.readouterr().out.rpartition(f"sppdet {__version__}\n")
+    assert version
     assert all(name in out for name in COMMANDS)
     assert main([]) == 2
     captured = capsys.readouterr()
@@ -51,13 +53,6 @@ def test_every_option_is_explained():
             explained = {one.arg_name for one in parse(function.__doc__).params}
             parameters = set(signature(function).parameters)
             assert explained == parameters - set(COMMON), (name, part)
-
-
-def test_version(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(["--version"])
-    assert stopped.value.code == 0
-    assert capsys.readouterr().out == f"sppdet {__version__}\n"
 
 
 @pytest.mark.parametrize("config", [["--config", "c.yaml"], ["--config=c.yaml"], ["--conf", "c.yaml"]])

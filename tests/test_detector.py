@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 from contracts import assert_close_rows, assert_detections, assert_same
-from factories import CLASSES, random_boxes, random_detector, random_image
+from factories import CLASSES, image_file, random_boxes, random_detector, random_image
 from factories import TINY as CONFIG
 from PIL import Image
 
@@ -14,6 +14,7 @@ from sppdet.detector import Detector
 from sppdet.errors import ConfigError, InputError, WeightsError
 from sppdet.features.crop import CropExtractor
 from sppdet.heads.calibration import Calibration
+from sppdet.images import to_array
 from sppdet.proposals.cache import propose_image
 from sppdet.runtime.stopwatch import STAGES, Stopwatch
 
@@ -80,10 +81,8 @@ def test_proposals_are_searched_where_not_given(detector):
 
 
 def test_every_form_of_an_image_is_detected_alike(detector, tmp_path):
-    array = IMAGE.permute(1, 2, 0).numpy()
+    array, path = to_array(IMAGE), image_file(tmp_path / "image.png", 60, 80)
     expected = detector.detect(IMAGE, BOXES)
-    path = tmp_path / "image.png"
-    Image.fromarray(array).save(path)
     for form in (array, Image.fromarray(array), IMAGE.double() / 255, path, str(path)):
         assert_same(detector.detect(form, BOXES), expected)
 

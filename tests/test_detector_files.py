@@ -1,6 +1,7 @@
 """Detectors that are saved and loaded, whole and with fully connected layers, and files that are none."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -82,20 +83,22 @@ DAMAGE = {
 }
 
 
+@pytest.fixture
+def file(tmp_path) -> Path:
+    """Of a detector."""
+    random_detector().save(tmp_path / "detector.safetensors")
+    return tmp_path / "detector.safetensors"
+
+
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_file_that_is_no_detector_is_named(tmp_path, damage):
-    file = tmp_path / "detector.safetensors"
-    random_detector().save(file)
+def test_a_file_that_is_no_detector_is_named(file, damage):
     damage(file)
-    with pytest.raises(WeightsError, match=str(file)):
-        Detector.load(file)
-    with pytest.raises(WeightsError, match=str(tmp_path / "none")):
-        Detector.load(tmp_path / "none")
+    for path in (file, file.with_name("none")):
+        with pytest.raises(WeightsError, match=str(path)):
+            Detector.load(path)
 
 
-def test_a_detector_of_an_unknown_configuration_is_named(tmp_path):
-    file = tmp_path / "detector.safetensors"
-    random_detector().save(file)
+def test_a_detector_of_an_unknown_configuration_is_named(file):
     rewrite(file, config={**asdict(CONFIG), "roi_align": True})
     with pytest.raises(ConfigError, match=rf"{file}: roi_align: unknown configuration key"):
         Detector.load(file)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from caffe_files import Layer, encode, encode_blob, encode_network, varint
+from contracts import raised
 from factories import examples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,11 +30,9 @@ def write(path: Path, content: bytes) -> Path:
 
 
 def error_of(read, path: Path) -> WeightsError:
-    with pytest.raises(WeightsError) as caught:
-        read(path)
-    assert caught.value.file == path
-    assert "\n" not in str(caught.value)
-    return caught.value
+    error = raised(WeightsError, read, path)
+    assert error.file == path
+    return error
 
 
 @pytest.fixture

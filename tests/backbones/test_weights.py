@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from contracts import raised
 from factories import serving
 from safetensors.torch import save_file
 from torchvision.models import SqueezeNet1_1_Weights, get_model
@@ -22,10 +23,7 @@ WEIGHTS = SqueezeNet1_1_Weights.IMAGENET1K_V1.value
 
 
 def error_of(name: str, weights: str | Path) -> WeightsError:
-    with pytest.raises(WeightsError) as caught:
-        build_backbone(name, weights)
-    assert "\n" not in str(caught.value)
-    return caught.value
+    return raised(WeightsError, build_backbone, name, weights)
 
 
 def assert_same_state(first: torch.nn.Module, second: torch.nn.Module) -> None:

@@ -7,7 +7,7 @@ from benchmark import bound, detect
 from benchmark.config import BenchmarkConfig
 from benchmark.detect import describe_scenes, time_modes
 from benchmark.scenes import Scene, find_scenes, random_detector, time_stages
-from factories import random_image
+from factories import random_image, watch
 
 from sppdet.comparison.timing import random_boxes
 from sppdet.config.data import DataConfig
@@ -94,11 +94,13 @@ def test_the_bound_multiplies_as_many_rows_by_matrices_of_the_same_shapes(scene,
     detector = bound.as_truncated(random_detector(scene, "shapenet", 1))
     doubled = Scene(scene.image, scene.boxes.repeat(2, 1), 0)
     rows = len(detector.extractor.encode(scene.image).unique_windows(scene.boxes)[0])
-    products = []
-    multiply = torch.mm
-    monkeypatch.setattr(torch, "mm", lambda a, b: products.append((*a.shape, b.shape[1])) or multiply(a, b))
+    products = watch(monkeypatch, torch, "mm")
     assert set(bound.bound_run(detector, doubled)(0)) == {"conv", "products", "copy"}
-    assert products == [(rows, 96 * 50, 8), (rows, 8, 32), (rows, 32, 5 * detect.CLASSES)]
+    assert [(*a.shape, b.shape[1]) for a, b in products] == [
+        (rows, 96 * 50, 8),
+        (rows, 8, 32),
+        (rows, 32, 5 * detect.CLASSES),
+    ]
 
 
 def test_truncated_layers_have_the_shapes_of_truncated_svd(scene):

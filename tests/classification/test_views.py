@@ -3,15 +3,14 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from factories import examples, random_image, watch
+from factories import examples, image_file, random_image, watch
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from PIL import Image
 
 from sppdet.classification.views import prepare_views, resize_to_view, view_boxes
 from sppdet.config.classification import ViewsConfig
 from sppdet.errors import ConfigError
-from sppdet.images import resize_shorter_side, to_array
+from sppdet.images import resize_shorter_side
 
 SMALL = ViewsConfig("10views", sizes=(40,), window=24)
 
@@ -111,10 +110,9 @@ def test_probabilities_are_the_mean_of_the_views(classifier):
 
 
 def test_views_may_be_given_by_name_and_images_by_file(classifier, tmp_path):
-    image = random_image(50, 70)
-    Image.fromarray(to_array(image)).save(tmp_path / "image.png")
+    image, file = random_image(50, 70), image_file(tmp_path / "image.png", 50, 70)
     expected = classifier.predict(image, ViewsConfig("10views"))
-    assert torch.equal(classifier.predict(tmp_path / "image.png", views="10views"), expected)
+    assert torch.equal(classifier.predict(file, views="10views"), expected)
     with pytest.raises(ConfigError, match=r"views\.kind"):
         classifier.predict(image, views="12views")
     with pytest.raises(ConfigError, match=r"views\.window: larger than the image .expected at most 40.*got 41"):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from contracts import assert_extractor
-from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 from torchvision.ops import roi_align
 
@@ -33,14 +32,13 @@ BOXES = torch.tensor(
 )
 
 
-def picture(height: int = 60, width: int = 80) -> Tensor:
-    noise = np.random.default_rng(0).integers(0, 256, (height // 4 + 1, width // 4 + 1, 3), dtype=np.uint8)
-    smooth = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
-    return torch.from_numpy(smooth).permute(2, 0, 1).contiguous()
+NOISE = np.random.default_rng(0).integers(0, 256, (16, 21, 3), dtype=np.uint8)
+ARRAY = cv2.resize(NOISE, (80, 60), interpolation=cv2.INTER_CUBIC)
+IMAGE = torch.from_numpy(ARRAY).permute(2, 0, 1).contiguous()
 
 
 def test_spp_calls_the_network_once_a_scale(backbone, calls):
-    encoded = SPPExtractor(backbone, PYRAMID, SPPConfig((48, 64, 96))).encode(picture())
+    encoded = SPPExtractor(backbone, PYRAMID, SPPConfig((48, 64, 96))).encode(IMAGE)
     for _ in range(3):
         encoded.features(BOXES)
     assert calls == [(1, 3, 48, 64), (1, 3, 64, 85), (1, 3, 96, 128)]
@@ -48,7 +46,7 @@ def test_spp_calls_the_network_once_a_scale(backbone, calls):
 
 @pytest.mark.parametrize(("n", "batch"), [(1, 4), (4, 4), (6, 4), (6, 1), (0, 4)])
 def test_crops_call_the_network_once_a_batch(backbone, calls, n, batch):
-    features = CropExtractor(backbone, PYRAMID, replace(CROP, batch_size=batch)).encode(picture()).features(BOXES[:n])
+    features = CropExtractor(backbone, PYRAMID, replace(CROP, batch_size=batch)).encode(IMAGE).features(BOXES[:n])
     assert features.shape == (n, PYRAMID.out_features(backbone.channels))
     assert len(calls) == math.ceil(n / batch)
     assert sum(shape[0] for shape in calls) == n
@@ -72,13 +70,13 @@ def test_every_extractor_keeps_the_contract(backbone, kind, depth, rows, monkeyp
     config = configure(kind, depth)
     extractor = build_extractor(config, backbone, build_fully_connected(config, backbone))
     monkeypatch.setattr(FeatureExtractor, "CHUNK_BYTES", rows * 4 * extractor.pooled_dimension)
-    assert_extractor(extractor, picture(), torch.cat([BOXES, BOXES[:3], OUTSIDE]))
+    assert_extractor(extractor, IMAGE, torch.cat([BOXES, BOXES[:3], OUTSIDE]))
 
 
 def test_the_whole_image_covers_nearly_all_cells(backbone):
     for name in ("shapenet", "squeezenet1_0"):
         network = backbone if name == "shapenet" else build_backbone(name, "random")
-        encoded = SPPExtractor(network, PYRAMID, SPPConfig((160,))).encode(picture())
+        encoded = SPPExtractor(network, PYRAMID, SPPConfig((160,))).encode(IMAGE)
         height, width = encoded.maps[0].shape[2:]
         ratio = (213 / 80, 160 / 60)
         x1, y1, x2, y2 = boxes_to_windows(BOXES[:1], ratio, network.geometry, (height, width))[0].tolist()
@@ -88,16 +86,14 @@ def test_the_whole_image_covers_nearly_all_cells(backbone):
 
 def test_spp_features_are_the_pooled_windows_of_the_map(backbone):
     extractor = SPPExtractor(backbone, PYRAMID, SPPConfig((64,)))
-    maps = extractor.compute_maps(picture())[0].float()
+    maps = extractor.compute_maps(IMAGE)[0].float()
     windows = boxes_to_windows(BOXES, (85 / 80, 64 / 60), backbone.geometry, tuple(maps.shape[1:]))
-    for row, (x1, y1, x2, y2) in zip(extractor.encode(picture()).features(BOXES), windows.tolist(), strict=True):
+    for row, (x1, y1, x2, y2) in zip(extractor.encode(IMAGE).features(BOXES), windows.tolist(), strict=True):
         assert torch.equal(row, PYRAMID(maps[None, :, y1:y2, x1:x2])[0])
 
 
 def build(backbone, kind: str, size: int = 4, scales: tuple[int, ...] = (64,)):
-    return build_extractor(
-        DetectorConfig(features=kind, roi=RoIConfig(size), spp=SPPConfig(scales), crop=CROP), backbone
-    )
+    return build_extractor(replace(configure(kind), roi=RoIConfig(size), spp=SPPConfig(scales)), backbone)
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 6, 7])
@@ -105,10 +101,10 @@ def test_roi_pooling_is_the_maximum_of_windows_rounded_to_cells(backbone, size):
     """shapenet has a cell every 8 pixels, the first centered at 3.5: x = 15.5 is at 1.5, which rounds to 2."""
     assert (backbone.geometry.stride, backbone.geometry.center + 0.5) == (8, 3.5)
     extractor = build(backbone, "roi_pool", size, scales=(60,))
-    maps = extractor.compute_maps(picture())[0].float()
+    maps = extractor.compute_maps(IMAGE)[0].float()
     boxes = torch.tensor([[15.5, 7.4, 63.6, 39.4], [3.5, 3.5, 11.5, 11.5], [33.0, 23.0, 34.0, 24.0]])
     for row, (x1, y1, x2, y2) in zip(
-        extractor.encode(picture()).features(boxes), [(2, 0, 9, 5), (0, 0, 2, 2), (4, 2, 5, 4)], strict=True
+        extractor.encode(IMAGE).features(boxes), [(2, 0, 9, 5), (0, 0, 2, 2), (4, 2, 5, 4)], strict=True
     ):
         expected = adaptive_max_pool2d(maps[:, y1:y2, x1:x2], size).permute(1, 2, 0).flatten()
         assert torch.equal(row, expected)
@@ -117,10 +113,10 @@ def test_roi_pooling_is_the_maximum_of_windows_rounded_to_cells(backbone, size):
 @pytest.mark.parametrize("scales", [(64,), (64, 256, 120)])
 def test_aligned_features_are_torchvisions_of_boxes_in_pixels(backbone, scales):
     extractor = build(backbone, "roi_align", scales=scales)
-    maps = extractor.compute_maps(picture())
+    maps = extractor.compute_maps(IMAGE)
     stride, center = backbone.geometry.stride, backbone.geometry.center
     chosen = choose_scales(BOXES, 60, scales).tolist()
-    for row, box, k in zip(extractor.encode(picture()).features(BOXES), BOXES, chosen, strict=True):
+    for row, box, k in zip(extractor.encode(IMAGE).features(BOXES), BOXES, chosen, strict=True):
         side = scales[k]
         ratio = torch.tensor([round(side * 80 / 60) / 80, side / 60]).repeat(2)
         shifted = box * ratio - (center + 0.5) + stride / 2  # as if cell 0 covered the first pixels
@@ -130,7 +126,7 @@ def test_aligned_features_are_torchvisions_of_boxes_in_pixels(backbone, scales):
 
 @pytest.mark.parametrize("scales", [(64,), (64, 256, 120)])
 def test_regions_of_the_same_cells_share_their_features(backbone, scales):
-    encoded = SPPExtractor(backbone, PYRAMID, SPPConfig(scales)).encode(picture())
+    encoded = SPPExtractor(backbone, PYRAMID, SPPConfig(scales)).encode(IMAGE)
     boxes = torch.cat([BOXES, BOXES + 0.01, BOXES[:3]])
     first, inverse = encoded.unique_windows(boxes)
     features = encoded.features(boxes)
@@ -143,26 +139,26 @@ def test_a_function_is_applied_to_chunks(backbone, kind, monkeypatch):
     extractor = build(backbone, kind)
     monkeypatch.setattr(FeatureExtractor, "CHUNK_BYTES", 3 * 4 * extractor.dimension)
     sizes: list[int] = []
-    apply_to_features(extractor.encode(picture()), BOXES, lambda rows: sizes.append(len(rows)) or rows)
+    apply_to_features(extractor.encode(IMAGE), BOXES, lambda rows: sizes.append(len(rows)) or rows)
     assert 0 < max(sizes) < len(BOXES)
 
 
 @pytest.mark.parametrize("rule", ["paper", "code"])
 def test_each_box_is_pooled_at_the_scale_of_the_rule(backbone, rule):
     scales = (64, 256, 120)
-    features = SPPExtractor(backbone, PYRAMID, SPPConfig(scales, scale_rule=rule)).encode(picture()).features(BOXES)
+    features = SPPExtractor(backbone, PYRAMID, SPPConfig(scales, scale_rule=rule)).encode(IMAGE).features(BOXES)
     chosen = choose_scales(BOXES, 60, scales, rule).tolist()
     assert len(set(chosen)) > 1
     for row, box, k in zip(features, BOXES, chosen, strict=True):
-        single = SPPExtractor(backbone, PYRAMID, SPPConfig((scales[k],))).encode(picture())
+        single = SPPExtractor(backbone, PYRAMID, SPPConfig((scales[k],))).encode(IMAGE)
         assert torch.equal(row, single.features(box[None])[0])
 
 
 @pytest.mark.parametrize("mode", ["max", "average"])
 def test_maps_restored_from_half_precision_are_the_cold_ones(backbone, mode):
     extractor = SPPExtractor(backbone, SpatialPyramidPooling((3, 1), mode), SPPConfig((64, 96)))
-    cold = extractor.encode(picture())
-    restored = extractor.restore(extractor.store(picture(), BOXES), cold.size, BOXES)
+    cold = extractor.encode(IMAGE)
+    restored = extractor.restore(extractor.store(IMAGE, BOXES), cold.size, BOXES)
     for maps, again in zip(cold.maps, restored.maps, strict=True):
         assert torch.equal(maps.values, again.values)
     assert torch.equal(cold.features(BOXES), restored.features(BOXES))
@@ -170,8 +166,8 @@ def test_maps_restored_from_half_precision_are_the_cold_ones(backbone, mode):
 
 def test_stored_crops_have_the_features_of_their_own_boxes(backbone):
     extractor = CropExtractor(backbone, PYRAMID, CROP)
-    direct = extractor.encode(picture()).features(BOXES)
-    restored = extractor.restore(extractor.store(picture(), BOXES), (60, 80), BOXES)
+    direct = extractor.encode(IMAGE).features(BOXES)
+    restored = extractor.restore(extractor.store(IMAGE, BOXES), (60, 80), BOXES)
     assert torch.equal(restored.features(BOXES[[4, 0]]), direct[[4, 0]])
     assert restored.features(BOXES[:0]).shape == (0, extractor.dimension)
     with pytest.raises(InputError, match="boxes: not among those stored"):
@@ -180,15 +176,15 @@ def test_stored_crops_have_the_features_of_their_own_boxes(backbone):
 
 @pytest.mark.parametrize("mode", ["max", "average"])
 def test_crop_features_survive_half_precision(backbone, mode):
-    features = CropExtractor(backbone, SpatialPyramidPooling((3, 1), mode), CROP).encode(picture()).features(BOXES)
+    features = CropExtractor(backbone, SpatialPyramidPooling((3, 1), mode), CROP).encode(IMAGE).features(BOXES)
     assert torch.equal(features.half().float(), features)
 
 
 @pytest.mark.parametrize("batch", [1, 4, 16])
 def test_crop_features_are_the_pyramid_of_the_crops_map(backbone, batch):
     extractor = CropExtractor(backbone, PYRAMID, replace(CROP, batch_size=batch))
-    crops = warp_crops(picture().permute(1, 2, 0).contiguous().numpy(), BOXES, CROP, backbone)
-    features = extractor.encode(picture()).features(BOXES)
+    crops = warp_crops(ARRAY, BOXES, CROP, backbone)
+    features = extractor.encode(IMAGE).features(BOXES)
     torch.testing.assert_close(features, PYRAMID(backbone(crops)), rtol=2e-3, atol=2e-3)
 
 
@@ -197,7 +193,7 @@ def test_crop_features_are_the_pyramid_of_the_crops_map(backbone, batch):
 def test_stages_are_timed(kind, precision):
     extractor = build(build_backbone("shapenet", "random", precision=precision), kind)
     with Stopwatch() as clock:
-        extractor.encode(picture()).features(BOXES)
+        extractor.encode(IMAGE).features(BOXES)
     assert set(clock.seconds) == {"preprocess", "conv", "pooling"}
     assert min(clock.seconds.values()) > 0
 
@@ -209,9 +205,9 @@ def test_fully_connected_layers_end_the_features(backbone, kind, part, monkeypat
     config = configure(kind, 2)
     layers = build_fully_connected(config, backbone)
     with Stopwatch() as clock:
-        features = build_extractor(config, backbone, layers).encode(picture()).features(BOXES)
+        features = build_extractor(config, backbone, layers).encode(IMAGE).features(BOXES)
     assert {"conv", "pooling", "heads"} <= set(clock.seconds)
-    bare = build_extractor(configure(kind), backbone).encode(picture()).features(BOXES)
+    bare = build_extractor(configure(kind), backbone).encode(IMAGE).features(BOXES)
     torch.testing.assert_close(features, layers(bare), rtol=1e-3, atol=1e-4)  # those of crops are rounded to half
     assert features.shape == (len(BOXES), 40)
     assert features.std() > 0.01
@@ -231,7 +227,7 @@ def test_layers_must_be_those_of_the_configuration(backbone):
 def test_half_precision_convolutions_are_near():
     exact, near = (
         SPPExtractor(build_backbone("shapenet", "random", precision=precision), PYRAMID, SPPConfig((64,)))
-        .encode(picture())
+        .encode(IMAGE)
         .features(BOXES)
         for precision in ("fp32", "bf16")
     )

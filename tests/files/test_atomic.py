@@ -26,27 +26,24 @@ TENSORS = {
 }
 
 
-def test_a_failed_write_leaves_nothing(tmp_path):
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (RuntimeError("stopped"), RuntimeError, "^stopped"),
+        (OSError(28, "No space left on device"), SppdetError, r"file\.txt: cannot be written: No space left"),
+    ],
+)
+@pytest.mark.parametrize("old", [[], ["old"]])
+def test_a_failed_write_leaves_nothing_or_the_old_file(tmp_path, error, kind, said, old):
     def fail(temporary: Path) -> None:
         temporary.write_text("half")
-        raise RuntimeError("stopped")
+        raise error
 
-    with pytest.raises(RuntimeError, match="stopped"):
-        write_atomically(tmp_path / "new.txt", fail)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    write_text(tmp_path / "file.txt", "old")
-
-    def fail(temporary: Path) -> None:
-        temporary.write_text("new")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(SppdetError, match=r"file\.txt: cannot be written: No space left"):
+    for text in old:
+        write_text(tmp_path / "file.txt", text)
+    with pytest.raises(kind, match=said):
         write_atomically(tmp_path / "file.txt", fail)
-    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
-    assert (tmp_path / "file.txt").read_text() == "old"
+    assert [path.read_text() for path in tmp_path.iterdir()] == old
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])

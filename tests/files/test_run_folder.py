@@ -1,40 +1,42 @@
-import json
 from dataclasses import replace
 
 import pytest
 import torch
+from contracts import raised
 
 from sppdet.config.classification import TrainClassifierConfig
 from sppdet.config.data import DataConfig
 from sppdet.config.heads import SVMConfig
 from sppdet.config.training import FinetuneConfig, TrainConfig
 from sppdet.errors import ConfigError, WeightsError
-from sppdet.files.atomic import read_json, save_tensors
+from sppdet.files.atomic import read_json, save_tensors, write_json
 from sppdet.files.run_folder import RunFolder
 
+CONFIG = TrainConfig(svm=SVMConfig(C=0.01))
 
-def test_the_keys_that_differ_are_named(tmp_path):
-    folder, config = RunFolder(tmp_path / "run"), TrainConfig(svm=SVMConfig(C=0.01))
-    folder.check_config(config)
+
+@pytest.fixture
+def folder(tmp_path) -> RunFolder:
+    """A run of CONFIG that has begun."""
+    folder = RunFolder(tmp_path / "run")
+    folder.check_config(CONFIG)
     save_tensors(folder.path / "heads-train.safetensors", {"weight": torch.zeros(1)})
-    folder.check_config(replace(config, workers=7, cache_gb=1, output="elsewhere", device="cuda"))
-    with pytest.raises(ConfigError) as caught:
-        folder.check_config(replace(config, seed=3, svm=replace(config.svm, C=1.0)))
-    assert caught.value.expected == "svm.C=0.01, seed=0"
-    assert caught.value.got == "svm.C=1.0, seed=3"
+    return folder
 
 
-def test_a_run_from_before_a_key_goes_on_with_its_default(tmp_path):
-    folder, config = RunFolder(tmp_path / "run"), TrainConfig(svm=SVMConfig(C=0.01))
-    folder.check_config(config)
-    save_tensors(folder.path / "heads-train.safetensors", {"weight": torch.zeros(1)})
-    written = json.loads((folder.path / "config.json").read_text())
+def test_the_keys_that_differ_are_named(folder):
+    folder.check_config(replace(CONFIG, workers=7, cache_gb=1, output="elsewhere", device="cuda"))
+    error = raised(ConfigError, folder.check_config, replace(CONFIG, seed=3, svm=SVMConfig(C=1.0)))
+    assert (error.expected, error.got) == ("svm.C=0.01, seed=0", "svm.C=1.0, seed=3")
+
+
+def test_a_run_from_before_a_key_goes_on_with_its_default(folder):
+    written = read_json(folder.path / "config.json")
     del written["calibration"], written["finetune"]["clip"]
-    (folder.path / "config.json").write_text(json.dumps(written))
-    folder.check_config(config)
-    with pytest.raises(ConfigError) as caught:
-        folder.check_config(replace(config, finetune=FinetuneConfig(clip=3.0)))
-    assert (caught.value.expected, caught.value.got) == ("finetune.clip=10.0", "finetune.clip=3.0")
+    write_json(folder.path / "config.json", written)
+    folder.check_config(CONFIG)
+    error = raised(ConfigError, folder.check_config, replace(CONFIG, finetune=FinetuneConfig(clip=3.0)))
+    assert (error.expected, error.got) == ("finetune.clip=10.0", "finetune.clip=3.0")
 
 
 def test_data_are_claimed_once_something_was_made_of_them(tmp_path):

@@ -8,8 +8,6 @@ WEIGHT = torch.tensor([[1.0, 0, 0], [0, 2, 0], [0, 0, -1]])
 BIAS = torch.tensor([0.5, 0.0, -0.5])
 FEATURES = torch.tensor([[1.0, 2, 3], [0, 0, 0]])
 OFFSETS = torch.arange(24.0).view(8, 3), torch.arange(8.0)  # of two classes
-
-
 MARGINS = torch.tensor([[1.5, 4, -3.5], [0.5, 0, -0.5]])
 
 

@@ -17,8 +17,6 @@ from sppdet.pooling.pyramid import SpatialPyramidPooling
 LEVELS = (1, 2, 3, 4, 5, 6, 7)
 ADAPTIVE = {"max": F.adaptive_max_pool2d, "average": F.adaptive_avg_pool2d}
 TOLERANCE = {"max": 0, "average": 1e-5}
-
-
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning"
 )  # of the exporters themselves

@@ -2,7 +2,7 @@ import numba
 import pytest
 import torch
 import torch.nn.functional as F
-from factories import examples, random_maps
+from factories import examples, random_maps, random_windows
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -24,16 +24,6 @@ def pool_by_torch(maps: Tensor, windows: Tensor, index: Tensor, levels: tuple[in
         for (x1, y1, x2, y2), b in zip(windows.tolist(), index.tolist(), strict=True)
     ]
     return torch.stack(rows)  # (N, D)
-
-
-def random_windows(count: int, height: int, width: int, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    rows = []
-    for _ in range(count):
-        x = torch.randperm(width + 1, generator=generator)[:2].sort().values
-        y = torch.randperm(height + 1, generator=generator)[:2].sort().values
-        rows.append([x[0], y[0], x[1], y[1]])
-    return torch.tensor(rows)
 
 
 def tied_maps(*shape: int, seed: int = 0) -> Tensor:
@@ -145,40 +135,6 @@ def test_types_and_layouts(dtype, mode):
         assert_bitwise_equal(pooled, pool(maps, windows, index))
         tolerance = {"max": (0, 0), "average": (4 * torch.finfo(dtype).eps, 1e-6)}[mode]
         torch.testing.assert_close(pooled.double(), expected, rtol=tolerance[0], atol=tolerance[1])
-
-
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
-
-
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("mode", MODES)
-def test_the_operators_of_other_devices_pool_the_same(mode, dtype, device):
-    maps, windows, index = random_maps(2, 4, 40, 9).to(dtype), random_windows(25, 40, 9), torch.arange(25) % 2
-    on_device = maps.to(device), windows.to(device), index.to(device)
-    for levels in PYRAMIDS:
-        pooled = SpatialPyramidPooling(levels, mode)(maps, windows, index)
-        other = pyramid._pool_on_device(*on_device, levels, mode).cpu()
-        assert other.dtype == dtype
-        tolerance = 0 if mode == "max" else 4 * torch.finfo(dtype).eps
-        torch.testing.assert_close(other, pooled, rtol=tolerance, atol=tolerance)
-        whole = SpatialPyramidPooling(levels, mode)(on_device[0]).cpu()  # by torch's own operators but on the CPU
-        expected = SpatialPyramidPooling(levels, mode)(maps)
-        torch.testing.assert_close(whole, expected, rtol=tolerance, atol=tolerance)
-    nothing = pyramid._pool_on_device(on_device[0], on_device[1][:0], on_device[2][:0], (6, 3, 2, 1), mode)
-    assert nothing.shape == (0, 200)
-
-
-@pytest.mark.parametrize("length", range(1, 129, 3))
-def test_roi_pool_has_our_bins(length):
-    """Up to 6 bins; the largest and the smallest of rising values tell where each bin ends and starts."""
-    rising = torch.arange(float(length)).view(1, 1, 1, length)
-    window, index = torch.tensor([[0, 0, length, 1]]), torch.zeros(1, dtype=torch.int64)
-    for n in range(1, pyramid.ROI_POOL_BINS + 1):
-        last = pyramid._roi_pool(rising, window, index, n)[0, 0, :, 0]
-        first = -pyramid._roi_pool(-rising, window, index, n)[0, 0, :, 0]
-        assert first.tolist() == [i * length // n for i in range(n)]
-        assert last.tolist() == [-(-(i + 1) * length // n) - 1 for i in range(n)]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from factories import as_boxes, detect, random_image
-from PIL import Image
+from factories import as_boxes, detect, image_file, random_image
 
 from sppdet.errors import InputError
 from sppdet.structures import Detections
@@ -54,9 +53,8 @@ def test_detections_move_to_a_device():
 def test_detections_are_drawn_on_a_file_or_pixels(tmp_path):
     image = random_image(60, 80)
     array = image.permute(1, 2, 0).numpy()
-    Image.fromarray(array).save(tmp_path / "image.png")
     detections = detect([[10, 20, 40, 50]], [0.5], [3])
-    drawn = detections.draw(tmp_path / "image.png")
+    drawn = detections.draw(image_file(tmp_path / "image.png", 60, 80))
     assert drawn.size == (80, 60)
     assert np.array_equal(drawn, detections.draw(image))
     assert not np.array_equal(drawn, array)

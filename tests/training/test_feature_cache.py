@@ -1,9 +1,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from factories import image_file, random_boxes
 from PIL import Image
 from torch import nn
 
@@ -26,13 +26,8 @@ def regions(tmp_path) -> list[ImageRegions]:
     """Three images of an object and four proposals each."""
     made = []
     for i in range(3):
-        rng = np.random.default_rng(i)
-        path = tmp_path / f"{i}.png"
-        Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)).save(path)
-        corner = rng.uniform(0, 40, (5, 2))
-        boxes = torch.from_numpy(np.hstack([corner, corner + rng.uniform(5, 20, (5, 2))])).float()
-        label = torch.ones(1, dtype=torch.int64)
-        made.append(ImageRegions.from_annotations(Annotations(path, boxes[:1], label), boxes[1:]))
+        path, boxes = image_file(tmp_path / f"{i}.png", 60, 80, i), random_boxes(5, i)
+        made.append(ImageRegions.from_annotations(Annotations(path, boxes[:1], torch.tensor([1])), boxes[1:]))
     return made
 
 

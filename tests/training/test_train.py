@@ -4,11 +4,10 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from contracts import assert_same
-from factories import detect, stopping, watch
+from contracts import assert_same, raised
+from factories import stopping, watch
 
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config.data import DataConfig
@@ -18,14 +17,14 @@ from sppdet.config.training import BoxRegressionConfig, FinetuneConfig, TrainCon
 from sppdet.data.voc import read_voc
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError, WeightsError
-from sppdet.evaluation.voc import Curve, VOCResult, evaluate_voc
+from sppdet.evaluation.voc import evaluate_voc
 from sppdet.files.atomic import save_tensors
 from sppdet.heads.calibration import fit_calibration
 from sppdet.proposals.cache import propose
 from sppdet.structures import Dataset, Detections
 from sppdet.training import fit_heads as fitting
 from sppdet.training import train as stages
-from sppdet.training.train import bound_memory, choose_thresholds, train
+from sppdet.training.train import train
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,7 @@ def small(config) -> TrainConfig:
 
 
 def detector_bytes(config: TrainConfig) -> bytes:
-    return (Path(config.output) / "detector.safetensors").read_bytes()
+    return Path(config.output, "detector.safetensors").read_bytes()
 
 
 def find_all(detector: Detector, dataset: Dataset) -> list[Detections]:
@@ -62,9 +61,6 @@ def train_and_load(config: TrainConfig) -> Detector:
     for one, other in zip(find_all(trained, test), find_all(loaded, test), strict=True):
         assert_same(one, other)
     return loaded
-
-
-# Reproducibility
 
 
 @pytest.mark.parametrize(("features", "workers"), [("spp", 2), ("crop", 0)])
@@ -84,9 +80,6 @@ def test_workers_and_the_cache_do_not_change_the_detector_but_the_seed_does(
     train(cold)
     assert len(list((tmp_path / "cold").glob("*/*/*.safetensors"))) == 12
     assert detector_bytes(config) == detector_bytes(warm) == detector_bytes(cold) != detector_bytes(other)
-
-
-# Heads and data formats
 
 
 def test_a_softmax_head_trains_and_detects(config, shapes):
@@ -139,12 +132,9 @@ def test_coco_format_and_images_in_memory_give_the_detector_of_voc_format(config
     coco = replace(config, data=data, val=str(tmp_path / "val.json"), output=str(tmp_path / "coco"))
     train(coco)
     memory = replace(config, data=DataConfig(), output=str(tmp_path / "memory"))
-    train(memory, *(in_memory(read_voc(shapes, split)) for split in ("trainval", "val")))
+    datasets = [read_voc(shapes, split) for split in ("trainval", "val")]
+    train(memory, *(replace(d, images=[replace(image, image=image.read()) for image in d.images]) for d in datasets))
     assert detector_bytes(coco) == detector_bytes(memory) == detector_bytes(config)
-
-
-def in_memory(dataset: Dataset) -> Dataset:
-    return replace(dataset, images=tuple(replace(image, image=image.read()) for image in dataset.images))
 
 
 def test_val_of_other_classes_and_too_few_images_are_errors(config, shapes):
@@ -153,9 +143,6 @@ def test_val_of_other_classes_and_too_few_images_are_errors(config, shapes):
         train(replace(config, data=DataConfig()), dataset, replace(dataset, classes=dataset.classes[::-1]))
     with pytest.raises(DataError, match="too few images"):
         train(replace(config, data=replace(config.data, max_images=1)))
-
-
-# Images held out
 
 
 def test_val_apart_needs_no_second_fit(config):
@@ -175,9 +162,6 @@ def test_the_held_out_images_shape_the_first_heads_not_at_all(config, own_data, 
     for name, expected in same.items():
         first, second = (Path(run.output, name).read_bytes() for run in (config, other))
         assert (first == second) == expected, name
-
-
-# Calibration
 
 
 @pytest.mark.parametrize("method", ["platt", "isotonic"])
@@ -200,9 +184,6 @@ def test_probabilities_are_fitted_on_what_was_found_in_val(config, shapes, metho
     assert (ap[0] == ap[1]).all()
 
 
-# The configuration and data of a run's folder
-
-
 def test_a_run_does_not_go_on_with_other_annotations(small, own_data):
     """MiningState negatives are positions among regions: of other objects they would be other regions."""
     config = replace(small, data=replace(small.data, root=str(own_data)))
@@ -220,9 +201,7 @@ def test_a_run_does_not_go_on_with_other_annotations(small, own_data):
 
 def test_wrong_blocks_and_weights_are_named_before_any_image_is_searched(config, tmp_path, monkeypatch):
     monkeypatch.setattr(stages, "propose", None)
-    with pytest.raises(ConfigError) as caught:
-        train(replace(config, finetune=FinetuneConfig(blocks=6)))
-    assert caught.value.field == "finetune.blocks"
+    assert raised(ConfigError, train, replace(config, finetune=FinetuneConfig(blocks=6))).field == "finetune.blocks"
     save_tensors(tmp_path / "other.safetensors", build_backbone("squeezenet1_1", "random").state_dict())
     with pytest.raises(WeightsError, match=r"other\.safetensors: layers\.0\.weight"):
         train(replace(config, backbone=BackboneConfig("shapenet", str(tmp_path / "other.safetensors"))))
@@ -247,9 +226,6 @@ def test_stages_are_logged(small, caplog):
     steps = ("6 images, 6 classes; 1 held out", "fitting heads on 5", "held-out", "on 6", "detector in")
     places = [caplog.text.index(step) for step in steps]
     assert places == sorted(places)
-
-
-# Fine-tuning
 
 
 @pytest.mark.parametrize(
@@ -281,42 +257,3 @@ def test_fine_tuning_goes_on_to_the_held_out_images_and_after_an_interruption(sm
     assert detector_bytes(config) == detector_bytes(once)
     monkeypatch.setattr(stages, "finetune", lambda *_: pytest.fail("the detector is there"))
     train(config)
-
-
-def test_memory_bounds_the_examples():
-    config = TrainConfig()
-    bounded = bound_memory(replace(config, memory_gb=2.5), dimension=25_600, classes=20)
-    of_svm = bounded.svm.max_examples * (2 * 25_600 + 400)
-    of_boxes = bounded.box_regression.max_per_class * 24 * 2 * 25_600
-    assert 0.99e9 < of_svm <= 1e9
-    assert 0.99e9 < of_boxes <= 1e9
-    unbounded = bound_memory(replace(config, memory_gb=100), dimension=100, classes=2)
-    assert (unbounded.svm, unbounded.box_regression) == (config.svm, config.box_regression)
-    with pytest.raises(ConfigError, match="memory_gb: too little"):
-        bound_memory(replace(config, memory_gb=1.501), dimension=25_600, classes=20)
-
-
-def curve(scores: list[float], right: list[bool], positives: int) -> Curve:
-    return Curve(np.cumsum(right, dtype=np.int64), np.array(scores, dtype=np.float32), positives)
-
-
-def test_thresholds_are_where_f1_is_best():
-    curves = {
-        # F1 after each: 2/3 (1 of 2), 1/2, 4/5 (2 of 3 right), 2/3
-        "third": curve([3, 2, 1, -1], [True, False, True, False], 2),
-        "first": curve([0.5, 0.25], [True, False], 1),
-        "nothing right": curve([9, 8], [False, False], 3),
-        "nothing found": curve([], [], 3),
-        "no object": curve([7], [False], 0),
-        "all": curve([4, -2], [True, True], 2),
-    }
-    median = 0.5  # of 1, 0.5 and -2
-    expected = torch.tensor([1, 0.5, median, median, median, -2])
-    thresholds = choose_thresholds(VOCResult(curves, 0.5))
-    assert torch.equal(thresholds, expected)
-    shown = detect([[0, 0, 1, 1]] * 4, [3, 2, 1, -1]).above(thresholds)
-    assert shown.scores.tolist() == [3, 2, 1]  # those that make F1 best
-
-
-def test_thresholds_are_0_where_nothing_was_ever_right():
-    assert choose_thresholds(VOCResult({"a": curve([1], [False], 1), "b": curve([], [], 0)}, 0.5)).tolist() == [0, 0]
