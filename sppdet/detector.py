@@ -148,9 +148,8 @@ class Detector(nn.Module):
         """Return a detector whose fully connected layers are approximated by layers of these ranks: faster, with a
         little less mAP (Fast R-CNN, section 3.1). Raises ConfigError unless there is one rank per layer."""
         if self.layers is None:
-            wanted = ", ".join(map(str, ranks))
             reason = "the detector has no fully connected layers to truncate (fc.depth is 0)"
-            raise ConfigError(reason, field="svd", got=f"[{wanted}]")
+            raise ConfigError(reason, field="svd", got=list(ranks))
         return self._copy(self.config, build_extractor(self.config, self.backbone, self.layers.truncated(ranks)))
 
     def without_box_regression(self) -> Detector:

@@ -16,7 +16,7 @@ from sppdet.backbones.weights import PRETRAINED, read_weights
 from sppdet.config.network import NetworkConfig, PyramidConfig
 from sppdet.config.record import from_dict
 from sppdet.errors import ConfigError, WeightsError
-from sppdet.files.atomic import load_tensors, read_header, with_prefix
+from sppdet.files.atomic import load_tensors, with_prefix
 
 logger = logging.getLogger(__name__)
 
@@ -73,10 +73,8 @@ class FullyConnected(nn.Sequential):
 
 
 def truncate(layer: Sequence[nn.Linear], rank: int) -> Sequence[nn.Linear]:
-    """Approximate a layer's weight W (out, in) by the nearest product of (out, rank) and (rank, in).
-
-    See Fast R-CNN, section 3.1. The layer is returned unchanged if the product has no fewer numbers.
-    """
+    """Approximate a layer's weight W (out, in) by the nearest product of (out, rank) and (rank, in), unless that has no
+    fewer numbers (Fast R-CNN, section 3.1)."""
     if rank * (layer[0].in_features + layer[-1].out_features) >= sum(linear.weight.numel() for linear in layer):
         return layer
     weight = layer[0].weight if len(layer) == 1 else layer[1].weight @ layer[0].weight
@@ -112,7 +110,10 @@ def build_fully_connected(config: NetworkConfig, backbone: Backbone) -> FullyCon
 def _of_classifier(config: NetworkConfig) -> list[nn.Linear] | None:
     """Return the layers of a classifier, if the weights are those of a classifier with at least as many layers."""
     file, depth = Path(config.backbone.weights).expanduser(), config.fc.depth
-    header = read_header(file)
+    try:
+        tensors, header = load_tensors(file)
+    except WeightsError:  # a name in torchvision's enum, or a file of another program
+        return None
     if header.get("kind") != "classifier":
         return None
     if "fc" not in header["config"]:
@@ -123,7 +124,6 @@ def _of_classifier(config: NetworkConfig) -> list[nn.Linear] | None:
     if (own.levels, own.mode) != (config.levels, config.pyramid.mode):
         reason, got = "not that of the classifier whose fully connected layers are used", config.levels
         raise ConfigError(reason, file=file, field="pyramid", expected=own, got=f"{got}, {config.pyramid.mode}")
-    tensors, _ = load_tensors(file)
     layers = FullyConnected.from_tensors(with_prefix("head.layers.", tensors), depth)
     return [linear for layer in layers.linears for linear in layer]
 

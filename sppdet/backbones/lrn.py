@@ -20,10 +20,7 @@ class AcrossChannelsNorm(nn.LocalResponseNorm):
 
 
 class WithinChannelNorm(nn.Module):
-    """Normalization by the mean m over `size` x `size` cells of one channel of maps (B, C, h, w).
-
-    Cells beyond the edge count as 0.
-    """
+    """Normalization by the mean m over `size` x `size` cells of one channel of maps (B, C, h, w), 0 beyond the edge."""
 
     def __init__(self, size: int, alpha: float, beta: float) -> None:
         super().__init__()

@@ -35,8 +35,7 @@ class CropExtractor(FeatureExtractor):
             return self.empty(0)
         array = to_array(image)
         batches = [warp_crops(array, part, self.config, self.backbone) for part in boxes.split(self.config.batch_size)]
-        maps = [self.backbone(crops) for crops in batches]
-        return torch.cat([self.pooling(m.float()) for m in maps])
+        return torch.cat([self.pooling(self.backbone(crops).float()) for crops in batches])
 
     def store(self, image: Tensor, boxes: Tensor) -> dict[str, Tensor]:
         """Compute the features float16 (N, D) of the boxes."""

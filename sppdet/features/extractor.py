@@ -45,11 +45,8 @@ class ImageFeatures(ABC):
         return features
 
     def unique_windows(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return indices (M,) of boxes with distinct features, and for each box (N,) its position among them.
-
-        By default no box shares its features with another.
-        """
-        indices = torch.arange(len(boxes))
+        """Return indices (M,) of boxes with distinct features, and for each box (N,) its position among them."""
+        indices = torch.arange(len(boxes))  # by default no box shares its features with another
         return indices, indices
 
 
@@ -105,10 +102,8 @@ class FeatureExtractor(nn.Module, ABC):
 
     @abstractmethod
     def restore(self, stored: Mapping[str, Tensor], size: tuple[int, int], boxes: Tensor) -> ImageFeatures:
-        """Rebuild the result of `encode` from the tensors of `store` for an image of `size` (H, W) and the same boxes.
-
-        If `per_region`, only these boxes have features.
-        """
+        """Rebuild the result of `encode` from the tensors of `store` for an image of `size` (H, W) and the same boxes,
+        which are the only ones with features if `per_region`."""
 
     @abstractmethod
     def cache_key(self) -> tuple[object, ...]:

@@ -117,14 +117,6 @@ def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def read_header(path: str | PathLike[str]) -> dict[str, Any]:
-    """Read the header of a safetensors file; empty if it was not written by `save_tensors`."""
-    try:
-        return load_tensors(path)[1]
-    except WeightsError:
-        return {}
-
-
 def load_tensors(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the tensors (memory-mapped) and the header of a file written by `save_tensors`.
 

@@ -26,26 +26,7 @@ ADVICE = "choose another folder or remove it"
 
 
 class RunFolder:
-    """The folder of a training and of its evaluations.
-
-    `sppdet train` writes
-
-    - detector.safetensors: network, heads, classes, thresholds, calibration and configuration in one file
-    - config.json: the configuration of the training
-    - data.json: a hash of its images, annotations, proposals and initial weights
-    - val.json: the evaluation on the held-out images
-    - heads-*.safetensors, mined.safetensors, finetuned-*.safetensors: the results of its steps, from which an
-      interrupted training resumes; they may be removed once it is done. finetuned-*.png: the loss of each step
-    - features/: feature maps of a fine-tuned network, removed at the end
-
-    `sppdet classify train` writes classifier.safetensors, config.json, data.json, val.json (the accuracy on held-out
-    images), training.json and training.png (loss and accuracy of each epoch), and training.safetensors, from which it
-    resumes, removed at the end.
-
-    `sppdet evaluate` writes a folder for each split, test/ or test-20/ for its first 20 images: evaluation.json,
-    curves.json, precision_recall.png, detections.json (COCO results) and comp4/ (VOC). `sppdet diagnose` adds
-    diagnosis.json and diagnosis.png.
-    """
+    """The folder of a training and of its evaluations; data/README.md lists its files."""
 
     def __init__(self, run: str | PathLike[str]) -> None:
         """`run`: the folder, or the detector's or classifier's file in it, which may have another name."""

@@ -28,15 +28,13 @@ class Hierarchy:
 
     def segments(self, node: int) -> np.ndarray:
         """Return the segments of a node: ids in `labels`, int64, ascending. A negative node counts from the last."""
+        inside = np.zeros(len(self.boxes), dtype=bool)
+        inside[node] = True
         count = len(self.children) + 1
-        ids, open_ = [], [range(len(self.boxes))[node]]
-        while open_:
-            node = open_.pop()
-            if node < count:
-                ids.append(node)
-            else:
-                open_.extend(self.children[node - count].tolist())
-        return np.array(sorted(ids), dtype=np.int64)
+        for parent in range(len(inside) - 1, count - 1, -1):
+            if inside[parent]:
+                inside[self.children[parent - count]] = True
+        return np.flatnonzero(inside[:count])
 
     def mask(self, node: int) -> np.ndarray:
         """Return the pixels of a node, bool (H, W)."""

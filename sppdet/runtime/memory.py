@@ -18,8 +18,7 @@ def keep_freed_memory() -> None:
     """Let this process keep some of the memory it frees for its next arrays, if the C library is glibc.
 
     Otherwise the 60 MB of a whole image's first maps are given back after each image, and getting them again, page by
-    page, takes a fifth of the time of the convolutions. Called when a Detector or Classifier is built, so that scripts
-    and notebooks are as fast as the command line; later calls do nothing.
+    page, takes a fifth of the time of the convolutions. Later calls do nothing.
     """
     if _HAS_GLIBC:
         m_trim_threshold, m_mmap_threshold = -1, -3  # of malloc.h

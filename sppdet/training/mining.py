@@ -96,10 +96,7 @@ class MiningState:
 
     @classmethod
     def load(cls, path: Path, cache: FeatureCache, classes: int, svm: SVMConfig) -> MiningState:
-        """Read the file of `save`, and the features of the examples from the cache.
-
-        After fully connected layers the features are equal up to rounding: the layers see other rows at a time.
-        """
+        """Read the file of `save`, and the features of the examples from the cache, equal up to rounding."""
         tensors, header = load_tensors(path)
         examples = ExamplePool(svm.max_examples, cache.dimension, classes)
         examples.refill(tensors["sources"], cache, svm)
