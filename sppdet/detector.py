@@ -167,7 +167,7 @@ class Detector(nn.Module):
         save_tensors(path, self.state_dict(), {"kind": "detector", **header})
 
     @classmethod
-    def load(cls, path: str | PathLike[str], device: str = "cpu", precision: Precision = "fp32") -> Detector:
+    def load(cls, path: str | PathLike[str], device: str = "auto", precision: Precision = "fp32") -> Detector:
         """Read a detector from its file or the run folder that holds it.
 
         Raises WeightsError if the file is missing, damaged or not a detector, and ConfigError for an unknown

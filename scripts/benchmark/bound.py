@@ -11,6 +11,7 @@ from benchmark.measure import Ratios, Timing, clocked, take_staged_turns
 from benchmark.scenes import Scene, random_detector, time_stages
 from sppdet.backbones.fully_connected import FullyConnected
 from sppdet.comparison.throughput import with_best_batch
+from sppdet.config.network import Device
 from sppdet.detector import Detector
 from sppdet.features.build import build_extractor
 from sppdet.features.crop import CropExtractor, warp_crops
@@ -27,10 +28,10 @@ RATIOS: Ratios = {f"ratio_of_bound_{mode.replace(' ', '_')}": (f"bound {mode}", 
 Stages = dict[str, dict[str, float]]  # median seconds by contestant and stage
 
 
-def time_bounds(scene: Scene, rounds: int) -> tuple[dict[str, Timing], Stages]:
+def time_bounds(scene: Scene, rounds: int, device: Device) -> tuple[dict[str, Timing], Stages]:
     """Time both modes without proposals and NMS, with and without truncated SVD, and their bounds. R-CNN mode gets
     CROPS crops. Return the timings of the sums, and the medians of all stages."""
-    spp = random_detector(scene, BACKBONE, DEPTH)
+    spp = random_detector(scene, BACKBONE, DEPTH, device)
     crop = with_best_batch(spp.with_features("crop"))
     few = scene.first(CROPS)
     given = ((spp, scene), (as_truncated(spp), scene), (crop, few), (as_truncated(crop), few))
@@ -67,7 +68,7 @@ def bound_run(detector: Detector, scene: Scene) -> Callable[[int], Mapping[str, 
     assert detector.layers is not None
     inputs = prepare_inputs(detector, scene)
     distinct, _ = extractor.encode(scene.image).unique_windows(scene.boxes)
-    pooled = torch.rand(len(distinct), extractor.pooled_dimension)
+    pooled = torch.rand(len(distinct), extractor.pooled_dimension, device=extractor.backbone.device)
     copy = torch.empty_like(pooled)
     linears = [linear.weight for layer in detector.layers.linears for linear in layer]
     weights = [weight.T for weight in (*linears, detector.heads.weight)]

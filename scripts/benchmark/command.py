@@ -41,7 +41,7 @@ def build_parser() -> ArgumentParser:
         prog="benchmark.py", description="Time each part of sppdet next to its peers: ratios, seconds, growth."
     )
     parser.add_argument(
-        "parts", nargs="*", type=str, help="proposals, pooling, heads, detect, train, views; all by default"
+        "parts", nargs="*", type=str, help="proposals, pooling, heads, detect, train, finetune, views; all by default"
     )
     parser.add_class_arguments(DataConfig, "data")
     parser.set_defaults({"data.split": "test", "data.max_images": 100})

@@ -1,5 +1,6 @@
 """The parameters of the benchmark."""
 
+from sppdet.config.network import Device
 from sppdet.config.record import at_least, section
 
 
@@ -18,7 +19,9 @@ class BenchmarkConfig:
         detect_rounds: rounds of the parts detect and views, one image each.
         scales: shorter sides of the image to time, in pixels.
         train_images: numbers of training images to time.
+        finetune_images: images of an epoch of fine-tuning.
         opencv_python: interpreter that has opencv-contrib-python.
+        device: auto (CUDA if torch finds it), cpu or cuda; of all parts but proposals and heads.
     """
 
     output: str = "runs/benchmark"
@@ -31,4 +34,6 @@ class BenchmarkConfig:
     detect_rounds: int = at_least(1, 3)
     scales: tuple[int, ...] = at_least(1, (344, 486, 688, 973))
     train_images: tuple[int, ...] = at_least(1, (60, 90, 120))
+    finetune_images: int = at_least(1, 32)
     opencv_python: str | None = None
+    device: Device = "auto"

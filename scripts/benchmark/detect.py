@@ -55,7 +55,7 @@ def benchmark_detect(data: DataConfig, config: BenchmarkConfig) -> Part:
     data that cannot be read.
     """
     scenes = find_scenes(data, config)
-    spp = random_detector(scenes[0], BACKBONE)
+    spp = random_detector(scenes[0], BACKBONE, device=config.device)
     most = thread_counts(config.threads)[-1]
     throughputs: dict[int, dict[str, Any]] = {}
     crop, stages = spp, bound.Stages()
@@ -66,7 +66,7 @@ def benchmark_detect(data: DataConfig, config: BenchmarkConfig) -> Part:
         rounds = config.detect_rounds if threads == most else 1
         timings = time_modes(spp, crop, scenes, rounds, f"detect, {threads} threads")
         if threads == most:
-            bounds, stages = bound.time_bounds(scenes[0], rounds)
+            bounds, stages = bound.time_bounds(scenes[0], rounds, config.device)
             timings |= bounds
         throughputs[threads] = measure_throughput("R-CNN", crop).as_dict()
         del throughputs[threads]["detector"]
@@ -147,6 +147,7 @@ def describe_scenes(spp: Detector, scenes: Sequence[Scene]) -> dict[str, Any]:
         "regions": len(scenes[0].boxes),
         "scale": spp.config.spp.scales[0],
         "classes": CLASSES,
+        "device": str(spp.backbone.device),
         "rcnn_warm_up_crops": WARM_UP_CROPS,
         **dict(zip(names, np.mean(facts, axis=0).tolist(), strict=True)),
     }

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from benchmark.threads import thread_counts, thread_label, using_threads
 from sppdet.comparison import timing
 from sppdet.errors import InputError
+from sppdet.runtime.stopwatch import wait_for_device
 
 # A contestant: called with the number of the round, returns the seconds it took.
 Run = Callable[[int], float]
@@ -116,11 +117,13 @@ class Part:
 
 
 def clocked(work: Callable[[], object]) -> Run:
-    """Return a contestant that times `work`, without the time to free its result."""
+    """Return a contestant that times `work`, without the time to free its result; on CUDA until the device is done."""
 
     def run(_turn: int) -> float:
+        wait_for_device()
         start = time.perf_counter()
         result = work()
+        wait_for_device()
         seconds = time.perf_counter() - start
         del result
         return seconds

@@ -13,6 +13,7 @@ from torchvision.ops import roi_pool
 from benchmark.config import BenchmarkConfig
 from benchmark.measure import Growth, Part, Ratios, Run, Timing, clock_all, measure_growth, measure_part, take_turns
 from sppdet.pooling.pyramid import SpatialPyramidPooling
+from sppdet.runtime.machine import find_device
 
 LEVELS = (6, 3, 2, 1)
 MAP = (512, 43, 57)  # channels, cells: SqueezeNet's conv5 of a VOC image whose shorter side is 688
@@ -42,10 +43,11 @@ def benchmark_pooling(config: BenchmarkConfig) -> Part:
     `bit_equal` in the result: our output equals that of `adaptive_max_pool2d`. A batch of whole maps is pooled as well,
     next to torch's own layers.
     """
-    maps = torch.randn(1, *MAP, generator=torch.Generator().manual_seed(0))
+    device = find_device(config.device)
+    maps = torch.randn(1, *MAP, generator=torch.Generator().manual_seed(0)).to(device)
     windows = random_windows(max(config.regions, *config.growth), MAP[1], MAP[2])
     chosen = windows[: config.regions]
-    batch = channels_last(torch.randn(*BATCH, generator=torch.Generator().manual_seed(1)))
+    batch = channels_last(torch.randn(*BATCH, generator=torch.Generator().manual_seed(1)).to(device))
 
     def measure(threads: int) -> dict[str, Timing]:
         timings = take_turns(forward_runs(maps, chosen), config.rounds, f"pooling, {threads} threads")
@@ -79,7 +81,7 @@ def channels_last(maps: Tensor) -> Tensor:
 
 def forward_runs(maps: Tensor, windows: Tensor) -> dict[str, Run]:
     """Contestants on contiguous maps (1, C, h, w) and windows int64 (N, 4)."""
-    pool, cells, corners = SpatialPyramidPooling(LEVELS), channels_last(maps), as_corners(windows)
+    pool, cells, corners = SpatialPyramidPooling(LEVELS), channels_last(maps), as_corners(windows).to(maps)
     source = pool(cells, windows)
     buffer = torch.empty_like(source)
     return clock_all(
@@ -95,7 +97,7 @@ def forward_runs(maps: Tensor, windows: Tensor) -> dict[str, Run]:
 
 def backward_runs(maps: Tensor, windows: Tensor) -> dict[str, Run]:
     """Our layer and four roi_pool calls: forward and backward, and backward alone."""
-    pool, corners = SpatialPyramidPooling(LEVELS), as_corners(windows)
+    pool, corners = SpatialPyramidPooling(LEVELS), as_corners(windows).to(maps)
     cells, plain = channels_last(maps).requires_grad_(), maps.clone().requires_grad_()
     contestants = {
         "sppdet": (partial(_listed, pool, cells, windows), cells),
@@ -113,7 +115,7 @@ def backward_runs(maps: Tensor, windows: Tensor) -> dict[str, Run]:
 def batch_runs(maps: Tensor) -> dict[str, Run]:
     """Our layer and `AdaptiveLevels` on a batch of whole maps (B, C, h, w): forward, and forward and backward."""
     pool, leaf = SpatialPyramidPooling(LEVELS), maps.clone().requires_grad_()
-    gradient = torch.ones(len(maps), pool.out_features(maps.shape[1]))
+    gradient = maps.new_ones(len(maps), pool.out_features(maps.shape[1]))
     work: dict[str, Callable[[], object]] = {}
     for name, layer in {"sppdet batch": pool, "AdaptiveMaxPool2d a level": AdaptiveLevels()}.items():
         work[name] = partial(layer, maps)

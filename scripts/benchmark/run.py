@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmark.config import BenchmarkConfig
 from benchmark.detect import benchmark_detect
+from benchmark.finetune import benchmark_finetune
 from benchmark.heads import benchmark_heads
 from benchmark.measure import Growth, Part, Row
 from benchmark.plots import plot_part
@@ -26,6 +27,7 @@ PARTS: Mapping[str, Callable[[DataConfig, BenchmarkConfig], Part]] = {
     "heads": lambda _data, config: benchmark_heads(config),
     "detect": benchmark_detect,
     "train": benchmark_train,
+    "finetune": benchmark_finetune,
     "views": benchmark_views,
 }
 

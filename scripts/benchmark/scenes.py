@@ -14,7 +14,7 @@ from benchmark.proposals import read_images
 from sppdet.comparison.timing import propose_exactly
 from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.config.detector import DetectorConfig
-from sppdet.config.network import BackboneConfig, FCConfig
+from sppdet.config.network import BackboneConfig, Device, FCConfig
 from sppdet.detector import Detector
 from sppdet.features.build import build_network
 from sppdet.runtime.stopwatch import STAGES, Stage, Stopwatch
@@ -41,14 +41,14 @@ def find_scenes(data: DataConfig, config: BenchmarkConfig) -> list[Scene]:
     return [Scene(image, regions.boxes, regions.added) for image, regions in zip(images, found, strict=True)]
 
 
-def random_detector(scene: Scene, backbone: str, depth: int = 0) -> Detector:
+def random_detector(scene: Scene, backbone: str, depth: int = 0, device: Device = "cpu") -> Detector:
     """Return a detector in SPPnet mode with `depth` fully connected layers and random heads, whose scores of the
     scene's regions are distributed as those of a trained detector."""
     config = DetectorConfig(backbone=BackboneConfig(backbone, "random"), fc=FCConfig(depth))
-    extractor = build_network(config)
+    extractor = build_network(config, device)
     features = extractor.encode(scene.image).features(scene.boxes)
     classes = [f"class {label}" for label in range(1, CLASSES + 1)]
-    return Detector(config, classes, extractor, random_heads(features))
+    return Detector(config, classes, extractor, random_heads(features.cpu()))
 
 
 def time_stages(detector: Detector, scene: Scene, passes: int = 1) -> dict[str, float]:

@@ -21,7 +21,7 @@ from benchmark.memory import watch_memory
 from benchmark.threads import thread_counts
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config.data import DataConfig
-from sppdet.config.network import BackboneConfig
+from sppdet.config.network import BackboneConfig, Device
 from sppdet.config.training import TrainConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.files.atomic import load_tensors
@@ -77,21 +77,22 @@ def benchmark_train(data: DataConfig, config: BenchmarkConfig) -> Part:
     without a val split. Raises ConfigError and DataError for data that cannot be read.
     """
     with TemporaryDirectory() as folder:
-        data = _readable(data, Path(folder), max(config.train_images))
+        data = readable(data, Path(folder), max(config.train_images))
         images = read_dataset(data).images
         sizes = sorted({min(max(count, WARM_UP), len(images)) for count in config.train_images})
         trained: dict[int, Training] = {}  # by number of threads, on the most images
 
         def measure(threads: int) -> dict[str, Timing]:
-            first = train_cold(data, WARM_UP, threads)
-            trained[threads] = train_cold(data, sizes[-1], threads)
-            seconds, bare = trained[threads].seconds, time_bare_network(images[:BARE_PASSES])
+            first = train_cold(data, WARM_UP, threads, config.device)
+            trained[threads] = train_cold(data, sizes[-1], threads, config.device)
+            seconds, bare = trained[threads].seconds, time_bare_network(images[:BARE_PASSES], config.device)
             timings = {f"sppdet {stage}": Timing(first.seconds[stage], (seconds[stage],)) for stage in seconds}
             return timings | {"bare network": Timing(bare[0], (sizes[-1] * median(bare),))}
 
         def conclude() -> tuple[list[Growth], dict[str, Any]]:
             most = thread_counts(config.threads)[-1]
-            return describe_growth([*(train_cold(data, count, most) for count in sizes[:-1]), trained[most]])
+            smaller = [train_cold(data, count, most, config.device) for count in sizes[:-1]]
+            return describe_growth([*smaller, trained[most]])
 
         return measure_part(config.threads, RATIOS, measure, conclude)
 
@@ -110,7 +111,7 @@ def describe_growth(trainings: Sequence[Training]) -> tuple[list[Growth], dict[s
     }
 
 
-def train_cold(data: DataConfig, images: int, threads: int) -> Training:
+def train_cold(data: DataConfig, images: int, threads: int, device: Device) -> Training:
     """Train on `images` images with empty caches, and remove everything afterwards."""
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -119,6 +120,7 @@ def train_cold(data: DataConfig, images: int, threads: int) -> Training:
             data=replace(data, max_images=images),
             val="",
             output=str(folder / RUN.path),
+            device=device,
             workers=threads,
         )
         with cache_in(folder / "cache"), watch_memory() as trace:
@@ -138,9 +140,9 @@ def cache_in(folder: Path) -> AbstractContextManager[object]:
     return patch.dict(os.environ, SPPDET_CACHE=str(folder))
 
 
-def time_bare_network(images: Sequence[Annotations]) -> list[float]:
+def time_bare_network(images: Sequence[Annotations], device: Device) -> list[float]:
     """Time the convolutions alone on each image, after a warm-up; preprocessing is not measured."""
-    backbone = build_backbone(BACKBONE, "random")
+    backbone = build_backbone(BACKBONE, "random", device)
     with torch.inference_mode():
         pixels = [backbone.normalize(resize_shorter_side(image.read(), SCALE)[None]) for image in images]
 
@@ -151,7 +153,7 @@ def time_bare_network(images: Sequence[Annotations]) -> list[float]:
         return [run(image) for image in pixels]
 
 
-def _readable(data: DataConfig, folder: Path, images: int) -> DataConfig:
+def readable(data: DataConfig, folder: Path, images: int) -> DataConfig:
     """Return the data, or shapes generated in `folder` if there is no root."""
     if data.root:
         return data

@@ -33,7 +33,8 @@ def benchmark_views(data: DataConfig, config: BenchmarkConfig) -> Part:
     """
     rounds = config.detect_rounds
     images = read_images(data, rounds)
-    classifier = new_classifier(ClassifierConfig(BackboneConfig(BACKBONE, "random"), sizes=(SIZE,)), [""] * CLASSES)
+    network = ClassifierConfig(BackboneConfig(BACKBONE, "random"), sizes=(SIZE,))
+    classifier = new_classifier(network, [""] * CLASSES, config.device)
 
     def measure(threads: int) -> dict[str, Timing]:
         return take_turns(view_runs(classifier, images, KINDS[96]), rounds, f"96 views, {threads} threads")

@@ -21,7 +21,7 @@ RANDOM_SEED = 0
 
 
 def build_backbone(
-    name: str, weights: str | PathLike[str], device: str = "cpu", precision: Precision = "fp32"
+    name: str, weights: str | PathLike[str], device: str = "auto", precision: Precision = "fp32"
 ) -> Backbone:
     """Build a network on `device` in evaluation mode, with frozen parameters, channels-last.
 

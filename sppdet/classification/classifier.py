@@ -168,7 +168,7 @@ class Classifier(nn.Module):
         save_tensors(path, self.state_dict(), {"kind": "classifier", "config": config, "classes": self.classes})
 
     @classmethod
-    def load(cls, path: str | PathLike[str], device: str = "cpu", precision: Precision = "fp32") -> Classifier:
+    def load(cls, path: str | PathLike[str], device: str = "auto", precision: Precision = "fp32") -> Classifier:
         """Read a classifier from a run folder or its file.
 
         Raises WeightsError if it is missing or damaged, ConfigError if its configuration is unknown or the device is
@@ -187,7 +187,7 @@ class Classifier(nn.Module):
 def new_classifier(
     config: ClassifierConfig,
     classes: Sequence[str],
-    device: str = "cpu",
+    device: str = "auto",
     precision: Precision = "fp32",
     dropout: float = 0.0,
 ) -> Classifier:

@@ -118,7 +118,7 @@ def evaluate_classifiers(
     views: ViewsConfig,
     against: Sequence[str] = (),
     resamples: int = RESAMPLES,
-    device: Device = "cpu",
+    device: Device = "auto",
     precision: Precision = "fp32",
 ) -> Accuracy:
     """Evaluate a classifier, or the mean over a recipe's seeds, on a folder of images.

@@ -38,7 +38,7 @@ def evaluate(
     against: tuple[str, ...] = (),
     views: ViewsConfig = ViewsConfig(),
     resamples: int = 1000,
-    device: Device = "cpu",
+    device: Device = "auto",
     precision: Precision = "fp32",
 ) -> Accuracy:
     """Evaluate a classifier, or the mean of several such as the seeds of a recipe.
@@ -69,7 +69,7 @@ def predict(
     top: int = 1,
     views: ViewsConfig = ViewsConfig(),
     output: str | None = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     precision: Precision = "fp32",
 ) -> Summary:
     """Classify images: the most probable classes of each, as text, CSV or JSON.

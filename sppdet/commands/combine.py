@@ -21,7 +21,7 @@ def combine(
     data: DataConfig = DataConfig(split="test"),
     resamples: int = 1000,
     output: str | None = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     precision: Precision = "fp32",
     workers: int = 2,
 ) -> Evaluation:

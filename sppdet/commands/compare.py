@@ -22,7 +22,7 @@ def compare(
     growth: tuple[int, ...] = (100, 300, 1000, 2000),
     baseline: str | None = None,
     output: str | None = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     precision: Precision = "fp32",
     dataset: Dataset | None = None,
 ) -> Comparison:

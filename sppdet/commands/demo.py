@@ -29,7 +29,7 @@ def demo(
     *,
     output: str = "runs/demo",
     seed: int = 0,
-    device: Device = "cpu",
+    device: Device = "auto",
     precision: Precision = "fp32",
     workers: int = 2,
 ) -> Summary:

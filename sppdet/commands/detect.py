@@ -24,7 +24,7 @@ def detect(
     threshold: float | None = None,
     probabilities: bool = False,
     output: str = "runs/detect",
-    device: Device = "cpu",
+    device: Device = "auto",
     precision: Precision = "fp32",
 ) -> Summary:
     """Detect objects in images: pictures with boxes, and the boxes as data.

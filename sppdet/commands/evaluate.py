@@ -28,7 +28,7 @@ def evaluate(
     svd: list[int] | None = None,
     resamples: int = 1000,
     output: str | None = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     precision: Precision = "fp32",
     workers: int = 2,
     dataset: Dataset | None = None,

@@ -16,7 +16,7 @@ from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError, InputError
 from sppdet.evaluation.bootstrap import bootstrap_map
 from sppdet.files.atomic import write_json
-from sppdet.runtime.machine import processor_name
+from sppdet.runtime.machine import hardware_name
 from sppdet.structures import Dataset
 
 
@@ -94,5 +94,5 @@ def _settings(detector: Detector) -> dict[str, Any]:
 
 
 def _machine(device: torch.device) -> dict[str, Any]:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
-    return {"device": device.type, "machine": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    settings = {"threads": torch.get_num_threads(), "torch": torch.__version__}
+    return {"device": device.type, "machine": hardware_name(device), **settings}

@@ -105,7 +105,7 @@ class TrainClassifierConfig(ClassifierConfig):
         flip: mirror half of the images.
         data: the images.
         output: folder of the run.
-        device: cpu or cuda.
+        device: auto (CUDA if torch finds it), cpu or cuda.
         precision: number format of the convolutions; training does not work in fp16.
         workers: threads reading images.
         memory_gb: maximum gigabytes for features of a network without trained blocks, which are then computed once; if
@@ -121,7 +121,7 @@ class TrainClassifierConfig(ClassifierConfig):
     flip: bool = True
     data: FoldersConfig = field(default_factory=FoldersConfig)
     output: str = "runs/classifier"
-    device: Device = "cpu"
+    device: Device = "auto"
     precision: Precision = "fp32"
     workers: int = at_least(1, 2)
     memory_gb: float = at_least(0, 4.0)

@@ -7,7 +7,7 @@ from sppdet.config.record import at_least, section, within
 from sppdet.errors import ConfigError
 
 Precision = Literal["fp32", "bf16", "fp16"]
-Device = Literal["cpu", "cuda"]
+Device = Literal["auto", "cpu", "cuda"]
 
 
 @section("backbone")

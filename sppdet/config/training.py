@@ -83,7 +83,7 @@ class TrainConfig(HeadSections, DetectorConfig):
             image is held out.
         calibration: map from scores to probabilities, fitted on val: platt (a sigmoid), or isotonic, for a large val.
         output: folder of the run.
-        device: cpu or cuda.
+        device: auto (CUDA if torch finds it), cpu or cuda.
         precision: number format of the convolutions; fine-tuning does not work in fp16.
         workers: threads searching for proposals, one image each; 0: the main thread.
         cache_gb: maximum gigabytes of feature maps on disk.
@@ -98,7 +98,7 @@ class TrainConfig(HeadSections, DetectorConfig):
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     box_regression: BoxRegressionConfig = field(default_factory=BoxRegressionConfig)
     output: str = "runs/spp"
-    device: Device = "cpu"
+    device: Device = "auto"
     precision: Precision = "fp32"
     workers: int = at_least(0, 2)
     cache_gb: float = at_least(0, 40.0)

@@ -15,7 +15,7 @@ from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.pooling.roi import RoIAlign
 
 
-def build_network(config: DetectorConfig, device: str = "cpu", precision: Precision = "fp32") -> FeatureExtractor:
+def build_network(config: DetectorConfig, device: str = "auto", precision: Precision = "fp32") -> FeatureExtractor:
     """Build the network up to the heads, with the weights that `config` names."""
     backbone = build_backbone(config.backbone.name, config.backbone.weights, device, precision)
     return build_extractor(config, backbone, build_fully_connected(config, backbone))

@@ -20,14 +20,14 @@ ROI_POOL_BINS = 6
 class PreparedMaps:
     """Maps (B, C, h, w) converted once for many calls of the pooling layer.
 
-    values: float32 or float64 (B, h, w, C) on the CPU; on other devices the maps unchanged. has_nan: checked on the CPU
-    only, because the faster kernel there would drop NaN.
+    values: float32 or float64 (B, h, w, C) on the CPU; on other devices the maps unchanged. special: whether a value
+    is NaN or minus infinity, which the fast kernels would drop from a maximum.
     """
 
     values: Tensor
     shape: torch.Size
     dtype: torch.dtype
-    has_nan: bool
+    special: bool
 
 
 class SpatialPyramidPooling(PoolingForm):
@@ -64,10 +64,8 @@ class SpatialPyramidPooling(PoolingForm):
         """Convert maps (B, C, h, w) once for any number of calls without gradients."""
         check_maps(maps)
         maps = maps.detach()
-        if maps.device.type != "cpu":
-            return PreparedMaps(maps, maps.shape, maps.dtype, has_nan=False)
-        values = operator.channels_last(maps)
-        return PreparedMaps(values, maps.shape, maps.dtype, bool(values.amax().isnan()))
+        values = operator.channels_last(maps) if maps.device.type == "cpu" else maps
+        return PreparedMaps(values, maps.shape, maps.dtype, has_special(values))
 
     def forward(
         self,
@@ -118,7 +116,7 @@ class SpatialPyramidPooling(PoolingForm):
         if out is not None:
             raise InputError("keeps no gradients", field="out", expected="maps that need none", got="maps that do")
         if maps.device.type != "cpu":
-            return _pool_on_device(maps, windows, index, self.levels, self.mode)
+            return _pool_on_device(maps, windows, index, self.levels, self.mode, has_special(maps))
         pooled, _ = operator.pool_windows(maps, windows, index, list(self.levels), self.mode)
         return pooled
 
@@ -127,20 +125,27 @@ class SpatialPyramidPooling(PoolingForm):
         if out is not None and out.shape != shape:
             raise InputError("wrong shape", field="out", expected=shape, got=tuple(out.shape))
         if maps.values.device.type != "cpu":
-            pooled = _pool_on_device(maps.values, windows, index, self.levels, self.mode)
+            pooled = _pool_on_device(maps.values, windows, index, self.levels, self.mode, maps.special)
             return pooled if out is None else out.copy_(pooled)
         fits = out is not None and out.dtype == maps.values.dtype and out.is_contiguous()
         pooled = out if out is not None and fits else maps.values.new_empty(shape)
         bins = pooled.view(len(windows), self.out_features(1), maps.shape[1])  # (N, bins, C)
-        argmax = torch.empty(bins.shape, dtype=torch.int32) if maps.has_nan else None
+        argmax = torch.empty(bins.shape, dtype=torch.int32) if maps.special else None
         operator.run_kernel(maps.values, windows, index, self.levels, self.mode, bins, argmax)
         if out is not None:
             return out if fits else out.copy_(pooled)
         return pooled.to(maps.dtype)
 
 
-def _pool_on_device(maps: Tensor, windows: Tensor, index: Tensor, levels: tuple[int, ...], mode: PoolingMode) -> Tensor:
-    """Pool windows with the operators of torchvision and torch, for devices without a kernel here; finite maps only."""
+def has_special(maps: Tensor) -> bool:
+    """Return whether a value is NaN or minus infinity; a minimum over all, which is NaN if one is, tells both."""
+    return not bool(maps.detach().amin() > -torch.inf)
+
+
+def _pool_on_device(
+    maps: Tensor, windows: Tensor, index: Tensor, levels: tuple[int, ...], mode: PoolingMode, special: bool = False
+) -> Tensor:
+    """Pool windows with the operators of torchvision and torch, for devices without a kernel here."""
     parents = kernels.nest_levels(levels).tolist()
     bins: list[Tensor] = [maps] * len(levels)  # (N, n, n, C) each
     for k in sorted(range(len(levels)), key=lambda k: parents[k] >= 0):
@@ -150,7 +155,7 @@ def _pool_on_device(maps: Tensor, windows: Tensor, index: Tensor, levels: tuple[
             finer = bins[parents[k]]
             step = levels[parents[k]] // n
             bins[k] = finer.unflatten(1, (n, step)).unflatten(3, (n, step)).amax(dim=(2, 4))
-        elif mode == "max" and n <= ROI_POOL_BINS:
+        elif mode == "max" and n <= ROI_POOL_BINS and not special:
             bins[k] = _roi_pool(maps, windows, index, n)
         else:
             bins[k] = _pool_slices(maps, windows, index, n, mode)

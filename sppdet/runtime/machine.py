@@ -1,13 +1,17 @@
 """The machine that a program runs on."""
 
+import logging
 import os
 import platform
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 from sppdet.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "torchvision", "numpy", "numba")
 
@@ -21,12 +25,13 @@ def processor_name() -> str:
 
 
 def describe_machine() -> dict[str, str | int]:
-    """The processor, the cores that this process may run on, the system, and the versions that decide the speed."""
+    """The processor, the cores that this process may run on, the GPU if any, the system, and versions that matter."""
     import cv2
 
     return {
         "processor": processor_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        **({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
@@ -35,11 +40,33 @@ def describe_machine() -> dict[str, str | int]:
 
 
 def find_device(name: str) -> torch.device:
-    """Raises ConfigError for one that is unknown or not there."""
+    """Return the device of this name, such as "cuda:1"; for "auto" CUDA if torch finds it, else the CPU.
+
+    Raises ConfigError for one that is unknown or not there.
+    """
+    if name == "auto":
+        return _choose_device()
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError("unknown device", field="device", expected="cpu or cuda", got=name) from None
-    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("unknown device", field="device", expected="auto, cpu or cuda", got=name) from None
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and not count:
         raise ConfigError("torch finds no usable CUDA device on this machine", field="device", expected="cpu", got=name)
+    if device.type == "cuda" and (device.index or 0) >= count:
+        expected = " or ".join(f"cuda:{index}" for index in range(count))
+        raise ConfigError("no such CUDA device", field="device", expected=expected, got=name)
     return device
+
+
+@cache
+def _choose_device() -> torch.device:
+    """Cached, so that the choice is logged once."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    logger.info("device: %s, %s", device.type, hardware_name(device))
+    return device
+
+
+def hardware_name(device: torch.device) -> str:
+    """The name of the GPU or processor."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()

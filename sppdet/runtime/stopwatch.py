@@ -45,10 +45,10 @@ class Stopwatch:
     @contextmanager
     def time(self, name: Stage) -> Iterator[None]:
         """Add the seconds of the block to the stage's total."""
-        _wait_for_device()
+        wait_for_device()
         start = time.perf_counter()
         yield
-        _wait_for_device()
+        wait_for_device()
         self.seconds[name] += time.perf_counter() - start
 
 
@@ -70,6 +70,7 @@ def count_windows(regions: int, windows: int) -> None:
         clock.windows += windows
 
 
-def _wait_for_device() -> None:
+def wait_for_device() -> None:
+    """Wait until CUDA has done everything that was asked of it, if it is in use."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()

@@ -36,7 +36,7 @@ class Pretraining:
 
 
 def pretrain(
-    config: NetworkConfig, dataset: Dataset, settings: Pretraining, seed: int, file: Path, device: Device = "cpu"
+    config: NetworkConfig, dataset: Dataset, settings: Pretraining, seed: int, file: Path, device: Device = "auto"
 ) -> Classifier:
     """Train a network, from the weights that `config` names, to classify crops of the classes and background.
 

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from benchmark import bound, detect, heads, pooling, proposals, scenes, train, views
+from benchmark import bound, detect, finetune, heads, pooling, proposals, scenes, train, views
 from benchmark.config import BenchmarkConfig
 from benchmark.run import Benchmark, run_benchmark
 
@@ -70,6 +70,7 @@ def measured(tmp_path_factory, shapes, fake_python) -> tuple[Benchmark, Path]:
         detect_rounds=2,
         scales=(90, 60),
         train_images=(5,),
+        finetune_images=3,
         opencv_python=fake_python,
     )
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -85,7 +86,7 @@ def small_networks(monkeypatch) -> None:
 
 
 def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
-    for part in (bound, detect, train, views):
+    for part in (bound, detect, finetune, train, views):
         monkeypatch.setattr(part, "BACKBONE", "shapenet")
     monkeypatch.setattr(scenes, "FCConfig", partial(FCConfig, width=32))
     monkeypatch.setattr(throughput, "BATCH_SIZES", {"cpu": (2,)})
@@ -95,6 +96,7 @@ def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
         heads: {"DIMENSION": 480, "SVM_SHAPE": (60, 30)},
         detect: {"PASSES": 1, "WARM_UP_CROPS": 3},
         bound: {"DEPTH": 1, "RANKS": (8,), "CROPS": 4},
+        finetune: {"SCALE": 100, "REGIONS": 20},
         train: {"SCALE": 100, "BARE_PASSES": 2},
         views: {"SIZE": 64},
         throughput: {"MIN_TIMED_CROPS": 2},

@@ -22,6 +22,7 @@ FIRST = {  # of each part, the ratios that its results begin with
     "heads": list(heads.RATIOS),
     "detect": ["ratio_vs_rcnn_conv", "ratio_vs_rcnn_without_proposals", "ratio_vs_rcnn_total"],
     "train": ["ratio_fill_vs_bare_network"],
+    "finetune": ["ratio_finetune_vs_bare_network"],
     "views": list(views.RATIOS),
 }
 
@@ -71,7 +72,7 @@ def test_one_part_as_a_table_ratios_first(arguments, tmp_path, capsys):
 
 def test_an_unknown_part_is_an_error_before_anything_is_measured(arguments, tmp_path, capsys):
     assert main(["poling", *arguments]) == 1
-    said = "parts: no such part (expected proposals, pooling, heads, detect, train, views, got poling)"
+    said = "parts: no such part (expected proposals, pooling, heads, detect, train, finetune, views, got poling)"
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

@@ -20,7 +20,7 @@ def recorded(monkeypatch) -> list[tuple[int, int]]:
     """The numbers of images and threads of each training, none of which takes place."""
     calls = []
 
-    def train_cold(_data: DataConfig, images: int, threads: int) -> Training:
+    def train_cold(_data: DataConfig, images: int, threads: int, _device: str) -> Training:
         calls.append((images, threads))
         stages = list(train.STAGES)
         return Training(images, dict.fromkeys(stages, 2.0 * images), dict.fromkeys(stages, 100.0 + images), 30.0)
@@ -30,7 +30,7 @@ def recorded(monkeypatch) -> list[tuple[int, int]]:
 
 
 def test_a_training_from_cold_leaves_nothing(shapes, cache):
-    trained = train_cold(DataConfig(root=str(shapes)), 5, 1)
+    trained = train_cold(DataConfig(root=str(shapes)), 5, 1, "cpu")
     assert list(trained.seconds) == list(train.STAGES)
     assert all(seconds > 0 for seconds in trained.seconds.values())
     assert trained.images_per_second()["mining"] == 5 / trained.seconds["mining"]
