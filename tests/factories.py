@@ -22,6 +22,7 @@ from sppdet.config.heads import SVMConfig
 from sppdet.config.network import BackboneConfig, PyramidConfig
 from sppdet.config.training import TrainConfig
 from sppdet.detector import Detector
+from sppdet.features.build import build_network
 from sppdet.heads.linear import Heads
 from sppdet.images import to_array
 from sppdet.structures import Annotations, Detections
@@ -205,15 +206,15 @@ def examples(count: int, **options) -> settings:
     return settings(max_examples=count * settings.default.max_examples // 100, **options)
 
 
-def random_detector(config: DetectorConfig = TINY, regress: bool = True) -> Detector:
+def random_detector(config: DetectorConfig = TINY, regress: bool = True, device: str = "cpu") -> Detector:
     """A detector of CLASSES with random weights, also those of its heads, and thresholds."""
-    detector, generator = Detector(config, CLASSES), torch.Generator().manual_seed(0)
+    detector, generator = Detector(config, CLASSES, build_network(config, device)), torch.Generator().manual_seed(0)
     rows, dimension = len(CLASSES) + (config.head == "softmax"), detector.extractor.dimension
     scores = torch.randn(rows, dimension, generator=generator) / 20, torch.zeros(rows)
     offsets = torch.randn(4 * len(CLASSES), dimension, generator=generator) / 500, torch.zeros(4 * len(CLASSES))
     detector.heads = Heads.from_linear(config.head, scores, offsets if regress else None)
     detector.thresholds = torch.tensor([0.1, -0.2, 0.3])
-    return detector
+    return detector.to(device)
 
 
 def train_config(root: Path, output: Path) -> TrainConfig:
