@@ -40,7 +40,8 @@ NAMES = "demo train ablate classify evaluate diagnose combine detect proposals e
 COMMANDS = {name: GROUPS.get(name, ()) for name in NAMES.split()}  # commands of a group are functions of one file
 PYTHON_ONLY = ("dataset",)
 JSON = "JSON, the result as --json prints it, is described in data/README.md."
-COMMON = {"device": "auto (CUDA if torch finds it), cpu or cuda", "precision": "precision of the convolutions"}  # explained here, for all commands
+# Explained here, for all commands.
+COMMON = {"device": "auto (CUDA if torch finds it), cpu or cuda", "precision": "precision of the convolutions"}
 RESUMED = ("demo", "train", "ablate", "classify train", "proposals", "download")
 
 
