@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 
 
 class Head(nn.Module):
-    """Pooled features to class scores: fully connected layers with a ReLU each, if there are any, and a linear layer,
-    whose input is multiplied by the number `scale`."""
+    """Pooled features to class scores: fully connected layers, if any, and a linear one, its input times `scale`."""
 
     scale: Tensor
 
@@ -131,8 +130,7 @@ class Classifier(nn.Module):
         return pooled
 
     def maps(self, images: Tensor) -> Tensor:
-        """Images uint8 (B, 3, H, W) to feature maps (B, C, h, w). Raises InputError if they are too small for the
-        network."""
+        """Images uint8 (B, 3, H, W) to feature maps (B, C, h, w). Raises InputError if they are too small."""
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
             got = f"{images.dtype} {tuple(images.shape)}"
             raise InputError("wrong type or shape", field="images", expected="uint8 (B, 3, H, W)", got=got)
@@ -171,8 +169,7 @@ class Classifier(nn.Module):
     def load(cls, path: str | PathLike[str], device: str = "auto", precision: Precision = "fp32") -> Classifier:
         """Read a classifier from a run folder or its file.
 
-        Raises WeightsError if it is missing or damaged, ConfigError if its configuration is unknown or the device is
-        not available.
+        Raises WeightsError if it is missing or damaged, ConfigError for an unknown configuration or device.
         """
         with RunFolder(path).open("classifier") as (file, tensors, header):
             config = from_dict(ClassifierConfig, header["config"], file)

@@ -105,10 +105,9 @@ def fit(
 ) -> list[dict[str, float]]:
     """Minimize the cross-entropy of a model's scores (B, K), in one cycle of the learning rate.
 
-    It trains the weights that require gradients, and freezes them at the end.
-    batches: the batches of an epoch, at most `steps`, the same at every call. file: the checkpoint from
-    which an interrupted training resumes. Returns the mean `loss` and the `accuracy` of each epoch on its batches.
-    Raises SppdetError if the loss is not finite.
+    It trains the weights that require gradients, and freezes them at the end. batches: the batches of an epoch, at most
+    `steps`, the same at every call. file: the checkpoint from which an interrupted training resumes. Returns the mean
+    `loss` and the `accuracy` of each epoch on its batches. Raises SppdetError if the loss is not finite.
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     kind = partial(SGD, momentum=MOMENTUM) if config.optimizer == "sgd" else AdamW

@@ -67,8 +67,7 @@ def views_to_windows(boxes: Tensor | None, views: ViewsConfig, geometry: Geometr
 def view_boxes(height: int, width: int, side: int, middles: bool) -> Tensor:
     """Return squares float32 (n, 4) of `side` pixels in the corners and the center of an image.
 
-    middles: in the middles of its sides as well. Squares that coincide are returned once: 3 instead of 9 if the shorter
-    side of the image has their length.
+    middles: in the middles of its sides as well. Squares that coincide are returned once.
     """
     right, bottom = width - side, height - side
     if min(right, bottom) < 0:

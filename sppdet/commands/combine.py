@@ -45,7 +45,6 @@ def combine(
     from sppdet.commands.runs import data_of_run, detect_dataset, is_run, load_run
     from sppdet.data.dataset import read_dataset
     from sppdet.data.detection_files import read_results
-    from sppdet.evaluation.bootstrap import bootstrap_map
     from sppdet.evaluation.evaluation import evaluate_detections
     from sppdet.postprocess import combine_detections
 
@@ -66,8 +65,7 @@ def combine(
     selection = detectors[first].config.selection if first else SelectionConfig()
     union = [combine_detections(parts, selection) for parts in zip(*(found[run] for run in runs), strict=True)]
     folder = Path(output or f"runs/combine-{'-'.join(Path(run).resolve().name for run in runs)}")
-    single = {run: bootstrap_map(found[run], dataset.images, dataset.classes, resamples) for run in runs}
-    result = evaluate_detections(union, dataset, resamples, probabilities=True)
-    result = replace(result, others=single, folder=folder)
+    single = {run: found[run] for run in runs}
+    result = replace(evaluate_detections(union, dataset, resamples, True, single), folder=folder)
     write_evaluation(folder, result, union, dataset, data.split)
     return result

@@ -63,7 +63,6 @@ def evaluate(
     from sppdet.data.dataset import read_dataset
     from sppdet.data.detection_files import read_results
     from sppdet.detector import Detector
-    from sppdet.evaluation.bootstrap import bootstrap_map
     from sppdet.evaluation.evaluation import evaluate_detections
     from sppdet.evaluation.voc import evaluate_voc
     from sppdet.files.run_folder import RunFolder
@@ -76,7 +75,8 @@ def evaluate(
         if folder is None and run is not None and not isinstance(run, Detector):
             folder = RunFolder(run).evaluation(data)
     truncated = detector.truncated(svd) if detector and svd is not None else None
-    other = detections_of(against, dataset, data, proposals, device, precision, workers) if against else None
+    options = (dataset, data, proposals, device, precision, workers)
+    others = {against: detections_of(against, *options)} if against else None
     if detector:
         dataset.check_classes(detector.classes, None if isinstance(run, Detector) else run)
         found = detect_dataset(detector, dataset, workers, proposals)
@@ -84,10 +84,8 @@ def evaluate(
     else:
         assert detections is not None
         found = read_results(detections, dataset)
-    result = replace(evaluate_detections(found, dataset, resamples, probabilities), proposals=proposals, folder=folder)
-    if other is not None:
-        maps = bootstrap_map(other, dataset.images, dataset.classes, resamples)
-        result = replace(result, others={str(against): maps})
+    result = evaluate_detections(found, dataset, resamples, probabilities, others)
+    result = replace(result, proposals=proposals, folder=folder)
     if truncated:
         cut = evaluate_voc(detect_dataset(truncated, dataset, workers, proposals), dataset.images, dataset.classes)
         result = replace(result, ranks=svd, truncated=cut)

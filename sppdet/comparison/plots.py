@@ -31,8 +31,7 @@ def plot_stages(comparison: Comparison, path: str | PathLike[str]) -> None:
 
 
 def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
-    """Write a PNG: seconds without proposals against the number of regions, on log axes, with the numbers of up to two
-    detectors."""
+    """Write a PNG: seconds without proposals against the number of regions, on log axes, with numbers for up to two."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     figure = new_figure(5.5, 4)

@@ -22,8 +22,7 @@ class Comparison:
     Mappings are by the detectors' names.
 
     Args:
-        images: number of images.
-        regions: number of regions per image.
+        images, regions: number of images, and of regions per image.
         timings: seconds of each stage in each image.
         machine: device (cpu or cuda), machine (name of the processor or GPU), number of threads, version of torch.
         baseline: name of the detector that the others are compared with.

@@ -1,7 +1,7 @@
 """Stage times of several detectors on the same images and proposals, and their growth with the number of regions."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, TypeVar
@@ -43,15 +43,13 @@ class Timings:
     @cached_property
     def medians(self) -> dict[str, dict[str, float]]:
         """Median over the images, by name, then by stage or sum."""
-        return self._each(lambda times: float(np.median(times)))
+        return {name: {row: float(np.median(s)) for row, s in rows.items()} for name, rows in self.seconds.items()}
 
     @cached_property
     def spread(self) -> dict[str, dict[str, list[float]]]:
         """Quartiles [25%, 75%] over the images, by name, then by stage or sum."""
-        return self._each(lambda times: np.quantile(times, [0.25, 0.75]).tolist())
-
-    def _each(self, measure: Callable[[Sequence[float]], T]) -> dict[str, dict[str, T]]:
-        return {name: {row: measure(times) for row, times in rows.items()} for name, rows in self.seconds.items()}
+        each = self.seconds.items()
+        return {name: {row: np.quantile(s, [0.25, 0.75]).tolist() for row, s in rows.items()} for name, rows in each}
 
 
 class TimedProposals(NamedTuple):
@@ -79,8 +77,7 @@ def time_detectors(
     """Time every detector on exactly the same `regions` boxes of each image.
 
     Proposals are searched once per image, and their time counts for every detector. The detectors take turns image by
-    image, after an unmeasured round on the first image. Reading files is not measured. Raises InputError without
-    images or regions.
+    image, after an unmeasured round. Reading files is not timed. Raises InputError without images or regions.
     """
     if not images or not detectors:
         raise InputError("nothing to compare", field="images", expected="1 or more images and detectors")
@@ -93,7 +90,8 @@ def time_detectors(
         image = images[i].read()
         proposals = propose_exactly(image, regions, config, seed=i)
         for name in order:
-            clock, result = _time_image(detectors[name], image, proposals.boxes)
+            with Stopwatch() as clock:
+                result = detectors[name].detect(image, proposals.boxes)
             if turn >= 0:
                 detections[name].append(result)
                 asked[name] += clock.regions
@@ -123,7 +121,8 @@ def measure_growth(
         for _, order in take_turns(detectors, repeats, warmup=0):
             for name in order:
                 if not taken[name] or taken[name][0] <= MAX_REPEATED_SECONDS:
-                    clock, _ = _time_image(detectors[name], image, boxes[:count])
+                    with Stopwatch() as clock:
+                        detectors[name].detect(image, boxes[:count])
                     taken[name].append(sum(clock.seconds.values()))
         for name, values in taken.items():
             growth[name][count] = float(np.median(values))
@@ -152,11 +151,6 @@ def random_boxes(size: tuple[int, int], count: int, seed: int = 0) -> Tensor:
     sides = rng.uniform(0.1, 1, (count, 2)) * limit
     corners = rng.uniform(0, 1, (count, 2)) * (limit - sides)
     return torch.from_numpy(np.concatenate([corners, corners + sides], axis=1).astype(np.float32))
-
-
-def _time_image(detector: Detector, image: Tensor, boxes: Tensor) -> tuple[Stopwatch, Detections]:
-    with Stopwatch() as clock:
-        return clock, detector.detect(image, boxes)
 
 
 def _add_sums(clock: Stopwatch, proposals: float) -> dict[str, float]:

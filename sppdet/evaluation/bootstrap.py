@@ -110,7 +110,9 @@ def bootstrap_map(
     check_iou(iou)
     draws = draw_images(len(images), resamples, seed)
     rankings = [_rank(match_class(detections, images, label, iou)) for label in range(1, len(classes) + 1)]
-    positives = _count_positives(images, len(classes))
+    objects = [image.labels[~image.difficult].numpy() for image in images]
+    counted = [np.bincount(labels, minlength=len(classes) + 1) for labels in objects]
+    positives = np.array(counted, dtype=np.int64).reshape(len(images), len(classes) + 1)[:, 1:]  # (I, K)
     aps = np.empty((resamples + 1, len(classes), 2))
     for row, counts in zip(aps, chain([np.ones(len(images), dtype=np.int64)], draws), strict=True):
         for k, (ranking, number) in enumerate(zip(rankings, counts @ positives, strict=True)):
@@ -136,18 +138,10 @@ def _rank(matches: Matches) -> _Ranking:
     return matches.images[counted][: correct.max(initial=-1) + 1], correct
 
 
-def _count_positives(images: Sequence[Annotations], classes: int) -> NDArray[np.int64]:
-    """Count the objects of each class in each image that are not difficult: int64 (I, K)."""
-    labels = [image.labels[~image.difficult].numpy() for image in images]
-    counts = [np.bincount(of_image, minlength=classes + 1) for of_image in labels]
-    return np.array(counts, dtype=np.int64).reshape(len(images), classes + 1)[:, 1:]
-
-
 def _average_precisions(ranking: _Ranking, counts: NDArray[np.int64], positives: int) -> tuple[float, float]:
     """Return both APs, 11 points and area, with image i repeated `counts[i]` times; NaN without positives.
 
-    The best precision from some recall on is reached at a correct detection, at the last of its copies: precision falls
-    at incorrect detections only.
+    Precision falls at incorrect detections only, so the best from some recall on is at the last copy of a correct one.
     """
     if not positives:
         return float("nan"), float("nan")

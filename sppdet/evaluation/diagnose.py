@@ -89,8 +89,7 @@ class Diagnosis:
     folder: Path | None = None
 
     def fractions(self, multiple: float = 1) -> dict[str, float]:
-        """Return the fraction of each outcome among the detections of `counts`, averaged over classes; NaN without
-        detections."""
+        """Return the fractions of the outcomes in `counts`, averaged over classes; NaN without detections."""
         counts = [list(diagnosis.counts(multiple).values()) for diagnosis in self.classes.values()]
         fractions = [np.divide(count, sum(count)) for count in counts if sum(count)]
         means = np.mean(fractions, axis=0) if fractions else np.full(len(OUTCOMES), np.nan)

@@ -17,8 +17,7 @@ from sppdet.structures import Dataset, Detections
 
 @dataclass(frozen=True)
 class Bin:
-    """The number of detections with a probability in [low, high), their mean probability, and the fraction of them that
-    are correct; NaN if there are none."""
+    """Detections with a probability in [low, high): number, mean probability, fraction correct (NaN for none)."""
 
     low: float
     high: float
@@ -134,21 +133,25 @@ class Evaluation:
 
 
 def evaluate_detections(
-    detections: Sequence[Detections], dataset: Dataset, resamples: int = RESAMPLES, probabilities: bool = False
+    detections: Sequence[Detections],
+    dataset: Dataset,
+    resamples: int = RESAMPLES,
+    probabilities: bool = False,
+    others: Mapping[str, Sequence[Detections]] | None = None,
 ) -> Evaluation:
     """Evaluate detections: VOC and COCO average precision; `detections[i]` were made in image i of `dataset`.
 
     resamples: number of resamples for 95% confidence intervals. probabilities: measure the reliability of scores that
-    are probabilities of being correct. Raises InputError as `evaluate_voc` and `measure_reliability` do.
+    are probabilities of being correct. others: detections to compare with, by the names of their detectors. Raises
+    InputError as `evaluate_voc` and `measure_reliability` do.
     """
-    voc = evaluate_voc(detections, dataset.images, dataset.classes)
-    return Evaluation(
-        voc,
-        bootstrap_map(detections, dataset.images, dataset.classes, resamples),
-        evaluate_coco(detections, dataset.images, dataset.classes),
-        len(dataset),
-        measure_reliability(voc.curves.values()) if probabilities else None,
-    )
+    images, classes = dataset.images, dataset.classes
+    voc = evaluate_voc(detections, images, classes)
+    bootstrap = bootstrap_map(detections, images, classes, resamples)
+    coco = evaluate_coco(detections, images, classes)
+    reliability = measure_reliability(voc.curves.values()) if probabilities else None
+    maps = {name: bootstrap_map(other, images, classes, resamples) for name, other in (others or {}).items()}
+    return Evaluation(voc, bootstrap, coco, len(dataset), reliability, maps)
 
 
 def measure_reliability(curves: Iterable[Curve], bins: int = 10) -> Reliability:

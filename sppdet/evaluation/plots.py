@@ -63,9 +63,19 @@ def plot_diagnosis(diagnosis: Diagnosis, path: str | PathLike[str]) -> None:
     figure = new_figure(10.5, max(8.0, 0.24 * len(diagnosis.classes) + 2))
     axes = figure.subplot_mosaic([["top", "trend"], ["top", "gains"], ["top", "sizes"]])
     _draw_top(axes["top"], diagnosis)
-    _draw_trend(axes["trend"], diagnosis)
-    _draw_gains(axes["gains"], diagnosis)
-    _draw_sizes(axes["sizes"], diagnosis)
+    ap, correct = diagnosis.ap["as_is"], diagnosis.fractions()["correct"]
+    gains = f"Gain over mAP {points(ap)} if errors were removed (pale: corrected)"
+    for name, draw, value, title in (
+        ("trend", _draw_trend, correct, "The same for other numbers of detections (mean)"),
+        ("gains", _draw_gains, ap, gains),
+        ("sizes", _draw_sizes, ap, "Normalized AP by object size: mean, all sizes dashed; classes gray"),
+    ):
+        axes[name].set_title(title, fontsize=9)
+        if isnan(value):
+            axes[name].set_axis_off()
+            _note(axes[name], "no objects or no detections")
+        else:
+            draw(axes[name], diagnosis)
     patches = [Patch(color=color, label=outcome) for outcome, color in COLORS.items()]
     figure.legend(handles=patches, loc="outside upper center", ncols=len(patches), fontsize=9, frameon=False)
     save_figure(figure, path)
@@ -85,10 +95,6 @@ def _draw_top(axes: Axes, diagnosis: Diagnosis) -> None:
 
 def _draw_trend(axes: Axes, diagnosis: Diagnosis) -> None:
     fractions = [diagnosis.fractions(multiple) for multiple in MULTIPLES]
-    axes.set_title("The same for other numbers of detections (mean)", fontsize=9)
-    if any(isnan(row["correct"]) for row in fractions):
-        _blank(axes)
-        return
     places = range(len(MULTIPLES))
     bands = [[100 * row[outcome] for row in fractions] for outcome in OUTCOMES]
     axes.stackplot(places, bands, colors=list(COLORS.values()))
@@ -99,10 +105,6 @@ def _draw_trend(axes: Axes, diagnosis: Diagnosis) -> None:
 def _draw_gains(axes: Axes, diagnosis: Diagnosis) -> None:
     """Draw two bars for localisation in one place: removed, and, pale, corrected, which never gains less."""
     ap = diagnosis.ap
-    axes.set_title(f"Gain over mAP {points(ap['as_is'])} if errors were removed (pale: corrected)", fontsize=9)
-    if isnan(ap["as_is"]):
-        _blank(axes)
-        return
     gain = {name: 100 * (ap[key] - ap["as_is"]) for name, key in GAINS.items()}
     corrected = gain.pop("corrected")
     axes.barh(0, corrected, color=COLORS["localisation"], alpha=0.4)
@@ -117,10 +119,6 @@ def _draw_gains(axes: Axes, diagnosis: Diagnosis) -> None:
 
 def _draw_sizes(axes: Axes, diagnosis: Diagnosis) -> None:
     means = diagnosis.ap_n
-    axes.set_title("Normalized AP by object size: mean, all sizes dashed; classes gray", fontsize=9)
-    if isnan(means["all"]):
-        _blank(axes)
-        return
     for part in diagnosis.classes.values():
         axes.plot(range(len(SIZES)), [100 * part.sizes[size].ap_n for size in SIZES], color="0.8", linewidth=0.8)
     axes.axhline(100 * means["all"], color="0.2", linestyle="--", linewidth=1)
@@ -128,11 +126,6 @@ def _draw_sizes(axes: Axes, diagnosis: Diagnosis) -> None:
     axes.set_xticks(range(len(SIZES)), list(SIZES))
     axes.set(ylim=(0, 100), ylabel="AP_N (%)")
     axes.grid(axis="y", alpha=0.3)
-
-
-def _blank(axes: Axes) -> None:
-    axes.set_axis_off()
-    _note(axes, "no objects or no detections")
 
 
 def _note(axes: Axes, text: str) -> None:

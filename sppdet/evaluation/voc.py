@@ -23,8 +23,7 @@ class Matches:
 
     images, detections: index of the image, and of the detection in that image. objects: index of the matched object in
     the image, -1 for none. correct: the first match of an object that is not difficult. ignored: matches of difficult
-    objects, neither correct nor incorrect; all others are incorrect. positives: number of objects that are not
-    difficult.
+    objects, neither correct nor incorrect; all others are incorrect. positives: number of objects not difficult.
     """
 
     scores: NDArray[np.float32]  # (N,), as all

@@ -40,8 +40,7 @@ def pretrain(
 ) -> Classifier:
     """Train a network, from the weights that `config` names, to classify crops of the classes and background.
 
-    file: the checkpoint of the last epoch, from which an interrupted training resumes. Raises SppdetError if the loss
-    is not finite.
+    file: the checkpoint from which an interrupted training resumes. Raises SppdetError if the loss is not finite.
     """
     torch.manual_seed(seed)
     parts = ClassifierConfig(config.backbone, config.pyramid, config.fc, "warp", settings.sizes)
