@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -24,15 +23,12 @@ from sppdet.files.atomic import save_tensors, with_prefix
 from sppdet.files.run_folder import RunFolder
 from sppdet.heads.calibration import Calibration
 from sppdet.heads.linear import Heads
-from sppdet.images import as_image
+from sppdet.images import ImageLike, as_image
 from sppdet.postprocess import minimum_score, postprocess
 from sppdet.proposals.cache import propose_image
 from sppdet.runtime.memory import keep_freed_memory, trim_memory
 from sppdet.runtime.stopwatch import stage
 from sppdet.structures import Detections, check_boxes
-
-if TYPE_CHECKING:
-    from sppdet.images import ImageLike
 
 
 class Detector(nn.Module):

@@ -1,22 +1,17 @@
 """The only image decoder: a file, array or PIL image becomes uint8 (3, H, W) RGB. Also resizing and normalization."""
 
-from __future__ import annotations
-
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from sppdet.errors import ImageError, InputError
 
-if TYPE_CHECKING:
-    from PIL.Image import Image as PILImage
-
-    ImageLike = str | PathLike[str] | Tensor | np.ndarray | PILImage
+ImageLike = str | PathLike[str] | Tensor | np.ndarray | Image.Image
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
 
@@ -26,8 +21,6 @@ def read_image(path: str | PathLike[str]) -> Tensor:
 
     Raises ImageError for a file that is missing, truncated or not an image.
     """
-    from PIL import Image
-
     if not Path(path).is_file():
         raise ImageError("image file not found", file=path)
     try:
@@ -46,8 +39,6 @@ def as_image(image: ImageLike) -> Tensor:
     if isinstance(image, (str, PathLike)):
         return read_image(image)
     if not isinstance(image, (Tensor, np.ndarray)):
-        from PIL import Image
-
         if isinstance(image, Image.Image):
             return _from_pil(image)
         raise InputError(
@@ -108,9 +99,7 @@ def _from_array(array: np.ndarray, expected: str) -> Tensor:
     return torch.from_numpy(native if native.flags.writeable else native.copy())  # torch warns of read-only arrays
 
 
-def _from_pil(image: PILImage) -> Tensor:
-    from PIL import ImageOps
-
+def _from_pil(image: Image.Image) -> Tensor:
     image = ImageOps.exif_transpose(image)
     if image.mode in ("I;16", "I;16B", "I;16L", "I"):
         gray = np.asarray(image).astype(np.float32) / 257

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from sppdet.backbones.backbone import Backbone
@@ -97,8 +98,6 @@ def _download(entry: WeightsEnum) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from safetensors.torch import load_file
-
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)

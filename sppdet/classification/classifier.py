@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from os import PathLike
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -21,13 +20,10 @@ from sppdet.config.record import as_dict, base_of, from_dict
 from sppdet.errors import InputError
 from sppdet.files.atomic import save_tensors, with_prefix
 from sppdet.files.run_folder import RunFolder
-from sppdet.images import as_image
+from sppdet.images import ImageLike, as_image
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.runtime.memory import keep_freed_memory
 from sppdet.runtime.stopwatch import stage
-
-if TYPE_CHECKING:
-    from sppdet.images import ImageLike
 
 
 class Head(nn.Module):

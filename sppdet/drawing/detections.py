@@ -1,24 +1,18 @@
 """Detections drawn on their image."""
 
-from __future__ import annotations
-
 import colorsys
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
+from PIL import Image
 from torch import Tensor
 
 from sppdet.files.atomic import write_atomically
-from sppdet.images import as_image, to_array
-
-if TYPE_CHECKING:
-    from PIL.Image import Image as PILImage
-
-    from sppdet.images import ImageLike
+from sppdet.images import ImageLike, as_image, to_array
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 Corners = tuple[int, int, int, int]  # x1 y1 x2 y2, of a box or of a label's plate
@@ -71,10 +65,8 @@ def class_color(label: int, classes: int) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def write_picture(path: str | PathLike[str], picture: np.ndarray | PILImage) -> None:
+def write_picture(path: str | PathLike[str], picture: np.ndarray | Image.Image) -> None:
     """Write a picture (uint8 (H, W, 3) RGB, or PIL image) to an image file, atomically."""
-    from PIL import Image
-
     image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
     write_atomically(Path(path), lambda temporary: image.save(temporary, quality=92, subsampling=0))
 

@@ -9,6 +9,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from sppdet.errors import SppdetError, WeightsError
@@ -105,8 +107,6 @@ def save_tensors(
     path: str | PathLike[str], tensors: Mapping[str, Tensor], header: Mapping[str, Any] | None = None
 ) -> None:
     """Write tensors and a JSON header into one safetensors file, atomically."""
-    from safetensors.torch import save_file
-
     metadata = {"sppdet": json.dumps(json_ready(dict(header or {})), sort_keys=True)}
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_atomically(path, lambda temporary: save_file(contiguous, temporary, metadata))
@@ -122,8 +122,6 @@ def load_tensors(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str
 
     Raises WeightsError if the file is missing, truncated or of another program.
     """
-    from safetensors import SafetensorError, safe_open
-
     if not Path(path).is_file():
         raise WeightsError("file not found", file=path)
     try:

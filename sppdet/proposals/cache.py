@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
+from tqdm import tqdm
 
 from sppdet.config.data import ProposalConfig
 from sppdet.data.proposal_files import read_proposals
@@ -73,7 +74,6 @@ def _load(file: Path, limit: int | None) -> Tensor:
 
 def _search_all(missing: Mapping[Path, Path | Tensor], config: ProposalConfig, workers: int) -> None:
     """Search the images (by cache file) and store their boxes, with a progress bar on stderr."""
-    from tqdm import tqdm
 
     def search(file: Path) -> None:
         _search_image(missing[file], file, config)

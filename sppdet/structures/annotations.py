@@ -1,23 +1,17 @@
 """One image and its annotated objects."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from sppdet.errors import ImageError, InputError
 from sppdet.files.atomic import content_key, reading_failed
-from sppdet.images import as_image
+from sppdet.images import ImageLike, as_image
 from sppdet.structures.checks import check_boxes, check_labels, check_tensor
-
-if TYPE_CHECKING:
-    from sppdet.images import ImageLike
 
 ImageId = str | int
 

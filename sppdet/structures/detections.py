@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from sppdet.drawing.detections import draw_detections
 from sppdet.errors import InputError
+from sppdet.images import ImageLike
 from sppdet.structures.annotations import Annotations, check_images
 from sppdet.structures.checks import check_boxes, check_labels, check_tensor
-
-if TYPE_CHECKING:
-    from PIL.Image import Image as PILImage
-
-    from sppdet.images import ImageLike
 
 SHOWN = 5  # detections in a repr
 
@@ -84,10 +80,8 @@ class Detections:
         """Return the same detections on another device."""
         return replace(self, boxes=self.boxes.to(device), labels=self.labels.to(device), scores=self.scores.to(device))
 
-    def draw(self, image: ImageLike) -> PILImage:
+    def draw(self, image: ImageLike) -> Image.Image:
         """Return the image (a path or pixels) with each box, its class and its score drawn on it."""
-        from PIL import Image
-
         return Image.fromarray(draw_detections(image, self))
 
     def as_dict(self) -> dict[str, Tensor]:
