@@ -69,7 +69,7 @@ def demo(
     counts = (PROPOSALS // 4, PROPOSALS // 2, PROPOSALS)
     comparison = compare_detectors(detectors, dataset.subset(range(TIMED_IMAGES)), PROPOSALS, counts)
     write_comparison(comparison, str(folder / "compare"))
-    _draw(detectors["SPPnet"], dataset.subset(range(DRAWN_IMAGES)), folder / "detections.png", workers)
+    _draw(detectors["SPPnet"], dataset.subset(range(DRAWN_IMAGES)), folder / "detections.png")
     files = [folder / "detections.png", folder / "compare" / "stages.png", folder / "compare" / "growth.png"]
     files += [Path(config.output) / "test" / "precision_recall.png" for config in configs.values()]
     result = {
@@ -124,15 +124,12 @@ def _configure(folder: Path, seed: int, device: Device, precision: Precision, wo
     )
 
 
-def _draw(detector: Detector, dataset: Dataset, path: Path, workers: int) -> None:
+def _draw(detector: Detector, dataset: Dataset, path: Path) -> None:
     """Write a picture of the images with the detections above the thresholds, and their probabilities."""
     from sppdet.drawing.contact_sheet import draw_contact_sheet
     from sppdet.drawing.detections import write_picture
-    from sppdet.proposals.cache import propose
 
-    drawn = []
-    for image, boxes in zip(dataset.images, propose(dataset.images, detector.config.proposals, workers), strict=True):
-        pixels = image.read()
-        detections = detector.detect(pixels, boxes).above(detector.thresholds)
-        drawn.append((pixels, detector.probabilities(detections)))
+    images = [image.read() for image in dataset.images]
+    shown = [detector.probabilities(detector.detect(image).above(detector.thresholds)) for image in images]
+    drawn = list(zip(images, shown, strict=True))
     write_picture(path, draw_contact_sheet(drawn, detector.classes))

@@ -54,7 +54,9 @@ def compare_detectors(
     if baseline not in shown:
         raise ConfigError("unknown detector", field="baseline", expected=" or ".join(shown), got=baseline)
     shown = {name: with_best_batch(detector) for name, detector in shown.items()}
-    search = next(iter(shown.values())).config.proposals
+    first = next(iter(shown.values()))
+    search, device = first.config.proposals, first.backbone.device
+    machine = {"device": device.type, "machine": hardware_name(device), "threads": torch.get_num_threads()}
     timings = time_detectors(shown, dataset.images, search, regions)
     growth: dict[str, dict[int, float]] = {}
     if growth_regions:
@@ -67,7 +69,7 @@ def compare_detectors(
         images=len(dataset),
         regions=regions,
         timings=timings,
-        machine=_machine(next(iter(shown.values())).backbone.device),
+        machine=machine | {"torch": torch.__version__},
         baseline=baseline,
         detectors={name: _settings(detector) for name, detector in shown.items()},
         growth=growth,
@@ -91,8 +93,3 @@ def _settings(detector: Detector) -> dict[str, Any]:
     network = {"features": config.features, "backbone": config.backbone.name, "precision": detector.backbone.precision}
     layers = {} if detector.layers is None else {"fully_connected": len(detector.layers)}
     return network | layers | detector.extractor.describe()
-
-
-def _machine(device: torch.device) -> dict[str, Any]:
-    settings = {"threads": torch.get_num_threads(), "torch": torch.__version__}
-    return {"device": device.type, "machine": hardware_name(device), **settings}

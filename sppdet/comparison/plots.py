@@ -73,13 +73,12 @@ def _draw_seconds(axes: Axes, comparison: Comparison) -> None:
         axes.barh(positions, values, 0.95 * step, xerr=whiskers, **style)
         for position, value, end in zip(positions, values, np.maximum(values, high), strict=True):
             axes.text(end, position, f" {_label(value)} ", va="center", fontsize=8)
-    axes.set_xscale("log")
+    axes.set(xscale="log", xlabel="median seconds per image (log)")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_yticks([i + 0.4 - step / 2 for i in range(len(rows))], rows)
     axes.invert_yaxis()
     low, high = axes.get_xlim()
     axes.set_xlim(low / 2, high * 4)  # visible bars for the shortest times, room for the numbers
-    axes.set_xlabel("median seconds per image (log)")
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
     axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
@@ -87,10 +86,8 @@ def _draw_seconds(axes: Axes, comparison: Comparison) -> None:
 
 def _draw_fractions(axes: Axes, comparison: Comparison) -> None:
     names, medians = comparison.names, comparison.timings.medians
-    known: list[dict[str, float]] = [
-        {stage: max(0.0, medians[name][stage]) for stage in STAGES} for name in names
-    ]  # 0 for NaN
-    draw_fractions(axes, known, dict(zip(STAGES, STAGE_COLORS, strict=True)), 0.5, 8)
+    stages: list[dict[str, float]] = [{stage: medians[name][stage] for stage in STAGES} for name in names]
+    draw_fractions(axes, stages, dict(zip(STAGES, STAGE_COLORS, strict=True)), 0.5, 8)
     axes.set_xlabel("fraction of the time (%)")
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()

@@ -23,11 +23,11 @@ def new_figure(width: float, height: float) -> Figure:
 def draw_fractions(
     axes: Axes, rows: Sequence[Mapping[str, float]], colors: Mapping[str, str], height: float, fontsize: float
 ) -> None:
-    """Draw a bar for each row, from 0 to 100%: its parts by name, and the percentages of those above 7%."""
+    """Draw a bar for each row, from 0 to 100%: its parts by name (NaN is 0), and the percentages of those above 7%."""
     for place, row in enumerate(rows):
-        start, total = 0.0, sum(row.values())
+        start, total = 0.0, sum(value for value in row.values() if value > 0)
         for name, value in row.items():
-            percent = 100 * value / total if total else 0.0
+            percent = 100 * value / total if value > 0 else 0.0
             axes.barh(place, percent, height, left=start, color=colors[name], label=None if place else name)
             if percent > 7:
                 axes.text(start + percent / 2, place, f"{percent:.0f}", ha="center", va="center", fontsize=fontsize)

@@ -83,10 +83,10 @@ def plot_diagnosis(diagnosis: Diagnosis, path: str | PathLike[str]) -> None:
 
 def _draw_top(axes: Axes, diagnosis: Diagnosis) -> None:
     rows = {"mean": diagnosis.fractions()} | {name: part.counts() for name, part in diagnosis.classes.items()}
-    known = [row if sum(row.values()) > 0 else {} for row in rows.values()]  # {} for NaN, the mean of none
-    draw_fractions(axes, known, COLORS, 0.8, 7)
-    for place in (place for place, row in enumerate(known) if not row):
-        axes.text(1, place, "no objects or no detections", va="center", fontsize=8, color="0.4")
+    draw_fractions(axes, list(rows.values()), COLORS, 0.8, 7)
+    for place, row in enumerate(rows.values()):
+        if not sum(row.values()) > 0:  # NaN, the mean of none, included
+            axes.text(1, place, "no objects or no detections", va="center", fontsize=8, color="0.4")
     axes.set_xlabel("fraction (%)")
     axes.set_title("Top detections of a class, one per object", fontsize=9)
     axes.set_yticks(range(len(rows)), list(rows), fontsize=8, parse_math=False)
