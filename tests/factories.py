@@ -14,6 +14,7 @@ from hypothesis import settings
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d
 
 from sppdet.cli import main
 from sppdet.config.data import DataConfig, ProposalConfig
@@ -80,6 +81,12 @@ def detect(boxes: object = (), scores: object = None, labels: object = None) -> 
 def random_maps(*shape: int, seed: int = 0) -> Tensor:
     """Maps, normally distributed."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def adaptive_bins(maps: Tensor, levels: Sequence[int], mode: str = "max") -> Tensor:
+    """The oracle (B, D) of the pyramid layer: torch's adaptive pooling of maps (B, C, h, w), bins before channels."""
+    pool = {"max": adaptive_max_pool2d, "average": adaptive_avg_pool2d}[mode]
+    return torch.cat([pool(maps, n).permute(0, 2, 3, 1).flatten(1) for n in levels], dim=1)
 
 
 def random_windows(count: int, height: int, width: int, seed: int = 0) -> Tensor:

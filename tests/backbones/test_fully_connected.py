@@ -143,10 +143,7 @@ def test_without_pretrained_layers_they_are_random_and_always_the_same(name):
     assert layers.linears[0][0].weight.std() == pytest.approx((2 / (5 * channels)) ** 0.5, rel=0.05)
     assert not any(parameter.requires_grad for parameter in layers.parameters())
     torch.testing.assert_close(build(config).state_dict(), layers.state_dict(), rtol=0, atol=0)
-
-
-def test_no_depth_no_layers():
-    assert build(configure("shapenet", "random", 0, (1,))) is None
+    assert build(configure(name, "random", 0, (1,))) is None
 
 
 def apply_by_hand(layers: FullyConnected, features: Tensor) -> Tensor:

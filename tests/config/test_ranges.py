@@ -90,12 +90,9 @@ def test_values_that_contradict_each_other_are_refused(make, message):
         make()
 
 
-def test_values_at_the_ends_of_their_ranges_are_taken():
+def test_values_at_the_ends_of_their_ranges_and_lists_are_taken():
     assert FinetuneConfig(dropout=0, scales=()).scales == ()
     assert SelectionConfig(nms_iou=1, max_per_class=0).nms_iou == 1
     assert ProposalConfig(width=None, limit=None).width is None
     assert TrainConfig(fc=FCConfig(2), finetune=FinetuneConfig(epochs=1)).fc.depth == 2
-
-
-def test_a_list_becomes_a_tuple():
     assert SPPConfig(scales=[480, 688]) == SPPConfig((480, 688))

@@ -57,21 +57,18 @@ FOUND = [
 ]
 
 
-def test_coco_form(tmp_path) -> None:
+def test_both_forms(tmp_path) -> None:
     write_coco_results(tmp_path / "out.json", FOUND, dataset_of())
     entries = json.loads((tmp_path / "out.json").read_text())
     assert len(entries) == 4
     assert entries[0] == GOOD | {"bbox": [10, 20, 20.5, 20.25], "score": float(np.float32(0.9))}
-
-
-def test_voc_form(tmp_path) -> None:
-    write_voc_results(tmp_path, FOUND, dataset_of(), "test")
-    assert sorted(file.name for file in tmp_path.iterdir()) == [
+    write_voc_results(tmp_path / "out", FOUND, dataset_of(), "test")
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
         "comp4_det_test_car.txt",
         "comp4_det_test_dining table.txt",
         "comp4_det_test_traffic_car.txt",
     ]
-    fields = (tmp_path / "comp4_det_test_car.txt").read_text().split()
+    fields = (tmp_path / "out/comp4_det_test_car.txt").read_text().split()
     assert fields[0] == "000005"
     assert [float(value) for value in fields[1:]] == [float(np.float32(0.9)), 11, 21, 30.5, 40.25]
 

@@ -125,6 +125,7 @@ def test_scores_for_some_boxes_only_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "array",
     [
+        np.array([[None]], dtype=object),  # pickled
         np.zeros((3, 3)),
         np.ones(4),
         np.array([["a", "b", "c", "d"]]),
@@ -134,13 +135,7 @@ def test_scores_for_some_boxes_only_are_refused(tmp_path):
 )
 def test_wrong_arrays_name_file_image_and_field(tmp_path, array):
     np.savez(tmp_path / "p.npz", five=array)
-    with pytest.raises(DataError, match=r"p\.npz: image five, boxes: "):
-        read_proposals(tmp_path / "p.npz", ["five"])
-
-
-def test_pickled_arrays_are_refused(tmp_path):
-    np.savez(tmp_path / "p.npz", five=np.array([[None]], dtype=object))
-    with pytest.raises(DataError, match=r"p\.npz"):
+    with pytest.raises(DataError, match=r"p\.npz: image five, boxes: " if array.dtype != object else r"p\.npz"):
         read_proposals(tmp_path / "p.npz", ["five"])
 
 

@@ -46,7 +46,7 @@ def voc(tmp_path) -> Path:
     return make_folder(tmp_path / "VOCdevkit" / "VOC2007")
 
 
-def test_reads_boxes_labels_and_difficult(voc):
+def test_reads_boxes_labels_and_difficult_also_of_images_without_objects(voc):
     dataset = read_voc(voc, "trainval")
     assert_dataset(dataset)
     assert dataset.name == "VOC2007 trainval"
@@ -58,9 +58,6 @@ def test_reads_boxes_labels_and_difficult(voc):
     assert first.labels.tolist() == [3, 2]
     assert first.difficult.tolist() == [False, True]
     assert second.labels.tolist() == [1]
-
-
-def test_image_without_objects_is_kept_with_empty_tensors(voc):
     empty = read_voc(voc, "test").images[0]
     assert (empty.id, empty.boxes.shape) == ("c", (0, 4))
     assert (empty.labels.dtype, empty.difficult.dtype) == (torch.int64, torch.bool)

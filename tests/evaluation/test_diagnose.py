@@ -84,9 +84,9 @@ SCENE = annotate([A, B, C, [300, 0, 310, 10], [400, 0, 410, 10]], [CAT, CAT, CAT
 FOUND = detect([[300, 0, 310, 10], *[[400, 0, 410, 10]] * 2, *[FAR] * 3, A, A, B, top(C, 4)])
 
 
-def test_what_errors_cost_by_hand() -> None:
+def test_what_errors_cost_and_counts_by_hand() -> None:
     """Precisions at A and B are 1/7 and 2/9, so AP is 2 · 2/9 / 3; and so on."""
-    ap = diagnose([FOUND], [SCENE], CLASSES).classes["cat"].ap
+    diagnosis = diagnose([FOUND], [SCENE], CLASSES).classes["cat"]
     expected = {
         "as_is": 4 / 27,
         "localisation_corrected": 1 / 3,  # 1/7, 2/8, 3/9
@@ -96,12 +96,8 @@ def test_what_errors_cost_by_hand() -> None:
         "without_background": 2 / 9,  # 1/4, 2/6
         "without_other_and_background": 4 / 15,  # 1/3, 2/5
     }
-    assert tuple(ap) == APS
-    assert ap == pytest.approx(expected, abs=1e-15)
-
-
-def test_counts_by_hand() -> None:
-    diagnosis = diagnose([FOUND], [SCENE], CLASSES).classes["cat"]
+    assert tuple(diagnosis.ap) == APS
+    assert diagnosis.ap == pytest.approx(expected, abs=1e-15)
     counts = [tuple(diagnosis.counts(multiple).values()) for multiple in (1 / 8, 1 / 2, 1, 2, 4)]
     assert counts == [(0, 0, 0, 1, 0), (0, 0, 1, 1, 0), (0, 0, 2, 1, 0), (0, 0, 2, 1, 3), (2, 2, 2, 1, 3)]
     assert tuple(diagnosis.counts()) == OUTCOMES

@@ -48,9 +48,6 @@ def test_tables() -> None:
     assert sizes["cat"]["all"] == "2.3 ± 1.4"
     assert sizes["dog"]["all"] == "0.0"
     assert sizes["tail $x"] == dict.fromkeys(("all", "XS", "S", "M", "L", "XL"), "-")
-
-
-def test_tables_of_nothing() -> None:
     *tables, _notes = str(diagnose([], [], [])).split("\n\n")
     assert [line.split()[0] for table in tables for line in table.split("\n")[1:]] == ["mean"] * 3
 

@@ -58,19 +58,16 @@ def test_files_get_the_mode_of_the_umask(tmp_path, umask):
         assert path.stat().st_mode & 0o777 == 0o666 & ~umask
 
 
-def test_writing_makes_folders(tmp_path):
+def test_writing_makes_folders_or_names_them(tmp_path):
     write_text(tmp_path / "a" / "b" / "c.txt", "ü")
     assert (tmp_path / "a" / "b" / "c.txt").read_text(encoding="utf-8") == "ü"
-
-
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     write_text(tmp_path / "file", "")
     with pytest.raises(SppdetError, match=r"c\.txt: cannot be written"):
         write_text(tmp_path / "file" / "c.txt", "")
     (tmp_path / "folder").mkdir()
     with pytest.raises(SppdetError, match="folder: cannot be written"):
         write_text(tmp_path / "folder", "")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "file", "folder"]
 
 
 def test_tensors_and_header_come_back(tmp_path):
