@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.svm import LinearSVC
+from svm_oracle import primal_of, scaled_rows
 
 from sppdet.config.heads import SVMConfig
 from sppdet.heads.svm import SVMProblem, objectives, solve_svms
@@ -22,34 +23,20 @@ def random_problem(loss: str = "hinge", **settings) -> SVMProblem:
     return SVMProblem(features, torch.from_numpy(targets.astype(np.int8)), 0.7, svm)
 
 
-def rows_of(problem: SVMProblem) -> np.ndarray:
-    """The scaled features in float64, and the constant one."""
-    scaled = problem.features.double().numpy() * problem.scale
-    return np.hstack([scaled, np.full((len(scaled), 1), problem.svm.bias)])
-
-
-def primal_of(problem: SVMProblem, weights: np.ndarray, k: int) -> float:
-    """The objective of class k in float64, from its definition."""
-    y = problem.targets[:, k].double().numpy()
-    slack = np.maximum(0, 1 - y * (rows_of(problem) @ weights))
-    cost = problem.svm.C * np.where(y > 0, problem.svm.positive_weight, np.abs(y))
-    return 0.5 * weights @ weights + (cost * (slack if problem.svm.loss == "hinge" else slack**2)).sum()
-
-
 def first_rows(problem: SVMProblem, count: int) -> SVMProblem:
     return replace(problem, features=problem.features[:count], targets=problem.targets[:count])
 
 
-def liblinear_primal(problem: SVMProblem, k: int) -> float:
+def liblinear_primal(problem: SVMProblem) -> np.ndarray:
     """The same by scikit-learn; its intercept is the weight of a regularized constant feature too."""
-    known = (problem.targets[:, k] != 0).numpy()
-    weights = {1: problem.svm.positive_weight, -1: 1.0}
-    settings = {"dual": True, "tol": 1e-6, "max_iter": 200_000, "random_state": 0}
-    svm = LinearSVC(
-        loss=problem.svm.loss, C=problem.svm.C, intercept_scaling=problem.svm.bias, class_weight=weights, **settings
-    )
-    svm.fit(rows_of(problem)[known, :-1], problem.targets[:, k].numpy()[known])
-    return primal_of(problem, np.append(svm.coef_[0], svm.intercept_[0] / problem.svm.bias), k)
+    weights = []
+    class_weight, bias = {1: problem.svm.positive_weight, -1: 1.0}, problem.svm.bias
+    settings = {"dual": True, "tol": 1e-6, "max_iter": 200_000, "random_state": 0, "class_weight": class_weight}
+    for targets in problem.targets.numpy().T:
+        svm = LinearSVC(loss=problem.svm.loss, C=problem.svm.C, intercept_scaling=bias, **settings)
+        svm.fit(scaled_rows(problem)[targets != 0, :-1], targets[targets != 0])
+        weights.append(np.append(svm.coef_[0], svm.intercept_[0] / bias))
+    return primal_of(problem, torch.from_numpy(np.array(weights)))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -58,12 +45,11 @@ def test_objectives_are_within_the_gap_of_liblinears(loss, settings):
     problem = random_problem(loss, **settings)
     solution = solve_svms(problem, gap=0.005, epochs=2000)
     assert solution.gap <= 0.005
-    for k in range(3):
-        primal = primal_of(problem, solution.weights[k].double().numpy(), k)
-        best = liblinear_primal(problem, k)
-        assert primal == pytest.approx(solution.primal[k], rel=1e-4)
-        assert best * (1 - 1e-4) <= primal <= best * 1.01
-        assert solution.dual[k] <= best * (1 + 1e-4)
+    primal, best = primal_of(problem, solution.weights), liblinear_primal(problem)
+    assert primal == pytest.approx(solution.primal, rel=1e-4)
+    assert (best * (1 - 1e-4) <= primal).all()
+    assert (primal <= best * 1.01).all()
+    assert (solution.dual <= best * (1 + 1e-4)).all()
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -72,7 +58,7 @@ def test_the_duality_gap_is_honest(loss):
     problem = random_problem(loss)
     solution = solve_svms(problem, gap=0.002, epochs=500)
     alpha, y = solution.alpha.double().numpy(), problem.targets.double().numpy()
-    weights = (alpha * y).T @ rows_of(problem)
+    weights = (alpha * y).T @ scaled_rows(problem)
     np.testing.assert_allclose(solution.weights.numpy(), weights, atol=1e-4)
     cost = problem.cost().astype(np.float64)
     assert (alpha >= 0).all()
@@ -106,11 +92,10 @@ def test_a_rough_refit_is_no_worse_than_the_weights_it_started_from(loss, rows):
     whole = random_problem(loss)
     start = solve_svms(first_rows(whole, rows), gap=0.001, epochs=1000)
     refit = solve_svms(whole, start, gap=0.9, epochs=1)
-    for k in range(3):
-        old, new = (primal_of(whole, solution.weights[k].double().numpy(), k) for solution in (start, refit))
-        assert new <= old * (1 + 1e-5)
-        assert refit.primal[k] == pytest.approx(new, rel=1e-4)
-        assert refit.dual[k] <= new
+    old, new = (primal_of(whole, solution.weights) for solution in (start, refit))
+    assert (new <= old * (1 + 1e-5)).all()
+    assert refit.primal == pytest.approx(new, rel=1e-4)
+    assert (refit.dual <= new).all()
 
 
 def test_a_solved_problem_stays_solved():

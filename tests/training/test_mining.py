@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from factories import annotate
+from svm_oracle import primal_of
 from torch import Tensor
 
 from sppdet.config.heads import SVMConfig
@@ -89,23 +90,21 @@ def planted_scores(cache: ArrayCache, head: Heads) -> Tensor:
     return torch.cat([head.scores(cache.rows[i])[planted(i), 0] for i in range(IMAGES)])
 
 
-def objective(cache: ArrayCache, head: Heads, config: SVMConfig = CONFIG) -> Tensor:
-    """The primal objective (K,) on every region of every image, from its definition; features have norm 1."""
-    weights = torch.cat([head.weight / config.feature_norm, head.bias[:, None] / config.bias], dim=1).double()
-    x = torch.cat(cache.rows).double() * config.feature_norm
-    y = torch.cat([svm_targets(regions, 2, config) for regions in cache.regions]).double()
-    margins = y * (torch.cat([x, torch.full((len(x), 1), config.bias)], dim=1) @ weights.T)
-    cost = config.C * torch.where(y > 0, config.positive_weight, y.abs())
-    return 0.5 * weights.square().sum(dim=1) + (cost * (1 - margins).clamp(min=0)).sum(dim=0)
-
-
-def objective_of_everything(cache: ArrayCache) -> Tensor:
-    """The objective where all regions are examples at once."""
+def everything(cache: ArrayCache) -> SVMProblem:
+    """All regions of all images, whose features have norm 1, as examples at once."""
     targets = torch.cat([svm_targets(regions, 2, CONFIG) for regions in cache.regions])
-    problem = SVMProblem(torch.cat(cache.rows).half(), targets, CONFIG.feature_norm, CONFIG)
-    weights = solve_svms(problem, gap=0.01, epochs=500).weights
-    scaled = weights[:, :-1] * CONFIG.feature_norm, weights[:, -1] * CONFIG.bias
-    return objective(cache, Heads.from_linear("svm", scaled))
+    return SVMProblem(torch.cat(cache.rows).half(), targets, CONFIG.feature_norm, CONFIG)
+
+
+def objective(cache: ArrayCache, head: Heads) -> np.ndarray:
+    weights = torch.cat([head.weight / CONFIG.feature_norm, head.bias[:, None] / CONFIG.bias], dim=1)
+    return primal_of(everything(cache), weights)
+
+
+def objective_of_everything(cache: ArrayCache) -> np.ndarray:
+    """The best there is."""
+    problem = everything(cache)
+    return primal_of(problem, solve_svms(problem, gap=0.01, epochs=500).weights)
 
 
 def test_mining_finds_what_the_random_start_missed(images):

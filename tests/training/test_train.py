@@ -1,4 +1,3 @@
-import json
 import logging
 import re
 from dataclasses import replace
@@ -8,6 +7,7 @@ import pytest
 import torch
 from contracts import assert_same, raised
 from factories import stopping, watch
+from torchvision.ops import box_convert
 
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config.data import DataConfig
@@ -18,7 +18,7 @@ from sppdet.data.voc import read_voc
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError, WeightsError
 from sppdet.evaluation.voc import evaluate_voc
-from sppdet.files.atomic import save_tensors
+from sppdet.files.atomic import save_tensors, write_json
 from sppdet.heads.calibration import fit_calibration
 from sppdet.proposals.cache import propose
 from sppdet.structures import Dataset, Detections
@@ -113,15 +113,13 @@ def test_without_box_regression_detections_are_proposals(small, shapes):
 def write_coco(shapes: Path, split: str, file: Path) -> None:
     dataset = read_voc(shapes, split)
     images = [{"id": i, "file_name": image.path.name} for i, image in enumerate(dataset.images, 100)]
-    annotations = [
-        {"image_id": i, "category_id": 10 * label, "bbox": [x1, y1, x2 - x1, y2 - y1], "iscrowd": int(difficult)}
-        for i, image in enumerate(dataset.images, 100)
-        for (x1, y1, x2, y2), label, difficult in zip(
-            image.boxes.tolist(), image.labels.tolist(), image.difficult.tolist(), strict=True
-        )
-    ]
+    annotations = []
+    for i, image in enumerate(dataset.images, 100):
+        boxes = box_convert(image.boxes, "xyxy", "xywh").tolist()
+        for box, label, difficult in zip(boxes, image.labels.tolist(), image.difficult.tolist(), strict=True):
+            annotations.append({"image_id": i, "category_id": 10 * label, "bbox": box, "iscrowd": int(difficult)})
     categories = [{"id": 10 * label, "name": name} for label, name in enumerate(dataset.classes, 1)]
-    file.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    write_json(file, {"images": images, "annotations": annotations, "categories": categories})
 
 
 def test_coco_format_and_images_in_memory_give_the_detector_of_voc_format(config, shapes, tmp_path):
