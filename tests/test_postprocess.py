@@ -18,13 +18,10 @@ def rows(detections: Detections) -> list[tuple[list[float], int, float]]:
     return list(zip(*columns, strict=True))
 
 
-def test_the_more_probable_box_suppresses_that_of_the_other_detector():
+def test_the_more_probable_box_suppresses_that_of_the_other_detector_in_its_class():
     one, other = detect([HERE, FAR], [0.75, 0.5]), detect([NEAR], [0.875])
     for order in ([one, other], [other, one]):
         assert rows(combine_detections(order)) == [(NEAR, 1, 0.875), (FAR, 1, 0.5)]
-
-
-def test_classes_do_not_suppress_each_other():
     both = combine_detections([detect([HERE], [0.5], [1]), detect([NEAR], [0.75], [2])])
     assert rows(both) == [(NEAR, 2, 0.75), (HERE, 1, 0.5)]
 

@@ -170,15 +170,12 @@ def test_foreign_files(name, path):
         assert "saved by Caffe" in str(error_of(read, write(path, FOREIGN[name])))
 
 
-def test_a_network_without_weights(path):
-    bare = [replace(layer, blobs=()) for layer in NETWORK]
-    assert "holds no weights" in str(error_of(read_caffemodel, write(path, encode_network(bare))))
-
-
-def test_one_kind_of_file_in_place_of_the_other(path):
+def test_other_kinds_of_files_and_networks_without_weights(path):
     error_of(read_caffemodel, write(path, encode_blob(np.ones((1, 3, 4, 4)), old=True)))
     error_of(read_caffemodel, write(path, encode_blob(np.ones((1, 3, 4, 4)))))
     error_of(read_binaryproto, write(path, encode_network(NETWORK)))
+    bare = [replace(layer, blobs=()) for layer in NETWORK]
+    assert "holds no weights" in str(error_of(read_caffemodel, write(path, encode_network(bare))))
 
 
 @pytest.mark.parametrize("old", [True, False])

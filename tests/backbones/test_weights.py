@@ -89,10 +89,12 @@ def test_real_weights(shared):
         torch.testing.assert_close(features, network.features.eval()(image), rtol=1e-4, atol=1e-3)
 
 
-def test_missing_file(tmp_path):
+def test_a_missing_file_and_a_caffemodel_say_what_to_do(tmp_path):
     error = error_of("alexnet", tmp_path / "none.pth")
     assert "none.pth" in str(error)
     assert "IMAGENET1K_V1" in str(error)
+    (tmp_path / "zf5.caffemodel").write_bytes(bytes(50))
+    assert "`sppdet convert`" in str(error_of("zf5", tmp_path / "zf5.caffemodel"))
 
 
 @pytest.mark.parametrize("name", ["zf5", "shapenet"])
@@ -139,11 +141,6 @@ def test_other_files(content, suffix, tmp_path):
     path = tmp_path / f"weights{suffix}"
     path.write_bytes(content)
     assert error_of("alexnet", path).file == path
-
-
-def test_a_caffemodel_has_to_be_converted(tmp_path):
-    (tmp_path / "zf5.caffemodel").write_bytes(bytes(50))
-    assert "`sppdet convert`" in str(error_of("zf5", tmp_path / "zf5.caffemodel"))
 
 
 @pytest.mark.parametrize(

@@ -81,14 +81,11 @@ def test_equal_to_torchvision_with_the_same_weights(name, tmp_path):
     torch.testing.assert_close(build_backbone(name, tmp_path / "weights.pth")(image), seen[0], rtol=1e-4, atol=1e-4)
 
 
-def test_random_weights_are_always_the_same_and_leave_the_generator_alone():
+def test_random_weights_are_always_the_same_follow_he_and_leave_the_generator_alone():
     before = torch.get_rng_state()
     first, second = (build_backbone("zf5", "random").state_dict() for _ in range(2))
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(first[key], second[key]) for key in first)
-
-
-def test_random_convolutions_follow_he():
     backbone = build_backbone("vgg16", "random")
     for layer in backbone.modules():
         if isinstance(layer, nn.Conv2d):

@@ -78,16 +78,13 @@ def test_a_line_is_numpys_least_squares(sizes, slope, intercept, seed):
     assert line.residual == pytest.approx(residual, abs=1e-9)
 
 
-def test_one_size_has_no_line():
-    assert math.isnan(measure.fit_line([3], [1.0]).slope)
-
-
-def test_growth_holds_the_medians_at_each_size():
+def test_growth_holds_the_medians_at_each_size_and_one_size_has_no_line():
     growth = measure.measure_growth("regions", (20, 10), lambda size: {"a": lambda turn: size / 10 + turn}, rounds=3)
     assert growth == Growth("regions", (10, 20), {"a": (2.0, 3.0)})
     assert growth.as_dict()["sizes"] == (10, 20)
     curve = growth.as_dict()["curves"]["a"]
     assert (curve["seconds"], curve["slope"], curve["intercept"]) == ((2.0, 3.0), pytest.approx(0.1), pytest.approx(1))
+    assert math.isnan(measure.fit_line([3], [1.0]).slope)
 
 
 def test_the_ratios_of_a_part_are_those_of_its_most_threads():

@@ -69,12 +69,9 @@ def test_a_process_that_fails_is_an_error_of_the_interpreter_given(tmp_path, tex
         search()
 
 
-def test_an_interpreter_that_is_not_there_is_an_error(tmp_path):
+def test_an_interpreter_that_is_not_there_or_lacks_selective_search_is_an_error(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"opencv_python.*cannot be started"), start_opencv(str(tmp_path / "none")):
         pass
-
-
-def test_an_opencv_without_selective_search_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "cv2.py").write_text("__version__ = '4.9.9'")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(ConfigError, match=r"4\.9\.9 here has no cv2\.ximgproc"), start_opencv(sys.executable):

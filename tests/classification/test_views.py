@@ -91,17 +91,13 @@ def test_a_single_view_is_what_the_classifier_gives(classifier, kind):
     torch.testing.assert_close(classifier.predict(image), as_trained)
 
 
-def test_the_whole_image_stands_beside_its_windows(classifier):
+def test_the_whole_image_stands_beside_its_windows_and_probabilities_are_the_mean_of_the_views(classifier):
     image = random_image(50, 70)
     with_whole = classifier.score_views(image, replace(SMALL, full_image=True))
     assert with_whole.shape == (12, 3)
     torch.testing.assert_close(with_whole[[0, 1, 2, 3, 4, 6, 7, 8, 9, 10]], classifier.score_views(image, SMALL))
     whole = classifier.score_views(image, ViewsConfig("full", sizes=(40,), flip=True))
     torch.testing.assert_close(with_whole[[5, 11]], whole)
-
-
-def test_probabilities_are_the_mean_of_the_views(classifier):
-    image = random_image(50, 70)
     found = classifier.predict(image, SMALL)
     torch.testing.assert_close(found, classifier.score_views(image, SMALL).mean(dim=0))
     assert float(found.sum()) == pytest.approx(1)

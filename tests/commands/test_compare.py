@@ -27,11 +27,14 @@ def test_two_runs(place, tmp_path, capsys):
     assert (tmp_path / "growth.png").is_file()
 
 
-def test_one_run_prints_a_table(place, tmp_path, capsys):
+def test_one_run_prints_a_table_and_help_says_from_how_many_images_on_there_is_an_map(place, tmp_path, capsys):
     options = ("--data.max_images", 1, "--regions", 10, "--growth", "[]", "--output", tmp_path)
     out = run_text(capsys, "compare", place / "spp", *options)  # on the test images of its own data set
     assert "spp-crop" in out
     assert out.endswith(f"written to {tmp_path}\n")
+    with pytest.raises(SystemExit):
+        main(["compare", "--help"])
+    assert f"mAP from {report.MIN_MAP_IMAGES} images on" in " ".join(capsys.readouterr().out.split())
 
 
 def test_comparisons_have_folders_of_their_own(monkeypatch, capsys):
@@ -42,12 +45,6 @@ def test_comparisons_have_folders_of_their_own(monkeypatch, capsys):
     monkeypatch.setattr("sppdet.comparison.compare.write_comparison", lambda _, folder: folder)
     outputs = [run_text(capsys, "compare", *runs).strip() for runs in (["a"], ["x/a", "b"])]
     assert outputs == ["runs/compare-a", "runs/compare-a-b"]
-
-
-def test_help_says_from_how_many_images_on_there_is_an_map(capsys):
-    with pytest.raises(SystemExit):
-        main(["compare", "--help"])
-    assert f"mAP from {report.MIN_MAP_IMAGES} images on" in " ".join(capsys.readouterr().out.split())
 
 
 def test_proposals_are_searched_once(place, tmp_path, monkeypatch, capsys):

@@ -26,14 +26,11 @@ def test_keys_that_the_file_leaves_out_have_their_defaults(tmp_path):
     assert read.spp.scales == (480, 688)
 
 
-def test_overrides_replace_values_of_the_file(tmp_path):
+def test_overrides_replace_values_of_the_file_or_complete_it(tmp_path):
     file = write(tmp_path, "svm: {C: 0.5, epochs: 7}\nseed: 3")
     config = load_config(file, {"svm.C": 0.01, "spp.scales": [480], "data.root": tmp_path, "data.classes": ["dog"]})
     assert (config.svm.C, config.svm.epochs, config.seed, config.spp.scales) == (0.01, 7, 3, (480,))
     assert (config.data.root, config.data.classes) == (str(tmp_path), ["dog"])
-
-
-def test_overrides_may_complete_a_file(tmp_path):
     file = write(tmp_path, "finetune: {epochs: 2}")
     assert load_config(file, {"fc.depth": 1}).finetune.epochs == 2
     with pytest.raises(ConfigError, match=r"c\.yaml: finetune\.blocks: leaves nothing to fine-tune"):

@@ -28,8 +28,14 @@ def test_a_configuration_survives_json(config):
     assert hash(restored.spp.scales) == hash(config.spp.scales)
 
 
-def test_missing_keys_take_their_defaults():
+def test_missing_keys_take_their_defaults_which_are_the_papers():
     assert from_dict(DetectorConfig, {"spp": {"scales": [600]}}) == DetectorConfig(spp=SPPConfig((600,)))
+    config = TrainConfig()
+    assert config.pyramid.levels == (6, 3, 2, 1)
+    assert config.spp.scales == (688,)
+    assert config.spp.window_rule == "paper"
+    assert (config.svm.C, config.svm.loss, config.svm.negative_iou) == (0.001, "hinge", 0.3)
+    assert (config.selection.nms_iou, config.selection.max_per_class) == (0.3, 100)
 
 
 @pytest.mark.parametrize(
@@ -52,12 +58,3 @@ def test_configurations_are_frozen():
     with pytest.raises(FrozenInstanceError):
         DetectorConfig().head = "softmax"  # type: ignore[misc]
     assert replace(DetectorConfig(), head="softmax") != DetectorConfig()
-
-
-def test_the_defaults_are_the_papers():
-    config = TrainConfig()
-    assert config.pyramid.levels == (6, 3, 2, 1)
-    assert config.spp.scales == (688,)
-    assert config.spp.window_rule == "paper"
-    assert (config.svm.C, config.svm.loss, config.svm.negative_iou) == (0.001, "hinge", 0.3)
-    assert (config.selection.nms_iou, config.selection.max_per_class) == (0.3, 100)

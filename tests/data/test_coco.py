@@ -49,10 +49,14 @@ def test_reads_ids_boxes_labels_and_crowds(images, content):
     assert (empty.labels.dtype, empty.difficult.dtype) == (torch.int64, torch.bool)
 
 
-def test_given_classes_give_the_labels_and_the_order_of_ids(images, content):
+def test_given_classes_give_the_labels_and_the_order_of_ids_and_have_to_fit(images, content):
     dataset = read(images, content, ["dog", "car"])
     assert (dataset.classes, dataset.category_ids) == (("dog", "car"), (18, 3))
     assert dataset.images[1].labels.tolist() == [1, 2]
+    with pytest.raises(DataError, match=r"annotations\[0\]\.category_id: unknown class .*one of car, got dog"):
+        read(images, content, ["car"])
+    with pytest.raises(DataError, match=r"categories: class not in the file \(expected cow"):
+        read(images, content, ["car", "dog", "cow"])
 
 
 def test_agrees_with_pycocotools(images, content):
@@ -124,13 +128,6 @@ def test_bad_files_name_file_and_field(images, content, change, words):
     said = str(raised(DataError, read, images, content))
     for word in (*words, "some.json"):
         assert word in said
-
-
-def test_given_classes_that_do_not_fit(images, content):
-    with pytest.raises(DataError, match=r"annotations\[0\]\.category_id: unknown class .*one of car, got dog"):
-        read(images, content, ["car"])
-    with pytest.raises(DataError, match=r"categories: class not in the file \(expected cow"):
-        read(images, content, ["car", "dog", "cow"])
 
 
 def test_missing_and_unreadable_files(images):

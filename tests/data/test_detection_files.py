@@ -167,9 +167,12 @@ def test_a_bad_line_is_named(line, field, tmp_path) -> None:
         read_results(tmp_path, dataset_of())
 
 
-def test_a_class_is_the_longest_name_that_fits(tmp_path) -> None:
+def test_a_class_is_the_longest_name_that_fits_and_one_that_cannot_be_a_file_name_has_no_file(tmp_path, caplog) -> None:
     (tmp_path / "comp4_det_test_traffic_car.txt").write_text("000005 0.5 1 1 2 2\n")
     assert read_results(tmp_path, dataset_of())[0].labels.tolist() == [2]
+    write_voc_results(tmp_path / "comp4", [], dataset_of((), ("and/or", "fine"), (1, 2)), "test")
+    assert "class 'and/or' cannot be part of a file name" in caplog.text
+    assert not (tmp_path / "comp4").exists()
 
 
 @pytest.mark.parametrize(
@@ -192,9 +195,3 @@ def test_a_folder_that_cannot_be_read_is_named(files, content, message, tmp_path
 def test_a_missing_place_is_named(tmp_path) -> None:
     with pytest.raises(DataError, match="nowhere"):
         read_results(tmp_path / "nowhere", dataset_of())
-
-
-def test_a_class_that_is_no_file_name_has_no_files(tmp_path, caplog) -> None:
-    write_voc_results(tmp_path / "comp4", [], dataset_of((), ("and/or", "fine"), (1, 2)), "test")
-    assert "class 'and/or' cannot be part of a file name" in caplog.text
-    assert not (tmp_path / "comp4").exists()

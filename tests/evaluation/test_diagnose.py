@@ -103,14 +103,11 @@ def test_what_errors_cost_and_counts_by_hand() -> None:
     assert tuple(diagnosis.counts()) == OUTCOMES
 
 
-def test_correction_removes_the_detections_that_follow() -> None:
+def test_correction_removes_the_detections_that_follow_and_cannot_find_difficult_objects() -> None:
     """The badly placed one becomes the object's match; the good one, now its second, is removed: nothing is wrong."""
     ap = diagnose([detect([top(A, 4), A, FAR])], [ONE_OF_EACH], CLASSES).classes["cat"].ap
     assert ap["as_is"] == 1 / 2
     assert ap["localisation_corrected"] == ap["without_localisation"] == 1
-
-
-def test_correction_cannot_find_difficult_objects() -> None:
     image = annotate([A, B], difficult=[True, False])
     ap = diagnose([detect([top(A, 4), B])], [image], CLASSES).classes["cat"].ap
     assert (ap["as_is"], ap["localisation_corrected"]) == (1 / 2, 1)

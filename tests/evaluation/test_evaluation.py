@@ -12,7 +12,7 @@ def curve(scores: list[float], right: list[bool]) -> Curve:
     return Curve(np.cumsum(np.array(right, dtype=np.int64)), np.array(scores, dtype=np.float32), 5)
 
 
-def test_bins_by_hand():
+def test_bins_by_hand_and_of_nothing():
     curves = [curve([1.0, 0.75, 0.125], [True, False, False]), curve([0.875, 0.25], [True, True])]
     result = measure_reliability(curves, bins=4)
     # 0.25 and 0.75 open a bin; 1 is in the last.
@@ -27,6 +27,9 @@ def test_bins_by_hand():
     assert result.error == pytest.approx((0.125 + 0.75 + 0.625) / 5)
     assert result.as_dict()["error"] == result.error
     assert result.as_dict()["bins"][3]["detections"] == 3
+    result = measure_reliability([curve([], [])])
+    assert isnan(result.error)
+    assert sum(part.detections for part in result.bins) == 0
 
 
 def test_true_probabilities_have_a_small_error_and_others_a_large_one():
@@ -37,12 +40,6 @@ def test_true_probabilities_have_a_small_error_and_others_a_large_one():
     squared = measure_reliability([curve(probability**2, right)])
     assert 0.1 < squared.error < 0.25  # 1/2 - 1/3 in the mean
     assert all(part.correct > part.probability for part in squared.bins)
-
-
-def test_nothing_found_has_no_error():
-    result = measure_reliability([curve([], [])])
-    assert isnan(result.error)
-    assert sum(part.detections for part in result.bins) == 0
 
 
 @pytest.mark.parametrize("score", [-0.5, 1.5, np.nan])

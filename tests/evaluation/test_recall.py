@@ -41,13 +41,10 @@ def test_sizes_are_cocos(side, size) -> None:
     assert sum(not isnan(value) for value in quality.recall_by_size.values()) == 1
 
 
-def test_images_without_proposals_lower_the_recall() -> None:
+def test_images_without_proposals_lower_the_recall_and_nothing_at_all_is_nan() -> None:
     image = annotate([[0, 0, 10, 10]], [1])
     quality = evaluate_proposals([as_boxes([]), image.boxes], [image, image], ["one"])
     assert quality.recall == quality.mabo == 0.5
-
-
-def test_nothing_at_all_is_nan() -> None:
     quality = evaluate_proposals([], [], ["one"])
     assert quality.objects == 0
     assert isnan(quality.recall)

@@ -56,7 +56,7 @@ def test_overlap_of_exactly_the_threshold_matches(target, height, iou, right) ->
     assert curve.cumulative_tp.tolist() == [right]
 
 
-def test_classes_without_positives_are_left_out_of_the_mean() -> None:
+def test_classes_without_positives_are_left_out_of_the_mean_and_nothing_at_all_is_nan() -> None:
     image = annotate([UNIT, FAR], labels=[1, 3], difficult=[False, True])
     found = detect([UNIT, NOWHERE, FAR], [0.9, 0.8, 0.7], labels=[1, 2, 3])
     result = evaluate_voc([found], [image], ["found", "absent", "difficult", "neither"])
@@ -66,9 +66,6 @@ def test_classes_without_positives_are_left_out_of_the_mean() -> None:
         assert len(ap) == 4
     assert np.isnan(result.curves["absent"].recall).all()
     assert result.map_voc07 == result.map_area == 1
-
-
-def test_nothing_at_all_is_nan() -> None:
     assert isnan(evaluate_voc([], [], ["thing"]).map_voc07)
     assert isnan(evaluate_voc([], [], []).map_area)
 

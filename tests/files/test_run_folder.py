@@ -50,17 +50,13 @@ def test_data_are_claimed_once_something_was_made_of_them(tmp_path):
     assert read_json(tmp_path / "data.json") == "two"
 
 
-def test_a_run_may_be_given_as_its_file(tmp_path):
-    file = tmp_path / "best.safetensors"
+def test_a_run_may_be_given_as_its_file_and_a_missing_detector_is_named(tmp_path):
+    file = tmp_path / "classifier.safetensors"
     save_tensors(file, {"weight": torch.zeros(1)})
     run = RunFolder(file)
     assert (run.path, run.find("detector"), run.find("classifier")) == (tmp_path, file, file)
     assert run.evaluation(DataConfig(split="test")) == tmp_path / "test"
     assert RunFolder(tmp_path).evaluation(DataConfig(split="test", max_images=20)) == tmp_path / "test-20"
-
-
-def test_a_missing_detector_is_named(tmp_path):
-    save_tensors(tmp_path / "classifier.safetensors", {"weight": torch.zeros(1)})
     with pytest.raises(WeightsError, match=r"detector\.safetensors: file not found .got a folder with classifier"):
         RunFolder(tmp_path).find("detector")
     with pytest.raises(WeightsError, match=r"none: file not found"):

@@ -16,18 +16,12 @@ def softmax() -> Heads:
     return Heads.from_linear("softmax", (WEIGHT, BIAS), OFFSETS)
 
 
-def test_svm_scores_are_margins():
+def test_svm_scores_are_margins_softmax_scores_leave_the_background_out_and_offsets_come_class_by_class(softmax):
     svm = Heads.from_linear("svm", (WEIGHT, BIAS))
     assert svm.scores(FEATURES).tolist() == MARGINS.tolist()
     assert svm.scores(FEATURES[:0]).shape == (0, 3)
-
-
-def test_softmax_scores_leave_the_background_out(softmax):
     torch.testing.assert_close(softmax.scores(FEATURES), MARGINS.softmax(dim=1)[:, 1:])
     assert softmax.scores(FEATURES[:0]).shape == (0, 2)
-
-
-def test_offsets_come_class_by_class(softmax):
     assert softmax.offsets(torch.tensor([[1.0, 0, 0]])).tolist() == [[[0, 4, 8, 12], [16, 20, 24, 28]]]
     assert softmax.offsets(FEATURES[:0]).shape == (0, 2, 4)
 

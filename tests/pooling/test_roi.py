@@ -45,16 +45,13 @@ def test_roi_pooling_of_whole_cells_is_the_exact_form(n):
         assert torch.equal(pool(maps, box), exact(maps, window))
 
 
-def test_the_seventh_bin_of_57_cells_ends_late():
-    assert RoIPooling(7).bins(60, 7, (0, 56))[-1] == list(range(48, 58))
-    assert SpatialPyramidPooling((7,)).bins(57, 7)[-1] == range(48, 57)
-
-
-def test_roi_pooling_rounds():
+def test_roi_pooling_rounds_and_the_seventh_bin_of_57_cells_ends_late():
     assert RoIPooling(1).bins(9, 1, (1.4, 3.6)) == [[1, 2, 3, 4]]
     assert RoIPooling(1).bins(9, 1, (1.5, 3.4)) == [[2, 3]]
     assert RoIPooling(2, 1 / 16).bins(9, 2, (23, 60)) == [[1, 2], [3, 4]]
     assert RoIPooling(1).bins(9, 1, (7, 12)) == [[7, 8]]  # cut at the edge of the map
+    assert RoIPooling(7).bins(60, 7, (0, 56))[-1] == list(range(48, 58))
+    assert SpatialPyramidPooling((7,)).bins(57, 7)[-1] == range(48, 57)
 
 
 def align_by_grid(maps: Tensor, box: Tensor, n: int, samples: int) -> Tensor:

@@ -45,12 +45,9 @@ def test_windows_by_hand(box, paper, code, rounded):
     assert [window(box, rule) for rule in RULES] == [paper, code, rounded]
 
 
-def test_fast_rcnn_rounds_halves_away_from_zero():
+def test_boxes_are_scaled_by_each_ratio_and_fast_rcnn_rounds_halves_away_from_zero():
     """C4's cell 0 is centered at 0.5: u = (8.5 - 0.5) / 16 = 1/2 and (40.5 - 0.5) / 16 = 5/2."""
     assert window((8.5, 8.5, 40.5, 40.5), "round", C4) == [1, 1, 4, 4]
-
-
-def test_boxes_are_scaled_by_each_ratio():
     assert window((10.0, 10, 50, 50), "paper", scale=(2.0, 0.5)) == window((20.0, 5, 100, 25), "paper")
 
 

@@ -27,12 +27,14 @@ def test_annotations_check_themselves():
         Annotations("a.jpg", BOXES, torch.tensor([1, 1]), torch.zeros(2))
 
 
-def test_annotations_of_a_file_take_its_name_for_their_id():
+def test_annotations_of_a_file_take_its_name_for_their_id_and_are_frozen():
     image = annotations("000005")
     assert (image.id, image.path, image.difficult.tolist()) == ("000005", Path("000005.jpg"), [False, False])
     assert repr(image) == "Annotations('000005': 000005.jpg, 2 objects)"
     with pytest.raises(ImageError, match=r"000005\.jpg: image file not found"):
         image.cache_key()
+    with pytest.raises(FrozenInstanceError):
+        annotations().id = "b"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("form", [np.asarray, Image.fromarray, lambda array: torch.from_numpy(array).permute(2, 0, 1)])
@@ -50,8 +52,3 @@ def test_annotations_of_an_image_in_memory_hold_its_pixels(form):
     )
     assert repr(image) == f"Annotations({image.id!r}: 9x6 pixels, 2 objects)"
     assert replace(image, id=7).id == 7
-
-
-def test_records_are_frozen():
-    with pytest.raises(FrozenInstanceError):
-        annotations().id = "b"  # type: ignore[misc]

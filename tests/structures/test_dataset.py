@@ -103,12 +103,9 @@ def test_coco_of_torchvision_is_the_same_data_set(tmp_path, classes):
         Dataset.from_torchvision(source, ["cat"])
 
 
-def test_other_data_sets_are_refused():
-    with pytest.raises(InputError, match=r"expected VOCDetection or CocoDetection, got FakeData"):
-        Dataset.from_torchvision(FakeData(1))
-
-
-def test_a_label_without_a_class_is_refused():
+def test_labels_without_a_class_and_other_data_sets_are_refused():
     image = Annotations(random_image(20, 30), torch.zeros(1, 4), torch.tensor([2]), id="a")
     with pytest.raises(InputError, match=r"labels of image a: label of no class \(expected 1\.\.1, got 2\)"):
         Dataset("mine", ("dog",), (image,))
+    with pytest.raises(InputError, match=r"expected VOCDetection or CocoDetection, got FakeData"):
+        Dataset.from_torchvision(FakeData(1))

@@ -10,7 +10,7 @@ BOXES = as_boxes([[0, 1, 5, 6], [2, 2, 2, 9]])
 CLASSES = ("cat", "dog", "bird")
 
 
-def test_detections_index_and_convert():
+def test_detections_index_convert_and_move_to_a_device():
     detections = Detections(BOXES, torch.tensor([1, 2]), torch.tensor([0.9, 0.5]), CLASSES)
     assert len(detections) == 2
     assert detections[detections.scores > 0.6].labels.tolist() == [1]
@@ -20,6 +20,8 @@ def test_detections_index_and_convert():
     assert len(Detections.empty()) == 0
     with pytest.raises(InputError, match="scores"):
         Detections(BOXES, torch.tensor([1, 2]), torch.tensor([0.9]))
+    moved = Detections(BOXES, torch.tensor([1, 2]), torch.tensor([0.9, 0.5]), CLASSES).to("cpu")
+    assert (moved.boxes.device.type, moved.classes) == ("cpu", CLASSES)
 
 
 def test_detections_iterate_over_box_label_and_score():
@@ -43,11 +45,6 @@ def test_a_threshold_is_one_number_or_one_per_class():
     assert len(Detections.empty().above(torch.zeros(2))) == 0
     with pytest.raises(InputError, match=r"labels: label of no class \(expected 1\.\.1, got 2\)"):
         detections.above(torch.tensor([0.5]))
-
-
-def test_detections_move_to_a_device():
-    moved = Detections(BOXES, torch.tensor([1, 2]), torch.tensor([0.9, 0.5]), CLASSES).to("cpu")
-    assert (moved.boxes.device.type, moved.classes) == ("cpu", CLASSES)
 
 
 def test_detections_are_drawn_on_a_file_or_pixels(tmp_path):

@@ -157,13 +157,6 @@ def test_maps_serve_every_pyramid_and_all_proposals_crops_only_theirs(backbone, 
     assert len(files(cache)) == 9
 
 
-def test_another_image_under_the_same_name_is_another_key(backbone, regions):
-    before = FeatureCache(extractor_of("spp", backbone), regions, limit_gb=1).features(0)
-    Image.new("RGB", (80, 60), (200, 30, 90)).save(regions[0].annotations.path)
-    after = FeatureCache(extractor_of("spp", backbone), regions, limit_gb=1).features(0)
-    assert not torch.equal(after, before)
-
-
 @pytest.mark.parametrize("kind", ["spp", "crop"])
 def test_images_in_memory_have_the_features_of_their_files(backbone, calls, regions, kind):
     in_memory = [replace(r, annotations=replace(r.annotations, image=r.annotations.read())) for r in regions]
@@ -175,8 +168,11 @@ def test_images_in_memory_have_the_features_of_their_files(backbone, calls, regi
     assert calls == []
 
 
-def test_a_missing_image_is_named(backbone, regions):
+def test_another_image_under_the_same_name_is_another_key_and_a_missing_one_is_named(backbone, regions):
+    before = FeatureCache(extractor_of("spp", backbone), regions, limit_gb=1).features(0)
+    Image.new("RGB", (80, 60), (200, 30, 90)).save(regions[0].annotations.path)
     features = FeatureCache(extractor_of("spp", backbone), regions, limit_gb=1)
+    assert not torch.equal(features.features(0), before)
     regions[1].annotations.path.unlink()
     with pytest.raises(ImageError, match=r"1\.png"):
         features.fill()

@@ -27,12 +27,9 @@ def ids(shapes: Path, split: str) -> list[str]:
     return (shapes / f"ImageSets/Main/{split}.txt").read_text().split()
 
 
-def test_val_inside_the_training_split_is_held_out_and_then_fitted_too(config, shapes):
+def test_val_is_held_out_and_then_fitted_too_only_inside_the_training_split(config, shapes):
     trainval = ids(shapes, "trainval")
     assert held_out(config) == (trainval, trainval, ids(shapes, "val"))
-
-
-def test_val_apart_from_the_training_split_is_never_fitted(config, shapes):
     config = replace(config, data=replace(config.data, split="train"))
     images, fitted, out = held_out(config)
     assert (fitted, out) == (ids(shapes, "train"), ids(shapes, "val"))

@@ -115,15 +115,12 @@ def hard(scores: list[list[float]], boxes: list, known: list[int] = (), **settin
 APART = [[20 * i, 0, 20 * i + 10, 10] for i in range(5)]
 
 
-def test_hard_negatives_are_those_above_the_threshold_hardest_first():
+def test_hard_negatives_are_those_above_the_threshold_hardest_first_without_known_ones():
     scores = [[-2.0, -0.5], [-1.1, -1.2], [0.3, -3], [-1.0, -9], [-5, -5]]
     assert hard(scores, APART) == [2, 0, 3]
     assert hard(scores, APART, hard_negatives=2) == [2, 0]
     assert hard(scores, APART, hard_margin=-0.6) == [2, 0]
     assert hard([[-3.0]] * 5, APART) == []
-
-
-def test_known_negatives_are_not_found_again():
     scores = [[0.5], [0.4], [0.3], [0.2], [0.1]]
     assert hard(scores, APART, known=[0, 2]) == [1, 3, 4]
     assert hard(scores, APART, known=[0, 2], hard_negatives=2) == [1, 3]
@@ -146,14 +143,11 @@ def test_only_scores_of_classes_a_region_is_a_negative_of_count():
     assert set(names(found)) == {"second", "corner", "border", "by difficult", "far"}
 
 
-def test_softmax_examples_by_hand():
+def test_softmax_examples_by_hand_and_their_share():
     indices, labels = softmax_examples(SCENE, SoftmaxConfig(foreground_iou=0.5, background_iou=0.1), RNG(0))
     found = dict(zip(names(indices), labels.tolist(), strict=True))
     # A region on the difficult object is neither; one that touches nothing is no background in [0.1, 0.5).
     assert found == {"first": 1, "second": 2, "exact": 1, "near": 1, "partial": 0, "corner": 0, "border": 0}
-
-
-def test_softmax_examples_keep_their_share():
     indices, labels = softmax_examples(SCENE, SoftmaxConfig(regions_per_image=4, foreground=0.25), RNG(0))
     assert (len(indices), int((labels > 0).sum())) == (4, 1)
     _, labels = softmax_examples(EMPTY, SoftmaxConfig(regions_per_image=5), RNG(0))
@@ -170,14 +164,11 @@ def test_box_regression_examples_by_hand():
     assert names(box_regression_examples(SCENE, [16, 16], BoxRegressionConfig(iou=0.6), RNG(0))[0]) == ["exact"]
 
 
-def test_box_regression_examples_are_bounded_a_class_and_counted_without_a_bound():
+def test_box_regression_examples_are_bounded_a_class_and_counted_without_a_bound_or_none():
     config = BoxRegressionConfig(iou=0.25)
     assert box_regression_examples(SCENE, [2, 0], config, RNG(0))[1].tolist() == [1, 1]
     for regions, expected in ((SCENE, [3, 1, 0]), (EMPTY, [0, 0, 0])):
         assert box_regression_examples(regions, [1, 1, 1], config, RNG(0))[-1].tolist() == expected
-
-
-def test_no_box_regression_examples():
     for regions in (EMPTY, regions_of(OBJECTS, [1, 1, 1], [True] * 3, list(PROPOSALS.values()))):
         indices, labels, targets, _ = box_regression_examples(regions, [16], BoxRegressionConfig(), RNG(0))
         assert (len(indices), len(labels), targets.shape) == (0, 0, (0, 4))
