@@ -1,6 +1,5 @@
 """Pyramid pooling on the CPU as a custom operator of torch, with a gradient and shapes for torch.compile."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,13 +15,7 @@ def channels_last(maps: Tensor) -> Tensor:
 
 
 def run_kernel(
-    cells: Tensor,
-    windows: Tensor,
-    index: Tensor,
-    levels: Sequence[int],
-    mode: str,
-    pooled: Tensor,
-    argmax: Tensor | None = None,
+    cells: Tensor, windows: Tensor, index: Tensor, levels: list[int], mode: str, pooled: Tensor, argmax: Tensor | None
 ) -> None:
     """Pool cells (B, h, w, C) in windows into pooled (N, bins, C). Max without `argmax` drops NaN, and is faster."""
     bins = kernels.lay_out(tuple(levels), nested=mode == "max")

@@ -131,7 +131,7 @@ class SpatialPyramidPooling(PoolingForm):
         pooled = out if out is not None and fits else maps.values.new_empty(shape)
         bins = pooled.view(len(windows), self.out_features(1), maps.shape[1])  # (N, bins, C)
         argmax = torch.empty(bins.shape, dtype=torch.int32) if maps.special else None
-        operator.run_kernel(maps.values, windows, index, self.levels, self.mode, bins, argmax)
+        operator.run_kernel(maps.values, windows, index, list(self.levels), self.mode, bins, argmax)
         if out is not None:
             return out if fits else out.copy_(pooled)
         return pooled.to(maps.dtype)

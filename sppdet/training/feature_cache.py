@@ -47,7 +47,8 @@ class FeatureCache:
         """
         missing = [i for i in (range(len(self.regions)) if images is None else images) if not self._file(i).is_file()]
         bar = tqdm(missing, desc="features", unit="image", disable=not missing)
-        for i, image in trim_memory(zip(bar, prefetch(missing, self._read), strict=True)):
+        images_read = prefetch(missing, lambda i: self.regions[i].annotations.read())
+        for i, image in trim_memory(zip(bar, images_read, strict=True)):
             self._compute(i, image)
             if i == missing[0]:
                 self._check_disk(self._file(i), len(missing))
@@ -81,13 +82,10 @@ class FeatureCache:
         try:
             stored = load_tensors(self._file(i))[0]
         except SppdetError:
-            self._compute(i, self._read(i))
+            self._compute(i, self.regions[i].annotations.read())
             stored = load_tensors(self._file(i))[0]
         height, width = stored["size"].tolist()
         return stored, (height, width)
-
-    def _read(self, i: int) -> Tensor:
-        return self.regions[i].annotations.read()
 
     def _compute(self, i: int, image: Tensor) -> None:
         stored = self.extractor.store(image, self.regions[i].boxes)
