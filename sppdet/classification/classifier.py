@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sppdet.backbones.backbone import Backbone, last_conv_blocks
 from sppdet.backbones.fully_connected import FullyConnected, build_fully_connected
 from sppdet.backbones.zoo import build_backbone
-from sppdet.classification.views import prepare_views, views_to_windows
+from sppdet.classification.views import prepare_views
 from sppdet.config.classification import ClassifierConfig, ViewKind, ViewsConfig
 from sppdet.config.network import Precision
 from sppdet.config.record import as_dict, base_of, from_dict
@@ -22,6 +22,7 @@ from sppdet.files.atomic import save_tensors, with_prefix
 from sppdet.files.run_folder import RunFolder
 from sppdet.images import ImageLike, as_image
 from sppdet.pooling.pyramid import SpatialPyramidPooling
+from sppdet.pooling.windows import boxes_to_windows
 from sppdet.runtime.memory import keep_freed_memory
 from sppdet.runtime.stopwatch import stage
 
@@ -41,13 +42,11 @@ class Head(nn.Module):
     def features(self, pooled: Tensor) -> Tensor:
         """Pooled features (B, D) to the input of the last layer before it is scaled."""
         dropout = self.dropout if self.training else 0.0
-        features: Tensor = F.dropout(pooled, dropout) if self.layers is None else self.layers(pooled, dropout)
-        return features
+        return F.dropout(pooled, dropout) if self.layers is None else self.layers(pooled, dropout)
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Pooled features (B, D) to class scores (B, K)."""
-        scores: Tensor = self.last(self.features(pooled) * self.scale)
-        return scores
+        return self.last(self.features(pooled) * self.scale)
 
 
 class Classifier(nn.Module):
@@ -101,7 +100,10 @@ class Classifier(nn.Module):
                 maps = self.maps(pixels)  # (1 or 2, C, h, w)
             with stage("pooling"):
                 height, width = maps.shape[2:]
-                windows = views_to_windows(boxes, views, self.backbone.geometry, (height, width))
+                windows = torch.tensor([[0, 0, width, height]])
+                if boxes is not None:
+                    inside = boxes_to_windows(boxes, (1.0, 1.0), self.backbone.geometry, (height, width))
+                    windows = torch.cat([inside, windows]) if views.full_image else inside
                 map_indices = torch.arange(len(pixels)).repeat_interleave(len(windows))
                 pooled.append(self.pyramid(maps, windows.repeat(len(pixels), 1), map_indices))
         return torch.cat(pooled)
@@ -109,36 +111,30 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor | Sequence[ImageLike]) -> Tensor:
         """Images uint8 (B, 3, H, W), or a list of images of any sizes, to class scores (B, K); their softmax are
         probabilities. Images keep their size; `predict` resizes them as in training."""
-        scores: Tensor = self.head(self.pool(images))
-        return scores
+        return self.head(self.pool(images))
 
     def pool(self, images: Tensor | Sequence[ImageLike]) -> Tensor:
         """The same to pooled features (B, D). Images of different sizes go through the network one by one."""
         if len(images) == 0:
             raise InputError("none given", field="images", expected="one or more", got=0)
-        if not isinstance(images, Tensor):
-            several = [as_image(image) for image in images]
-            alike = len({image.shape for image in several}) == 1
-            maps = self.maps(torch.stack(several)) if alike else [self.maps(image[None])[0] for image in several]
-        else:
-            maps = self.maps(images)
-        pooled: Tensor = self.pyramid(maps)
-        return pooled
+        if isinstance(images, Tensor):
+            return self.pyramid(self.maps(images))
+        several = [as_image(image) for image in images]
+        alike = len({image.shape for image in several}) == 1
+        return self.pyramid(self.maps(torch.stack(several)) if alike else [self.maps(one[None])[0] for one in several])
 
     def maps(self, images: Tensor) -> Tensor:
         """Images uint8 (B, 3, H, W) to feature maps (B, C, h, w). Raises InputError if they are too small."""
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
             got = f"{images.dtype} {tuple(images.shape)}"
             raise InputError("wrong type or shape", field="images", expected="uint8 (B, 3, H, W)", got=got)
-        backbone = self.backbone
         try:
-            maps: Tensor = backbone(backbone.normalize(images))
+            return self.backbone(self.backbone.normalize(images)).float()
         except RuntimeError as error:
             if not re.search("Calculated (padded input|output) size", str(error)):  # torch's words if no cell is left
                 raise
             size = " x ".join(map(str, images.shape[2:]))
-            raise InputError(f"too small for {backbone.name}", field="images", got=f"{size} pixels") from error
-        return maps.float()
+            raise InputError(f"too small for {self.backbone.name}", field="images", got=f"{size} pixels") from error
 
     def unfreeze(self, blocks: int | None) -> None:
         """Let the gradients reach the head and the convolutions of the network's last `blocks`.

@@ -7,11 +7,9 @@ windows of 2 maps, 96 of 12.
 import torch
 from torch import Tensor
 
-from sppdet.backbones.geometry import Geometry
 from sppdet.config.classification import ClassifierConfig, View, ViewsConfig
 from sppdet.errors import ConfigError
 from sppdet.images import resize_array, shorter_side_size, to_array
-from sppdet.pooling.windows import boxes_to_windows
 
 MAX_ASPECT = 4  # a longer image is squeezed: it would take too much memory, or vanish in a layer
 # The paper's views: windows of 224 pixels, and the shorter sides of the images around them.
@@ -52,16 +50,6 @@ def prepare_views(image: Tensor, views: ViewsConfig, config: ClassifierConfig) -
         mirrored = views.flip or boxes is not None
         prepared.append((torch.stack([shown, shown.flip(2)]) if mirrored else shown[None], boxes))
     return prepared
-
-
-def views_to_windows(boxes: Tensor | None, views: ViewsConfig, geometry: Geometry, size: tuple[int, int]) -> Tensor:
-    """Return the windows int64 (n, 4) of a map of `size` (h, w) that are the views `boxes` of `prepare_views`."""
-    height, width = size
-    whole = torch.tensor([[0, 0, width, height]])
-    if boxes is None:
-        return whole
-    windows = boxes_to_windows(boxes, (1.0, 1.0), geometry, size)
-    return torch.cat([windows, whole]) if views.full_image else windows
 
 
 def view_boxes(height: int, width: int, side: int, middles: bool) -> Tensor:
