@@ -73,11 +73,6 @@ def test_clipping_keeps_the_part_on_the_image(boxes: Tensor):
         assert [box[0], box[2], box[1], box[3]] == expected
 
 
-def test_clipping_of_boxes_a_class():
-    boxes = torch.tensor([[[-1.0, -2, 30, 40], [1, 2, 3, 4]]])  # (N, K, 4)
-    assert clip_boxes(boxes, 10, 20).tolist() == [[[0, 0, 20, 10], [1, 2, 3, 4]]]
-
-
 def test_encoding_by_hand():
     box, target = torch.tensor([[0.0, 0, 10, 20]]), torch.tensor([[5.0, 0, 25, 10]])
     expected = torch.tensor([[1.0, -0.25, math.log(2), math.log(0.5)]])
@@ -94,12 +89,14 @@ def test_decoding_undoes_encoding(data: st.DataObject):
     torch.testing.assert_close(decoded[inside], targets[inside], rtol=1e-4, atol=1e-2)
 
 
-def test_decoding_of_offsets_a_class():
+def test_decoding_of_offsets_and_clipping_of_boxes_a_class():
     boxes = torch.tensor([[0.0, 0, 10, 20], [5, 5, 9, 7]])
     offsets = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
     decoded = decode_boxes(boxes, offsets)
     for k in range(3):
         assert torch.equal(decoded[:, k], decode_boxes(boxes, offsets[:, k]))
+    boxes = torch.tensor([[[-1.0, -2, 30, 40], [1, 2, 3, 4]]])  # (N, K, 4)
+    assert clip_boxes(boxes, 10, 20).tolist() == [[[0, 0, 20, 10], [1, 2, 3, 4]]]
 
 
 def test_a_wild_size_stays_finite():

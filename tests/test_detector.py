@@ -74,10 +74,13 @@ def test_torchvisions_convention(detector):
         assert set(output["labels"].tolist()) <= {1, 2, 3}
 
 
-def test_proposals_are_searched_where_not_given(detector):
+def test_proposals_are_searched_where_not_given_and_every_stage_is_timed(detector):
     proposals = propose_image(IMAGE, CONFIG.proposals)
     assert_same(detector.detect(IMAGE), detector.detect(IMAGE, proposals))
     assert detector([IMAGE])[0].keys() == {"boxes", "labels", "scores"}
+    with Stopwatch() as clock:
+        make_detector().detect(IMAGE)
+    assert set(clock.seconds) == set(STAGES)
 
 
 def test_every_form_of_an_image_is_detected_alike(detector, tmp_path):
@@ -112,13 +115,6 @@ def test_a_detector_is_a_module(detector):
     other.heads.weight.data.zero_()
     other.load_state_dict(detector.state_dict())
     assert_same(other.detect(IMAGE, BOXES), detector.detect(IMAGE, BOXES))
-
-
-def test_a_new_detector_has_the_networks_weights_and_heads_to_be_trained():
-    detector = Detector(CONFIG, CLASSES)
-    assert torch.equal(detector.backbone.mean, make_detector().backbone.mean)
-    assert not detector.heads.weight.any()
-    assert detector.heads.weight.shape == (15, 480)
 
 
 @pytest.mark.parametrize(
@@ -178,15 +174,13 @@ def test_with_features_keeps_network_and_heads(detector):
         detector.with_features("roi_align")
 
 
-def test_heads_of_another_number_of_classes_are_refused(detector):
+def test_a_new_detector_has_the_networks_weights_and_heads_to_be_trained_or_of_its_classes(detector):
     with pytest.raises(InputError, match=r"classes: wrong number .*expected 3, .*got 2"):
         Detector(CONFIG, CLASSES[:2], detector.extractor, detector.heads)
-
-
-def test_every_stage_is_timed():
-    with Stopwatch() as clock:
-        make_detector().detect(IMAGE)
-    assert set(clock.seconds) == set(STAGES)
+    detector = Detector(CONFIG, CLASSES)
+    assert torch.equal(detector.backbone.mean, make_detector().backbone.mean)
+    assert not detector.heads.weight.any()
+    assert detector.heads.weight.shape == (15, 480)
 
 
 def test_what_overlaps_a_better_one_of_its_class_goes():

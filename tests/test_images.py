@@ -106,7 +106,7 @@ def test_a_missing_image_names_its_file(tmp_path):
         read_image(tmp_path)
 
 
-def test_every_form_of_an_image_is_the_same_image(tmp_path):
+def test_every_form_of_an_image_is_the_same_image_and_back(tmp_path):
     array = picture()
     read_only = array.copy()
     read_only.flags.writeable = False
@@ -130,6 +130,8 @@ def test_every_form_of_an_image_is_the_same_image(tmp_path):
         image = as_image(form)
         assert image.dtype == torch.uint8
         assert torch.equal(image, as_tensor(array))
+    assert np.array_equal(to_array(as_tensor(picture())), picture())
+    assert to_array(as_tensor(picture())).flags.c_contiguous
 
 
 @pytest.mark.parametrize(
@@ -155,11 +157,6 @@ def test_every_form_of_an_image_is_the_same_image(tmp_path):
 def test_other_things_are_refused(image):
     with pytest.raises(InputError, match="image"):
         as_image(image)
-
-
-def test_arrays_and_back():
-    assert np.array_equal(to_array(as_tensor(picture())), picture())
-    assert to_array(as_tensor(picture())).flags.c_contiguous
 
 
 def test_normalize_is_its_formula():

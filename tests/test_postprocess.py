@@ -26,14 +26,11 @@ def test_the_more_probable_box_suppresses_that_of_the_other_detector_in_its_clas
     assert rows(both) == [(NEAR, 2, 0.75), (HERE, 1, 0.5)]
 
 
-def test_the_selection_says_what_remains():
+def test_the_selection_says_what_remains_and_equal_scores_stand_in_the_order_of_the_detectors():
     parts = [detect([HERE, FAR], [0.75, 0.25]), detect([NEAR], [0.5])]
     assert len(combine_detections(parts)) == 2
     assert len(combine_detections(parts, SelectionConfig(nms_iou=0.9))) == 3
     assert rows(combine_detections(parts, SelectionConfig(nms_iou=0.9, max_per_class=1))) == [(HERE, 1, 0.75)]
-
-
-def test_equal_scores_stand_in_the_order_of_the_detectors():
     one, other = detect([HERE], [0.5]), detect([NEAR], [0.5])
     assert rows(combine_detections([one, other])) == [(HERE, 1, 0.5)]
     assert rows(combine_detections([other, one])) == [(NEAR, 1, 0.5)]

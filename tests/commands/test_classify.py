@@ -42,18 +42,15 @@ def train(place: Path, output: Path, *rest: str) -> list[str]:
     return ["classify", "train", *crops, *TINY, "--output", str(output), *rest]
 
 
-def test_crops_keep_their_split(place):
+def test_crops_keep_their_split_and_training_says_where_it_stands(place, capsys):
+    assert run_text(capsys, *train(place, place / "0")) == f"classifier of 6 classes in {place / '0'}\n"
+    assert Classifier.load(place / "0").classes == tuple(sorted(SHAPES))
+    assert 0 <= json.loads((place / "0/val.json").read_text())["top1"]["mean"] <= 1
     for split in ("trainval", "test"):
         images = read_voc(place / "shapes", split).images
         names = {path.stem for path in (place / "crops" / split).rglob("*.png")}
         assert {name.rsplit("_")[0] for name in names} == {image.id for image in images}
         assert len(names) == sum(int((~image.difficult).sum()) for image in images)
-
-
-def test_training_says_where_it_stands(place, capsys):
-    assert run_text(capsys, *train(place, place / "0")) == f"classifier of 6 classes in {place / '0'}\n"
-    assert Classifier.load(place / "0").classes == tuple(sorted(SHAPES))
-    assert 0 <= json.loads((place / "0/val.json").read_text())["top1"]["mean"] <= 1
 
 
 def test_a_file_of_parameters_is_read_and_options_win(place, tmp_path, capsys):

@@ -32,7 +32,7 @@ def test_best_batch_is_the_fastest(detector, monkeypatch) -> None:
     hook.remove()
 
 
-def test_rcnn_gets_its_best_batch_and_sppnet_stays(detector, monkeypatch) -> None:
+def test_rcnn_gets_its_best_batch_and_sppnet_which_has_no_crops_stays(detector, monkeypatch) -> None:
     monkeypatch.setattr(throughput, "find_best_batch", lambda _detector: 7)
     assert with_best_batch(detector) is detector
     crops = detector.with_features("crop")
@@ -42,6 +42,8 @@ def test_rcnn_gets_its_best_batch_and_sppnet_stays(detector, monkeypatch) -> Non
     assert best.backbone is crops.backbone
     assert best.heads is crops.heads
     assert best.thresholds is crops.thresholds
+    with pytest.raises(ConfigError, match="features"):
+        measure_throughput("spp", detector)
 
 
 def test_both_pass_the_same_batches(detector, monkeypatch) -> None:
@@ -71,8 +73,3 @@ def test_ratio() -> None:
         "bare_best_batch": 4,
         "ratio": 0.95,
     }
-
-
-def test_sppnet_has_no_crops(detector) -> None:
-    with pytest.raises(ConfigError, match="features"):
-        measure_throughput("spp", detector)

@@ -158,15 +158,12 @@ def test_damage_within_an_npz_is_found(tmp_path):
         read_proposals(path, ["five"])
 
 
-def test_mat_without_its_variables_is_refused(tmp_path):
+def test_mat_without_its_variables_is_refused_and_not_written(tmp_path):
     savemat(tmp_path / "p.mat", {"images": cells(["a"])})
     with pytest.raises(DataError, match=r"p\.mat: boxes"):
         read_proposals(tmp_path / "p.mat", ["a"])
     savemat(tmp_path / "p.mat", {"images": cells(["a"]), "boxes": cells([np.ones((1, 4))] * 2)})
     with pytest.raises(DataError, match=r"p\.mat: boxes.*expected 1, got 2"):
         read_proposals(tmp_path / "p.mat", ["a"])
-
-
-def test_only_two_kinds_are_written(tmp_path):
     with pytest.raises(DataError, match=r"p\.mat"):
         write_proposals(tmp_path / "p.mat", [], [])

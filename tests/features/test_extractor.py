@@ -154,13 +154,15 @@ def test_each_box_is_pooled_at_the_scale_of_the_rule(backbone, rule):
 
 
 @pytest.mark.parametrize("mode", ["max", "average"])
-def test_maps_restored_from_half_precision_are_the_cold_ones(backbone, mode):
+def test_maps_restored_from_half_precision_are_the_cold_ones_and_crop_features_survive_it(backbone, mode):
     extractor = SPPExtractor(backbone, SpatialPyramidPooling((3, 1), mode), SPPConfig((64, 96)))
     cold = extractor.encode(IMAGE)
     restored = extractor.restore(extractor.store(IMAGE, BOXES), cold.size, BOXES)
     for maps, again in zip(cold.maps, restored.maps, strict=True):
         assert torch.equal(maps.values, again.values)
     assert torch.equal(cold.features(BOXES), restored.features(BOXES))
+    features = CropExtractor(backbone, SpatialPyramidPooling((3, 1), mode), CROP).encode(IMAGE).features(BOXES)
+    assert torch.equal(features.half().float(), features)
 
 
 def test_stored_crops_have_the_features_of_their_own_boxes(backbone):
@@ -171,12 +173,6 @@ def test_stored_crops_have_the_features_of_their_own_boxes(backbone):
     assert restored.features(BOXES[:0]).shape == (0, extractor.dimension)
     with pytest.raises(InputError, match="boxes: not among those stored"):
         restored.features(BOXES + 1)
-
-
-@pytest.mark.parametrize("mode", ["max", "average"])
-def test_crop_features_survive_half_precision(backbone, mode):
-    features = CropExtractor(backbone, SpatialPyramidPooling((3, 1), mode), CROP).encode(IMAGE).features(BOXES)
-    assert torch.equal(features.half().float(), features)
 
 
 @pytest.mark.parametrize("batch", [1, 4, 16])

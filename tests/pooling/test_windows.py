@@ -155,11 +155,8 @@ def test_scales_by_hand(side, paper, code):
     assert [choose_scales(square, 480, FIVE, rule).tolist() for rule in ("paper", "code")] == [[paper], [code]]
 
 
-def test_equal_scales_go_to_the_first():
+def test_equal_scales_go_to_the_first_and_no_boxes_to_none():
     assert choose_scales(torch.tensor([[0.0, 0, 50, 50]]), 100, (300, 300, 300)).tolist() == [0]
-
-
-def test_no_boxes():
     windows = boxes_to_windows(torch.zeros(0, 4), (1.0, 1.0), ZF5, (5, 5))
     assert (windows.shape, windows.dtype) == ((0, 4), torch.int64)
     assert choose_scales(torch.zeros(0, 4), 100, FIVE).shape == (0,)

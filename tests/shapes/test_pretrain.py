@@ -73,13 +73,16 @@ def test_an_interrupted_pretraining_goes_on(dataset, tmp_path):
     torch.testing.assert_close(again.state_dict(), whole.state_dict(), rtol=0, atol=0)
 
 
-def test_a_loss_that_is_not_finite_is_an_error(dataset, tmp_path):
+def test_a_loss_that_is_not_finite_and_a_file_that_is_no_image_are_errors(dataset, tmp_path):
     backbone = build_backbone("shapenet", "random")
     backbone.layers[0].weight.fill_(float("nan"))
     save_tensors(tmp_path / "nan.safetensors", backbone.state_dict())
     network = replace(NETWORK, backbone=BackboneConfig("shapenet", str(tmp_path / "nan.safetensors")))
     with pytest.raises(SppdetError, match="the training has diverged"):
         pretrain(network, dataset, SETTINGS, 0, tmp_path / "state.safetensors")
+    Path(dataset.images[0].path).write_bytes(b"not an image")
+    with pytest.raises(SppdetError, match=re.escape(str(tmp_path / "0.png"))):
+        pretrain(NETWORK, dataset, SETTINGS, 0, tmp_path / "state.safetensors")
 
 
 def test_an_epoch_shows_every_object_once_and_background_beside_it(dataset):
@@ -109,9 +112,3 @@ def test_any_box_gives_a_crop(box):
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     crop = module._crop(image, np.array(box, dtype=np.float64), 16, np.random.default_rng(0))
     assert (crop.shape, crop.dtype) == ((16, 16, 3), np.uint8)
-
-
-def test_images_are_read_from_their_files(dataset, tmp_path):
-    Path(dataset.images[0].path).write_bytes(b"not an image")
-    with pytest.raises(SppdetError, match=re.escape(str(tmp_path / "0.png"))):
-        pretrain(NETWORK, dataset, SETTINGS, 0, tmp_path / "state.safetensors")

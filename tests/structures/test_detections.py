@@ -10,7 +10,7 @@ BOXES = as_boxes([[0, 1, 5, 6], [2, 2, 2, 9]])
 CLASSES = ("cat", "dog", "bird")
 
 
-def test_detections_index_convert_and_move_to_a_device():
+def test_detections_index_iterate_convert_and_move_to_a_device():
     detections = Detections(BOXES, torch.tensor([1, 2]), torch.tensor([0.9, 0.5]), CLASSES)
     assert len(detections) == 2
     assert detections[detections.scores > 0.6].labels.tolist() == [1]
@@ -22,9 +22,6 @@ def test_detections_index_convert_and_move_to_a_device():
         Detections(BOXES, torch.tensor([1, 2]), torch.tensor([0.9]))
     moved = Detections(BOXES, torch.tensor([1, 2]), torch.tensor([0.9, 0.5]), CLASSES).to("cpu")
     assert (moved.boxes.device.type, moved.classes) == ("cpu", CLASSES)
-
-
-def test_detections_iterate_over_box_label_and_score():
     rows = [(box.tolist(), label, score) for box, label, score in detect(BOXES, [0.75, 0.5], [1, 2])]
     assert rows == [([0, 1, 5, 6], 1, 0.75), ([2, 2, 2, 9], 2, 0.5)]
     assert list(Detections.empty()) == []

@@ -221,13 +221,10 @@ def test_all_begin_with_the_same(config, run):
     assert run(source, heads, config, "second").read_bytes() == first.read_bytes()
 
 
-def test_an_older_file_is_named(config, run, tmp_path):
-    save_tensors(tmp_path / "file.safetensors", {}, {"epochs": 1})
-    with pytest.raises(WeightsError, match=r"file\.safetensors: is not of this training"):
-        run(*build(config), config)
-
-
-def test_a_loss_that_is_not_finite_is_an_error(config, run):
+def test_a_loss_that_is_not_finite_and_an_older_file_are_errors(config, run, tmp_path):
     config = replace(config, finetune=replace(config.finetune, learning_rate=1e20, clip=1e30))
     with pytest.raises(SppdetError, match=r"finetune\.learning_rate"):
+        run(*build(config), config)
+    save_tensors(tmp_path / "file.safetensors", {}, {"epochs": 1})
+    with pytest.raises(WeightsError, match=r"file\.safetensors: is not of this training"):
         run(*build(config), config)
