@@ -29,8 +29,6 @@ from sppdet.runtime.memory import trim_memory
 from sppdet.structures import Dataset, Detections
 from sppdet.training.train import train
 
-DEPTHS = {"pool5": 0, "fc6": 1, "fc7": 2}
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -128,7 +126,7 @@ def configure_cell(config: TrainConfig, row: str, column: str) -> TrainConfig:
         raise ConfigError("no such row", field="rows", expected=expected, got=row)
     if column not in COLUMNS:
         raise ConfigError("no such column", field="columns", expected=", ".join(COLUMNS), got=column)
-    tuned, depth = match[1] is not None, DEPTHS[match[2]]
+    tuned, depth = match[1] is not None, ("pool5", "fc6", "fc7").index(match[2])
     if tuned and not config.finetune.epochs:
         raise ConfigError(f"needed by row {row}", field="finetune.epochs", expected="at least 1", got=0)
     if column == "1 scale" and len(config.spp.scales) != 1:

@@ -26,7 +26,11 @@ def plot_stages(comparison: Comparison, path: str | PathLike[str]) -> None:
     left, right = figure.subplots(1, 2, width_ratios=[3, 2])
     _draw_seconds(left, comparison)
     _draw_fractions(right, comparison)
-    figure.suptitle(_title(comparison), fontsize=10)
+    sizes = f"{comparison.images} images, {comparison.regions} regions"
+    title = [f"{sizes}; times faster than {comparison.baseline}, without proposals"]
+    for name, speedup in comparison.speedup.items():
+        title.append(f"{name} {speedup['without_proposals']:.3g} ({speedup['conv']:.3g} in the convolutions)")
+    figure.suptitle("\n".join(title), fontsize=10)
     save_figure(figure, path)
 
 
@@ -92,15 +96,6 @@ def _draw_fractions(axes: Axes, comparison: Comparison) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=3, frameon=False)
-
-
-def _title(comparison: Comparison) -> str:
-    times = [
-        f"{name} {speedup['without_proposals']:.3g} ({speedup['conv']:.3g} in the convolutions)"
-        for name, speedup in comparison.speedup.items()
-    ]
-    title = f"{comparison.images} images, {comparison.regions} regions; times faster than {comparison.baseline}"
-    return "\n".join([f"{title}, without proposals", *times])
 
 
 def _label(seconds: float) -> str:

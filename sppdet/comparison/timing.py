@@ -96,7 +96,10 @@ def time_detectors(
                 detections[name].append(result)
                 asked[name] += clock.regions
                 windows[name] += clock.windows
-                for row, value in _add_sums(clock, proposals.seconds).items():
+                rows: dict[str, float] = {row: clock.seconds.get(row, 0.0) for row in STAGES}
+                without = sum(value for row, value in rows.items() if row != "proposals")
+                rows |= {"without_proposals": without, "total": without + proposals.seconds}
+                for row, value in (rows | {"proposals": proposals.seconds}).items():
                     seconds[name][row].append(value)
         topped_up += proposals.added if turn >= 0 else 0
     shared = {name: 1 - windows[name] / count for name, count in asked.items() if count}
@@ -151,10 +154,3 @@ def random_boxes(size: tuple[int, int], count: int, seed: int = 0) -> Tensor:
     sides = rng.uniform(0.1, 1, (count, 2)) * limit
     corners = rng.uniform(0, 1, (count, 2)) * (limit - sides)
     return torch.from_numpy(np.concatenate([corners, corners + sides], axis=1).astype(np.float32))
-
-
-def _add_sums(clock: Stopwatch, proposals: float) -> dict[str, float]:
-    """Return the seconds of each stage and sum; `proposals` is the time of the search, common to all detectors."""
-    rows = {name: clock.seconds.get(name, 0.0) for name in STAGES} | {"proposals": proposals}
-    without = sum(seconds for name, seconds in rows.items() if name != "proposals")
-    return rows | {"without_proposals": without, "total": without + proposals}

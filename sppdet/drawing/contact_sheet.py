@@ -26,13 +26,11 @@ def _draw_row(images: Sequence[tuple[Tensor, ScoredBoxes]], classes: Sequence[st
     aspects = np.array([image.shape[2] / image.shape[1] for image, _ in images])
     ends = (SHEET_WIDTH - GUTTER * (len(images) - 1)) * aspects.cumsum() / aspects.sum()
     height = round(ends[-1] / aspects.sum())
-    row = np.full((height, SHEET_WIDTH, 3), 255, np.uint8)
-    left = 0
-    for k, (end, (image, detections)) in enumerate(zip(ends.round().astype(int).tolist(), images, strict=True)):
-        right = end + k * GUTTER
-        large = resize_array(to_array(image), height, right - left)
-        scale = torch.tensor([(right - left) / image.shape[2], height / image.shape[1]]).repeat(2)
-        rows = [(box * scale, label, score) for box, label, score in detections]
-        row[:, left:right] = draw_boxes(as_image(large), rows, classes)
-        left = right + GUTTER
-    return row
+    widths = np.diff(ends.round().astype(int), prepend=0).tolist()
+    parts = []
+    for width, (image, detections) in zip(widths, images, strict=True):
+        large = resize_array(to_array(image), height, width)
+        scale = torch.tensor([width / image.shape[2], height / image.shape[1]]).repeat(2)
+        boxes = [(box * scale, label, score) for box, label, score in detections]
+        parts += [draw_boxes(as_image(large), boxes, classes), np.full((height, GUTTER, 3), 255, np.uint8)]
+    return np.concatenate(parts[:-1], axis=1)

@@ -65,9 +65,9 @@ def class_color(label: int, classes: int) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def write_picture(path: str | PathLike[str], picture: np.ndarray | Image.Image) -> None:
-    """Write a picture (uint8 (H, W, 3) RGB, or PIL image) to an image file, atomically."""
-    image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
+def write_picture(path: str | PathLike[str], picture: np.ndarray) -> None:
+    """Write a picture uint8 (H, W, 3) RGB to an image file, atomically."""
+    image = Image.fromarray(picture)
     write_atomically(Path(path), lambda temporary: image.save(temporary, quality=92, subsampling=0))
 
 
