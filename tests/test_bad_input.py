@@ -86,8 +86,8 @@ def cut(name: str, size: int) -> Callable[[Path], object]:
 
 
 def list_a_missing_image(place: Path) -> None:
-    names = place / "shapes/ImageSets/Main/trainval.txt"
-    names.write_text(f"{names.read_text()}999999\n")
+    with (place / "shapes/ImageSets/Main/trainval.txt").open("a") as names:
+        names.write("999999\n")
 
 
 def rename_a_class(place: Path) -> None:
@@ -229,8 +229,7 @@ def test_a_mistake_is_one_line(place, mistake, capsys):
     command, named, prepare, code = (*mistake, *(str, 1)[len(mistake) - 2 :])
     prepare(place)
     line = error_of(run_error(capsys, *command.split(), code=code))
-    for text in named.split(" | "):
-        assert text in line
+    assert all(text in line for text in named.split(" | ")), line
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")

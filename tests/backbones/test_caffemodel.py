@@ -35,6 +35,15 @@ def error_of(read, path: Path) -> WeightsError:
     return error
 
 
+def read_or_error(read, path: Path):
+    """What a file holds; None where it gives our error."""
+    try:
+        return read(path)
+    except WeightsError as error:
+        assert error.file == path  # noqa: PT017
+        return None
+
+
 @pytest.fixture
 def path(tmp_path) -> Path:
     return tmp_path / "network.caffemodel"
@@ -116,12 +125,9 @@ def test_a_file_that_is_cut_off_is_never_taken_for_whole(generation, path):
     names = [layer.name for layer in read_caffemodel(write(path, whole))]
     ends = []
     for size in range(len(whole)):
-        try:
-            found = [layer.name for layer in read_caffemodel(write(path, whole[:size]))]
-        except WeightsError as error:
-            assert error.file == path  # noqa: PT017
-        else:  # cut between two layers, which only the lack of a layer can show
-            assert found == names[: len(found)]
+        if found := read_or_error(read_caffemodel, write(path, whole[:size])):
+            # Cut between two layers, which only the lack of a layer can show.
+            assert [layer.name for layer in found] == names[: len(found)]
             ends.append(len(found))
     assert ends == list(range(1, len(names)))
 
@@ -133,22 +139,15 @@ def test_damaged_bytes_give_layers_or_our_error(tmp_path_factory, data):
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path = write(tmp_path_factory.getbasetemp() / "damaged", bytes(content))
-    try:
-        found = read_caffemodel(path)
-    except WeightsError as error:
-        assert error.file == path  # noqa: PT017
-    else:
-        assert all(isinstance(layer, CaffeLayer) for layer in found)
+    assert all(isinstance(layer, CaffeLayer) for layer in read_or_error(read_caffemodel, path) or ())
 
 
 @examples(300)
 @given(st.binary(max_size=60))
 def test_any_bytes_give_an_array_or_our_error(tmp_path_factory, content):
     path = write(tmp_path_factory.getbasetemp() / "bytes", content)
-    try:
-        assert read_binaryproto(path).size > 0
-    except WeightsError as error:
-        assert error.file == path  # noqa: PT017
+    found = read_or_error(read_binaryproto, path)
+    assert found is None or found.size > 0
 
 
 FOREIGN = {

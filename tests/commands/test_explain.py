@@ -4,9 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
+from factories import read_png, run_text
 
-from sppdet.cli import main
 from sppdet.pooling.coverage import SHADES
 
 LEFT_OUT = tuple(bytes.fromhex(SHADES[0][1][1:]))
@@ -17,10 +16,8 @@ def explain(tmp_path, capsys):
     """The output of the command, and its picture uint8 (H, W, 3)."""
 
     def run(*arguments: str) -> tuple[str, np.ndarray]:
-        capsys.readouterr()
-        assert main(["explain", "pooling", "--output", str(tmp_path / "new/pooling.png"), *arguments]) == 0
-        with Image.open(tmp_path / "new/pooling.png") as picture:
-            return capsys.readouterr().out, np.array(picture.convert("RGB"))
+        path = tmp_path / "new/pooling.png"
+        return run_text(capsys, "explain", "pooling", "--output", path, *arguments), read_png(path)
 
     return run
 
