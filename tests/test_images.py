@@ -71,21 +71,18 @@ def test_palette_colors_are_looked_up(tmp_path, transparency):
     assert torch.equal(read_image(tmp_path / "palette.png"), as_tensor(np.array(palette, np.uint8)[indices]))
 
 
-def test_cmyk_becomes_rgb(tmp_path):
-    cmyk = Image.new("CMYK", (8, 6), (0, 255, 255, 0))  # no cyan, full magenta and yellow: red
-    cmyk.save(tmp_path / "print.jpg", quality=100)
-    red = read_image(tmp_path / "print.jpg").float().mean(dim=(1, 2))
-    assert red[0] > 245
-    assert red[1:].max() < 10
-
-
-def test_gray_bilevel_and_alpha(tmp_path):
+def test_cmyk_gray_bilevel_and_alpha_become_rgb(tmp_path):
     gray = picture()[:, :, 0]
     for array, values in ((gray, gray), (gray > 127, (gray > 127) * np.uint8(255))):  # three equal channels
         Image.fromarray(array).save(tmp_path / "gray.png")
         assert torch.equal(read_image(tmp_path / "gray.png"), torch.tensor(values).expand(3, -1, -1))
     Image.fromarray(np.dstack([picture(), gray])).save(tmp_path / "alpha.png")
     assert torch.equal(read_image(tmp_path / "alpha.png"), as_tensor(picture()))
+    cmyk = Image.new("CMYK", (8, 6), (0, 255, 255, 0))  # no cyan, full magenta and yellow: red
+    cmyk.save(tmp_path / "print.jpg", quality=100)
+    red = read_image(tmp_path / "print.jpg").float().mean(dim=(1, 2))
+    assert red[0] > 245
+    assert red[1:].max() < 10
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, 0.5, 0.9])

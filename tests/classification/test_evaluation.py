@@ -30,7 +30,7 @@ def test_labels_have_to_fit():
         topk_correct(PROBABILITIES, torch.tensor([0, 1]))
 
 
-def test_the_interval_is_that_of_resampled_images():
+def test_the_interval_is_that_of_resampled_images_none_but_not_fewer():
     values = np.random.default_rng(0).random(40) < 0.7
     result = mean_with_interval(values.astype(float), resamples=300, seed=2)
     means = [np.repeat(values, counts).mean() for counts in draw_images(40, 300, 2)]
@@ -38,6 +38,9 @@ def test_the_interval_is_that_of_resampled_images():
     assert result.interval == pytest.approx(interval(np.array(means), values.mean()))
     assert result.interval == pytest.approx(np.percentile(means, [2.5, 97.5]), abs=0.03)  # a mean has no bias
     assert (result.as_dict()["level"], result.resamples) == (0.95, 300)
+    assert mean_with_interval(np.array([1.0, 0.0]), resamples=0) == Mean(0.5)
+    with pytest.raises(InputError, match="resamples"):
+        mean_with_interval(np.array([1.0]), resamples=-1)
 
 
 def test_a_paired_difference_has_a_narrower_interval_than_that_of_each():
@@ -46,12 +49,6 @@ def test_a_paired_difference_has_a_narrower_interval_than_that_of_each():
     other = np.where(rng.random(500) < 0.05, 1 - one, one)  # differs on a few images
     widths = [np.ptp(mean_with_interval(values).interval) for values in (one, one - other)]
     assert widths[1] < widths[0] / 1.5
-
-
-def test_resamples_may_be_none_but_not_fewer():
-    assert mean_with_interval(np.array([1.0, 0.0]), resamples=0) == Mean(0.5)
-    with pytest.raises(InputError, match="resamples"):
-        mean_with_interval(np.array([1.0]), resamples=-1)
 
 
 def test_an_accuracy_prints_itself():

@@ -115,7 +115,7 @@ def test_the_threshold_lives_in_the_constant_feature():
     assert float(solution.weights[0, -1]) * problem.svm.bias == pytest.approx(1, abs=0.01)
 
 
-def test_margins_are_of_scaled_half_precision_rows_and_a_constant():
+def test_margins_are_of_scaled_half_precision_rows_and_a_constant_and_costs_weigh_positives():
     problem = SVMProblem(torch.tensor([[1.0, 2], [0.1, -65504]]).half(), torch.ones(2, 1, dtype=torch.int8), 0.5)
     memory = torch.full((3, 2), torch.nan)
     rows = problem.rows(torch.tensor([1, 0]), memory)
@@ -125,9 +125,6 @@ def test_margins_are_of_scaled_half_precision_rows_and_a_constant():
     assert problem.rows(torch.tensor([1, 0])).tolist() == rows.tolist()
     margins = problem.margins(torch.tensor([[4.0, 8, 3], [1, 0, 0]]), rows[1:])
     assert margins.tolist() == [[0.5 * (4 * 1 + 8 * 2) + 10 * 3], [0.5]]
-
-
-def test_costs_weigh_positives_and_leave_examples_out():
     targets = torch.tensor([[1, 0], [-1, 1]], dtype=torch.int8)
     problem = SVMProblem(torch.zeros(2, 1).half(), targets, svm=SVMConfig(C=0.5, positive_weight=3))
     assert problem.cost().tolist() == [[1.5, 0], [0.5, 1.5]]

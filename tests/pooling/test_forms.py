@@ -191,14 +191,11 @@ def test_averages_leave_the_padding_out(form):
     torch.testing.assert_close(pool(maps), torch.cat(means, 1), rtol=0, atol=1e-6)
 
 
-def test_levels_stand_in_the_order_given():
+def test_levels_and_maps_of_mixed_sizes_stand_in_the_order_given():
     maps = random_maps(2, 5, 13, 13)
     pool = WindowPooling((1, 6, 2))
     assert torch.equal(pool(maps), torch.cat([WindowPooling((n,))(maps) for n in (1, 6, 2)], 1))
     assert torch.equal(pool(maps), SpatialPyramidPooling((1, 6, 2))(maps))
-
-
-def test_lists_of_mixed_sizes():
     maps = [random_maps(3, 13, 13), random_maps(3, 8, 20)]
     for pool in (WindowPooling((4, 2)), PaddedPooling((4, 2))):
         assert torch.equal(pool(maps), torch.cat([pool(one[None]) for one in maps]))

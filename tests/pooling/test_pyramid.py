@@ -91,11 +91,6 @@ def test_lists_that_cannot_be_pooled(maps, named):
         SpatialPyramidPooling()([torch.zeros(2, 4, 4)], torch.tensor([[0, 0, 1, 1]]))
 
 
-def test_bins_come_level_by_level_and_cell_by_cell():
-    maps = torch.stack([torch.arange(4.0).view(2, 2), 10 + torch.arange(4.0).view(2, 2)])[None]  # C = 2
-    assert SpatialPyramidPooling((1, 2))(maps).tolist() == [[3, 13, 0, 10, 1, 11, 2, 12, 3, 13]]
-
-
 @pytest.mark.parametrize("needs_gradient", [False, True])
 @pytest.mark.parametrize("levels", PYRAMIDS, ids=str)
 @pytest.mark.parametrize("special", [False, True], ids=["finite", "infinite and nan"])
@@ -231,7 +226,9 @@ def test_what_is_no_pyramid_is_refused(pyramid):
         SpatialPyramidPooling(**pyramid)
 
 
-def test_the_paper_pyramids_have_their_lengths():
+def test_bins_come_level_by_level_and_cell_by_cell_and_the_paper_pyramids_have_their_lengths():
     assert SpatialPyramidPooling().out_features(256) == 12_800  # 50 bins
     assert SpatialPyramidPooling((4, 3, 2, 1)).out_features(256) == 30 * 256
     assert repr(SpatialPyramidPooling((4, 2, 1))) == "SpatialPyramidPooling(levels=(4, 2, 1), mode=max)"
+    maps = torch.stack([torch.arange(4.0).view(2, 2), 10 + torch.arange(4.0).view(2, 2)])[None]  # C = 2
+    assert SpatialPyramidPooling((1, 2))(maps).tolist() == [[3, 13, 0, 10, 1, 11, 2, 12, 3, 13]]

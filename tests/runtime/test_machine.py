@@ -14,16 +14,13 @@ from sppdet.runtime.machine import describe_machine, processor_name
 from sppdet.runtime.memory import keep_freed_memory, release_freed_memory, trim_memory
 
 
-def test_the_machine_is_described():
+def test_the_machine_is_described_and_a_processor_always_has_a_name(monkeypatch, tmp_path):
     facts = describe_machine()
     assert facts["processor"] == processor_name()
     assert 1 <= facts["cores"] <= os.cpu_count()
     assert facts["python"] == platform.python_version()
     assert torch.__version__.startswith(facts["torch"])
     assert facts["numba"] == numba.__version__
-
-
-def test_a_processor_always_has_a_name(monkeypatch, tmp_path):
     assert processor_name()
     monkeypatch.setattr("sppdet.runtime.machine.Path", lambda _: tmp_path / "none")
     assert processor_name() == (platform.processor() or platform.machine())

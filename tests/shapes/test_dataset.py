@@ -26,15 +26,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_splits(whole):
+def test_splits_are_balanced_and_images_hold_one_to_four_shapes(whole):
     splits = ("train", "val", "trainval", "test")
     train, val, trainval, test = ([image.id for image in read_voc(whole, split).images] for split in splits)
     assert [len(names) for names in (train, val, trainval, test)] == [160, 40, 200, 120]
     assert sorted(train + val) == trainval
     assert not set(trainval) & set(test)
-
-
-def test_classes_are_balanced_and_images_hold_one_to_four_shapes(whole):
     test = read_voc(whole, "test")
     assert_dataset(test)
     counts = torch.bincount(torch.cat([image.labels for image in test.images]))[1:]

@@ -45,7 +45,7 @@ def test_a_data_set_numbers_its_categories_and_takes_subsets():
     assert (part.name, part.classes, len(part)) == ("set", CLASSES, 2)
 
 
-def test_an_item_is_an_image_and_its_target_as_in_torchvision(dataset):
+def test_an_item_is_an_image_and_its_target_as_in_torchvision_whose_models_train_on_a_data_set(dataset):
     image, target = dataset[0]
     assert torch.equal((image * 255).round().to(torch.uint8), dataset.images[0].read())
     assert (image.dtype, image.min() >= 0, image.max() <= 1) == (torch.float32, True, True)
@@ -56,9 +56,6 @@ def test_an_item_is_an_image_and_its_target_as_in_torchvision(dataset):
     assert dataset[-1][1]["image_id"] == 2
     with pytest.raises(IndexError):
         dataset[3]
-
-
-def test_a_model_of_torchvision_trains_on_a_data_set(dataset):
     torch.manual_seed(0)
     model = fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None, num_classes=3)
     (batch,) = DataLoader(dataset, batch_size=3, collate_fn=lambda pairs: tuple(zip(*pairs, strict=True)))

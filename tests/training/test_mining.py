@@ -120,16 +120,13 @@ def test_mining_finds_what_the_random_start_missed_and_ends_near_the_solution_on
     assert start[0] > best[0] * 1.2
 
 
-def test_a_small_bound_is_kept_and_holds_every_object(images, problems, caplog):
+def test_a_small_bound_is_kept_and_holds_every_object_or_is_an_error(images, problems, caplog):
     fit(images, replace(CONFIG, max_examples=80, random_negatives=50, hard_margin=-9.0, easy_margin=-99.0))
     assert max(len(problem.features) for problem in problems) == 80
     for problem in problems:
         assert (problem.targets > 0).sum(dim=0).tolist() == [IMAGES, IMAGES]
     assert "svm.max_examples=80 is full" in caplog.text
     assert len(problems) < 5  # it does not fit again for every image
-
-
-def test_a_bound_below_the_objects_is_an_error(images):
     with pytest.raises(ConfigError, match=r"svm\.max_examples: too few \(expected more than the 60 objects, got 60\)"):
         fit(images, replace(CONFIG, max_examples=60))
 

@@ -60,7 +60,7 @@ def test_class_overlaps_are_the_largest_of_the_class():
         assert overlaps[NAMES.index(name), :2].tolist() == pytest.approx(values)
 
 
-def test_svm_targets_by_hand():
+def test_svm_targets_by_hand_and_of_objects_that_overlap():
     targets = svm_targets(SCENE, 2, SVMConfig())
     assert targets.dtype == torch.int8
     assert dict(zip(NAMES, targets.tolist(), strict=True)) == {
@@ -76,9 +76,6 @@ def test_svm_targets_by_hand():
         "by difficult": [-1, -1],
         "far": [-1, -1],
     }
-
-
-def test_objects_that_overlap_are_positives_of_their_own_class_only():
     regions = regions_of([[0, 0, 10, 10], [0, 0, 10, 8]], [1, 2], [False, False], [])
     assert svm_targets(regions, 2, SVMConfig()).tolist() == [[1, 0], [0, 1]]
     assert (svm_targets(EMPTY, 2, SVMConfig()) == -1).all()
