@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +16,10 @@ from sppdet.errors import InputError
 from sppdet.features.extractor import FeatureExtractor, ImageFeatures
 from sppdet.files.atomic import hash_tensors
 from sppdet.images import resize_array, to_array
+from sppdet.runtime.prefetch import prefetch
 from sppdet.runtime.stopwatch import stage
+
+WARPED = 6  # batches of crops at most that wait in a GPU's memory
 
 
 class CropExtractor(FeatureExtractor):
@@ -71,22 +74,34 @@ class CropFeatures(ImageFeatures):
         rows = batch * max(1, extractor.CHUNK_BYTES // (4 * extractor.pooled_dimension * batch))
         memory = extractor.empty(min(rows, len(boxes)))
         for part in boxes.split(rows) if len(boxes) else ():
-            for start in range(0, len(part), batch):
-                crops = part[start : start + batch]
-                self._pool(crops, memory[start : start + len(crops)])
+            place = 0
+            for crops in self._warp(part.split(batch)):
+                self._pool(crops, memory[place : place + len(crops)])
+                place += len(crops)
             features = extractor.apply_layers(memory[: len(part)])
             # Rounded to half precision even when not cached, so that cold and warm runs agree.
             yield features if extractor.layers is None else features.half().float()
 
-    def _pool(self, boxes: Tensor, out: Tensor) -> None:
-        extractor = self.extractor
-        with torch.inference_mode():
+    def _warp(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Yield the crops of each batch of boxes. While a GPU works on some, the processor warps the next."""
+        config, backbone = self.extractor.config, self.extractor.backbone
+
+        def warp(boxes: Tensor) -> Tensor:
+            return warp_crops(self.image, boxes, config, backbone)
+
+        on_cpu = backbone.device.type == "cpu"
+        warped = map(warp, batches) if on_cpu else prefetch(batches, warp, min(WARPED, torch.get_num_threads()))
+        for _ in batches:
             with stage("preprocess"):
-                crops = warp_crops(self.image, boxes, extractor.config, extractor.backbone)
+                crops = next(warped)
+            yield crops
+
+    def _pool(self, crops: Tensor, out: Tensor) -> None:
+        with torch.inference_mode():
             with stage("conv"):
-                maps = extractor.backbone(crops)  # (B, C, h, w)
+                maps = self.extractor.backbone(crops)  # (B, C, h, w)
             with stage("pooling"):
-                out.copy_(extractor.pooling(maps.half()))  # half precision for the same reason
+                out.copy_(self.extractor.pooling(maps.half()))  # half precision for the same reason
 
 
 @dataclass(frozen=True, eq=False)

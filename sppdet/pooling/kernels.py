@@ -9,11 +9,11 @@ are sliced, because numba then sees that the slice is contiguous. No two threads
 kernels from one thread.
 """
 
-import functools
-from collections.abc import Sequence
-
 import numpy as np
 from numba import njit, prange
+from torch import Tensor
+
+from sppdet.pooling.layout import lay_out
 
 PART = 16  # windows per task of a thread; fewer if that would make less than 16 tasks
 SHARE = 16  # channels per task of a thread
@@ -196,32 +196,38 @@ def average_backward(gradient, index, windows, bins, grad_maps):  # type: ignore
                             target[c] += share[c] / count
 
 
-@functools.cache
-def lay_out(levels: tuple[int, ...], nested: bool) -> np.ndarray:
-    """Return the bins int64 (bins, 6) in the order in which they are filled, nested ones last.
+def forward(
+    cells: Tensor,
+    index: Tensor,
+    windows: Tensor,
+    levels: tuple[int, ...],
+    mode: str,
+    out: Tensor,
+    argmax: Tensor | None = None,
+) -> None:
+    """Fill out (N, bins, C), and argmax if it is given, from maps (B, h, w, C). Max without argmax drops NaN."""
+    bins = lay_out(levels, nested=mode == "max")
+    arrays = cells.numpy(), index.numpy(), windows.numpy(), bins, out.numpy()
+    if mode == "average":
+        average_forward(*arrays)
+    elif argmax is None:
+        max_forward(*arrays)
+    else:
+        max_forward_with_argmax(*arrays, argmax.numpy())
 
-    A bin: place in the vector, bins per side n of its level, row i and column j; m and first, the bins per side of the
-    level that it is nested in and the first of its (m / n)^2 bins there, or 0 and 0 if it reads the map.
-    """
-    starts = np.cumsum([0, *(n * n for n in levels)]).tolist()
-    parents = nest_levels(levels).tolist() if nested else [-1] * len(levels)
-    bins = []
-    for k in sorted(range(len(levels)), key=lambda k: parents[k] >= 0):
-        n, m = levels[k], levels[parents[k]] if parents[k] >= 0 else 0
-        for i, j in np.ndindex(n, n):
-            first = starts[parents[k]] + (i * m + j) * (m // n) if m else 0
-            bins.append((starts[k] + i * n + j, n, i, j, m, first))
-    return np.array(bins, np.int64)
 
-
-def nest_levels(levels: Sequence[int]) -> np.ndarray:
-    """Return parents int64 (L,): for each level the index of the finest finer level that it divides, or -1.
-
-    The parent of a nested level always reads the map itself: a finest multiple has no multiple of its own.
-    """
-    parents = np.full(len(levels), -1, np.int64)
-    for k, n in enumerate(levels):
-        finer = [(m, -p) for p, m in enumerate(levels) if m % n == 0 and (m > n or p < k)]
-        if finer:
-            parents[k] = -max(finer)[1]
-    return parents
+def backward(
+    gradient: Tensor,
+    argmax: Tensor,
+    index: Tensor,
+    windows: Tensor,
+    levels: tuple[int, ...],
+    mode: str,
+    cells: Tensor,
+) -> None:
+    """Add gradient (N, bins, C) to cells (B, h, w, C). argmax: as `forward` filled it; not read for average."""
+    if mode == "average":
+        layout = lay_out(levels, nested=False)
+        average_backward(gradient.numpy(), index.numpy(), windows.numpy(), layout, cells.numpy())
+    else:
+        max_backward(gradient.numpy(), argmax.numpy(), index.numpy(), cells.flatten(1, 2).numpy())

@@ -1,5 +1,10 @@
-"""Pyramid pooling on the CPU as a custom operator of torch, with a gradient and shapes for torch.compile."""
+"""Pyramid pooling as a custom operator of torch, with a gradient and shapes for torch.compile.
 
+Its kernels are compiled by numba on the CPU and by Triton, which comes with torch's CUDA builds on Linux, on CUDA.
+"""
+
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -8,27 +13,29 @@ from torch import Tensor
 from sppdet.pooling import kernels
 from sppdet.pooling.forms import to_single
 
+HAS_TRITON = find_spec("triton") is not None
+
+
+def to_kernel(maps: Tensor) -> Tensor:
+    """Move maps to the CPU, unless there are kernels for their device."""
+    return maps if maps.device.type == "cuda" and HAS_TRITON else maps.cpu()
+
 
 def channels_last(maps: Tensor) -> Tensor:
     """Convert maps (B, C, h, w) to the kernels' layout, float32 or float64 (B, h, w, C), without a copy if possible."""
     return to_single(maps).permute(0, 2, 3, 1).contiguous()
 
 
-def run_kernel(
-    cells: Tensor, windows: Tensor, index: Tensor, levels: list[int], mode: str, pooled: Tensor, argmax: Tensor | None
-) -> None:
-    """Pool cells (B, h, w, C) in windows into pooled (N, bins, C). Max without `argmax` drops NaN, and is faster."""
-    bins = kernels.lay_out(tuple(levels), nested=mode == "max")
-    arrays = cells.numpy(), index.numpy(), windows.numpy(), bins, pooled.numpy()
-    if mode == "average":
-        kernels.average_forward(*arrays)
-    elif argmax is None:
-        kernels.max_forward(*arrays)
-    else:
-        kernels.max_forward_with_argmax(*arrays, argmax.numpy())
+def kernels_of(device: torch.device) -> ModuleType:
+    """The module with the kernels of this device, `forward` and `backward`."""
+    if device.type == "cpu":
+        return kernels
+    from sppdet.pooling import cuda_kernels
+
+    return cuda_kernels
 
 
-@torch.library.custom_op("sppdet::pool_windows", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("sppdet::pool_windows", mutates_args=(), device_types=("cpu", "cuda"))
 def pool_windows(maps: Tensor, windows: Tensor, index: Tensor, levels: list[int], mode: str) -> tuple[Tensor, Tensor]:
     """Pool maps (B, C, h, w) in windows int64 (N, 4) of maps `index` int64 (N,) to (N, D).
 
@@ -36,8 +43,9 @@ def pool_windows(maps: Tensor, windows: Tensor, index: Tensor, levels: list[int]
     """
     cells = channels_last(maps)
     pooled = cells.new_empty(len(windows), sum(n * n for n in levels), maps.shape[1])
-    argmax = torch.empty(0 if mode == "average" else pooled.shape, dtype=torch.int32)
-    run_kernel(cells, windows, index, levels, mode, pooled, argmax)
+    argmax = torch.empty(0 if mode == "average" else pooled.shape, dtype=torch.int32, device=maps.device)
+    given = None if mode == "average" else argmax
+    kernels_of(maps.device).forward(cells, index, windows, tuple(levels), mode, pooled, given)
     return pooled.flatten(1).to(maps.dtype), argmax
 
 
@@ -48,20 +56,16 @@ def _(maps: Tensor, windows: Tensor, _: Tensor, levels: list[int], mode: str) ->
     return maps.new_empty(windows.shape[0], bins * channels), maps.new_empty(argmax, dtype=torch.int32)
 
 
-@torch.library.custom_op("sppdet::pool_windows_backward", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("sppdet::pool_windows_backward", mutates_args=(), device_types=("cpu", "cuda"))
 def pool_windows_backward(
     gradient: Tensor, argmax: Tensor, windows: Tensor, index: Tensor, levels: list[int], mode: str, shape: list[int]
 ) -> Tensor:
     """Return the gradient (B, C, h, w) of maps of this shape from the gradient (N, D) of the pooled vectors."""
     batch, channels, height, width = shape
     exact = to_single(gradient)
-    bins = exact.reshape(len(windows), sum(n * n for n in levels), channels).contiguous().numpy()
+    bins = exact.reshape(len(windows), sum(n * n for n in levels), channels).contiguous()
     cells = exact.new_zeros(batch, height, width, channels)
-    if mode == "average":
-        layout = kernels.lay_out(tuple(levels), nested=False)
-        kernels.average_backward(bins, index.numpy(), windows.numpy(), layout, cells.numpy())
-    else:
-        kernels.max_backward(bins, argmax.numpy(), index.numpy(), cells.flatten(1, 2).numpy())
+    kernels_of(cells.device).backward(bins, argmax, index, windows, tuple(levels), mode, cells)
     return cells.permute(0, 3, 1, 2).to(gradient.dtype)
 
 

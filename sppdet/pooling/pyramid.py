@@ -8,26 +8,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sppdet.errors import InputError
-from sppdet.pooling import kernels, operator
 from sppdet.pooling.export import gather_level
-from sppdet.pooling.forms import PoolingForm, PoolingMode, check_maps, split_list, to_rows, to_single
-
-# Up to this many bins per side, torchvision's roi_pool on whole cells has the bins of adaptive pooling.
-ROI_POOL_BINS = 6
+from sppdet.pooling.forms import PoolingForm, PoolingMode, check_maps, split_list, to_rows
+from sppdet.pooling.operator import channels_last, kernels_of, pool_windows, to_kernel
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedMaps:
     """Maps (B, C, h, w) converted once for many calls of the pooling layer.
 
-    values: float32 or float64 (B, h, w, C) on the CPU; on other devices the maps unchanged. special: whether a value
-    is NaN or minus infinity, which the fast kernels would drop from a maximum.
+    values: float32 or float64 (B, h, w, C), on the device that pools them. device: of the maps and the result. has_nan:
+    checked on the CPU only, because the faster kernel there would drop NaN.
     """
 
     values: Tensor
     shape: torch.Size
     dtype: torch.dtype
-    special: bool
+    device: torch.device
+    has_nan: bool
 
 
 class SpatialPyramidPooling(PoolingForm):
@@ -64,8 +62,9 @@ class SpatialPyramidPooling(PoolingForm):
         """Convert maps (B, C, h, w) once for any number of calls without gradients."""
         check_maps(maps)
         maps = maps.detach()
-        values = operator.channels_last(maps) if maps.device.type == "cpu" else maps
-        return PreparedMaps(values, maps.shape, maps.dtype, has_special(values))
+        values = channels_last(to_kernel(maps))
+        has_nan = values.device.type == "cpu" and bool(values.amax().isnan())
+        return PreparedMaps(values, maps.shape, maps.dtype, maps.device, has_nan)
 
     def forward(
         self,
@@ -115,67 +114,22 @@ class SpatialPyramidPooling(PoolingForm):
             return self._pool(maps, windows, index, out)
         if out is not None:
             raise InputError("keeps no gradients", field="out", expected="maps that need none", got="maps that do")
-        if maps.device.type != "cpu":
-            return _pool_on_device(maps, windows, index, self.levels, self.mode, has_special(maps))
-        pooled, _ = operator.pool_windows(maps, windows, index, list(self.levels), self.mode)
-        return pooled
+        pooled, _ = pool_windows(to_kernel(maps), windows, index, list(self.levels), self.mode)
+        return pooled.to(maps.device)
 
     def _pool(self, maps: PreparedMaps, windows: Tensor, index: Tensor, out: Tensor | None) -> Tensor:
         shape = (len(windows), self.out_features(maps.shape[1]))
         if out is not None and out.shape != shape:
             raise InputError("wrong shape", field="out", expected=shape, got=tuple(out.shape))
-        if maps.values.device.type != "cpu":
-            pooled = _pool_on_device(maps.values, windows, index, self.levels, self.mode, maps.special)
-            return pooled if out is None else out.copy_(pooled)
-        fits = out is not None and out.dtype == maps.values.dtype and out.is_contiguous()
-        pooled = out if out is not None and fits else maps.values.new_empty(shape)
+        values = maps.values
+        fits = out is not None and (out.dtype, out.device) == (values.dtype, values.device) and out.is_contiguous()
+        pooled = out if out is not None and fits else values.new_empty(shape)
         bins = pooled.view(len(windows), self.out_features(1), maps.shape[1])  # (N, bins, C)
-        argmax = torch.empty(bins.shape, dtype=torch.int32) if maps.special else None
-        operator.run_kernel(maps.values, windows, index, list(self.levels), self.mode, bins, argmax)
+        argmax = bins.new_empty(bins.shape, dtype=torch.int32) if maps.has_nan else None
+        kernels_of(bins.device).forward(values, index, windows, self.levels, self.mode, bins, argmax)
         if out is not None:
             return out if fits else out.copy_(pooled)
-        return pooled.to(maps.dtype)
-
-
-def has_special(maps: Tensor) -> bool:
-    """Return whether a value is NaN or minus infinity; a minimum over all, which is NaN if one is, tells both."""
-    return not bool(maps.detach().amin() > -torch.inf)
-
-
-def _pool_on_device(
-    maps: Tensor, windows: Tensor, index: Tensor, levels: tuple[int, ...], mode: PoolingMode, special: bool = False
-) -> Tensor:
-    """Pool windows with the operators of torchvision and torch, for devices without a kernel here."""
-    parents = kernels.nest_levels(levels).tolist()
-    bins: list[Tensor] = [maps] * len(levels)  # (N, n, n, C) each
-    for k in sorted(range(len(levels)), key=lambda k: parents[k] >= 0):
-        n = levels[k]
-        # amax spreads its gradient over ties; pooled from the map it goes to the first cell, as on the CPU.
-        if mode == "max" and parents[k] >= 0 and not maps.requires_grad:
-            finer = bins[parents[k]]
-            step = levels[parents[k]] // n
-            bins[k] = finer.unflatten(1, (n, step)).unflatten(3, (n, step)).amax(dim=(2, 4))
-        elif mode == "max" and n <= ROI_POOL_BINS and not special:
-            bins[k] = _roi_pool(maps, windows, index, n)
-        else:
-            bins[k] = _pool_slices(maps, windows, index, n, mode)
-    return torch.cat([level.flatten(1) for level in bins], dim=1)  # (N, D)
-
-
-def _roi_pool(maps: Tensor, windows: Tensor, index: Tensor, n: int) -> Tensor:
-    """Pool to (N, n, n, C): roi_pool takes inclusive corners, and its bins equal ours on whole cells up to n = 6."""
-    from torchvision.ops import roi_pool
-
-    exact = to_single(maps)  # roi_pool computes bins in the dtype of its maps
-    corners = torch.cat([index[:, None], windows[:, :2], windows[:, 2:] - 1], dim=1)
-    return roi_pool(exact, corners.to(exact), n).permute(0, 2, 3, 1).to(maps.dtype)
-
-
-def _pool_slices(maps: Tensor, windows: Tensor, index: Tensor, n: int, mode: PoolingMode) -> Tensor:
-    """Pool to (N, n, n, C) by torch's adaptive pooling of one slice after another."""
-    rows = zip(windows.tolist(), index.tolist(), strict=True)
-    parts = [_adaptive(maps[b, :, y1:y2, x1:x2], n, mode).permute(1, 2, 0) for (x1, y1, x2, y2), b in rows]
-    return torch.stack(parts) if parts else maps.new_zeros(0, n, n, maps.shape[1])
+        return pooled.to(maps.device, maps.dtype)
 
 
 def _adaptive(maps: Tensor, n: int, mode: PoolingMode) -> Tensor:

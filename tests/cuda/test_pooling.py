@@ -80,7 +80,7 @@ def test_gradients(device, levels, whole, mode, dtype):
     given = () if whole else (random_windows(30, 13, 15), torch.arange(30) % 2)
     gradients = []
     for place in ("cpu", device):
-        leaf = maps.to(place).requires_grad_()
+        leaf = maps.clone().to(place).requires_grad_()
         pooled = pool(leaf, *given)
         upstream = torch.randint(-9, 10, pooled.shape, generator=torch.Generator().manual_seed(1))  # sums are exact
         pooled.backward(upstream.to(pooled))
@@ -100,7 +100,7 @@ def test_roi_layers(device, layer: nn.Module, dtype):
     boxes = 16 * random_windows(40, 20, 27) + random_maps(40, 4)
     results = []
     for place in ("cpu", device):
-        leaf = maps.to(place).requires_grad_()
+        leaf = maps.clone().to(place).requires_grad_()
         pooled = layer(leaf, boxes.to(place), index.to(place))
         pooled.float().square().sum().backward()
         results.append((pooled.detach().cpu(), leaf.grad.cpu()))

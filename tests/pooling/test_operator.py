@@ -1,9 +1,8 @@
 import pytest
 import torch
-from factories import random_maps, random_windows
+from factories import random_maps
 
 from sppdet.errors import InputError
-from sppdet.pooling import pyramid
 from sppdet.pooling.kernels import SHARE
 from sppdet.pooling.operator import pool_windows
 from sppdet.pooling.pyramid import SpatialPyramidPooling
@@ -76,37 +75,3 @@ def test_memory_is_used_again():
         pool(laid_out, WINDOWS, IMAGE, out=memory[:2])
     with pytest.raises(InputError, match="out"):
         pool(maps().requires_grad_(), WINDOWS, IMAGE, out=memory)
-
-
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
-
-
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("mode", ["max", "average"])
-def test_the_operators_of_other_devices_pool_the_same(mode, dtype, device):
-    maps, windows, index = random_maps(2, 4, 40, 9).to(dtype), random_windows(25, 40, 9), torch.arange(25) % 2
-    on_device = maps.to(device), windows.to(device), index.to(device)
-    for levels in ((6, 3, 2, 1), (4, 3, 2, 1), (4, 2, 1), (7, 3, 2, 1), (5,), (16, 4, 1), (1, 2, 3, 6), (6, 6, 3)):
-        pooled = SpatialPyramidPooling(levels, mode)(maps, windows, index)
-        other = pyramid._pool_on_device(*on_device, levels, mode).cpu()
-        assert other.dtype == dtype
-        tolerance = 0 if mode == "max" else 4 * torch.finfo(dtype).eps
-        torch.testing.assert_close(other, pooled, rtol=tolerance, atol=tolerance)
-        whole = SpatialPyramidPooling(levels, mode)(on_device[0]).cpu()  # by torch's own operators but on the CPU
-        expected = SpatialPyramidPooling(levels, mode)(maps)
-        torch.testing.assert_close(whole, expected, rtol=tolerance, atol=tolerance)
-    nothing = pyramid._pool_on_device(on_device[0], on_device[1][:0], on_device[2][:0], (6, 3, 2, 1), mode)
-    assert nothing.shape == (0, 200)
-
-
-@pytest.mark.parametrize("length", range(1, 129, 3))
-def test_roi_pool_has_our_bins(length):
-    """Up to 6 bins; the largest and the smallest of rising values tell where each bin ends and starts."""
-    rising = torch.arange(float(length)).view(1, 1, 1, length)
-    window, index = torch.tensor([[0, 0, length, 1]]), torch.zeros(1, dtype=torch.int64)
-    for n in range(1, pyramid.ROI_POOL_BINS + 1):
-        last = pyramid._roi_pool(rising, window, index, n)[0, 0, :, 0]
-        first = -pyramid._roi_pool(-rising, window, index, n)[0, 0, :, 0]
-        assert first.tolist() == [i * length // n for i in range(n)]
-        assert last.tolist() == [-(-(i + 1) * length // n) - 1 for i in range(n)]

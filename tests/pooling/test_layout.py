@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sppdet.pooling.kernels import nest_levels
+from sppdet.pooling.layout import nest_levels
 
 
 @pytest.mark.parametrize(
