@@ -6,6 +6,7 @@ from benchmark.pooling import random_windows
 from factories import random_maps
 from torch import Tensor, nn
 
+from sppdet.pooling import operator
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.pooling.roi import RoIAlign, RoIPooling
 
@@ -108,3 +109,15 @@ def test_roi_layers(device, layer: nn.Module, dtype):
         tolerance = 32 * torch.finfo(dtype).eps
         torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance * float(expected.abs().max()))
     layer(maps.to(device), boxes, index)  # boxes may lie on the CPU, as proposals do
+
+
+def test_without_triton_the_cpu_pools(device, monkeypatch):
+    monkeypatch.setattr(operator, "HAS_TRITON", False)
+    maps, windows, pool = random_maps(1, 8, 13, 15), random_windows(30, 13, 15), SpatialPyramidPooling()
+    leaf = maps.clone().to(device).requires_grad_()
+    pooled = pool(leaf, windows)
+    pooled.sum().backward()
+    assert pooled.device.type == leaf.grad.device.type == device
+    assert_pooled(pooled.detach(), pool(maps, windows), "max")
+    out = torch.empty(pooled.shape, device=device)
+    assert_pooled(pool(leaf.detach(), windows, out=out), pool(maps, windows), "max")

@@ -4,11 +4,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from contracts import assert_close_rows
-from factories import image_file, random_image, train_config
+from factories import image_file, random_image, random_maps, train_config
 
+from sppdet.backbones.backbone import last_conv_blocks
 from sppdet.classification.classifier import Classifier
 from sppdet.classification.training import train_classifier
 from sppdet.comparison.timing import random_boxes
@@ -16,13 +18,20 @@ from sppdet.config.classification import FitConfig, FoldersConfig, TrainClassifi
 from sppdet.config.heads import SoftmaxConfig
 from sppdet.config.network import BackboneConfig, FCConfig, PyramidConfig
 from sppdet.config.training import FinetuneConfig, TrainConfig
+from sppdet.data.dataset import read_dataset
 from sppdet.detector import Detector
-from sppdet.training import gradient_descent
+from sppdet.features.build import build_network
+from sppdet.heads.linear import Heads
+from sppdet.proposals.cache import propose_image
+from sppdet.training import finetune, gradient_descent
 from sppdet.training import train as module
+from sppdet.training.finetune import sample_image
+from sppdet.training.sampling import ImageRegions
 from sppdet.training.train import train
 
 SIZE = (120, 160)
-TUNED = FinetuneConfig(epochs=2, blocks=2, learning_rate=0.01, regions_per_image=16, dropout=0.0)
+# A change of the weights by 1e-6 moves the scores by 20 to 90% after two epochs at a rate of 0.01, by up to 5% so.
+TUNED = FinetuneConfig(epochs=1, blocks=2, learning_rate=5e-4, regions_per_image=16, dropout=0.0)
 
 
 def config_on(device: str, shapes: Path, output: Path, **changes) -> TrainConfig:
@@ -61,7 +70,29 @@ def _places(device: str) -> list[tuple[str, str]]:
 def test_fine_tuning_through_the_pooling(device, head, depth, shapes, tmp_path):
     changes = {"finetune": TUNED, "head": head, "fc": FCConfig(depth, 24)}
     here, there = (train(config_on(place, shapes, tmp_path / name, **changes)) for name, place in _places(device))
-    assert_alike(there, here)
+    assert_alike(there, here, 0.2)
+
+
+@pytest.mark.parametrize("features", ["spp", "crop", "roi_pool", "roi_align"])
+@pytest.mark.parametrize("depth", [0, 1])
+def test_gradients_of_fine_tuning(device, features, depth, shapes, tmp_path):
+    """Of one image's loss, with respect to two blocks of convolutions, the fully connected layer and the heads."""
+    config = config_on("cpu", shapes, tmp_path, finetune=TUNED, features=features, fc=FCConfig(depth, 24))
+    image = read_dataset(config.data).images[0]
+    regions = ImageRegions.from_annotations(image, propose_image(image.read(), config.proposals))
+    sample = sample_image(regions, TUNED, config.softmax, np.random.default_rng(0))
+    gradients = []
+    for place in ("cpu", device):
+        extractor = build_network(config, place)
+        weight = random_maps(5 * 6 + 1, extractor.dimension) / 100
+        heads = Heads.from_linear("softmax", *((rows, torch.zeros(len(rows))) for rows in weight.split([7, 24])))
+        heads.to(place).requires_grad_(True)
+        trained = [*last_conv_blocks(extractor.backbone, 2).requires_grad_(True).parameters(), *heads.parameters()]
+        trained += extractor.layers.requires_grad_(True).parameters() if depth else []
+        finetune._loss(extractor, heads, sample, dropout=0.0).backward()
+        gradients.append([weight.grad.cpu() for weight in trained])
+    for there, here in zip(gradients[1], gradients[0], strict=True):
+        assert_close_rows(there, here, 1e-3)
 
 
 def test_fine_tuning_in_half_precision(device, shapes, tmp_path):
@@ -88,12 +119,12 @@ def interrupt(monkeypatch, owner: object, name: str, config: TrainConfig) -> Non
 @pytest.mark.parametrize("moves", [False, True])
 def test_an_interrupted_fine_tuning_goes_on(device, moves, shapes, tmp_path, monkeypatch):
     """On the same device, or begun on the CPU and ended on the device."""
-    changes, run = {"finetune": TUNED, "head": "softmax"}, (shapes, tmp_path / "run")
+    changes, run = {"finetune": replace(TUNED, epochs=2), "head": "softmax"}, (shapes, tmp_path / "run")
     whole = train(config_on(device, shapes, tmp_path / "whole", **changes))
     interrupt(monkeypatch, gradient_descent, "save_checkpoint", config_on("cpu" if moves else device, *run, **changes))
     resumed = train(config_on(device, *run, **changes))
     assert resumed.backbone.device.type == device
-    assert_alike(resumed, whole)
+    assert_alike(resumed, whole, 0.2)
 
 
 def test_a_training_begun_on_one_device_ends_on_the_other(device, shapes, tmp_path, monkeypatch):
