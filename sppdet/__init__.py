@@ -18,8 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sppdet.boxes import box_iou as box_iou
-    from sppdet.boxes import nms as nms
+    from sppdet.boxes import box_iou as box_iou, nms as nms
     from sppdet.classification.classifier import Classifier as Classifier
     from sppdet.commands.ablate import ablate as ablate
     from sppdet.commands.compare import compare as compare
@@ -38,13 +37,10 @@ if TYPE_CHECKING:
     from sppdet.evaluation.voc import evaluate_voc as evaluate_voc
     from sppdet.images import read_image as read_image
     from sppdet.pooling.pyramid import SpatialPyramidPooling as SpatialPyramidPooling
-    from sppdet.pooling.roi import RoIAlign as RoIAlign
-    from sppdet.pooling.roi import RoIPooling as RoIPooling
+    from sppdet.pooling.roi import RoIAlign as RoIAlign, RoIPooling as RoIPooling
     from sppdet.proposals.selective_search import selective_search as selective_search
     from sppdet.runtime.threads import wait_passively as wait_passively
-    from sppdet.structures import Annotations as Annotations
-    from sppdet.structures import Dataset as Dataset
-    from sppdet.structures import Detections as Detections
+    from sppdet.structures import Annotations as Annotations, Dataset as Dataset, Detections as Detections
     from sppdet.training.train import train as train
 
 __version__ = "0.1.0"

@@ -172,9 +172,8 @@ class Detector(nn.Module):
         with RunFolder(path).open("detector") as (file, tensors, header):
             config, classes = from_dict(DetectorConfig, header["config"], file), header["classes"]
             backbone = build_backbone(config.backbone.name, "random", device, precision)
-            layers = None
-            if config.fc.depth:
-                layers = FullyConnected.from_tensors(with_prefix("extractor.layers.", tensors), config.fc.depth)
+            depth = config.fc.depth
+            layers = FullyConnected.from_tensors(with_prefix("extractor.layers.", tensors), depth) if depth else None
             extractor = build_extractor(config, backbone, layers)
             heads = Heads(config.head, len(classes), extractor.dimension, header["box_regression"])
             detector = cls(config, classes, extractor, heads)

@@ -5,8 +5,7 @@ import pytest
 import torch
 import torchvision
 from factories import as_boxes
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor
 
 from sppdet.boxes import MAX_LOG_RATIO, box_area, box_iou, clip_boxes, decode_boxes, encode_boxes, nms

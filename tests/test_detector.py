@@ -3,8 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 from contracts import assert_close_rows, assert_detections, assert_same
-from factories import CLASSES, image_file, random_boxes, random_detector, random_image
-from factories import TINY as CONFIG
+from factories import CLASSES, TINY as CONFIG, image_file, random_boxes, random_detector, random_image
 from PIL import Image
 
 from sppdet.boxes import box_iou, decode_boxes

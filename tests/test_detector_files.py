@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from contracts import assert_same
-from factories import CLASSES, random_boxes, random_detector, random_image
-from factories import TINY as CONFIG
+from factories import CLASSES, TINY as CONFIG, random_boxes, random_detector, random_image
 
 from sppdet.config.network import BackboneConfig, FCConfig
 from sppdet.detector import Detector

@@ -45,8 +45,7 @@ class Backbone(nn.Module):
         """Compute the conv5 maps (B, C, h, w) of normalized images float32 (B, 3, H, W), in `precision`."""
         dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
         with torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32"):
-            maps: Tensor = self.layers(images)
-            return maps
+            return self.layers(images)
 
 
 def last_conv_blocks(backbone: Backbone, blocks: int, field: str = "blocks") -> nn.ModuleList:

@@ -15,8 +15,7 @@ class AcrossChannelsNorm(nn.LocalResponseNorm):
     """
 
     def forward(self, maps: Tensor) -> Tensor:
-        normalized: Tensor = super().forward(maps.float())
-        return normalized.to(maps.dtype)
+        return super().forward(maps.float()).to(maps.dtype)
 
 
 class WithinChannelNorm(nn.Module):
@@ -29,5 +28,5 @@ class WithinChannelNorm(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         wide = maps.float()
-        means: Tensor = self.neighbors(wide.square())
+        means = self.neighbors(wide.square())
         return (wide * means.mul_(self.alpha).add_(1).pow_(-self.beta)).to(maps.dtype)

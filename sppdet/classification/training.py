@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -134,13 +133,6 @@ def fit(
     return epochs
 
 
-def size_of_epoch(sizes: Sequence[int], epoch: int, order: Literal["alternate", "random"], seed: int) -> int:
-    """Return the image size of an epoch (section 3.1): the next of `sizes`, or a random one in their range."""
-    if order == "alternate":
-        return sizes[epoch % len(sizes)]
-    return int(np.random.default_rng([seed, epoch, 1]).integers(min(sizes), max(sizes) + 1))
-
-
 @dataclass(frozen=True)
 class Sample:
     """A view of the image with this index: its size, whether it is mirrored, and the position of a crop in [0, 1]."""
@@ -163,7 +155,11 @@ class Epochs:
         self._pooled: dict[Sample, Tensor] = {}
 
     def size(self, epoch: int) -> int:
-        return size_of_epoch(self.config.sizes, epoch, self.config.size_order, self.config.seed)
+        """Return the image size of an epoch (section 3.1): the next of `sizes`, or a random one in their range."""
+        sizes, seed = self.config.sizes, self.config.seed
+        if self.config.size_order == "alternate":
+            return sizes[epoch % len(sizes)]
+        return int(np.random.default_rng([seed, epoch, 1]).integers(min(sizes), max(sizes) + 1))
 
     def plan(self, epoch: int) -> list[list[Sample]]:
         """Return the batches of an epoch."""

@@ -16,7 +16,6 @@ class Summary:
     errors: Sequence[SppdetError] = ()
 
     def as_dict(self) -> Any:
-        """Return the values for JSON."""
         return self.values
 
     def __str__(self) -> str:

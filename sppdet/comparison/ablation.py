@@ -60,7 +60,6 @@ class Cell:
         return statistics.stdev(self.maps) if len(self.maps) > 1 else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the cell for JSON."""
         values = {"std": self.std, "maps": self.maps, "seconds": self.seconds}
         return {"row": self.row, "column": self.column, "paper": self.paper, **self.mean.as_dict(), **values}
 
@@ -92,7 +91,6 @@ class Ablation:
         return pairs
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the ablation for JSON."""
         differences = [
             {"row": cell.row, "column": cell.column, "to_row": other.row, "to_column": other.column, **maps.as_dict()}
             for cell, other, maps in self.differences

@@ -37,7 +37,6 @@ class Throughput:
         return self.crops_per_second / self.bare_crops_per_second
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the numbers under the names of the JSON output."""
         return asdict(self) | {"ratio": self.ratio}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sppdet.drawing.detections import ScoredBoxes, draw_boxes
+from sppdet.drawing.detections import ScoredBoxes, draw_detections
 from sppdet.images import as_image, resize_array, to_array
 
 SHEET_WIDTH, GUTTER = 1500, 12  # pixels; small images are enlarged so that the text on them is legible
@@ -32,5 +32,5 @@ def _draw_row(images: Sequence[tuple[Tensor, ScoredBoxes]], classes: Sequence[st
         large = resize_array(to_array(image), height, width)
         scale = torch.tensor([width / image.shape[2], height / image.shape[1]]).repeat(2)
         boxes = [(box * scale, label, score) for box, label, score in detections]
-        parts += [draw_boxes(as_image(large), boxes, classes), np.full((height, GUTTER, 3), 255, np.uint8)]
+        parts += [draw_detections(as_image(large), boxes, classes), np.full((height, GUTTER, 3), 255, np.uint8)]
     return np.concatenate(parts[:-1], axis=1)

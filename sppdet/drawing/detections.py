@@ -1,10 +1,9 @@
 """Detections drawn on their image."""
 
 import colorsys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -16,32 +15,17 @@ from sppdet.images import ImageLike, as_image, to_array
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 Corners = tuple[int, int, int, int]  # x1 y1 x2 y2, of a box or of a label's plate
-
-
-ScoredBox = tuple[Tensor, int, float]  # box (4,), label 1..K, score
-
-
-class ScoredBoxes(Protocol):
-    """The part of Detections that is drawn."""
-
-    @property
-    def classes(self) -> tuple[str, ...] | None: ...
-    def __iter__(self) -> Iterator[ScoredBox]: ...
+ScoredBoxes = Iterable[tuple[Tensor, int, float]]  # Detections, or box (4,), label 1..K and score of each
 
 
 def draw_detections(image: ImageLike, detections: ScoredBoxes, classes: Sequence[str] | None = None) -> np.ndarray:
-    """Return the image with each box, its class and its score drawn on it: uint8 (H, W, 3) RGB, the best box on top.
+    """Return the image with each box, its class and its score drawn on it: uint8 (H, W, 3) RGB, the first box on top.
 
     classes: names of labels 1..K, by default those that the detections know, or numbers.
     """
-    rows = list(detections)
+    canvas, rows = to_array(as_image(image)).copy(), list(detections)
     numbered = [f"class {k}" for k in range(1, max((label for _, label, _ in rows), default=0) + 1)]
-    return draw_boxes(as_image(image), rows, classes or detections.classes or numbered)
-
-
-def draw_boxes(image: Tensor, rows: Sequence[ScoredBox], classes: Sequence[str]) -> np.ndarray:
-    """Return an image uint8 (3, H, W) with boxes, their classes and scores: uint8 (H, W, 3) RGB, the first on top."""
-    canvas = to_array(image).copy()
+    classes = classes or getattr(detections, "classes", None) or numbered
     scale = max(min(canvas.shape[:2]) / 400, 0.4)
     corners: list[Corners] = [tuple(box.round().int().tolist()) for box, _, _ in rows]
     texts = [f"{classes[label - 1]} {score:z.2f}" for _, label, score in rows]

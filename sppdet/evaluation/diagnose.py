@@ -71,7 +71,6 @@ class ClassDiagnosis:
         return dict(zip(OUTCOMES, numbers.tolist(), strict=True))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the numbers under the names of the JSON output."""
         return {
             "positives": self.positives,
             "top": self.counts(),
@@ -107,7 +106,6 @@ class Diagnosis:
         return {size: mean_over_classes(part.sizes[size].ap_n for part in parts) for size in ("all", *SIZES)}
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the numbers under the names of the JSON output."""
         trend = [{"multiple": multiple, **self.fractions(multiple)} for multiple in MULTIPLES]
         mean = {"top": self.fractions(), "trend": trend, "ap": self.ap, "ap_n": self.ap_n}
         return {"mean": mean, "per_class": {name: part.as_dict() for name, part in self.classes.items()}}

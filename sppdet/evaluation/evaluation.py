@@ -88,7 +88,6 @@ class Evaluation:
         return self.voc.map_area
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the numbers under the names of the JSON output."""
         numbers = self.bootstrap.as_dict() | self.voc.as_dict() | {"coco": self.coco, "images": self.images}
         if self.reliability:
             numbers["reliability"] = self.reliability.as_dict()

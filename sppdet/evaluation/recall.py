@@ -33,7 +33,6 @@ class ProposalQuality:
     recall_by_size: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all fields by name."""
         return asdict(self)
 
 

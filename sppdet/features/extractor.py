@@ -127,5 +127,4 @@ class FeatureExtractor(nn.Module, ABC):
         if self.layers is None:
             return pooled
         with stage("heads"):
-            features: Tensor = self.layers(pooled)
-            return features
+            return self.layers(pooled)

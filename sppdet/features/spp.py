@@ -70,8 +70,7 @@ class SPPExtractor(FeatureExtractor):
         pixels = self.backbone.normalize(resize_shorter_side(image, self.config.scales[index])[None])
         maps = self.backbone(pixels).float()  # (1, C, h, w)
         windows = self.windows(boxes, index, (image.shape[1], image.shape[2]), (maps.shape[2], maps.shape[3]))
-        pooled: Tensor = self.pooling(maps, windows)
-        return pooled
+        return self.pooling(maps, windows)
 
     def windows(self, boxes: Tensor, index: int, size: tuple[int, int], map_size: tuple[int, int]) -> Tensor:
         """Find the windows int64 (N, 4) of boxes in an image of `size` (H, W) on its map (h, w) at a scale's index."""

@@ -4,7 +4,8 @@ The cache key covers the bytes of the image file (the pixels of an image in memo
 boxes. `limit` does not: all boxes are stored and the first `limit` returned, so another limit needs no new search.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -39,9 +40,12 @@ def propose(images: Sequence[Annotations], config: ProposalConfig, workers: int 
             boxes[file] = _load(file, config.limit)
         except (WeightsError, KeyError):  # missing or damaged
             missing.setdefault(file, image.image)
-    if missing:
-        _search_all(missing, config, workers)
-        boxes |= {file: _load(file, config.limit) for file in missing}
+    search = partial(_search_image, config=config)
+    # After an error or Ctrl-C, running searches are finished and stored.
+    done = prefetch(missing.items(), search, workers, 8 * workers) if workers else map(search, missing.items())
+    for _ in tqdm(done, desc="proposals", unit="image", total=len(missing), disable=not missing):
+        pass
+    boxes |= {file: _load(file, config.limit) for file in missing}
     return [boxes[file] for file in files]
 
 
@@ -72,19 +76,8 @@ def _load(file: Path, limit: int | None) -> Tensor:
     return load_tensors(file)[0]["boxes"][:limit].clone()
 
 
-def _search_all(missing: Mapping[Path, Path | Tensor], config: ProposalConfig, workers: int) -> None:
-    """Search the images (by cache file) and store their boxes, with a progress bar on stderr."""
-
-    def search(file: Path) -> None:
-        _search_image(missing[file], file, config)
-
-    # After an error or Ctrl-C, running searches are finished and stored.
-    done = prefetch(missing, search, workers, 8 * workers) if workers else map(search, missing)
-    for _ in tqdm(done, desc="proposals", unit="image", total=len(missing)):
-        pass
-
-
-def _search_image(image: Path | Tensor, file: Path, config: ProposalConfig) -> None:
-    """Search one image and store all its boxes."""
+def _search_image(place: tuple[Path, Path | Tensor], config: ProposalConfig) -> None:
+    """Search one image and store all its boxes; place: the cache file and the image."""
+    file, image = place
     boxes = selective_search(as_image(image), config.mode, config.width, config.min_side, limit=None, threads=1)
     save_tensors(file, {"boxes": boxes})

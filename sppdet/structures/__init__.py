@@ -4,11 +4,7 @@ Boxes are float32 (N, 4) as x1 y1 x2 y2, in pixels of the original image, 0-base
 (width = x2 - x1). Labels are int64 in 1..K; 0 is background, as in torchvision.
 """
 
-from sppdet.structures.annotations import Annotations as Annotations
-from sppdet.structures.annotations import ImageId as ImageId
-from sppdet.structures.annotations import check_images as check_images
-from sppdet.structures.checks import check_boxes as check_boxes
-from sppdet.structures.checks import check_tensor as check_tensor
+from sppdet.structures.annotations import Annotations as Annotations, ImageId as ImageId, check_images as check_images
+from sppdet.structures.checks import check_boxes as check_boxes, check_tensor as check_tensor
 from sppdet.structures.dataset import Dataset as Dataset
-from sppdet.structures.detections import Detections as Detections
-from sppdet.structures.detections import check_detections as check_detections
+from sppdet.structures.detections import Detections as Detections, check_detections as check_detections

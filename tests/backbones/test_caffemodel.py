@@ -8,8 +8,7 @@ import pytest
 from caffe_files import Layer, encode, encode_blob, encode_network, varint
 from contracts import raised
 from factories import examples
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sppdet.backbones.caffemodel import CaffeLayer, read_binaryproto, read_caffemodel
 from sppdet.errors import WeightsError

@@ -3,8 +3,7 @@
 import pytest
 import torch
 from factories import examples
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 from torchvision.models.squeezenet import Fire

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from benchmark import measure
 from benchmark.measure import Growth, Timing, take_turns
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sppdet.errors import InputError
 

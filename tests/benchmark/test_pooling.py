@@ -18,8 +18,7 @@ from benchmark.pooling import (
     roi_pool_nested,
 )
 from factories import random_maps
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 

@@ -9,7 +9,7 @@ from factories import random_image, stopping, watch
 from sppdet.backbones.zoo import build_backbone
 from sppdet.classification import training as module
 from sppdet.classification.classifier import Classifier, new_classifier
-from sppdet.classification.training import Epochs, size_of_epoch, train_classifier
+from sppdet.classification.training import Epochs, train_classifier
 from sppdet.classification.views import resize_to_view
 from sppdet.config.network import FCConfig
 from sppdet.data.image_folder import read_image_folder
@@ -125,13 +125,16 @@ def epochs(colors, config) -> Epochs:
     return Epochs(read_image_folder(colors), config)
 
 
-def test_sizes_alternate_or_are_drawn_from_their_range():
-    assert [size_of_epoch((224, 180), epoch, "alternate", 0) for epoch in range(5)] == [224, 180, 224, 180, 224]
-    drawn = [size_of_epoch((224, 180), epoch, "random", 0) for epoch in range(300)]
+def test_sizes_alternate_or_are_drawn_from_their_range(epochs):
+    def sizes(order, seed=0):
+        config = replace(epochs.config, sizes=(224, 180), size_order=order, seed=seed)
+        return [Epochs(epochs.images, config).size(epoch) for epoch in range(300)]
+
+    assert sizes("alternate") == [224, 180] * 150
+    drawn = sizes("random")
     assert (min(drawn), max(drawn)) == (180, 224)
     assert len(set(drawn)) > 40
-    assert drawn == [size_of_epoch((224, 180), epoch, "random", 0) for epoch in range(300)]
-    assert drawn != [size_of_epoch((224, 180), epoch, "random", 1) for epoch in range(300)]
+    assert drawn == sizes("random") != sizes("random", seed=1)
 
 
 def test_an_epoch_shows_every_image_once_in_an_order_of_its_own(epochs):

@@ -3,8 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 from factories import adaptive_bins, examples, image_file, random_image, watch
-from hypothesis import HealthCheck, given
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, strategies as st
 
 from sppdet.classification.views import prepare_views, resize_to_view, view_boxes
 from sppdet.config.classification import ViewsConfig

@@ -7,8 +7,7 @@ from sppdet.cli import main
 from sppdet.detector import Detector
 from sppdet.files.atomic import read_json
 from sppdet.shapes.scene import SHAPES
-from sppdet.training import fit_heads as fitting
-from sppdet.training import train as stages
+from sppdet.training import fit_heads as fitting, train as stages
 
 
 def detector_bytes(run) -> bytes:

@@ -6,8 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from factories import as_boxes, image_file, random_image
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sppdet.boxes import box_area
 from sppdet.comparison import timing

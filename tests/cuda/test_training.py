@@ -23,8 +23,7 @@ from sppdet.detector import Detector
 from sppdet.features.build import build_network
 from sppdet.heads.linear import Heads
 from sppdet.proposals.cache import propose_image
-from sppdet.training import finetune, gradient_descent
-from sppdet.training import train as module
+from sppdet.training import finetune, gradient_descent, train as module
 from sppdet.training.finetune import sample_image
 from sppdet.training.sampling import ImageRegions
 from sppdet.training.train import train

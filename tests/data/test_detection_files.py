@@ -8,8 +8,7 @@ import pytest
 import torch
 from contracts import assert_detections
 from factories import annotate
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sppdet.data.detection_files import read_results, write_coco_results, write_voc_results
 from sppdet.errors import DataError, SppdetError

@@ -7,8 +7,7 @@ import pytest
 import torch
 from contracts import assert_boxes
 from factories import examples
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy.io import savemat
 
 from sppdet.data.proposal_files import read_proposals, write_proposals

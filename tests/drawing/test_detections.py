@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 from factories import detect
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sppdet.drawing import detections as drawing
 from sppdet.drawing.detections import _place_label, class_color, draw_detections, write_picture

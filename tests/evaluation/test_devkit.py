@@ -6,8 +6,7 @@ from math import isnan
 
 import pytest
 from factories import examples
-from hypothesis import Phase, find, given, settings
-from hypothesis import strategies as st
+from hypothesis import Phase, find, given, settings, strategies as st
 from voc_oracle import Box, Image, average_precisions, count_positives, grid_scenes, judge, records_of
 
 from sppdet.evaluation.voc import VOCResult, evaluate_voc

@@ -4,8 +4,7 @@ from math import isnan
 
 import pytest
 from factories import annotate, as_boxes
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torchvision.ops import box_iou
 
 from sppdet.evaluation.recall import evaluate_proposals

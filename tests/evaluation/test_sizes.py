@@ -7,8 +7,7 @@ from math import isnan, sqrt
 import numpy as np
 import pytest
 from factories import annotate, detect
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sppdet.evaluation.sizes import SIZES, evaluate_sizes, normalized_precisions, size_classes
 from sppdet.evaluation.voc import Curve, average_precision_area, match_class

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 from factories import annotate, detect, examples
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy.optimize import minimize
 
 from sppdet.errors import InputError

@@ -4,8 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from factories import examples, random_maps
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor
 
 from sppdet.errors import ConfigError, InputError

@@ -2,8 +2,7 @@ import numba
 import pytest
 import torch
 from factories import adaptive_bins, examples, random_maps, random_windows
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor
 
 from sppdet.errors import ConfigError, InputError

@@ -2,8 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from factories import examples, random_maps
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor
 from torchvision.ops import roi_align, roi_pool
 

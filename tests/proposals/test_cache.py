@@ -35,7 +35,7 @@ def images(tmp_path) -> list[Annotations]:
 
 @pytest.fixture
 def searched(monkeypatch) -> list[tuple]:
-    """The searches, of which the first argument is the image file."""
+    """The searches, of which the only argument is the cache file and the image file."""
     return watch(monkeypatch, store, "_search_image")
 
 
@@ -89,7 +89,7 @@ def test_interrupted_run_goes_on_where_it_stopped_and_equal_files_are_searched_o
         propose(images, CONFIG, 0)
     for _ in range(2):
         propose(images, CONFIG, 0)
-        assert [path.name for path, *_ in searched] == ["0.jpg", "1.jpg", "2.jpg"]
+        assert [path.name for ((_, path),) in searched] == ["0.jpg", "1.jpg", "2.jpg"]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -115,12 +115,13 @@ def test_an_error_keeps_what_runs_and_begins_nothing_more(images, cache, monkeyp
             ending.set()
             super().shutdown(wait=wait)
 
-    def fail_at_first(path, *rest):
+    def fail_at_first(place, config):
+        path = place[1]
         begun.append(path.name)
         if path.name == "0.jpg":
             raise ImageError("cannot be decoded", file=path)
         assert ending.wait(60)
-        search(path, *rest)
+        search(place, config)
 
     more = [annotate(images[0].path.parent / f"{i}.jpg") for i in range(4, 10)]
     for each in more:

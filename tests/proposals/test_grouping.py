@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 from factories import examples, soft_image
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sppdet.proposals.grouping import Hierarchy, group
 from sppdet.proposals.segmentation import segment, smooth, sort_edges

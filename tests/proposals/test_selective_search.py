@@ -9,8 +9,7 @@ import pytest
 import torch
 from contracts import assert_boxes
 from factories import examples, random_image
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sppdet.boxes import box_iou
 from sppdet.config.data import ProposalConfig

@@ -3,8 +3,7 @@ import math
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sppdet.shapes import scene as scenes
 from sppdet.shapes.scene import LEAST_VISIBLE, SHAPES, draw_scene, outline

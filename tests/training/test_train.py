@@ -22,8 +22,7 @@ from sppdet.files.atomic import save_tensors, write_json
 from sppdet.heads.calibration import fit_calibration
 from sppdet.proposals.cache import propose
 from sppdet.structures import Dataset, Detections
-from sppdet.training import fit_heads as fitting
-from sppdet.training import train as stages
+from sppdet.training import fit_heads as fitting, train as stages
 from sppdet.training.train import train
 
 
@@ -71,7 +70,7 @@ def test_workers_and_the_cache_do_not_change_the_detector_but_the_seed_does(
     train(config)
     warm, other = (replace(config, output=str(tmp_path / f"seed {seed}"), seed=seed) for seed in (0, 1))
     with monkeypatch.context() as patch:
-        patch.setattr("sppdet.proposals.cache._search_all", None)  # nothing is searched again,
+        patch.setattr("sppdet.proposals.cache.selective_search", None)  # nothing is searched again,
         patch.setattr("sppdet.training.feature_cache.FeatureCache._compute", None)  # nor computed
         train(warm)
         train(other)
