@@ -71,7 +71,7 @@ class CropFeatures(ImageFeatures):
         long as one of hundreds.
         """
         extractor, batch = self.extractor, self.extractor.config.batch_size
-        rows = batch * max(1, extractor.CHUNK_BYTES // (4 * extractor.pooled_dimension * batch))
+        rows = batch * extractor.chunk_rows(extractor.pooled_dimension * batch)
         memory = extractor.empty(min(rows, len(boxes)))
         for part in boxes.split(rows) if len(boxes) else ():
             place = 0
@@ -119,8 +119,7 @@ class CachedFeatures(ImageFeatures):
             rows = torch.tensor([row_of[tuple(box)] for box in boxes.tolist()], dtype=torch.int64)
         except KeyError as error:
             raise InputError("not among those stored", field="boxes", got=error.args[0]) from None
-        count = max(1, self.extractor.CHUNK_BYTES // (4 * self.rows.shape[1]))
-        for chunk in rows.split(count) if len(rows) else ():
+        for chunk in rows.split(self.extractor.chunk_rows(self.rows.shape[1])) if len(rows) else ():
             yield self.rows[chunk].to(self.extractor.backbone.device).float()
 
 
@@ -145,8 +144,10 @@ def warp_crops(image: np.ndarray, boxes: Tensor, config: CropConfig, backbone: B
         crop[top:bottom, left:right] = resize_array(image[y1:y2, x1:x2], bottom - top, right - left)
         places.append((top, bottom, left, right))
     pixels = backbone.normalize(torch.from_numpy(crops).permute(0, 3, 1, 2))
-    for crop, (top, bottom, left, right) in zip(pixels, places, strict=True):
-        crop[:, :top], crop[:, bottom:], crop[:, :, :left], crop[:, :, right:] = 0, 0, 0, 0
+    for crop, place in zip(pixels, places, strict=True):
+        if place != (0, side, 0, side):
+            top, bottom, left, right = place
+            crop[:, :top], crop[:, bottom:], crop[:, :, :left], crop[:, :, right:] = 0, 0, 0, 0
     return pixels
 
 

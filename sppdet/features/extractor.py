@@ -68,7 +68,7 @@ class FeatureExtractor(nn.Module, ABC):
     pooled_dimension: length of the pooled features. dimension: D, length of the features, after the layers.
     """
 
-    CHUNK_BYTES: ClassVar[int] = 2**26  # of pooled features held at a time by `apply_to_features`
+    CHUNK_BYTES: ClassVar[int] = 2**26  # of features held at a time by `apply_to_features` on the CPU
     per_region: ClassVar[bool]  # the network runs once per region, as in R-CNN, rather than once per image
 
     def __init__(
@@ -121,6 +121,11 @@ class FeatureExtractor(nn.Module, ABC):
     def empty(self, count: int) -> Tensor:
         """Allocate memory for pooled features (count, pooled_dimension)."""
         return torch.empty(count, self.pooled_dimension, device=self.backbone.device)
+
+    def chunk_rows(self, length: int) -> int:
+        """Return the number of rows of `length` float32 values to hold at a time, 16 times as many on a GPU."""
+        chunk = self.CHUNK_BYTES if self.backbone.device.type == "cpu" else 16 * self.CHUNK_BYTES
+        return max(1, chunk // (4 * length))
 
     def apply_layers(self, pooled: Tensor) -> Tensor:
         """Pass pooled features (n, pooled_dimension) through the fully connected layers: (n, dimension)."""

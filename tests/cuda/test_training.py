@@ -29,7 +29,7 @@ from sppdet.training.sampling import ImageRegions
 from sppdet.training.train import train
 
 SIZE = (120, 160)
-# A change of the weights by 1e-6 moves the scores by 20 to 90% after two epochs at a rate of 0.01, by up to 5% so.
+# A change of all weights by 1e-6 moves some scores by 20 to 90% after two epochs at a rate of 0.01, by up to 5% so.
 TUNED = FinetuneConfig(epochs=1, blocks=2, learning_rate=5e-4, regions_per_image=16, dropout=0.0)
 
 
@@ -41,10 +41,11 @@ def scores_of(detector: Detector) -> torch.Tensor:
     return detector.encode(random_image(*SIZE)).score(random_boxes(SIZE, 60)).cpu()
 
 
-def assert_alike(found: Detector, expected: Detector, tolerance: float = 0.1) -> None:
-    """Scores of two trainings whose sums were rounded in another order, which moves what they mine and where they
-    stop."""
-    assert_close_rows(scores_of(found), scores_of(expected), tolerance)
+def assert_alike(found: Detector, expected: Detector, tolerance: float = 0.03) -> None:
+    """Scores of two trainings whose sums were rounded in another order, which moves what they mine and where they stop:
+    alike on the mean, relative to the largest."""
+    difference = (scores_of(found) - scores_of(expected)).abs().mean()
+    assert difference <= tolerance * scores_of(expected).abs().max()
 
 
 @pytest.mark.parametrize("features", ["spp", "crop"])
@@ -69,7 +70,7 @@ def _places(device: str) -> list[tuple[str, str]]:
 def test_fine_tuning_through_the_pooling(device, head, depth, shapes, tmp_path):
     changes = {"finetune": TUNED, "head": head, "fc": FCConfig(depth, 24)}
     here, there = (train(config_on(place, shapes, tmp_path / name, **changes)) for name, place in _places(device))
-    assert_alike(there, here, 0.2)
+    assert_alike(there, here, 0.1)
 
 
 @pytest.mark.parametrize("features", ["spp", "crop", "roi_pool", "roi_align"])
@@ -98,7 +99,7 @@ def test_fine_tuning_in_half_precision(device, shapes, tmp_path):
     tuned = train(config_on(device, shapes, tmp_path / "run", finetune=TUNED, head="softmax", precision="bf16"))
     assert tuned.backbone.precision == "bf16"
     exact = train(config_on("cpu", shapes, tmp_path / "exact", finetune=TUNED, head="softmax"))
-    assert_alike(tuned, exact, 0.3)
+    assert_alike(tuned, exact, 0.1)
 
 
 def interrupt(monkeypatch, owner: object, name: str, config: TrainConfig) -> None:
@@ -123,7 +124,7 @@ def test_an_interrupted_fine_tuning_goes_on(device, moves, shapes, tmp_path, mon
     interrupt(monkeypatch, gradient_descent, "save_checkpoint", config_on("cpu" if moves else device, *run, **changes))
     resumed = train(config_on(device, *run, **changes))
     assert resumed.backbone.device.type == device
-    assert_alike(resumed, whole, 0.2)
+    assert_alike(resumed, whole, 0.1)
 
 
 def test_a_training_begun_on_one_device_ends_on_the_other(device, shapes, tmp_path, monkeypatch):
