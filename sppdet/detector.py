@@ -8,7 +8,6 @@ from os import PathLike
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.fully_connected import FullyConnected
@@ -26,7 +25,7 @@ from sppdet.heads.linear import Heads
 from sppdet.images import ImageLike, as_image
 from sppdet.postprocess import minimum_score, postprocess
 from sppdet.proposals.cache import propose_image
-from sppdet.runtime.memory import keep_freed_memory, trim_memory
+from sppdet.runtime.memory import keep_freed_memory
 from sppdet.runtime.stopwatch import stage
 from sppdet.structures import Detections, check_boxes
 
@@ -109,12 +108,6 @@ class Detector(nn.Module):
             with stage("proposals"):
                 proposals = propose_image(pixels, self.config.proposals)
         return self.encode(pixels).detect(proposals)
-
-    def detect_files(self, files: Sequence[ImageLike], proposals: Sequence[Tensor]) -> list[Detections]:
-        """Detect objects in each image (a path or pixels), given its proposals, with a progress bar."""
-        pairs = zip(files, proposals, strict=True)
-        bar = tqdm(pairs, desc="detect", unit="image", total=len(files))
-        return [self.detect(file, boxes) for file, boxes in trim_memory(bar)]
 
     def encode(self, image: ImageLike) -> EncodedImage:
         """Compute everything that does not depend on the boxes. The result has `.features`, `.score` and `.detect`."""

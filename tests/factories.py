@@ -1,6 +1,7 @@
 """Small records, images and detectors for tests, made in one line."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
@@ -142,13 +143,15 @@ def run_json(capsys, *arguments: object):
     return json.loads(run_text(capsys, *arguments, "--json"))
 
 
-def watch(patch: pytest.MonkeyPatch, owner: object, name: str) -> list[tuple]:
-    """The arguments of each call of a function, which works as before."""
+def watch(patch: pytest.MonkeyPatch, owner: object, name: str, stop_after: float = math.inf) -> list[tuple]:
+    """The arguments of each call of a function, which works as before, but Ctrl-C comes after `stop_after` calls."""
     calls: list[tuple] = []
     function = getattr(owner, name)
 
     def call(*arguments, **options):
         calls.append(arguments)
+        if len(calls) > stop_after:
+            raise KeyboardInterrupt
         return function(*arguments, **options)
 
     patch.setattr(owner, name, call)
@@ -159,17 +162,7 @@ def watch(patch: pytest.MonkeyPatch, owner: object, name: str) -> list[tuple]:
 def stopping(owner: object, name: str, after: int = 0) -> Iterator[list[tuple]]:
     """Ctrl-C in place of a function once it was called `after` times; the arguments of each call, also of the last."""
     with pytest.MonkeyPatch.context() as patch:
-        calls: list[tuple] = []
-        function = getattr(owner, name)
-
-        def call(*arguments, **options):
-            calls.append(arguments)
-            if len(calls) > after:
-                raise KeyboardInterrupt
-            return function(*arguments, **options)
-
-        patch.setattr(owner, name, call)
-        yield calls
+        yield watch(patch, owner, name, after)
 
 
 @contextmanager

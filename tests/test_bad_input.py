@@ -25,7 +25,7 @@ SMALL = (
 )
 ARCHIVE = "VOCtrainval_06-Nov-2007.tar"
 WEIGHTS, CORNERLESS = "run/detector.safetensors", "<a><object><name>x</name><bndbox/></object></a>"
-NAMES, CROPS = "--data.classes", "classify crops --data.root shapes"
+NAMES, CROPS, LAST = "--data.classes", "classify crops --data.root shapes", "shapes/Annotations/000006.xml"
 XML, JPEG, TRAINVAL = "shapes/Annotations/000001.xml", "shapes/JPEGImages/000001.jpg", "ImageSets/Main/trainval.txt"
 
 
@@ -91,7 +91,7 @@ def list_a_missing_image(place: Path) -> None:
 
 
 def rename_a_class(place: Path) -> None:
-    file = place / "shapes/Annotations/000006.xml"
+    file = place / LAST
     file.write_text(file.read_text().replace("<name>", "<name>wheel", 1))
 
 
@@ -109,11 +109,7 @@ MISTAKES: dict[str, tuple] = {
     "XML without a corner": (train(""), f"{XML} | object[1]/bndbox/xmin | missing", write(XML, CORNERLESS)),
     "broken COCO file": (train("--data.annotations keyless.json"), "keyless.json | categories | missing"),
     "no such val file": (train("--data.annotations coco.json --val nothing.json"), "nothing.json | not found"),
-    "class the detector lacks": (
-        evaluate(""),
-        "shapes/Annotations/000006.xml | object[1]/name | wheel | disc",
-        rename_a_class,
-    ),
+    "class the detector lacks": (evaluate(""), f"{LAST} | object[1]/name | wheel | disc", rename_a_class),
     "no such image": ("detect run nothing.jpg --output out", "nothing.jpg | not found"),
     "not an image": ("detect run text.jpg --output out", "text.jpg | decoded"),
     "folder without images": ("detect run run --output out", "run | no images"),
@@ -131,10 +127,7 @@ MISTAKES: dict[str, tuple] = {
     "no caffemodel": ("convert text.caffemodel --backbone zf5", "text.caffemodel | of another kind"),
     "no such weights": (train("--backbone.weights nothing.pth"), "nothing.pth | backbone.weights"),
     "no such run": ("evaluate nothing --data.root shapes", "nothing | not found"),
-    "run not evaluated": (
-        diagnose("run"),
-        "run/test/detections.json | not found | sppdet evaluate run",
-    ),
+    "run not evaluated": (diagnose("run"), "run/test/detections.json | not found | sppdet evaluate run"),
     "no such similar class": (
         diagnose("--detections empty.json --similar [[disc,disk]]"),
         "similar | no such class | disc | got disk",
@@ -184,11 +177,7 @@ MISTAKES: dict[str, tuple] = {
     "no images to classify": ("classify train", "data.train | --data.train PATH"),
     "no such folder of classes": (classify("--data.train nowhere"), "nowhere | folder not found"),
     "no classes": (classify("--data.train run"), "run | holds no folders"),
-    "empty class": (
-        classify(""),
-        "crops/empty | no images in the folder",
-        lambda place: (place / "crops/empty").mkdir(),
-    ),
+    "empty class": (classify(""), "crops/new | no images in the folder", lambda place: (place / "crops/new").mkdir()),
     "class that is not trained": (classify("--data.val shapes"), "shapes/Annotations | unknown class"),
     "unreadable image to train on": (classify(""), "crops/disc/0.jpg | decoded", write("crops/disc/0.jpg", "text")),
     "no command to classify": usage("classify", "train | predict"),

@@ -40,9 +40,8 @@ class Mean:
     resamples: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        if not self.interval:
-            return {"mean": self.mean}
-        return {"mean": self.mean, "interval": self.interval, "level": LEVEL, "resamples": self.resamples}
+        drawn = {"interval": self.interval, "level": LEVEL, "resamples": self.resamples}
+        return {"mean": self.mean, **(drawn if self.interval else {})}
 
     def __str__(self) -> str:
         if not self.interval:

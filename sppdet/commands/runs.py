@@ -6,6 +6,8 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
+from tqdm import tqdm
+
 from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
 from sppdet.data.detection_files import read_results
@@ -14,6 +16,7 @@ from sppdet.errors import ConfigError, WeightsError
 from sppdet.files.atomic import read_json
 from sppdet.files.run_folder import RunFolder
 from sppdet.proposals.cache import propose
+from sppdet.runtime.memory import trim_memory
 from sppdet.structures import Dataset, Detections
 
 logger = logging.getLogger(__name__)
@@ -60,7 +63,8 @@ def detect_dataset(
 ) -> list[Detections]:
     """Return all detections in each image; `proposals` is a file written by another program."""
     boxes = propose(dataset.images, replace(detector.config.proposals, file=proposals), workers)
-    return detector.detect_files([image.image for image in dataset.images], boxes)
+    bar = tqdm(zip(dataset.images, boxes, strict=True), desc="detect", unit="image", total=len(dataset))
+    return [detector.detect(image.image, proposed) for image, proposed in trim_memory(bar)]
 
 
 def detections_of(

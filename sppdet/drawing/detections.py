@@ -56,8 +56,7 @@ def write_picture(path: str | PathLike[str], picture: np.ndarray) -> None:
 
 
 def _place_label(box: Corners, size: tuple[int, int], canvas: tuple[int, int], taken: Sequence[Corners]) -> Corners:
-    """Return the plate of a label of (width, height): above its box, inside it or below it, at the first position in
-    the canvas (H, W) that overlaps no plate in `taken`."""
+    """Return a label's plate in the canvas (H, W): above, in or below its box, if possible overlapping none `taken`."""
     (width, height), (x1, y1, _, y2) = size, box
     left = min(max(x1, 0), max(canvas[1] - width, 0))
     lowest = max(canvas[0] - height, 0)

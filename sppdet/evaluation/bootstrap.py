@@ -139,10 +139,7 @@ def _rank(matches: Matches) -> _Ranking:
 
 
 def _average_precisions(ranking: _Ranking, counts: NDArray[np.int64], positives: int) -> tuple[float, float]:
-    """Return both APs, 11 points and area, with image i repeated `counts[i]` times; NaN without positives.
-
-    Precision falls at incorrect detections only, so the best from some recall on is at the last copy of a correct one.
-    """
+    """Return both APs, 11 points and area, with image i repeated `counts[i]` times; NaN without positives."""
     if not positives:
         return float("nan"), float("nan")
     images, correct = ranking
@@ -150,6 +147,7 @@ def _average_precisions(ranking: _Ranking, counts: NDArray[np.int64], positives:
     gained = weights[correct]  # (M,)
     cumulative_tp = np.cumsum(gained)
     precision = cumulative_tp / np.maximum(np.cumsum(weights)[correct], 1)  # 1: no image so far was drawn
+    # Precision falls at incorrect detections only: the best from some recall on is at the last copy of a correct one.
     envelope = best_from_here(precision)
     # Each of the recalls 0, 0.1 ... 1 is first reached at a correct detection, recall 0 at the first one.
     points = np.diff(10 * cumulative_tp // positives, prepend=-1)

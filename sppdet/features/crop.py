@@ -137,8 +137,8 @@ def warp_crops(image: np.ndarray, boxes: Tensor, config: CropConfig, backbone: B
     crops = np.zeros((len(boxes), side, side, 3), np.uint8)
     places = []
     for crop, (gx1, gy1, gx2, gy2) in zip(crops, grown.int().tolist(), strict=True):
-        x1, x2 = _valid_range(gx1, gx2, width)
-        y1, y2 = _valid_range(gy1, gy2, height)
+        x1, x2 = _clip_range(gx1, gx2, width)
+        y1, y2 = _clip_range(gy1, gy2, height)
         left, right = _paste_range(x1, x2, gx1, gx2, side)
         top, bottom = _paste_range(y1, y2, gy1, gy2, side)
         crop[top:bottom, left:right] = resize_array(image[y1:y2, x1:x2], bottom - top, right - left)
@@ -151,7 +151,7 @@ def warp_crops(image: np.ndarray, boxes: Tensor, config: CropConfig, backbone: B
     return pixels
 
 
-def _valid_range(start: int, end: int, length: int) -> tuple[int, int]:
+def _clip_range(start: int, end: int, length: int) -> tuple[int, int]:
     """Clip [start, end) to [0, length), keeping at least one pixel."""
     first = min(max(start, 0), length - 1)
     return first, max(first + 1, min(end, length))
@@ -160,5 +160,4 @@ def _valid_range(start: int, end: int, length: int) -> tuple[int, int]:
 def _paste_range(valid_start: int, valid_end: int, start: int, end: int, side: int) -> tuple[int, int]:
     """Map [valid_start, valid_end) of [start, end) to pixels of a crop of side `side`, at least one."""
     scale = side / max(1, end - start)
-    first = min(max(round((valid_start - start) * scale), 0), side - 1)
-    return first, max(first + 1, min(round((valid_end - start) * scale), side))
+    return _clip_range(round((valid_start - start) * scale), round((valid_end - start) * scale), side)

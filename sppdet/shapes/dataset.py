@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from itertools import count
 from os import PathLike
 from pathlib import Path
 
@@ -54,11 +54,12 @@ def generate_shapes(folder: str | PathLike[str], seed: int = 0, train: int = 200
 
 def _write_set(folder: Path, seed: int, train: int, test: int) -> None:
     lists: dict[str, list[str]] = {"train": [], "val": [], "trainval": [], "test": []}
-    for stream, (split, count, first) in enumerate((("trainval", train, 1), ("test", test, train + 1))):
+    for stream, (split, images, first) in enumerate((("trainval", train, 1), ("test", test, train + 1))):
         rng = np.random.default_rng([seed, stream])
         photographs = _photographs(split)
-        classes = _shuffled_classes(rng)
-        for i in range(count):
+        # Without end, each class once in every six, so that classes are balanced.
+        classes = (SHAPES[i] for _ in count() for i in rng.permutation(len(SHAPES)))
+        for i in range(images):
             names = [next(classes) for _ in range(rng.integers(1, MOST_SHAPES + 1))]
             name = f"{first + i:06d}"
             _write_scene(folder, name, draw_scene(rng, names, photographs))
@@ -77,12 +78,6 @@ def _photographs(split: str) -> list[np.ndarray]:
     left, right = BORDERS
     area = slice(0, left) if split == "trainval" else slice(right, None)
     return [photograph[:, area] for photograph in load_sample_images().images]
-
-
-def _shuffled_classes(rng: np.random.Generator) -> Iterator[str]:
-    """Yield class names endlessly, each once in every six, so that classes are balanced."""
-    while True:
-        yield from (SHAPES[i] for i in rng.permutation(len(SHAPES)))
 
 
 def _write_scene(folder: Path, name: str, scene: Scene) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -81,9 +81,6 @@ class Dataset:
             "iscrowd": annotations.difficult.to(torch.int64),
         }
         return annotations.read() / 255, target
-
-    def __iter__(self) -> Iterator[tuple[Tensor, dict[str, Any]]]:
-        return (self[index] for index in range(len(self)))
 
     def __repr__(self) -> str:
         objects = sum(len(image.labels) for image in self.images)

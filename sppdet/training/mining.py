@@ -1,6 +1,5 @@
 """One-vs-rest SVMs with hard-negative mining (R-CNN, section 2.3; SPPnet, section 4.1).
 
-`sampling.hard_negatives` chooses the hard negatives of an image; this module collects them over the images and refits.
 All classes share one pool of examples: a hard negative of one class serves every class it is a negative of. Memory is
 `max_examples` rows of half-precision features and grows only as they are filled.
 """

@@ -6,15 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from caffe_files import (
-    NETWORKS,
-    change,
-    connected,
-    encode_blob,
-    encode_network,
-    forward,
-    pool_pyramid,
-)
+from caffe_files import NETWORKS, change, connected, encode_blob, encode_network, forward, pool_pyramid
 from factories import random_image
 
 from sppdet.backbones.caffe import ORIGINALS, convert_caffe

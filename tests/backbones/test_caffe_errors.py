@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -139,14 +140,12 @@ def test_mistakes_are_one_line(arguments, code, named, files, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("mean", [(1, 2), (1, 2, 3, 4), (-1, 2, 3), (1, 2, 256), (1, 2, float("nan"))])
-def test_a_mean_that_is_none(mean, files, tmp_path):
-    with pytest.raises(ConfigError, match=r"^mean: .*\[B,G,R\] in 0\.\.255"):
-        convert_caffe([files["zf5"]], "zf5", tmp_path / "out.safetensors", mean)
-
-
-@pytest.mark.parametrize("shape", [(1, 1, 8, 6), (2, 3, 8, 6), (3,), (18, 18)])
-def test_a_mean_image_that_is_none(shape, files, tmp_path):
-    (tmp_path / "mean.binaryproto").write_bytes(encode_blob(np.ones(shape)))
-    with pytest.raises(WeightsError, match=r"mean\.binaryproto: is not a mean of color images"):
-        convert_caffe([files["zf5"]], "zf5", tmp_path / "out.safetensors", tmp_path / "mean.binaryproto")
+def test_a_mean_that_is_none(files, tmp_path):
+    convert = partial(convert_caffe, [files["zf5"]], "zf5", tmp_path / "out.safetensors")
+    for mean in ((1, 2), (1, 2, 3, 4), (-1, 2, 3), (1, 2, 256), (1, 2, float("nan"))):
+        with pytest.raises(ConfigError, match=r"^mean: .*\[B,G,R\] in 0\.\.255"):
+            convert(mean)
+    for shape in ((1, 1, 8, 6), (2, 3, 8, 6), (3,), (18, 18)):
+        (tmp_path / "mean.binaryproto").write_bytes(encode_blob(np.ones(shape)))
+        with pytest.raises(WeightsError, match=r"mean\.binaryproto: is not a mean of color images"):
+            convert(tmp_path / "mean.binaryproto")

@@ -66,10 +66,5 @@ def test_both_pass_the_same_batches(detector, monkeypatch) -> None:
 def test_ratio() -> None:
     found = Throughput("crop", 95.0, 100.0, 4)
     assert found.ratio == pytest.approx(0.95)
-    assert found.as_dict() == {
-        "detector": "crop",
-        "crops_per_second": 95.0,
-        "bare_crops_per_second": 100.0,
-        "bare_best_batch": 4,
-        "ratio": 0.95,
-    }
+    numbers = {"crops_per_second": 95.0, "bare_crops_per_second": 100.0, "bare_best_batch": 4, "ratio": 0.95}
+    assert found.as_dict() == {"detector": "crop", **numbers}

@@ -56,12 +56,7 @@ PINNED: dict[str, tuple[list[Image], str, float, float]] = {
     # As right, wrong, right.
     "duplicates are wrong": ([(easy(A, B), found(A, MOST_OF_A, B))], "right duplicate right", 28 / 33, 5 / 6),
     # IoU 9/10 with the first, 2/3 with the other.
-    "a duplicate, while another would do": (
-        [(easy(A, PART_OF_A), found(A, MOST_OF_A))],
-        "right duplicate",
-        6 / 11,
-        0.5,
-    ),
+    "a duplicate beside another object": ([(easy(A, PART_OF_A), found(A, MOST_OF_A))], "right duplicate", 6 / 11, 0.5),
     "the best score takes the object": ([(easy(A), found(A, MOST_OF_A, scores=(0.1, 0.9)))], "right duplicate", 1, 1),
     "ties, wrong first": ([(easy(A), found(NOWHERE, A, scores=TIED))], "wrong right", 0.5, 0.5),
     "ties, right first": ([(easy(A), found(A, NOWHERE, scores=TIED))], "right wrong", 1, 1),
@@ -73,18 +68,9 @@ PINNED: dict[str, tuple[list[Image], str, float, float]] = {
         0.5,
     ),
     "nothing is found": ([(easy(A), []), ([], [])], "", 0, 0),
-    "images without detections keep their objects": (
-        [(easy(A), found(A)), (easy(A), []), ([], [])],
-        "right",
-        6 / 11,
-        0.5,
-    ),
-    "images without objects keep their detections, and the order is over all images": (
-        [(easy(A), found(A, scores=(0.8,))), ([], found(A))],
-        "wrong right",
-        0.5,
-        0.5,
-    ),
+    "images without detections keep objects": ([(easy(A), found(A)), (easy(A), []), ([], [])], "right", 6 / 11, 0.5),
+    # The order is over all images.
+    "one without objects": ([(easy(A), found(A, scores=(0.8,))), ([], found(A))], "wrong right", 0.5, 0.5),
     "an overlap of a half is enough": ([(easy(A), found(HALF_A))], "right", 1, 1),
     "less is not": ([(easy(A), found(UNDER_HALF_A))], "wrong", 0, 0),
     "an object of another class is none": ([([(A, 2, False), *easy(B)], found(A))], "wrong", 0, 0),

@@ -110,11 +110,8 @@ def test_eleven_points_compare_recall_as_a_fraction(tenths) -> None:
         right = tenths * positives // 10
         curve = Curve(np.arange(1, right + 1), np.zeros(right, np.float32), positives)
         assert average_precision_voc07(curve) == (min(right, 1) + tenths) / 11
-
-
-def test_perfect_detections_are_exactly_one() -> None:
-    curve = Curve(np.arange(1, 8), np.zeros(7, np.float32), 7)
-    assert average_precision_voc07(curve) == average_precision_area(curve) == 1.0
+    perfect = Curve(np.arange(1, 8), np.zeros(7, np.float32), 7)
+    assert average_precision_voc07(perfect) == average_precision_area(perfect) == 1.0
 
 
 def test_as_dict() -> None:

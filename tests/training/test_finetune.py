@@ -24,7 +24,6 @@ from sppdet.files.atomic import save_tensors
 from sppdet.heads.linear import Heads
 from sppdet.images import read_image
 from sppdet.proposals.cache import propose
-from sppdet.shapes.dataset import generate_shapes
 from sppdet.shapes.scene import SHAPES
 from sppdet.training import finetune as module
 from sppdet.training.finetune import finetune, sample_image
@@ -34,9 +33,8 @@ K = len(SHAPES)
 
 
 @pytest.fixture(scope="module")
-def regions(tmp_path_factory) -> list[ImageRegions]:
-    root = generate_shapes(tmp_path_factory.mktemp("data") / "shapes", train=6, test=1)
-    images = read_voc(root, "trainval").images
+def regions(shapes) -> list[ImageRegions]:
+    images = read_voc(shapes, "trainval").images[:6]
     proposals = propose(images, ProposalConfig(width=None, limit=60), 0)
     return [ImageRegions.from_annotations(image, boxes) for image, boxes in zip(images, proposals, strict=True)]
 
