@@ -61,11 +61,8 @@ def test_torchvisions_convention(detector):
     outputs = detector(images, [random_boxes(30), random_boxes(20, seed=1)])
     assert len(outputs) == 2
     for output, image, boxes in zip(outputs, images, (random_boxes(30), random_boxes(20, seed=1)), strict=True):
-        assert {key: (value.dtype, value.ndim) for key, value in output.items()} == {
-            "boxes": (torch.float32, 2),
-            "labels": (torch.int64, 1),
-            "scores": (torch.float32, 1),
-        }
+        kinds = {"boxes": (torch.float32, 2), "labels": (torch.int64, 1), "scores": (torch.float32, 1)}
+        assert {key: (value.dtype, value.ndim) for key, value in output.items()} == kinds
         expected = detector.detect(image, boxes)
         assert expected.classes == CLASSES
         assert torch.equal(output["boxes"], expected.boxes)

@@ -107,19 +107,10 @@ def test_every_form_of_an_image_is_the_same_image_and_back(tmp_path):
     read_only = array.copy()
     read_only.flags.writeable = False
     forms = [
-        array,
-        read_only,
-        array[::-1][::-1],
-        np.asfortranarray(array),
-        array / 255,
-        (array / 255).astype(np.float32),
-        (array / 255).astype(">f4"),
-        as_tensor(array),
-        as_tensor(array).float() / 255,
-        as_tensor(array).double() / 255,
-        Image.fromarray(array),
-        tmp_path / "image.png",
-        str(tmp_path / "image.png"),
+        *(array, read_only, array[::-1][::-1], np.asfortranarray(array)),
+        *(array / 255, (array / 255).astype(np.float32), (array / 255).astype(">f4")),
+        *(as_tensor(array), as_tensor(array).float() / 255, as_tensor(array).double() / 255),
+        *(Image.fromarray(array), tmp_path / "image.png", str(tmp_path / "image.png")),
     ]
     Image.fromarray(array).save(tmp_path / "image.png")
     for form in forms:
@@ -133,20 +124,12 @@ def test_every_form_of_an_image_is_the_same_image_and_back(tmp_path):
 @pytest.mark.parametrize(
     "image",
     [
-        as_tensor(picture()).int(),
-        as_tensor(picture()).float(),
-        as_tensor(picture()).float() / 255 - 0.1,
+        *(as_tensor(picture()).int(), as_tensor(picture()).float(), as_tensor(picture()).float() / 255 - 0.1),
         torch.full((3, 4, 4), torch.nan),
-        torch.zeros(4, 4, 3, dtype=torch.uint8),
-        torch.zeros(1, 3, 4, 4, dtype=torch.uint8),
-        torch.zeros(3, 0, 4, dtype=torch.uint8),
-        picture().astype(np.uint16),
-        picture() > 3,
-        picture().astype(object),
-        picture()[:, :, 0],
-        np.zeros((4, 4, 4), np.uint8),
-        [[1, 2], [3, 4]],
-        None,
+        *(torch.zeros(*shape, dtype=torch.uint8) for shape in ((4, 4, 3), (1, 3, 4, 4), (3, 0, 4))),
+        *(picture().astype(np.uint16), picture() > 3, picture().astype(object)),
+        *(picture()[:, :, 0], np.zeros((4, 4, 4), np.uint8)),
+        *([[1, 2], [3, 4]], None),
     ],
     ids=lambda image: f"{type(image).__name__}-{getattr(image, 'dtype', '')}-{tuple(getattr(image, 'shape', ()))}",
 )

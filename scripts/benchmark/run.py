@@ -9,6 +9,7 @@ from benchmark.config import BenchmarkConfig
 from benchmark.detect import benchmark_detect
 from benchmark.finetune import benchmark_finetune
 from benchmark.heads import benchmark_heads
+from benchmark.machine import describe_machine
 from benchmark.measure import Growth, Part, Row
 from benchmark.plots import plot_part
 from benchmark.pooling import benchmark_pooling
@@ -19,7 +20,6 @@ from sppdet.config.data import DataConfig
 from sppdet.drawing.tables import align
 from sppdet.errors import ConfigError
 from sppdet.files.atomic import json_ready, write_json
-from sppdet.runtime.machine import describe_machine
 
 PARTS: Mapping[str, Callable[[DataConfig, BenchmarkConfig], Part]] = {
     "proposals": benchmark_proposals,

@@ -1,10 +1,8 @@
 """The machine that a program runs on."""
 
 import logging
-import os
 import platform
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -13,8 +11,6 @@ from sppdet.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-PACKAGES = ("torch", "torchvision", "numpy", "numba")
-
 
 def processor_name() -> str:
     """The processor's name; Linux gives it in a file only."""
@@ -22,21 +18,6 @@ def processor_name() -> str:
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor() or platform.machine()
-
-
-def describe_machine() -> dict[str, str | int]:
-    """The processor, the cores that this process may run on, the GPU if any, the system, and versions that matter."""
-    import cv2
-
-    return {
-        "processor": processor_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        **({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
-        "opencv": cv2.__version__,
-    }
 
 
 def find_device(name: str) -> torch.device:

@@ -11,12 +11,9 @@ from sppdet.backbones.zoo import BACKBONES, build_backbone
 from sppdet.errors import ConfigError
 
 LAST_LAYER = {
-    "alexnet": "features.11",
-    "squeezenet1_0": "features.12",
-    "squeezenet1_1": "features.12",
-    "vgg16": "features.29",
-    "resnet18": "layer3",
-    "resnet50": "layer3",
+    **{"alexnet": "features.11", "vgg16": "features.29"},
+    **dict.fromkeys(("squeezenet1_0", "squeezenet1_1"), "features.12"),
+    **dict.fromkeys(("resnet18", "resnet50"), "layer3"),
 }
 
 

@@ -96,11 +96,8 @@ def test_the_bound_multiplies_as_many_rows_by_matrices_of_the_same_shapes(scene,
     rows = len(detector.extractor.encode(scene.image).unique_windows(scene.boxes)[0])
     products = watch(monkeypatch, torch, "mm")
     assert set(bound.bound_run(detector, doubled)(0)) == {"conv", "products", "copy"}
-    assert [(*a.shape, b.shape[1]) for a, b in products] == [
-        (rows, 96 * 50, 8),
-        (rows, 8, 32),
-        (rows, 32, 5 * detect.CLASSES),
-    ]
+    expected = [(rows, 96 * 50, 8), (rows, 8, 32), (rows, 32, 5 * detect.CLASSES)]
+    assert [(*a.shape, b.shape[1]) for a, b in products] == expected
 
 
 def test_truncated_layers_have_the_shapes_of_truncated_svd(scene):

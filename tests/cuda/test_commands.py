@@ -4,6 +4,7 @@ import time
 
 import pytest
 import torch
+from benchmark.machine import describe_machine
 from factories import run_json, run_text, train_arguments
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from sppdet.cli import main
 from sppdet.errors import ConfigError
 from sppdet.files.atomic import save_tensors
 from sppdet.runtime import machine
-from sppdet.runtime.machine import describe_machine, find_device, hardware_name
+from sppdet.runtime.machine import find_device, hardware_name
 from sppdet.runtime.stopwatch import Stopwatch, stage
 
 

@@ -100,18 +100,9 @@ def test_damaged_tensors_are_named(tmp_path, damage):
 def test_content_key_changes_with_every_part_but_not_with_the_name(tmp_path):
     file = tmp_path / "image"
     file.write_bytes(b"abc")
-    keys = [
-        content_key(),
-        content_key(file),
-        content_key(file, 1),
-        content_key(1, file),
-        content_key(file, "1"),
-        content_key(file, 1, {"a": 1}),
-        content_key(file, 1, {"a": 2}),
-        content_key(file, [1, {"a": 1}]),
-        content_key("ab", "c"),
-        content_key("a", "bc"),
-    ]
+    parts = [(), (file,), (file, 1), (1, file), (file, "1"), ("ab", "c"), ("a", "bc")]
+    parts += [(file, 1, {"a": 1}), (file, 1, {"a": 2}), (file, [1, {"a": 1}])]
+    keys = [content_key(*each) for each in parts]
     file.write_bytes(b"abd")
     keys.append(content_key(file))
     assert len(set(keys)) == len(keys)

@@ -7,10 +7,11 @@ import numba
 import numpy as np
 import pytest
 import torch
+from benchmark.machine import describe_machine
 from benchmark.memory import anonymous_memory
 
 from sppdet.runtime import memory
-from sppdet.runtime.machine import describe_machine, processor_name
+from sppdet.runtime.machine import processor_name
 from sppdet.runtime.memory import keep_freed_memory, release_freed_memory, trim_memory
 
 
