@@ -11,7 +11,18 @@ from torch import Tensor, nn
 from torchvision.ops import roi_pool
 
 from benchmark.config import BenchmarkConfig
-from benchmark.measure import Growth, Part, Ratios, Run, Timing, clock_all, measure_growth, measure_part, take_turns
+from benchmark.measure import (
+    Growth,
+    Part,
+    Ratios,
+    Run,
+    Timing,
+    clock_all,
+    clocked,
+    measure_growth,
+    measure_part,
+    take_turns,
+)
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.runtime.machine import find_device
 
@@ -20,6 +31,7 @@ MAP = (512, 43, 57)  # channels, cells: SqueezeNet's conv5 of a VOC image whose 
 BATCH = (32, 256, 13, 13)  # whole maps: a classifier's conv5 of images of 224 pixels
 SHORTEST = 2  # cells; about the 20 pixels that are the least side of a proposal
 GROWTH_ROUNDS = 3
+CALLS = 10  # in a row on CUDA, where the processor prepares one while the device works on another
 
 RATIOS: Ratios = {
     "ratio_vs_roi_pool": ("roi_pool x4", "sppdet"),
@@ -40,6 +52,7 @@ def benchmark_pooling(config: BenchmarkConfig) -> Part:
     """Time max pooling of `config.regions` random windows of one map, forward and backward.
 
     roi_pool is given contiguous maps, to which it would convert others; the other contestants get channels-last maps.
+    On CUDA all but the loop are called CALLS times in a row.
     `bit_equal` in the result: our output equals that of `adaptive_max_pool2d`. A batch of whole maps is pooled as well,
     next to torch's own layers.
     """
@@ -79,20 +92,23 @@ def channels_last(maps: Tensor) -> Tensor:
     return maps.contiguous(memory_format=torch.channels_last)
 
 
+def calls_on(maps: Tensor) -> int:
+    """The number of calls in a row on the device of the maps."""
+    return CALLS if maps.device.type == "cuda" else 1
+
+
 def forward_runs(maps: Tensor, windows: Tensor) -> dict[str, Run]:
     """Contestants on contiguous maps (1, C, h, w) and windows int64 (N, 4)."""
     pool, cells, corners = SpatialPyramidPooling(LEVELS), channels_last(maps), as_corners(windows).to(maps)
     source = pool(cells, windows)
     buffer = torch.empty_like(source)
-    return clock_all(
-        {
-            "sppdet": lambda: pool(cells, windows, out=buffer),
-            "roi_pool x4": lambda: roi_pool_levels(maps, corners),
-            "roi_pool nested": lambda: roi_pool_nested(maps, corners),
-            "adaptive loop": lambda: adaptive_levels(cells, windows),
-            "copy": lambda: buffer.copy_(source),
-        }
-    )
+    work: dict[str, Callable[[], object]] = {
+        "sppdet": lambda: pool(cells, windows, out=buffer),
+        "roi_pool x4": lambda: roi_pool_levels(maps, corners),
+        "roi_pool nested": lambda: roi_pool_nested(maps, corners),
+        "copy": lambda: buffer.copy_(source),
+    }
+    return clock_all(work, calls_on(maps)) | {"adaptive loop": clocked(lambda: adaptive_levels(cells, windows))}
 
 
 def backward_runs(maps: Tensor, windows: Tensor) -> dict[str, Run]:
@@ -109,7 +125,7 @@ def backward_runs(maps: Tensor, windows: Tensor) -> dict[str, Run]:
         gradients = [torch.ones_like(level) for level in pooled]
         work[f"{name} forward+backward"] = partial(_forward_backward, forward, leaf, gradients)
         work[f"{name} backward"] = partial(torch.autograd.grad, pooled, leaf, gradients, retain_graph=True)
-    return clock_all(work)
+    return clock_all(work, calls_on(maps))
 
 
 def batch_runs(maps: Tensor) -> dict[str, Run]:
@@ -120,7 +136,7 @@ def batch_runs(maps: Tensor) -> dict[str, Run]:
     for name, layer in {"sppdet batch": pool, "AdaptiveMaxPool2d a level": AdaptiveLevels()}.items():
         work[name] = partial(layer, maps)
         work[f"{name} forward+backward"] = partial(_forward_backward, partial(_listed, layer, leaf), leaf, [gradient])
-    return clock_all(work)
+    return clock_all(work, calls_on(maps))
 
 
 class AdaptiveLevels(nn.Module):
