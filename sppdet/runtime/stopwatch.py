@@ -13,13 +13,13 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar, Token
-from typing import Literal
+from contextvars import ContextVar
+from typing import Literal, get_args
 
 import torch
 
 Stage = Literal["proposals", "preprocess", "conv", "pooling", "heads", "nms"]
-STAGES: tuple[Stage, ...] = ("proposals", "preprocess", "conv", "pooling", "heads", "nms")
+STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 class Stopwatch:
@@ -32,15 +32,14 @@ class Stopwatch:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self.regions = self.windows = 0
-        self._token: Token[Stopwatch | None] | None = None
 
     def __enter__(self) -> Stopwatch:
-        self._token = _running.set(self)
+        self._outer = _running.get()
+        _running.set(self)
         return self
 
     def __exit__(self, *_error: object) -> None:
-        assert self._token is not None  # as entered
-        _running.reset(self._token)
+        _running.set(self._outer)
 
     @contextmanager
     def time(self, name: Stage) -> Iterator[None]:
