@@ -29,10 +29,8 @@ def postprocess(
 
 
 def select(boxes: Tensor, scores: Tensor, config: SelectionConfig, kind: HeadKind = "svm") -> Detections:
-    """Select from boxes (N, K, 4) and scores (N, K) those above the minimum score that survive NMS, up to a number per
-    class."""
-    minimum = minimum_score(config, kind)
-    region, label = (scores > minimum).nonzero(as_tuple=True)
+    """Select boxes of (N, K, 4) with scores (N, K) above the minimum that survive NMS, up to a number per class."""
+    region, label = (scores > minimum_score(config, kind)).nonzero(as_tuple=True)
     boxes, scores = boxes[region, label], scores[region, label]
     kept = nms(boxes, scores, label, config.nms_iou, config.max_per_class)
     return Detections(boxes[kept].cpu().clone(), label[kept].cpu() + 1, scores[kept].cpu().clone())

@@ -119,6 +119,18 @@ def image_file(path: Path, height: int, width: int, seed: int = 0) -> Path:
     return path
 
 
+def proposal_file(path: Path, ids: Sequence[object], proposals: Sequence[Tensor]) -> Path:
+    """A file .npz or .json with boxes (N, 4) of each id."""
+    boxes = {str(id): rows.double().numpy() for id, rows in zip(ids, proposals, strict=True)}
+    if path.suffix == ".npz":
+        np.savez_compressed(path, **boxes)
+    else:
+        sized = [(id, [x1, y1, x2 - x1, y2 - y1]) for id, rows in boxes.items() for x1, y1, x2, y2 in rows.tolist()]
+        entries = [{"image_id": id, "bbox": box} for id, box in sized]
+        path.write_text(json.dumps({"images": [{"id": id} for id in boxes], "annotations": entries}))
+    return path
+
+
 def read_png(path: Path) -> np.ndarray:
     """The pixels of a picture, uint8 (H, W, 3), which has to be a PNG."""
     with Image.open(path) as picture:

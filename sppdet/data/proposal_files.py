@@ -15,14 +15,14 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
-from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sppdet.errors import DataError
-from sppdet.files.atomic import read_json, write_atomically, write_json
+from sppdet.files.atomic import read_json
 from sppdet.structures import ImageId
 
 # Boxes float64 (N, 4), or (N, 5) with the score, of each id.
@@ -46,19 +46,6 @@ def read_proposals(file: Path, ids: Sequence[ImageId]) -> list[Tensor]:
             raise DataError("has no proposals in this file", file=file, field=f"image {id}")
     tensors = {id: _finish(boxes, file, id) for id, boxes in boxes_of_id.items()}
     return [tensors[str(id)] for id in ids]
-
-
-def write_proposals(path: Path, ids: Sequence[ImageId], proposals: Sequence[Tensor]) -> None:
-    """Write boxes float32 (N, 4), best first, of each id to .npz or .json; `read_proposals` returns the same."""
-    boxes = {id: boxes.double().cpu().numpy() for id, boxes in zip(ids, proposals, strict=True)}
-    if path.suffix == ".npz":
-        write_atomically(path, lambda temporary: _write_npz(temporary, boxes))
-    elif path.suffix == ".json":
-        sized = {id: np.hstack([array[:, :2], array[:, 2:] - array[:, :2]]) for id, array in boxes.items()}
-        entries = [{"image_id": id, "bbox": box} for id, array in sized.items() for box in array.tolist()]
-        write_json(path, {"images": [{"id": id} for id in boxes], "annotations": entries})
-    else:
-        raise DataError("unknown format of proposals", file=path, expected=".npz or .json", got=path.suffix)
 
 
 def _read_json(file: Path, wanted: set[str]) -> BoxesOfId:
@@ -115,14 +102,6 @@ def _read_id(cell: object) -> str:
     """Return the id in a cell: text, or a number, which MATLAB stores as a double."""
     value = np.asarray(cell).item()
     return str(int(value)) if isinstance(value, float) else str(value)
-
-
-def _write_npz(path: Path, boxes: dict[ImageId, np.ndarray]) -> None:
-    """Write like np.savez_compressed, which does not accept the array name "file"."""
-    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
-        for id, array in boxes.items():
-            with archive.open(f"{id}.npy", "w") as entry:
-                np.lib.format.write_array(entry, array.astype(np.float32), allow_pickle=False)
 
 
 def _as_array(value: Any, file: Path, id: str, name: str) -> np.ndarray:

@@ -21,8 +21,7 @@ def with_interval(value: float, interval: tuple[float, float], sign: str = "") -
 
 def percent(fraction: float | None) -> str:
     """Return the fraction in percent with two decimals, "-" for NaN and None."""
-    text = points(fraction, ".2f")
-    return text if text == "-" else f"{text}%"
+    return "-" if fraction is None or fraction != fraction else f"{fraction:.2%}"
 
 
 def points(fraction: float | None, form: str = ".1f") -> str:

@@ -4,13 +4,12 @@ import os
 import shutil
 
 import pytest
-from factories import run_error, run_json, run_text, train_arguments
+from factories import proposal_file, run_error, run_json, run_text, train_arguments
 
 from sppdet.cli import main
 from sppdet.commands.evaluate import evaluate
 from sppdet.commands.runs import data_of_run
 from sppdet.config.data import DataConfig
-from sppdet.data.proposal_files import write_proposals
 from sppdet.data.voc import read_voc
 from sppdet.detector import Detector
 from sppdet.files.atomic import json_ready, read_json, write_json
@@ -166,7 +165,7 @@ def test_takes_the_proposals_of_another_program(place, data, tmp_path, capsys):
     """With only the objects themselves as proposals no detection can lie anywhere else."""
     test = read_voc(place / "shapes", "test")
     boxes = [image.boxes for image in test.images]
-    write_proposals(tmp_path / "objects.npz", [image.id for image in test.images], boxes)
+    proposal_file(tmp_path / "objects.npz", [image.id for image in test.images], boxes)
     files = ("--proposals", tmp_path / "objects.npz", "--output", tmp_path)
     numbers = run_json(capsys, "evaluate", place / "spp", *data, *files)
     objects = sum(map(len, boxes))

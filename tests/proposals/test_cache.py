@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from factories import stopping, watch
+from factories import proposal_file, stopping, watch
 from PIL import Image
 
 from sppdet.config.data import ProposalConfig
-from sppdet.data.proposal_files import write_proposals
 from sppdet.errors import ConfigError, ImageError
 from sppdet.proposals import cache as store
 from sppdet.proposals.cache import count_missing, propose, propose_image
@@ -135,9 +134,8 @@ def test_an_error_keeps_what_runs_and_begins_nothing_more(images, cache, monkeyp
 
 
 def test_boxes_of_another_program_are_read_and_capped(images, tmp_path, searched):
-    file = tmp_path / "p.npz"
     boxes = [torch.tensor([[0.0, 0, i + 1, 9], [1, 1, 5, 5], [2, 2, 3, 3]]) for i in range(4)]
-    write_proposals(file, [image.id for image in images], boxes)
+    file = proposal_file(tmp_path / "p.npz", [image.id for image in images], boxes)
     config = ProposalConfig(file=str(file), limit=2)
     assert same(propose(images[::-1], config), [each[:2] for each in boxes[::-1]])
     assert searched == []
