@@ -32,6 +32,7 @@ from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Na
 
 from sppdet import __version__
 from sppdet.config.load import config_action, explain, one_line
+from sppdet.config.yaml import read_yaml_12
 from sppdet.errors import SppdetError
 from sppdet.runtime.memory import keep_freed_memory
 
@@ -80,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> ArgumentParser:
     """Return the parser of all commands."""
+    read_yaml_12()
     parser = ArgumentParser(
         prog="sppdet",
         description="Train, evaluate and compare region-based detectors: SPPnet and R-CNN.",

@@ -6,14 +6,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 from sppdet.errors import ImageError, InputError
 
 ImageLike = str | PathLike[str] | Tensor | np.ndarray | Image.Image
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
+IMAGE_SUFFIXES = (  # of all commands and formats, the most common first
+    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+)
+ORIENTATION = 0x0112  # EXIF tag
+TURNS = {  # by orientation, what makes the image upright, in Pillow's words
+    **{2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM"},
+    **{5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"},
+}
 
 
 def read_image(path: str | PathLike[str]) -> Tensor:
@@ -28,6 +37,24 @@ def read_image(path: str | PathLike[str]) -> Tensor:
             return _from_pil(image)
     except Exception as error:  # damaged files make Pillow raise almost any exception
         raise ImageError(f"cannot be decoded: {error}", file=path) from error
+
+
+def read_size(path: str | PathLike[str]) -> tuple[int, int] | None:
+    """Return (width, height) of an image file, upright by its EXIF orientation, from its header only.
+
+    None if the file is missing or not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if isinstance(image, TiffImageFile):  # Pillow's size of a TIFF may be upright already
+                width, height = image.tag_v2[256], image.tag_v2[257]
+            # Pillow would decode a PNG to look for EXIF data after its pixels.
+            plain = image.format == "PNG" and b"exif" not in Path(path).read_bytes().lower()
+            turned = not plain and _orientation(image) in (5, 6, 7, 8)
+            return (height, width) if turned else (width, height)
+    except Exception:  # damaged files make Pillow raise almost any exception
+        return None
 
 
 def as_image(image: ImageLike) -> Tensor:
@@ -100,7 +127,9 @@ def _from_array(array: np.ndarray, expected: str) -> Tensor:
 
 
 def _from_pil(image: Image.Image) -> Tensor:
-    image = ImageOps.exif_transpose(image)
+    image.load()
+    turn = TURNS.get(_orientation(image))
+    image = image if turn is None else image.transpose(Image.Transpose[turn])
     if image.mode in ("I;16", "I;16B", "I;16L", "I"):
         gray = np.asarray(image).astype(np.float32) / 257
         array = np.repeat(np.clip(gray, 0, 255).round().astype(np.uint8)[:, :, None], 3, axis=2)
@@ -109,3 +138,12 @@ def _from_pil(image: Image.Image) -> Tensor:
             image = image.convert("RGBA")  # Pillow warns of a transparent palette that becomes RGB in one step
         array = np.asarray(image.convert("RGB"))
     return torch.from_numpy(array.copy()).permute(2, 0, 1)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1..8; 1 if there is none or the EXIF data are damaged."""
+    try:
+        orientation = image.getexif().get(ORIENTATION, 1)
+        return int(orientation) if orientation in TURNS else 1
+    except Exception:  # other tags may be malformed in many ways
+        return 1

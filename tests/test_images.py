@@ -11,6 +11,7 @@ from sppdet.images import (
     as_image,
     normalize,
     read_image,
+    read_size,
     resize_array,
     resize_shorter_side,
     shorter_side_size,
@@ -100,6 +101,25 @@ def test_a_missing_image_names_its_file(tmp_path):
         read_image(tmp_path / "none.jpg")
     with pytest.raises(ImageError, match="not found"):
         read_image(tmp_path)
+
+
+@pytest.mark.parametrize("orientation", [None, *range(10)])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+def test_the_size_is_that_of_the_upright_image_and_nothing_is_decoded(tmp_path, suffix, orientation, monkeypatch):
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    Image.fromarray(picture(20, 30)).save(tmp_path / f"a{suffix}", exif=exif)
+    height, width = read_image(tmp_path / f"a{suffix}").shape[1:]
+    if suffix != ".webp" and not (suffix == ".png" and orientation):
+        monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("decoded"))
+    assert read_size(tmp_path / f"a{suffix}") == (width, height)
+    assert (width, height) == ((20, 30) if orientation in (5, 6, 7, 8) else (30, 20))
+
+
+def test_no_size_of_what_is_no_image(tmp_path):
+    (tmp_path / "a.jpg").write_text("text")
+    assert read_size(tmp_path / "a.jpg") is read_size(tmp_path / "none.jpg") is None
 
 
 def test_every_form_of_an_image_is_the_same_image_and_back(tmp_path):

@@ -72,14 +72,15 @@ def _describe(entry: dict[str, Any]) -> str:
 
 def image_files(paths: Sequence[str]) -> list[Path]:
     """Return the files, and the images in the folders. Raises DataError for a folder without images."""
+    from sppdet.data.files import is_image
     from sppdet.images import IMAGE_SUFFIXES
 
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+            inside = sorted(p for p in path.iterdir() if is_image(p.name))
             if not inside:
-                raise DataError("no images in the folder", file=path, expected=", ".join(sorted(IMAGE_SUFFIXES)))
+                raise DataError("no images in the folder", file=path, expected=", ".join(IMAGE_SUFFIXES))
             files += inside
         else:
             files.append(path)

@@ -21,7 +21,7 @@ from sppdet.structures import Dataset, Detections
 
 logger = logging.getLogger(__name__)
 
-IMAGE_KEYS = ("split", "max_images", "annotations", "classes")  # the keys of DataConfig that name the images
+IMAGE_KEYS = ("split", "max_images", "annotations")  # the keys of DataConfig that name the images
 
 Run = str | PathLike[str] | Detector
 
@@ -46,16 +46,22 @@ def load_run(run: Run, device: Device, precision: Precision, probabilities: bool
 def data_of_run(run: Run | None, data: DataConfig) -> DataConfig:
     """Return `data`; without a root, fill its defaults, except IMAGE_KEYS, from the training data of the run, if any.
 
-    Raises ConfigError if that leaves no root, or, for a run trained on COCO data, no annotation file.
+    Data that the training divided stay divided as the run recorded. Raises ConfigError if that leaves no root, or, for
+    a run trained on COCO data, no annotation file.
     """
-    if run is None or data.root or isinstance(run, Detector):
+    if run is None or isinstance(run, Detector):
         return data
-    trained = RunFolder(run).load_data()
-    if trained.annotations and not data.annotations:
-        reason = "the run was trained on an annotation file: give the one to evaluate on"
-        raise ConfigError(reason, field="data.annotations", expected="--data.annotations FILE")
-    given = {key: value for key, value in vars(data).items() if key in IMAGE_KEYS or value != getattr(DataConfig, key)}
-    return replace(trained, **given)
+    folder = RunFolder(run)
+    if not data.root:
+        trained = folder.load_data()
+        if trained.annotations and not data.annotations:
+            reason = "the run was trained on an annotation file: give the one to evaluate on"
+            raise ConfigError(reason, field="data.annotations", expected="--data.annotations FILE")
+        default = vars(DataConfig())
+        data = replace(trained, **{k: v for k, v in vars(data).items() if k in IMAGE_KEYS or v != default[k]})
+    elif not folder.split.is_file() or Path(folder.load_data().root).resolve() != Path(data.root).resolve():
+        return data
+    return replace(data, split_file=str(folder.split)) if folder.split.is_file() and not data.split_file else data
 
 
 def detect_dataset(

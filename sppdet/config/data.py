@@ -2,30 +2,50 @@
 
 from typing import Literal
 
-from sppdet.config.record import at_least, section
+from sppdet.config.record import at_least, fraction, section
+from sppdet.errors import ConfigError
 
+DataFormat = Literal["auto", "voc", "coco", "yolo", "xml"]
 SearchMode = Literal["fast", "quality", "opencv_fast", "opencv_quality"]
 
 
 @section("data")
 class DataConfig:
-    """Images and their annotations, in VOC layout or COCO format.
+    """Images and their annotations: VOC layout, images with VOC XML, COCO or YOLO format.
 
     Args:
-        root: VOC year's folder, VOCdevkit or its parent; for COCO format the folder of images.
-        split: image list in ImageSets/Main; for COCO format only a name.
-        annotations: COCO-format annotation file; without it the data are in VOC layout.
-        year: VOC year, if root holds more than one.
-        classes: class names in the order of their labels; by default those in the data.
+        root: folder of the data (for VOC the year's folder, VOCdevkit or its parent).
+        split: train, val, trainval (both) or test, or the name of an image list in ImageSets/Main.
+        format: voc, coco, yolo or xml (images with VOC XML, no lists); auto: found by looking at root.
+        annotations: COCO-format annotation file of images in root; all of them are used.
+        year: year of the data (VOC2007, train2017), if root holds more than one.
+        classes: class names in the order of their labels, others are ignored; by default those in the data.
         max_images: maximum number of images; the first of the split are used.
+        split_fractions: fractions of train, val and test, for data that have no splits.
+        split_seed: seed of this division.
+        split_file: images of train, val and test, as split.json of a run; instead of a division or the data's splits.
     """
 
     root: str = ""
     split: str = "trainval"
+    format: DataFormat = "auto"
     annotations: str | None = None
     year: str | None = None
-    classes: list[str] | None = None
+    classes: list[str | int] | None = None
     max_images: int | None = at_least(1, None)
+    split_fractions: tuple[float, ...] = fraction((0.7, 0.15, 0.15))
+    split_seed: int = at_least(0, 0)
+    split_file: str | None = None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes as text; names such as 0 are numbers in YAML."""
+        return tuple(map(str, self.classes or ()))
+
+    def check(self) -> None:
+        if len(self.split_fractions) != 3 or abs(sum(self.split_fractions) - 1) > 1e-6:
+            expected, got = "3 numbers that add up to 1", list(self.split_fractions)
+            raise ConfigError("cannot be used", field="data.split_fractions", expected=expected, got=got)
 
 
 @section("proposals")

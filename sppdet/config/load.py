@@ -10,6 +10,7 @@ from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser
 
 from sppdet.config.record import TYPE_NAMES, check_values, from_dict
 from sppdet.config.training import TrainConfig
+from sppdet.config.yaml import read_yaml_12
 from sppdet.errors import ConfigError
 
 T = TypeVar("T")
@@ -29,6 +30,7 @@ def load_config(file: Any, overrides: Mapping[str, Any] | None = None, kind: typ
 
     Raises ConfigError that names the file (unless the value is of `overrides`) and the key.
     """
+    read_yaml_12()
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind)
     values = read_values(parser, kind, file)

@@ -1,26 +1,142 @@
 """The data set that a configuration names, in any format."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
 from sppdet.config.data import DataConfig
-from sppdet.data.coco import read_coco
-from sppdet.data.voc import read_voc
-from sppdet.errors import ConfigError
+from sppdet.data.layout import Source, find_source
+from sppdet.data.problems import Problems
+from sppdet.data.records import AnnotatedImage, Records, build_dataset, names_of
+from sppdet.data.split import SYNONYMS, Division, choose_splits, divide, image_names, read_division, select
+from sppdet.errors import ConfigError, DataError
+from sppdet.files.atomic import write_json
 from sppdet.structures import Dataset
 
+FORMATS = {
+    "voc": "VOC layout",
+    "coco": "COCO format",
+    "yolo": "YOLO format",
+    "xml": "images with VOC XML",
+}
+NAMED = ("train", "val", "trainval", "test")  # lists in VOC layout that divide the images; others may be of all
 
-def read_dataset(config: DataConfig, classes: tuple[str, ...] | None = None) -> Dataset:
-    """Read the images and annotations that `config` names. `classes`, such as a detector's, override config.classes.
 
-    Raises ConfigError if no root is given, DataError if the data cannot be read. The reader of a format names the field
-    "split" in the DataError for a split that the data do not have: a training then does without the default `val`.
+def read_dataset(
+    config: DataConfig, classes: tuple[str, ...] | None = None, problems: Problems | None = None
+) -> Dataset:
+    """Read the images and annotations that `config` names, in the format that is found.
+
+    classes: names of labels 1..K, such as a detector's; by default config.classes, then those of the data. If
+    config.classes is given, objects of classes that are not among the labels are ignored and counted. If the data have
+    no splits of their own, they are divided by config.split_seed, or as in config.split_file. Problems are collected in
+    `problems`, if given, which may be told not to raise them; otherwise they are raised or logged.
+
+    Raises ConfigError if no root is given, DataError if the data cannot be read. The error's field is "split" for a
+    split that the data do not have: a training then does without the default `val`.
     """
-    if not config.root:
-        expected = "a folder: --data.root PATH, or dataset= in Python"
-        raise ConfigError("no data given", field="data.root", expected=expected)
-    names = list(classes) if classes else config.classes
-    if config.annotations:
-        dataset = read_coco(config.root, config.annotations, names)
-    else:
-        dataset = read_voc(config.root, config.split, names, config.year)
+    found = Problems() if problems is None else problems
+    source = _find(config)
+    part = _read_part(source, config, found)
+    fixed = part.records.classes
+    known = fixed or names_of(part.images_of_all or part.records.images)
+    chosen = classes or config.class_names or fixed or ()
+    if not chosen:
+        chosen = known if part.images_of_all else source.class_names(found)
+    if config.classes and not classes:
+        _check_classes(config.class_names, known, source, found)
+    dataset = build_dataset(
+        Path(config.annotations).stem if config.annotations else f"{source.name} {config.split}",
+        part.records,
+        chosen,
+        source.least_side,
+        found,
+        ignore_others=config.classes is not None,
+        origin=f"{FORMATS[source.format]}{part.origin}",
+    )
+    if problems is None:
+        found.log()
     if config.max_images is not None:
         dataset = dataset.subset(range(min(config.max_images, len(dataset))))
     return dataset
+
+
+def record_division(config: DataConfig, file: Path) -> DataConfig:
+    """Divide the data, if they have no splits of their own, and write the names of the images of each part to `file`.
+
+    Returns the configuration that reads the parts from the file, or the same if there is nothing to divide.
+    """
+    source = _find(config)
+    if config.split_file or not _is_divided(source, config):
+        return config
+    images = source.read(None, Problems(strict=False)).images  # errors are raised when the images are read
+    division = _divide(source, config, images)
+    write_json(file, {"seed": config.split_seed, "fractions": config.split_fractions, **division})
+    return replace(config, split_file=str(file))
+
+
+class _Part(NamedTuple):
+    """records: of the chosen split. origin: what it is a split of. images_of_all: of all splits, if all were read."""
+
+    records: Records
+    origin: str
+    images_of_all: list[AnnotatedImage]
+
+
+def _find(config: DataConfig) -> Source:
+    if not config.root:
+        expected = "a folder: --data.root PATH, or dataset= in Python"
+        raise ConfigError("no data given", field="data.root", expected=expected)
+    return find_source(config)
+
+
+def _is_divided(source: Source, config: DataConfig) -> bool:
+    """Return True if a split is a part by seed: there are no splits, or, but in VOC layout, none to evaluate on."""
+    if config.annotations or config.split_file:
+        return not config.annotations
+    if source.format == "voc":
+        return config.split not in source.splits and not any(map(source.splits.__contains__, NAMED))
+    return not any(choose_splits(split, source.splits) for split in ("val", "test"))
+
+
+def _read_part(source: Source, config: DataConfig, problems: Problems) -> _Part:
+    if config.annotations:
+        return _Part(source.read(None, problems), "", [])
+    if not _is_divided(source, config):
+        splits = choose_splits(config.split, source.splits) or [config.split]  # which read refuses
+        return _Part(source.read(splits, problems), f", splits {_list(source.splits)}", [])
+    records = source.read(None, problems)
+    division = read_division(Path(config.split_file)) if config.split_file else _divide(source, config, records.images)
+    names = image_names(records.images, source.root)
+    images = [records.images[i] for i in select(config.split, names, division, source.root)]
+    listed = {name for part in division.values() for name in part}
+    for count, which in ((len(set(names) - listed), "not in the split"), (len(listed - set(names)), "missing")):
+        if count and config.split_file:
+            problems.warn("images of the split", f"{count} images are {which}", config.split_file)
+    sizes = ", ".join(f"{part} {len(division[part])}" for part in division)
+    how = f"as in {config.split_file}" if config.split_file else f"by seed {config.split_seed}"
+    return _Part(records._replace(images=images), f", divided {how} into {sizes}", records.images)
+
+
+def _list(splits: Sequence[str]) -> str:
+    """Return the usual splits, and the number of the others, such as VOC's lists of single classes."""
+    usual = [split for split in splits if any(split in names for names in (NAMED, *SYNONYMS))]
+    others = len(splits) - len(usual)
+    return ", ".join([*sorted(usual), *([f"{others} others"] if others else [])])
+
+
+def _divide(source: Source, config: DataConfig, images: Sequence[AnnotatedImage]) -> Division:
+    classes = [frozenset(thing.name for thing in image.objects) for image in images]
+    return divide(image_names(images, source.root), classes, config.split_fractions, config.split_seed)
+
+
+def _check_classes(wanted: Sequence[str], known: Sequence[str], source: Source, problems: Problems) -> None:
+    """Raise DataError for wanted classes that a file of the data does not list, or if no object is of any of them."""
+    missing = [name for name in wanted if name not in known]
+    listed = source.format in ("coco", "yolo")
+    if missing and (listed or len(missing) == len(wanted)):
+        field, expected = "data.classes", f"among {', '.join(known)}"
+        raise DataError("no such class in the data", file=source.root, field=field, expected=expected, got=missing[0])
+    for name in missing:
+        problems.warn("class without objects", f"no objects of class {name}", source.root, "data.classes")

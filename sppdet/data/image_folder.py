@@ -1,6 +1,5 @@
 """Images in one folder per class, as torchvision's ImageFolder reads them."""
 
-import os
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sppdet.data.files import list_folders, list_images
 from sppdet.errors import DataError
 from sppdet.images import IMAGE_SUFFIXES
 
@@ -24,12 +24,14 @@ class ImageFolder:
 def read_image_folder(root: str | PathLike[str], classes: tuple[str, ...] | None = None) -> ImageFolder:
     """Read the images ROOT/CLASS/**/IMAGE, in the order of their classes and paths.
 
+    Hidden files and folders, such as .ipynb_checkpoints and __MACOSX, are left out.
+
     classes: names of the classes, such as a classifier's; by default the sorted names of the folders. Raises DataError
     that names the folder if it is missing, holds no images, or is not one of the classes.
     """
     if not Path(root).is_dir():
         raise DataError("folder not found", file=root)
-    folders = sorted(path for path in Path(root).iterdir() if path.is_dir())
+    folders = list_folders(Path(root))
     if not folders:
         raise DataError("holds no folders", file=root, expected="CLASS/IMAGE")
     classes = classes or tuple(folder.name for folder in folders)
@@ -38,15 +40,9 @@ def read_image_folder(root: str | PathLike[str], classes: tuple[str, ...] | None
     for folder in folders:
         if folder.name not in classes:
             raise DataError("unknown class", file=folder, expected=f"one of {', '.join(classes)}")
-        images = [path for path in _files_under(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+        images = list_images(folder)
         if not images:
-            raise DataError("no images in the folder", file=folder, expected=", ".join(sorted(IMAGE_SUFFIXES)))
+            raise DataError("no images in the folder", file=folder, expected=", ".join(IMAGE_SUFFIXES))
         files += images
         labels += [classes.index(folder.name)] * len(images)
     return ImageFolder(tuple(classes), tuple(files), torch.tensor(labels))
-
-
-def _files_under(folder: Path) -> list[Path]:
-    """Return files at any depth, following links; the files of a folder come before the files of its subfolders."""
-    tree = sorted(os.walk(folder, followlinks=True))
-    return [Path(parent, name) for parent, _, names in tree for name in sorted(names)]

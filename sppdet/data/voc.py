@@ -1,38 +1,24 @@
 """Data sets in PASCAL VOC layout: JPEGImages, Annotations and ImageSets/Main in one folder."""
 
 import os
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
 
+from sppdet.data.files import composed, is_hidden, list_files, read_text, stem_of
+from sppdet.data.problems import Problems, missing_split
+from sppdet.data.records import AnnotatedImage, Records, build_dataset, names_of
+from sppdet.data.xml import LEAST_SIDE, read_xml
 from sppdet.errors import DataError
-from sppdet.structures import Annotations, Dataset
-from sppdet.structures.valid_boxes import annotate_image
+from sppdet.images import IMAGE_SUFFIXES
+from sppdet.structures import Dataset
 
-JPEG_IMAGES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 PARTS = ("JPEGImages", "Annotations", "ImageSets/Main")
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
-
-
-class _Object(NamedTuple):
-    name: str
-    box: tuple[float, float, float, float]
-    difficult: bool
-
-
-class _File(NamedTuple):
-    """The content of one XML file. size: (width, height) in pixels, None if not given."""
-
-    path: Path
-    size: tuple[int, int] | None
-    objects: tuple[_Object, ...]
 
 
 def read_voc(
@@ -45,24 +31,130 @@ def read_voc(
     if there is no such list), which are the same for all splits.
 
     A box (xmin, ymin, xmax, ymax), 1-based with inclusive corners, becomes (xmin - 1, ymin - 1, xmax, ymax), clipped to
-    the image. Unusable boxes are skipped and logged (see `keep_valid_boxes`). A missing `difficult` means 0.
+    the image. Unusable boxes are skipped and logged (see `keep_valid_boxes`). A missing `difficult` means 0. A listed
+    image without an XML file has no objects, which is logged.
     Raises DataError that names file and field if anything is missing, malformed or of an unknown class.
     """
-    folder = _find_folder(Path(root), year)
-    names = _read_list(folder, split)
-    files = {name: _read_xml(folder, name, f"ImageSets/Main/{split}.txt") for name in names}
-    if classes is None:
-        classes = _find_classes(folder, files)
-    labels = {name: label for label, name in enumerate(classes, start=1)}
-    images = tuple(_annotate(folder, name, file, labels) for name, file in files.items())
-    return Dataset(f"{_name(folder)} {split}", tuple(classes), images)
+    problems = Problems()
+    source = VocSource(Path(root), year)
+    records = source.read([split], problems)
+    dataset = build_dataset(
+        f"{source.name} {split}", records, classes or source.class_names(problems), LEAST_SIDE, problems
+    )
+    problems.log()
+    return dataset
+
+
+class VocSource:
+    """A folder in VOC layout. splits: its lists, or the union of the lists of single classes (cat_train, dog_train)."""
+
+    format = "voc"
+    least_side = LEAST_SIDE
+
+    def __init__(self, root: Path, year: str | None) -> None:
+        """Raises DataError if the folder is missing, lacks a part of the layout, or holds several data sets."""
+        self.root = _find_folder(root, year)
+        self.name = _name(self.root)
+        self.lists = _find_lists(self.root / "ImageSets" / "Main")
+        self.splits = tuple(self.lists)
+        self._images = {
+            _key(self.root / "JPEGImages", path): path for path in self._listed("JPEGImages", IMAGE_SUFFIXES)
+        }
+        self._xmls = {_key(self.root / "Annotations", path): path for path in self._listed("Annotations", (".xml",))}
+        self._read: dict[str, AnnotatedImage] = {}
+
+    def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
+        """Read the images of these lists, in their order; None: of all lists. An image in several is read once."""
+        names: dict[str, Path] = {}
+        for split in self.splits if splits is None else splits:
+            if split not in self.lists:
+                place = self.root / "ImageSets" / "Main" / f"{split}.txt"
+                raise missing_split("no such split", place, split, sorted(self.lists))
+            for path in self.lists[split]:
+                with problems.collect("image list"):
+                    names |= dict.fromkeys(self._read_list(path), path)
+        images = []
+        for name, path in names.items():
+            with problems.collect("image or annotation file"):
+                images.append(self._read_image(name, path, problems))
+        return Records(images)
+
+    def class_names(self, problems: Problems) -> tuple[str, ...]:
+        """Return the sorted class names of trainval, or of all annotations. Raises DataError if there are none."""
+        if "trainval" in self.lists:
+            source, images = "ImageSets/Main/trainval.txt", self.read(["trainval"], problems).images
+        else:
+            source = "Annotations"
+            images = [self._read_image(name, self.root / source, problems) for name in self._xmls]
+        classes = names_of(images)
+        if not classes:
+            raise DataError("no annotated object, so no classes", file=self.root / source)
+        return classes
+
+    def _listed(self, part: str, suffixes: Sequence[str]) -> list[Path]:
+        """Return the files of a part with these suffixes; of several with one name the most common suffix is last."""
+        files = [path for path in list_files(self.root / part) if path.suffix.lower() in suffixes]
+        return sorted(files, key=lambda path: -suffixes.index(path.suffix.lower()))
+
+    def _read_list(self, path: Path) -> list[str]:
+        """Return the names in an image list. VOC's lists of one class have a second column: -1, 0 or 1."""
+        seen: dict[str, None] = {}  # in the order of the list
+        for number, line in enumerate(read_text(path).splitlines(), start=1):
+            text, field = line.strip(), f"line {number}"
+            if not text or text.startswith("#"):
+                continue
+            name = self._find_name(text)
+            if name is None:
+                *words, last = text.split()
+                if words and last not in ("-1", "0", "1"):
+                    raise DataError("not an image list", file=path, field=field, expected="a name", got=text)
+                first = " ".join(words) or last
+                name = self._find_name(first) or stem_of(first)
+            if name in seen:
+                raise DataError("image listed twice", file=path, field=field, got=name)
+            seen[name] = None
+        if not seen:
+            raise DataError("lists no images", file=path)
+        return list(seen)
+
+    def _find_name(self, text: str) -> str | None:
+        """Return the name of an image or annotation file that a list gives with or without its folders and suffix."""
+        whole, stem = composed(text), stem_of(text)
+        for name in (whole, stem, stem.rsplit("/", 1)[-1]):
+            if name in self._xmls or name in self._images:
+                return name
+        return None
+
+    def _read_image(self, name: str, listed_in: Path, problems: Problems) -> AnnotatedImage:
+        if name in self._read:
+            return self._read[name]
+        xml, image = self._xmls.get(name), self._images.get(name)
+        if xml is None and image is None:
+            path = self.root / "Annotations" / f"{name}.xml"
+            raise DataError(f"annotation file not found, listed in {listed_in}", file=path)
+        if image is None:
+            reason = f"image file not found (nor {', '.join(IMAGE_SUFFIXES[1:])})"
+            raise DataError(reason, file=self.root / "JPEGImages" / f"{name}{IMAGE_SUFFIXES[0]}")
+        if xml is None:
+            problems.warn("no annotation file", "no annotation file, taken as without objects", image)
+            record = AnnotatedImage(name, image, image, None, ())
+        else:
+            content = read_xml(xml, problems)
+            record = AnnotatedImage(name, image, xml, content.size, content.objects)
+        self._read[name] = record
+        return record
+
+
+def find_voc(root: Path, year: str | None) -> VocSource | None:
+    """Return the data set in VOC layout, with lists, in a folder, in VOCdevkit or its parent; None if there is none."""
+    lists = [folder for folder in _candidates(root) if any((folder / PARTS[2]).glob("*.txt"))]
+    return VocSource(root, year) if lists else None
 
 
 def _find_folder(root: Path, year: str | None) -> Path:
     if not root.is_dir():
         raise DataError("folder not found", file=root)
-    below = (path for pattern in ("*", "VOCdevkit/*") for path in root.glob(pattern))
-    candidates = [root] if _has_voc_part(root) else sorted(filter(_has_voc_part, below))
+    candidates = _candidates(root)
     if not candidates:
         raise DataError("is not in VOC layout", file=root, expected=f"folders {', '.join(PARTS)}")
     listed = ", ".join(str(path) for path in candidates)
@@ -78,113 +170,30 @@ def _find_folder(root: Path, year: str | None) -> Path:
     return candidates[0]
 
 
+def _candidates(root: Path) -> list[Path]:
+    """Return root if it has a part of the layout, else the folders below that have one."""
+    below = (path for pattern in ("*", "VOCdevkit/*") for path in root.glob(pattern) if not is_hidden(path.name))
+    return [root] if _has_voc_part(root) else sorted(filter(_has_voc_part, below))
+
+
+def _find_lists(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of each list; if there are only lists of single classes, also those of each split together."""
+    files = {path.stem: [path] for path in sorted(folder.glob("*.txt")) if not is_hidden(path.name)}
+    lists = dict(files)
+    for split in ("train", "val", "trainval", "test"):
+        parts = [path for name, paths in files.items() for path in paths if name.endswith(f"_{split}")]
+        if parts and split not in files:
+            lists[split] = parts
+    return lists
+
+
+def _key(folder: Path, path: Path) -> str:
+    return stem_of(path.relative_to(folder).as_posix())
+
+
 def _name(folder: Path) -> str:
     return Path(os.path.abspath(folder)).name  # resolves ".", but not links
 
 
 def _has_voc_part(folder: Path) -> bool:
     return any((folder / part).is_dir() for part in PARTS)
-
-
-def _read_list(folder: Path, split: str) -> list[str]:
-    """Return the first column of an image list. VOC's lists of one class have a second column: -1, 0 or 1."""
-    lists = folder / "ImageSets" / "Main"
-    path = lists / f"{split}.txt"
-    if not path.is_file():
-        splits = ", ".join(sorted(p.stem for p in lists.glob("*.txt"))) or "none"
-        raise DataError("no such split", file=path, field="split", expected=f"one of {splits}", got=split)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read: {error}", file=path) from error
-    rows = [(number, line.split()) for number, line in enumerate(lines, start=1) if line.strip()]
-    seen: dict[str, None] = {}  # in the order of the list
-    for number, (name, *columns) in rows:
-        line = f"line {number}"
-        if columns not in ([], ["-1"], ["0"], ["1"]):
-            got = " ".join([name, *columns])
-            raise DataError("not an image list", file=path, field=line, expected="a name", got=got)
-        if name in seen:
-            raise DataError("image listed twice", file=path, field=line, got=name)
-        seen[name] = None
-    if not seen:
-        raise DataError("lists no images", file=path)
-    return list(seen)
-
-
-def _find_classes(folder: Path, known: dict[str, _File]) -> tuple[str, ...]:
-    """Return the sorted class names of trainval, or of all annotations. `known` holds the files already read."""
-    if (folder / "ImageSets" / "Main" / "trainval.txt").is_file():
-        source, names = "ImageSets/Main/trainval.txt", _read_list(folder, "trainval")
-    else:
-        source, names = "Annotations", sorted(path.stem for path in (folder / "Annotations").glob("*.xml"))
-    files = (known[name] if name in known else _read_xml(folder, name, source) for name in names)
-    classes = sorted({thing.name for file in files for thing in file.objects})
-    if not classes:
-        raise DataError("no annotated object, so no classes", file=folder / source)
-    return tuple(classes)
-
-
-def _read_xml(folder: Path, name: str, listed_in: str) -> _File:
-    from defusedxml import DefusedXmlException
-    from defusedxml.ElementTree import parse
-
-    path = folder / "Annotations" / f"{name}.xml"
-    if not path.is_file():
-        raise DataError(f"annotation file not found, listed in {folder / listed_in}", file=path)
-    try:
-        root = parse(path).getroot()
-    except (ElementTree.ParseError, DefusedXmlException, OSError, ValueError) as error:
-        raise DataError(f"is not readable XML: {error}", file=path) from error
-    objects = tuple(_read_object(path, element, i) for i, element in enumerate(root.findall("object"), start=1))
-    return _File(path, _read_size(path, root), objects)
-
-
-def _read_size(path: Path, root: ElementTree.Element) -> tuple[int, int] | None:
-    size = root.find("size")
-    if size is None:
-        return None
-    width, height = (_read_number(path, size, key, f"size/{key}", default=0) for key in ("width", "height"))
-    return (int(width), int(height)) if 0 < width < float("inf") and 0 < height < float("inf") else None
-
-
-def _read_object(path: Path, element: ElementTree.Element, index: int) -> _Object:
-    field = f"object[{index}]"
-    name = (element.findtext("name") or "").strip()
-    if not name:
-        raise DataError("missing", file=path, field=f"{field}/name", expected="a class name")
-    corners = element.find("bndbox")
-    if corners is None:
-        raise DataError("missing", file=path, field=f"{field}/bndbox", expected=", ".join(CORNERS))
-    xmin, ymin, xmax, ymax = (_read_number(path, corners, key, f"{field}/bndbox/{key}") for key in CORNERS)
-    difficult = _read_number(path, element, "difficult", f"{field}/difficult", default=0) != 0
-    return _Object(name, (xmin - 1, ymin - 1, xmax, ymax), difficult)
-
-
-def _read_number(path: Path, element: ElementTree.Element, key: str, field: str, default: float | None = None) -> float:
-    text = element.findtext(key)
-    if text is None and default is not None:
-        return default
-    try:
-        return float(text or "")
-    except ValueError:
-        reason = "not a number" if text else "missing"
-        raise DataError(reason, file=path, field=field, expected="a number", got=text) from None
-
-
-def _annotate(folder: Path, name: str, file: _File, labels: dict[str, int]) -> Annotations:
-    for index, thing in enumerate(file.objects, start=1):
-        if thing.name not in labels:
-            field, expected = f"object[{index}]/name", f"one of {', '.join(labels)}"
-            raise DataError("unknown class", file=file.path, field=field, expected=expected, got=thing.name)
-    objects = [(labels[thing.name], thing.box, thing.difficult) for thing in file.objects]
-    # A box of one pixel is an accidental click of the annotator, so sides must exceed one pixel.
-    return annotate_image(_find_image(folder, name), name, objects, file.size, 1, file.path)
-
-
-def _find_image(folder: Path, name: str) -> Path:
-    paths = [folder / "JPEGImages" / f"{name}{suffix}" for suffix in JPEG_IMAGES]
-    for path in paths:
-        if path.is_file():
-            return path
-    raise DataError(f"image file not found (nor {', '.join(JPEG_IMAGES[1:])})", file=paths[0])

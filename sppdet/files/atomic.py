@@ -94,12 +94,12 @@ def reading_failed(error: OSError) -> str:
 
 
 def read_json(path: str | PathLike[str]) -> Any:
-    """Parse a JSON file. Raises SppdetError that names the file if it is missing or not JSON."""
+    """Parse a JSON file in UTF-8 or UTF-16. Raises SppdetError that names the file if it is missing or not JSON."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_bytes())
     except OSError as error:
         raise SppdetError(reading_failed(error), file=path) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SppdetError(f"is not JSON: {error}", file=path) from error
 
 

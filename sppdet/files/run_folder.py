@@ -37,6 +37,7 @@ class RunFolder:
         self.classifier = self._file or path / "classifier.safetensors"
         self.config = self.path / "config.json"
         self.data_hash = self.path / "data.json"
+        self.split = self.path / "split.json"
         self.val = self.path / "val.json"
         self.mined = self.path / "mined.safetensors"
         self.features = self.path / "features"
@@ -102,7 +103,7 @@ class RunFolder:
         EXECUTION_KEYS may differ. Keys that are younger than the run had their defaults.
         """
         wanted = as_dict(config)
-        if not self._has_weights():  # nothing here depends on a configuration yet
+        if not self.has_weights():  # nothing here depends on a configuration yet
             write_json(self.config, wanted)
             return
         defaults = _flatten(as_dict(type(config)()))
@@ -118,12 +119,13 @@ class RunFolder:
 
         Runs without a recorded hash are accepted.
         """
-        if self._has_weights() and self.data_hash.is_file() and read_json(self.data_hash) != key:
+        if self.has_weights() and self.data_hash.is_file() and read_json(self.data_hash) != key:
             reason = f"was started with other images, annotations, proposals or weights; {ADVICE}"
             raise ConfigError(reason, file=self.path, field="output")
         write_json(self.data_hash, key)
 
-    def _has_weights(self) -> bool:
+    def has_weights(self) -> bool:
+        """Return True if a step of a training has been done."""
         return any(self.path.glob("*.safetensors"))
 
 

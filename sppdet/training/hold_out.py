@@ -1,6 +1,7 @@
 """The division of the images: all that heads are fitted to in the end, and those held out to choose thresholds."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -37,8 +38,14 @@ def hold_out(config: TrainConfig, dataset: Dataset | None = None, val: Dataset |
 
     dataset, val: the images if they are not read as `config` says. Every fifth image is held out without val, or if it
     holds all training images or, with `max_images`, none of them. Raises DataError for a single image, or if val has
-    other classes.
+    other classes, or if a class of config.data.classes has no objects; other classes without objects are logged.
     """
+    split = _divide(config, dataset, val)
+    _check_objects(split, config.data.class_names if dataset is None else ())
+    return split
+
+
+def _divide(config: TrainConfig, dataset: Dataset | None, val: Dataset | None) -> Split:
     limited = dataset is None and config.data.max_images is not None
     name = config.val if val is None else val.name
     if dataset is None:
@@ -63,6 +70,27 @@ def hold_out(config: TrainConfig, dataset: Dataset | None = None, val: Dataset |
     which = "every fifth" if len(final_fit) >= HELD_OUT else "the last"
     logger.info("held out: %s image, as %s", which, "there is no val" if val is None else f"{name} has none or all")
     return Split(dataset, final_fit, final_fit[HELD_OUT - 1 :: HELD_OUT] or final_fit[-1:])
+
+
+def _check_objects(split: Split, named: Sequence[str]) -> None:
+    """Log the classes that have no objects in a part; raise DataError if one of `named` has none to train on."""
+    missing = _without_objects(split.dataset, split.final_fit)
+    for name in missing:
+        if name in named:
+            raise DataError("class without objects to train on", field="data.classes", got=name)
+    parts = {"no image to train on has": missing}
+    for which, indices in (("only images held out have", split.first_fit), ("no image held out has", split.held_out)):
+        parts[which] = [name for name in _without_objects(split.dataset, indices) if name not in missing]
+    for which, names in parts.items():
+        if names:
+            logger.warning("%s objects of class %s", which, ", ".join(names))
+
+
+def _without_objects(dataset: Dataset, indices: list[int]) -> list[str]:
+    """Return the classes of which these images have no object, or difficult ones only."""
+    images = [dataset.images[i] for i in indices]
+    labels = {label for image in images for label in image.labels[~image.difficult].tolist()}
+    return [name for label, name in enumerate(dataset.classes, start=1) if label not in labels]
 
 
 def _source(image: Annotations) -> Path | str:

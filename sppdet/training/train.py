@@ -14,9 +14,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.backbones.backbone import last_conv_blocks
+from sppdet.config.data import DataConfig
 from sppdet.config.detector import DetectorConfig
 from sppdet.config.record import base_of
 from sppdet.config.training import BASE_GB, TrainConfig
+from sppdet.data.dataset import record_division
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError
 from sppdet.evaluation.voc import VOCResult, evaluate_voc
@@ -54,7 +56,8 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
     extractor = build_network(config, config.device, config.precision)  # before the hours that proposals may take
     last_conv_blocks(extractor.backbone, config.finetune.blocks, "finetune.blocks")
     run.check_config(config)
-    split = hold_out(config, dataset, val)
+    data = config.data if dataset is not None else _with_division(config.data, run)
+    split = hold_out(replace(config, data=data), dataset, val)
     images, classes, held_out = split.dataset.images, split.dataset.classes, len(split.held_out)
     logger.info("%d images, %d classes; %d held out to choose thresholds", len(images), len(classes), held_out)
     proposals = zip(images, propose(images, config.proposals, config.workers), strict=True)
@@ -138,6 +141,14 @@ class Trainer:
         """Return the cache of the current network's features; with fine-tuning it is in the run's folder."""
         folder = self.run.features if self.config.finetune.epochs else None
         return FeatureCache(self.extractor, self.regions, self.config.cache_gb, folder)
+
+
+def _with_division(data: DataConfig, run: RunFolder) -> DataConfig:
+    """Return the data, divided as the run has recorded if they have no splits of their own."""
+    if run.has_weights():
+        return replace(data, split_file=str(run.split)) if run.split.is_file() else data
+    run.split.unlink(missing_ok=True)
+    return record_division(data, run.split)
 
 
 def bound_memory(config: TrainConfig, dimension: int, classes: int) -> TrainConfig:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from factories import error_of
 
-from sppdet.cli import main
+from sppdet.cli import build_parser, main
 from sppdet.config.classification import TrainClassifierConfig
+from sppdet.config.data import DataConfig
 from sppdet.config.heads import SVMConfig
 from sppdet.config.load import load_config
 from sppdet.config.training import TrainConfig
@@ -35,6 +36,28 @@ def test_overrides_replace_values_of_the_file_or_complete_it(tmp_path):
     assert load_config(file, {"fc.depth": 1}).finetune.epochs == 2
     with pytest.raises(ConfigError, match=r"c\.yaml: finetune\.blocks: leaves nothing to fine-tune"):
         load_config(file)
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        ("[yes, no]", ("yes", "no")),
+        ("[on, Off, y, n]", ("on", "Off", "y", "n")),
+        ("[0, 12]", ("0", "12")),
+        ("[traffic light, '007', null_island]", ("traffic light", "007", "null_island")),
+    ],
+)
+def test_class_names_are_text_as_they_are_written(tmp_path, names, text):
+    assert load_config(write(tmp_path, f"data: {{classes: {names}}}")).data.class_names == text
+    options = build_parser().parse_args(["train", "--data.classes", names]).train.data
+    assert DataConfig(classes=options.classes).class_names == text
+
+
+def test_numbers_and_booleans_are_those_of_yaml(tmp_path):
+    text = "svm: {C: 1e-3}\nfinetune: {flip: False, learning_rate: .5, clip: 1.e+2}\nbox_regression: {enabled: true}"
+    read = load_config(write(tmp_path, text))
+    assert (read.svm.C, read.finetune.learning_rate, read.finetune.clip) == (0.001, 0.5, 100)
+    assert (read.finetune.flip, read.box_regression.enabled) == (False, True)
 
 
 def test_a_classifier_has_a_record_of_its_own(tmp_path):

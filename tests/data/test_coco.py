@@ -81,6 +81,108 @@ def test_unusable_boxes_are_skipped_and_reported(images, content, caplog):
     assert all("some.json: image 7" in message for message in caplog.messages)
 
 
+@pytest.mark.parametrize("kind", [str, float])
+def test_ids_may_be_text_or_have_a_fraction_of_0(images, content, kind):
+    expected = read(images, content)
+    for key, fields in {"images": ["id"], "categories": ["id"], "annotations": ["image_id", "category_id"]}.items():
+        for record in content[key]:
+            record.update({field: kind(record[field]) for field in fields})
+    found = read(images, content)
+    assert found.category_ids == expected.category_ids
+    for one, other in zip(found.images, expected.images, strict=True):
+        assert (one.id, one.boxes.tolist(), one.labels.tolist()) == (
+            other.id,
+            other.boxes.tolist(),
+            other.labels.tolist(),
+        )
+
+
+def test_ids_of_images_may_be_any_text(images, content):
+    for record in content["images"]:
+        record["id"] = f"0{record['id']:x}"
+    for record in content["annotations"]:
+        record["image_id"] = f"0{record['image_id']:x}"
+    assert [image.id for image in read(images, content).images] == ["02a", "07", "09"]
+
+
+@pytest.mark.parametrize(
+    ("value", "crowd"),
+    [
+        *((value, False) for value in ("0", "false", False, 0.0, None, "")),
+        *((value, True) for value in ("1", "true", 1.0)),
+    ],
+)
+def test_iscrowd_may_be_text(images, content, value, crowd):
+    content["annotations"][1]["iscrowd"] = value
+    assert read(images, content).images[0].difficult.tolist() == [crowd]
+
+
+def test_an_iscrowd_that_is_neither_is_said(images, content, caplog):
+    content["annotations"][1]["iscrowd"] = "some"
+    assert read(images, content).images[0].difficult.tolist() == [False]
+    assert "some.json: annotations[1].iscrowd: neither 0 nor 1 but 'some'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "box"),
+    [
+        ([[10, 20, 40, 20, 30, 60.5]], [10, 20, 40, 60.5]),
+        ([[10, 20, 20, 30, 10, 30], [30, 40, 35, 50, 30, 50]], [10, 20, 35, 50]),
+        ([10, 20, 40, 20, 30, 60], [10, 20, 40, 60]),
+        ({"size": [80, 100], "counts": [80 * 10 + 20, 5, 75, 5, 80 * 88 - 25]}, [10, 20, 12, 25]),
+    ],
+)
+@pytest.mark.parametrize("bbox", [..., None, []])
+def test_without_a_box_the_segmentation_gives_it(images, content, segmentation, box, bbox):
+    put(["annotations", 0, "bbox"], bbox)(content)
+    content["annotations"][0]["segmentation"] = segmentation
+    assert read(images, content).images[1].boxes[0].tolist() == box
+
+
+@pytest.mark.parametrize("segmentation", [[[1, 2, 3]], [["a", 2]], {"counts": "x"}, {"size": 3}, "x", [[]], 5])
+def test_a_segmentation_that_is_none(images, content, segmentation):
+    content["annotations"][0] |= {"bbox": None, "segmentation": segmentation}
+    with pytest.raises(DataError, match=r"some\.json: annotations\[0\]\.segmentation: not polygons"):
+        read(images, content)
+
+
+def test_a_root_category_without_objects_is_no_class(images, content):
+    content["categories"].append({"id": 0, "name": "things", "supercategory": "none"})
+    for record in content["categories"][:3]:
+        record["supercategory"] = "things"
+    assert read(images, content).classes == ("car", "dog", "toothbrush")
+    content["annotations"][0]["category_id"] = 0
+    assert read(images, content).classes == ("things", "car", "dog", "toothbrush")
+
+
+def test_boxes_in_other_units_are_refused(images, content):
+    corners, fractions = copy.deepcopy(content), content
+    rows = [[10, 20, 50, 60], [50, 50, 90, 79], [30, 40, 99, 80]]
+    for record, corner in zip(corners["annotations"], rows, strict=True):
+        record |= {"bbox": corner, "image_id": 7}
+    with pytest.raises(
+        DataError, match=r"some\.json: annotations\[1\]\.bbox: corners, not sides .*got \[50, 50, 90, 79\]"
+    ):
+        read(images, corners)
+    for record in fractions["annotations"]:
+        record["bbox"] = [0.25, 0.5, 0.25, 0.125]
+    with pytest.raises(DataError, match=r"annotations\[0\]\.bbox: fractions of the image, not pixels"):
+        read(images, fractions)
+
+
+@pytest.mark.parametrize("form", ["sub\\{}", "/data/1/sub/{}", "http://host/sub/{}", "./sub/{}", "{}"])
+def test_images_are_found_by_names_of_other_systems(images, content, form):
+    content["images"][1]["file_name"] = form.format("a.jpg")
+    assert read(images, content).images[1].path == images / "sub/a.jpg"
+
+
+def test_a_byte_order_mark_and_utf_16(images, content):
+    path = images.parent / "some.json"
+    for encoding in ("utf-8-sig", "utf-16"):
+        path.write_bytes(json.dumps(content).encode(encoding))
+        assert len(read_coco(images, path)) == 3
+
+
 def put(path, value):
     """A change to the content: the value at a path of keys, or the key taken out where the value is `...`."""
 
@@ -103,7 +205,7 @@ def put(path, value):
         (put(["annotations"], ...), ["annotations", "missing"]),
         (put(["annotations"], {}), ["annotations", "expected list"]),
         (put(["images", 1, "id"], ...), ["images[1].id", "missing"]),
-        (put(["images", 1, "id"], "7"), ["images[1].id", "expected int", "'7'"]),
+        (put(["images", 1, "id"], ["7"]), ["images[1].id", "expected int", "'7'"]),
         (put(["images", 1, "id"], 42), ["images[1].id", "twice"]),
         (put(["images", 1], 7), ["images[1]", "not an object"]),
         (put(["images", 2, "file_name"], ...), ["images[2].file_name", "missing"]),

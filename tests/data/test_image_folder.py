@@ -46,3 +46,12 @@ def test_a_class_without_images_is_an_error(root):
     (root / "empty").mkdir()
     with pytest.raises(DataError, match="empty: no images in the folder"):
         read_image_folder(root)
+
+
+def test_files_that_systems_leave_are_left_out(root):
+    expected = read_image_folder(root)
+    for name in ("dog/._2.png", ".ipynb_checkpoints/2.png", "__MACOSX/dog/._2.png", "cat/.cache/1.png"):
+        (root / name).parent.mkdir(exist_ok=True, parents=True)
+        (root / name).write_bytes(b"")
+    found = read_image_folder(root)
+    assert (found.classes, found.files) == (expected.classes, expected.files)

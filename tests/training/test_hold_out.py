@@ -1,6 +1,7 @@
 """The division of the images into those fitted and those held out."""
 
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def test_a_limit_of_images_holds_for_val_too(config, shapes, images, expected):
 def test_the_log_says_where_the_held_out_images_come_from(config, images, val, said, caplog):
     with caplog.at_level(logging.INFO, "sppdet"):
         held_out(replace(config, val=val, data=replace(config.data, max_images=images)))
-    assert caplog.messages == [f"held out: {said}"]
+    assert [message for message in caplog.messages if message.startswith("held")] == [f"held out: {said}"]
 
 
 def test_val_can_be_named_or_left_out(config, shapes):
@@ -86,3 +87,22 @@ def test_a_broken_val_split_is_not_taken_for_a_missing_one(config, own_data):
     file.write_text("<annotation>")
     with pytest.raises(DataError, match=file.name):
         held_out(replace(config, data=DataConfig(root=str(own_data), split="train", classes=list(SHAPES))))
+
+
+def test_classes_without_objects_are_said_or_refused(config, own_data, caplog):
+    for name in ids(own_data, "trainval"):
+        file = own_data / f"Annotations/{name}.xml"
+        file.write_text(file.read_text().replace("<name>disc<", "<name>ring<"))
+    rare, last = (own_data / f"Annotations/{ids(own_data, 'trainval')[i]}.xml" for i in (4, 14))
+    text = rare.read_text()
+    thing = "<object><name>comet</name><bndbox><xmin>9</xmin><ymin>9</ymin><xmax>50</xmax><ymax>50</ymax></bndbox>"
+    rare.write_text(text.replace("</annotation>", f"{thing}</object></annotation>"))
+    hard = f"{thing.replace('comet', 'ghost')}<difficult>1</difficult></object></annotation>"
+    last.write_text(last.read_text().replace("</annotation>", hard))
+    own = replace(config, data=DataConfig(root=str(own_data)))
+    hold_out(own)
+    assert "no image to train on has objects of class ghost" in caplog.text
+    assert re.search(r"only images held out have objects of class .*comet", caplog.text)
+    for name in ("disc", "ghost"):
+        with pytest.raises(DataError, match=rf"data\.classes: .*{name}"):
+            hold_out(replace(own, data=replace(own.data, classes=[name])))

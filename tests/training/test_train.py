@@ -1,5 +1,7 @@
 import logging
+import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,15 +12,17 @@ from factories import stopping, watch
 from torchvision.ops import box_convert
 
 from sppdet.backbones.zoo import build_backbone
+from sppdet.commands.runs import data_of_run
 from sppdet.config.data import DataConfig
 from sppdet.config.heads import SVMConfig
 from sppdet.config.network import BackboneConfig, FCConfig
 from sppdet.config.training import BoxRegressionConfig, FinetuneConfig, TrainConfig
+from sppdet.data.dataset import read_dataset
 from sppdet.data.voc import read_voc
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError, WeightsError
 from sppdet.evaluation.voc import evaluate_voc
-from sppdet.files.atomic import save_tensors, write_json
+from sppdet.files.atomic import read_json, save_tensors, write_json
 from sppdet.heads.calibration import fit_calibration
 from sppdet.proposals.cache import propose
 from sppdet.structures import Dataset, Detections
@@ -132,6 +136,55 @@ def test_coco_format_and_images_in_memory_give_the_detector_of_voc_format(config
     datasets = [read_voc(shapes, split) for split in ("trainval", "val")]
     train(memory, *(replace(d, images=[replace(image, image=image.read()) for image in d.images]) for d in datasets))
     assert detector_bytes(coco) == detector_bytes(memory) == detector_bytes(config)
+
+
+def write_flat(dataset: Dataset, folder: Path, layout: str) -> Path:
+    """The images and boxes without lists, nothing difficult: VOC XML, COCO or YOLO."""
+    (folder / "images").mkdir(parents=True)
+    (folder / "labels").mkdir()
+    content: dict[str, list] = {"images": [], "annotations": []}
+    content["categories"] = [{"id": label, "name": name} for label, name in enumerate(dataset.classes, 1)]
+    for i, image in enumerate(dataset.images):
+        os.symlink(image.path, folder / "images" / image.path.name)
+        height, width = image.read().shape[1:]
+        content["images"].append({"id": 7 - i, "file_name": image.path.name})
+        xml, lines = "", ""
+        for (x1, y1, x2, y2), label in zip(image.boxes.tolist(), image.labels.tolist(), strict=True):
+            corners = f"<xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"
+            xml += f"<object><name>{dataset.classes[label - 1]}</name><bndbox>{corners}</bndbox></object>"
+            center = f"{(x1 + x2) / 2 / width:.6f} {(y1 + y2) / 2 / height:.6f}"
+            lines += f"{label - 1} {center} {(x2 - x1) / width:.6f} {(y2 - y1) / height:.6f}\n"
+            box = {"image_id": 7 - i, "category_id": label, "bbox": [x1, y1, x2 - x1, y2 - y1]}
+            content["annotations"].append({"id": len(content["annotations"]), **box})
+        if layout == "xml":
+            (folder / f"labels/{image.id}.xml").write_text(f"<annotation>{xml}</annotation>")
+        elif layout == "yolo":
+            (folder / f"labels/{image.id}.txt").write_text(lines)
+    if layout == "yolo":
+        (folder / "classes.txt").write_text("\n".join(dataset.classes))
+    elif layout == "coco":
+        write_json(folder / "labels/all.json", content)
+    return folder
+
+
+def test_all_formats_give_the_same_detector_and_the_run_keeps_their_division(config, shapes, tmp_path):
+    dataset, runs = read_voc(shapes, "trainval"), {}
+    for layout in ("xml", "coco", "yolo"):
+        data = DataConfig(root=str(write_flat(dataset, tmp_path / "data" / layout, layout)))
+        runs[layout] = replace(config, data=data, output=str(tmp_path / layout))
+        train(runs[layout])
+    assert len({detector_bytes(run) for run in runs.values()}) == 1
+    splits = [read_json(Path(run.output) / "split.json") for run in runs.values()]
+    assert splits[0] == splits[1] == splits[2]
+    data = data_of_run(runs["xml"].output, DataConfig(split="test"))
+    assert [image.id for image in read_dataset(data).images] == splits[0]["test"]
+    assert data_of_run(runs["xml"].output, replace(runs["xml"].data, split="test")) == data
+    assert data_of_run(runs["xml"].output, runs["coco"].data).split_file is None
+    (Path(runs["xml"].output) / "detector.safetensors").unlink()
+    image = next((tmp_path / "data/xml/images").iterdir())
+    shutil.copy(image, image.with_name("new.jpg"))  # it stays outside of all parts
+    train(runs["xml"])
+    assert detector_bytes(runs["xml"]) == detector_bytes(runs["coco"])
 
 
 def test_val_of_other_classes_and_too_few_images_are_errors(config, shapes):

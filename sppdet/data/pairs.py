@@ -1,0 +1,101 @@
+"""Image files and the label files that belong to them: side by side, or in folders that correspond."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from sppdet.data.files import composed, is_image, list_files, split_word, stem_of
+from sppdet.data.problems import Problems
+from sppdet.images import IMAGE_SUFFIXES
+
+# Names of folders that say what kind of files they hold, not which images.
+KINDS = frozenset(
+    {
+        *("images", "image", "imgs", "img", "jpegimages", "photos", "pics", "data"),
+        *("labels", "label", "annotations", "annotation", "xmls", "xml", "boxes"),
+    }
+)
+
+
+class Pair(NamedTuple):
+    """An image and its label file, None if it has none. key: its path without suffix and folders of KINDS, and unique.
+    split: train, val, trainval or test, if a folder says so."""
+
+    key: str
+    image: Path
+    label: Path | None
+    split: str | None
+
+
+class Pairs(NamedTuple):
+    """images: sorted by key. orphans: label files without an image."""
+
+    images: list[Pair]
+    orphans: list[Path]
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the splits that the folders name."""
+        return tuple(sorted({pair.split for pair in self.images if pair.split}))
+
+
+def find_pairs(root: Path, suffix: str, problems: Problems | None = None) -> Pairs:
+    """Find the images below a folder and their label files with this suffix.
+
+    They correspond if their paths differ in folders of KINDS only, or if no other files of their split have this name.
+    Images without a label file are taken only from folders in which others have one. Of two images of one name in a
+    folder that of the more common kind is taken, and the other is reported.
+    """
+    files = list_files(root)
+    labels = _by_key(root, (path for path in files if path.suffix.lower() == suffix))
+    images = _by_key(root, (path for path in files if is_image(path.name)))
+    found = {key: labels[key][0] for key in images if key in labels}
+    found |= _match_names(
+        {key: paths for key, paths in images.items() if key not in found},
+        {key: paths for key, paths in labels.items() if key not in found},
+    )
+    folders = {path.parent for key in found for path in images[key]}
+    used = set(found.values())
+    pairs = []
+    for key, paths in sorted(images.items()):
+        if key not in found and paths[0].parent not in folders:
+            continue
+        paths = sorted(paths, key=lambda path: IMAGE_SUFFIXES.index(path.suffix.lower()))
+        if len(paths) > 1 and problems:
+            problems.warn("images of one name", f"left out, as {paths[0].name} has its name", paths[1])
+        pairs.append(Pair(key, paths[0], found.get(key), _split_of(root, paths[0])))
+    return Pairs(pairs, [path for paths in labels.values() for path in paths if path not in used])
+
+
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """Return the last part of each key if no other key has it, else the key."""
+    keys = set(keys)
+    counts = Counter(key.rsplit("/", 1)[-1] for key in keys)
+    return {key: last if counts[last := key.rsplit("/", 1)[-1]] == 1 else key for key in keys}
+
+
+def _by_key(root: Path, paths: Iterable[Path]) -> dict[str, list[Path]]:
+    keyed = defaultdict(list)
+    for path in paths:
+        *folders, name = composed(path.relative_to(root).as_posix()).split("/")
+        keyed["/".join([*(part for part in folders if part.lower() not in KINDS), stem_of(name)])].append(path)
+    return keyed
+
+
+def _match_names(images: dict[str, list[Path]], labels: dict[str, list[Path]]) -> dict[str, Path]:
+    """Return the label file of each key of an image whose name, in its split, only one image and one label have."""
+    by_name: dict[tuple[str | None, str], tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
+    for side, keys in enumerate((images, labels)):
+        for key in keys:
+            folder, _, name = key.rpartition("/")
+            by_name[_split_in(folder), name][side].append(key)
+    return {ours[0]: labels[theirs[0]][0] for ours, theirs in by_name.values() if len(ours) == len(theirs) == 1}
+
+
+def _split_of(root: Path, path: Path) -> str | None:
+    return _split_in(path.parent.relative_to(root).as_posix())
+
+
+def _split_in(folder: str) -> str | None:
+    """Return the split that the first folder of a path names that names one."""
+    return next((word for part in folder.split("/") if (word := split_word(part))), None)

@@ -1,0 +1,104 @@
+"""Splits of a data set: which of its own lists a name means, and the division of data that have none."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sppdet.data.files import composed
+from sppdet.data.pairs import short_names
+from sppdet.data.problems import missing_split
+from sppdet.data.records import AnnotatedImage
+from sppdet.errors import DataError
+from sppdet.files.atomic import read_json
+
+PARTS = ("train", "val", "test")
+SYNONYMS = (("train", "training"), ("val", "valid", "validation", "dev"), ("test", "testing"))
+
+Division = dict[str, list[str]]  # the names of the images of train, val and test
+
+
+def choose_splits(split: str, known: Sequence[str]) -> list[str] | None:
+    """Return the splits of the data that a name means: its own, one of its synonyms, or for trainval train and val.
+
+    None if the data have none of them.
+    """
+    if split in known:
+        return [split]
+    if split == "trainval":
+        train, val = (choose_splits(part, known) for part in ("train", "val"))
+        return [*train, *(val or ())] if train else None
+    synonyms = next((names for names in SYNONYMS if split in names), ())
+    return next(([name] for name in synonyms if name in known), None)
+
+
+def image_names(images: Sequence[AnnotatedImage], root: Path) -> list[str]:
+    """Return a name of each image that does not depend on the format: its file's without suffix, if no other has it."""
+    keys = [composed(_relative(image.path, root).with_suffix("").as_posix()) for image in images]
+    names = short_names(keys)
+    return [names[key] for key in keys]
+
+
+def _relative(path: Path, root: Path) -> Path:
+    return path.relative_to(root) if path.is_relative_to(root) else path
+
+
+def divide(names: Sequence[str], classes: Sequence[frozenset[str]], fractions: Sequence[float], seed: int) -> Division:
+    """Divide images into train, val and test at random, so that each part has its fraction of every class.
+
+    classes: the classes of the objects of each image. Depends on the names, the classes and the seed, not on the order.
+    An image counts for its rarest class. A class of few images has one in each part before any has two.
+    """
+    of_name: dict[str, frozenset[str]] = {}  # a file may be listed under several ids
+    for name, each in zip(names, classes, strict=True):
+        of_name[name] = of_name.get(name, frozenset()) | each
+    counts = Counter(one for each in of_name.values() for one in each)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name, each in of_name.items():
+        groups[min(each, key=lambda one: (counts[one], one), default="")].append(name)
+    division: Division = {part: [] for part in PARTS}
+    for _, group in sorted(groups.items()):
+        shuffled = sorted(group, key=lambda name: (hashlib.sha256(f"{seed} {name}".encode()).hexdigest(), name))
+        for part, size in zip(PARTS, _sizes(len(group), fractions), strict=True):
+            division[part] += shuffled[:size]
+            shuffled = shuffled[size:]
+    return {part: sorted(division[part]) for part in PARTS}
+
+
+def _sizes(count: int, fractions: Sequence[float]) -> list[int]:
+    """Return the number of images of each part, near its fraction of `count`, but at least one if they suffice.
+
+    Parts with larger fractions come first, of equal ones the later (test).
+    """
+    exact = [count * fraction / sum(fractions) for fraction in fractions]
+    order = sorted((i for i in range(len(exact)) if exact[i]), key=lambda i: (-exact[i], -i))
+    sizes = [0] * len(exact)
+    for i in order[:count]:
+        sizes[i] = 1
+    while sum(sizes) < count:
+        sizes[max(order, key=lambda i: exact[i] - sizes[i])] += 1
+    return sizes
+
+
+def read_division(file: Path) -> Division:
+    """Read the parts that a training wrote. Raises DataError if it is another file."""
+    content: Any = read_json(file)
+    parts: Any = [content.get(part) for part in PARTS] if isinstance(content, Mapping) else [None]
+    for names in parts:
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DataError("not a split", file=file, expected="lists of names: train, val, test")
+    return dict(zip(PARTS, parts, strict=True))
+
+
+def select(split: str, names: Sequence[str], division: Division, place: Path) -> list[int]:
+    """Return the indices of the images in a part of the division, in the order of their names.
+
+    Raises DataError with the field "split" if there is no such part or nothing in it.
+    """
+    filled = [part for part in PARTS if division[part]]
+    chosen = choose_splits(split, filled)
+    if not chosen:
+        raise missing_split("no such split", place, split, [*filled, "trainval"])
+    wanted = {name for part in chosen for name in division[part]}
+    return sorted((i for i, name in enumerate(names) if name in wanted), key=lambda i: names[i])

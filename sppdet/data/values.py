@@ -1,0 +1,39 @@
+"""Numbers, flags and outlines as annotation files write them."""
+
+import math
+from collections.abc import Sequence
+
+from sppdet.data.records import Box
+
+TRUE = frozenset({"1", "true", "yes", "y", "t"})
+FALSE = frozenset({"", "0", "false", "no", "n", "f", "none", "null", "unspecified", "unknown"})
+
+
+def read_flag(value: object) -> bool | None:
+    """Return a flag written as a number, text or null; None if it is none that is known."""
+    if isinstance(value, (bool, int, float)):
+        return value != 0
+    text = "" if value is None else str(value).strip().lower()
+    if text in TRUE or text in FALSE:
+        return text in TRUE
+    try:
+        return float(text) != 0
+    except ValueError:
+        return None
+
+
+def read_decimal(text: str) -> float:
+    """Return a number whose decimals may follow a comma. Raises ValueError if it is none."""
+    return float(text.replace(",", ".") if text.count(",") == 1 and "." not in text else text)
+
+
+def surround(xs: Sequence[float], ys: Sequence[float]) -> Box:
+    """Return the box around the points of an outline."""
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def surround_rotated(cx: float, cy: float, width: float, height: float, angle: float) -> Box:
+    """Return the box around a rectangle turned by `angle` radians about its center."""
+    cos, sin = abs(math.cos(angle)), abs(math.sin(angle))
+    dx, dy = (width * cos + height * sin) / 2, (width * sin + height * cos) / 2
+    return cx - dx, cy - dy, cx + dx, cy + dy

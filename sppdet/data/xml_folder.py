@@ -1,0 +1,62 @@
+"""Images with one VOC XML file each, without lists: side by side, or in folders that correspond."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sppdet.data.pairs import Pair, find_pairs, short_names
+from sppdet.data.problems import Problems, missing_split
+from sppdet.data.records import AnnotatedImage, Records, names_of
+from sppdet.data.split import choose_splits
+from sppdet.data.xml import LEAST_SIDE, read_xml
+from sppdet.errors import DataError
+
+
+class XmlSource:
+    """A folder of images and XML files, its splits those that folders name (train, valid, test)."""
+
+    format = "xml"
+    least_side = LEAST_SIDE
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.name = root.resolve().name
+        self.found = Problems()  # of the folder, which is looked at once
+        self.pairs = find_pairs(root, ".xml", self.found)
+        self.splits = self.pairs.splits()
+        for path in self.pairs.orphans:
+            self.found.warn("annotation without an image", "no image file for this annotation", path)
+
+    def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
+        """Read the images of these splits, in the order of their names; None: of all."""
+        for split in splits or ():
+            if split not in self.splits:
+                raise missing_split("no such split", self.root, split, sorted(self.splits))
+        problems.found += self.found.found
+        pairs = [pair for pair in self.pairs.images if splits is None or pair.split in splits]
+        names = short_names(pair.key for pair in pairs)
+        images = []
+        for pair in pairs:
+            with problems.collect("annotation file"):
+                images.append(_read(pair, names[pair.key], problems))
+        return Records(images)
+
+    def class_names(self, problems: Problems) -> tuple[str, ...]:
+        """Return the sorted class names of train and val if there are such splits, else of all objects."""
+        classes = names_of(self.read(choose_splits("trainval", self.splits), Problems(problems.strict)).images)
+        if not classes:
+            raise DataError("no annotated object, so no classes", file=self.root)
+        return classes
+
+
+def find_xml(root: Path) -> XmlSource | None:
+    """Return the images with XML files below a folder; None if there are none."""
+    source = XmlSource(root)
+    return source if any(pair.label for pair in source.pairs.images) else None
+
+
+def _read(pair: Pair, name: str, problems: Problems) -> AnnotatedImage:
+    if pair.label is None:
+        problems.warn("no annotation file", "no annotation file, taken as without objects", pair.image)
+        return AnnotatedImage(name, pair.image, pair.image, None, ())
+    content = read_xml(pair.label, problems)
+    return AnnotatedImage(name, pair.image, pair.label, content.size, content.objects)

@@ -1,0 +1,101 @@
+"""Names of the classes and lists of the images of a data set in YOLO format: data.yaml, classes.txt, obj.names."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sppdet.data.files import ImageIndex, is_hidden, read_text
+from sppdet.errors import DataError
+
+NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt", "train/classes.txt", "classes.names")
+SPLITS = ("train", "val", "test")
+
+
+def find_yaml(root: Path) -> Path | None:
+    """Return the YAML file of a folder that has names of classes, None if there is none."""
+    for path in sorted([*root.glob("*.yaml"), *root.glob("*.yml")]):
+        if not is_hidden(path.name) and "names" in _load(path):
+            return path
+    return None
+
+
+def read_names(root: Path, yaml: Path | None) -> tuple[str, ...] | None:
+    """Return the names of the classes in the order of their numbers, None if no file says.
+
+    Raises DataError if they are not names, or not unique.
+    """
+    file = yaml or next((root / name for name in NAME_FILES if (root / name).is_file()), None)
+    if file is None:
+        return None
+    names = _names_of_yaml(file) if yaml else [line.strip() for line in read_text(file).splitlines() if line.strip()]
+    if not names or len(set(names)) < len(names):
+        raise DataError("names must be unique, at least one", file=file, field="names", got=", ".join(names))
+    return tuple(names)
+
+
+def splits_of_yaml(yaml: Path, images: Sequence[Path]) -> dict[str, set[Path]]:
+    """Return the images in the folders or lists that a YAML file names; without those that are not there."""
+    content = _load(yaml)
+    index = ImageIndex(yaml.parent, images)
+    splits = {}
+    for split in SPLITS:
+        value = content.get(split) or (content.get("valid") if split == "val" else None)
+        entries = value if isinstance(value, list) else [value] if value else []
+        found: set[Path] = set()
+        for entry in entries:
+            place = _locate(yaml.parent, str(content.get("path") or ""), str(entry))
+            if place is not None and place.is_file():
+                found |= _listed(place, index)
+            elif place is not None:
+                inside = place.resolve()
+                found |= {path for path in images if path.resolve().is_relative_to(inside)}
+        if found:
+            splits[split] = found
+    return splits
+
+
+def splits_of_lists(root: Path, images: Sequence[Path]) -> dict[str, set[Path]]:
+    """Return the images in the lists train.txt, val.txt or valid.txt, and test.txt of a folder."""
+    files = {"train": ["train.txt"], "val": ["val.txt", "valid.txt"], "test": ["test.txt"]}
+    index = ImageIndex(root, images)
+    lists = {split: [root / name for name in names if (root / name).is_file()] for split, names in files.items()}
+    splits = {split: set().union(*(_listed(path, index) for path in paths)) for split, paths in lists.items() if paths}
+    return {split: found for split, found in splits.items() if found}
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """Return the keys of a YAML file with all values as text, so that a class may be named yes or 0."""
+    import yaml
+
+    try:
+        content = yaml.load(read_text(path), Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise DataError(f"is not YAML: {' '.join(str(error).split())}", file=path) from error
+    return content if isinstance(content, dict) else {}
+
+
+def _names_of_yaml(path: Path) -> list[str]:
+    names = _load(path)["names"]
+    if isinstance(names, dict):
+        try:
+            names = [names[key] for key in sorted(names, key=int)]
+        except (TypeError, ValueError):
+            names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError("not names", file=path, field="names", expected="[name, ...] or {0: name, ...}")
+    return names
+
+
+def _locate(folder: Path, base: str, entry: str) -> Path | None:
+    """Return the place of an entry below the folder of its file, though it may have been written for another."""
+    entry, base = entry.replace("\\", "/"), base.replace("\\", "/")
+    parts = [part for part in entry.split("/") if part not in ("", ".", "..")]
+    below = [Path(*parts[i:]) for i in range(len(parts))]  # data/set/train/images, set/train/images, ...
+    places = [folder / base / entry, folder / entry, *(folder / path for path in below)]
+    return next((place for place in places if place.exists()), None)
+
+
+def _listed(file: Path, index: ImageIndex) -> set[Path]:
+    lines = [line.strip() for line in read_text(file).splitlines()]
+    found = (index.find(line) for line in lines if line)
+    return {path for path in found if path}

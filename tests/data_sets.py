@@ -1,0 +1,144 @@
+"""One small set of annotated images, written in the layouts of labeling tools."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from PIL import Image
+
+# Name of an image: class and box x1 y1 x2 y2 (0-based, half-open) of its objects. All images are 64 wide and 48 high.
+SCENES: dict[str, list[tuple[str, tuple[int, int, int, int]]]] = {
+    "a": [("cat", (1, 2, 21, 32)), ("dog", (30, 5, 60, 40))],
+    "b": [("dog", (0, 0, 64, 48))],
+    "c": [],
+    "d": [("cat", (33, 7, 40, 29))],
+    "e": [("dog", (3, 11, 25, 47)), ("dog", (40, 20, 50, 31))],
+    "f": [("cat", (5, 5, 17, 13))],
+}
+SIZE = (64, 48)
+CLASSES = ("cat", "dog")
+PARTS = {"train": "abd", "val": "e", "test": "cf"}
+
+
+def write_image(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", SIZE, (len(path.stem) * 40, 90, 160)).save(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def xml_of(name: str) -> str:
+    objects = "".join(
+        f"<object><name>{label}</name><bndbox><xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin><xmax>{x2}</xmax>"
+        f"<ymax>{y2}</ymax></bndbox></object>"
+        for label, (x1, y1, x2, y2) in SCENES[name]
+    )
+    size = f"<size><width>{SIZE[0]}</width><height>{SIZE[1]}</height></size>"
+    return f"<annotation><filename>{name}.png</filename>{size}{objects}</annotation>"
+
+
+def coco_of(names: Iterable[str], prefix: str = "") -> dict[str, list[dict]]:
+    images = [
+        {"id": i, "file_name": f"{prefix}{name}.png", "width": SIZE[0], "height": SIZE[1]}
+        for i, name in enumerate(names)
+    ]
+    objects = [(i, *thing) for i, name in enumerate(names) for thing in SCENES[name]]
+    annotations = [
+        {"id": n, "image_id": i, "category_id": CLASSES.index(label) + 1, "bbox": [x1, y1, x2 - x1, y2 - y1]}
+        for n, (i, label, (x1, y1, x2, y2)) in enumerate(objects)
+    ]
+    categories = [{"id": k, "name": name} for k, name in enumerate(CLASSES, start=1)]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def yolo_of(name: str) -> str:
+    (width, height), lines = SIZE, []
+    for label, (x1, y1, x2, y2) in SCENES[name]:
+        numbers = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height)
+        lines.append(f"{CLASSES.index(label)} " + " ".join(f"{number:.6f}" for number in numbers) + "\n")
+    return "".join(lines)
+
+
+def write_files(root: Path, images: str, labels: str, kind: str, names: Iterable[str] = SCENES) -> Path:
+    """Images ROOT/IMAGES/NAME.png and labels ROOT/LABELS/NAME.xml or .txt."""
+    for name in names:
+        write_image(root / images / f"{name}.png")
+        write_text(root / labels / f"{name}.{kind}", xml_of(name) if kind == "xml" else yolo_of(name))
+    return root
+
+
+def write_voc(root: Path) -> Path:
+    write_files(root, "JPEGImages", "Annotations", "xml")
+    for part, names in {**PARTS, "trainval": PARTS["train"] + PARTS["val"]}.items():
+        write_text(root / f"ImageSets/Main/{part}.txt", "".join(f"{name}\n" for name in names))
+    return root
+
+
+def write_coco(root: Path, images: str, file: str, names: Iterable[str] = SCENES, prefix: str = "") -> Path:
+    """Images ROOT/IMAGES/NAME.png and their annotations ROOT/FILE."""
+    for name in names:
+        write_image(root / images / f"{name}.png")
+    write_text(root / file, json.dumps(coco_of(list(names), prefix)))
+    return root
+
+
+def write_parts(root: Path, layout: str) -> Path:
+    """The set in its parts, in a layout that has them."""
+    for part, names in PARTS.items():
+        valid = "valid" if part == "val" else part
+        match layout:
+            case "roboflow xml":
+                write_files(root, valid, valid, "xml", names)
+            case "xml by kind":
+                write_files(root, f"images/{part}", f"annotations/{part}", "xml", names)
+            case "roboflow coco":
+                write_coco(root, valid, f"{valid}/_annotations.coco.json", names)
+            case "coco":
+                write_coco(root, f"{part}2017", f"annotations/instances_{part}2017.json", names)
+            case "coco images by part":
+                write_coco(root, f"images/{part}", f"annotations/{part}.json", names, f"images/{part}/")
+            case "roboflow yolo":
+                write_files(root, f"{valid}/images", f"{valid}/labels", "txt", names)
+            case "yolo":
+                write_files(root, f"images/{part}", f"labels/{part}", "txt", names)
+            case "yolo lists":
+                write_files(root, "obj_data", "obj_data", "txt", names)
+                write_text(root / f"{valid}.txt", "".join(f"data/obj_data/{name}.png\n" for name in names))
+    if layout == "roboflow yolo":
+        write_text(
+            root / "data.yaml", "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnames: [cat, dog]"
+        )
+    elif layout == "yolo":
+        places = "path: /elsewhere/set\ntrain: images/train\nval: images/val\ntest: images/test\n"
+        write_text(root / "set.yaml", f"{places}names:\n  0: cat\n  1: dog\n")
+    elif layout == "yolo lists":
+        write_text(root / "obj.names", "cat\ndog\n")
+    return root
+
+
+def write_whole(root: Path, layout: str) -> Path:
+    """The set without parts."""
+    match layout:
+        case "voc without lists":
+            return write_files(root, "JPEGImages", "Annotations", "xml")
+        case "xml beside":
+            return write_files(root, "", "", "xml")
+        case "xml in folders of other names":
+            return write_files(root, "my photographs", "their xml", "xml")
+        case "coco beside":
+            return write_coco(root, "", "labels.json")
+        case "coco":
+            return write_coco(root, "images/default", "annotations/instances_default.json")
+        case "yolo beside":
+            write_text(root / "classes.txt", "cat\ndog\n")
+            return write_files(root, "", "", "txt")
+        case "yolo":
+            write_text(root / "labels/classes.txt", "cat\ndog\n")
+            return write_files(root, "images", "labels", "txt")
+        case "yolo with yaml":
+            write_text(root / "data.yaml", "train: images\nnames: [cat, dog]\n")
+            return write_files(root, "images", "labels", "txt")
+    raise ValueError(layout)
