@@ -5,7 +5,7 @@ from typing import Literal
 from sppdet.config.record import at_least, fraction, section
 from sppdet.errors import ConfigError
 
-DataFormat = Literal["auto", "voc", "coco", "yolo", "xml"]
+DataFormat = Literal["auto", "voc", "coco", "yolo", "cvat", "xml"]
 SearchMode = Literal["fast", "quality", "opencv_fast", "opencv_quality"]
 
 
@@ -16,7 +16,7 @@ class DataConfig:
     Args:
         root: folder of the data (for VOC the year's folder, VOCdevkit or its parent).
         split: train, val, trainval (both) or test, or the name of an image list in ImageSets/Main.
-        format: voc, coco, yolo or xml (images with VOC XML, no lists); auto: found by looking at root.
+        format: voc, coco, yolo, cvat or xml (images with VOC XML, no lists); auto: found by looking at root.
         annotations: COCO-format annotation file of images in root; all of them are used.
         year: year of the data (VOC2007, train2017), if root holds more than one.
         classes: class names in the order of their labels, others are ignored; by default those in the data.

@@ -78,9 +78,9 @@ class TrainConfig(DetectorConfig):
         features: source of a region's features: spp, roi_pool or roi_align (one pass per image), or crop (R-CNN).
         head: linear SVMs or softmax.
         data: the training images.
-        val: image list (VOC) or annotation file (COCO) for choosing thresholds and measuring a first mAP. Its images
-            are held out until then; the detector is then refitted to all of data. If it does not exist, every fifth
-            image is held out.
+        val: split, or annotation file next to data.annotations, for choosing thresholds and measuring a first mAP. Its
+            images are held out until then; the detector is then refitted to all of data. If it does not exist, every
+            fifth image is held out.
         calibration: map from scores to probabilities, fitted on val: platt (a sigmoid), or isotonic, for a large val.
         output: folder of the run.
         device: auto (CUDA if torch finds it), cpu or cuda.

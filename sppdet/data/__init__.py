@@ -1,1 +1,1 @@
-"""Readers of annotated images (VOC, COCO), the generated shapes, and the VOC download."""
+"""Readers of annotated images in the formats of labeling tools, of detections and proposals, and the VOC download."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sppdet.data.coco_values import get, get_id, read_box
 from sppdet.data.files import ImageIndex, is_hidden, split_word
-from sppdet.data.problems import Problems, missing_split
+from sppdet.data.problems import Problems, check_splits
 from sppdet.data.records import AnnotatedImage, AnnotatedObject, Records, build_dataset
 from sppdet.data.units import Sides, check_pixels, check_sides
 from sppdet.data.values import read_flag
@@ -61,11 +61,8 @@ class CocoSource:
 
     def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
         """Read the images of these splits, in the order of their files; None: of all."""
-        parts = []
-        for split in self.files if splits is None else splits:
-            if split not in self.files:
-                raise missing_split("no such split", self.root, split, sorted(self.splits))
-            parts.append((split, _File(self.files[split], problems)))
+        check_splits(splits, self.splits, self.root)
+        parts = [(split, _File(self.files[split], problems)) for split in (self.files if splits is None else splits)]
         ids: dict[str, int] = {}
         images: dict[ImageId, AnnotatedImage] = {}
         for split, part in parts:

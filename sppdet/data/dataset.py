@@ -18,6 +18,7 @@ FORMATS = {
     "voc": "VOC layout",
     "coco": "COCO format",
     "yolo": "YOLO format",
+    "cvat": "CVAT for images",
     "xml": "images with VOC XML",
 }
 NAMED = ("train", "val", "trainval", "test")  # lists in VOC layout that divide the images; others may be of all
@@ -134,7 +135,7 @@ def _divide(source: Source, config: DataConfig, images: Sequence[AnnotatedImage]
 def _check_classes(wanted: Sequence[str], known: Sequence[str], source: Source, problems: Problems) -> None:
     """Raise DataError for wanted classes that a file of the data does not list, or if no object is of any of them."""
     missing = [name for name in wanted if name not in known]
-    listed = source.format in ("coco", "yolo")
+    listed = source.format in ("coco", "yolo", "cvat")
     if missing and (listed or len(missing) == len(wanted)):
         field, expected = "data.classes", f"among {', '.join(known)}"
         raise DataError("no such class in the data", file=source.root, field=field, expected=expected, got=missing[0])

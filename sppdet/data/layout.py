@@ -6,6 +6,7 @@ from typing import Protocol
 
 from sppdet.config.data import DataConfig
 from sppdet.data.coco import CocoSource, find_coco
+from sppdet.data.cvat import find_cvat
 from sppdet.data.files import list_folders, list_images
 from sppdet.data.problems import Problems
 from sppdet.data.records import Records
@@ -40,6 +41,7 @@ FINDERS: dict[str, Callable[[Path, str | None], Source | None]] = {
     "voc": find_voc,
     "coco": find_coco,
     "yolo": lambda root, _: find_yolo(root),
+    "cvat": lambda root, _: find_cvat(root),
     "xml": lambda root, _: find_xml(root),
 }
 
@@ -47,6 +49,7 @@ EXPECTED = {
     "voc": f"folders {', '.join(PARTS)}",
     "coco": "JSON with images and annotations",
     "yolo": "text files of labels",
+    "cvat": "annotations.xml",
     "xml": "VOC XML files next to images",
 }
 

@@ -63,8 +63,14 @@ def find_pairs(root: Path, suffix: str, problems: Problems | None = None) -> Pai
         paths = sorted(paths, key=lambda path: IMAGE_SUFFIXES.index(path.suffix.lower()))
         if len(paths) > 1 and problems:
             problems.warn("images of one name", f"left out, as {paths[0].name} has its name", paths[1])
-        pairs.append(Pair(key, paths[0], found.get(key), _split_of(root, paths[0])))
+        pairs.append(pair_of(root, paths[0], found.get(key)))
     return Pairs(pairs, [path for paths in labels.values() for path in paths if path not in used])
+
+
+def pair_of(root: Path, image: Path, label: Path | None) -> Pair:
+    """Return the pair of an image below a folder and its label file."""
+    folder = image.parent.relative_to(root).as_posix()
+    return Pair(_key(root, image), image, label, _split_in(folder))
 
 
 def short_names(keys: Iterable[str]) -> dict[str, str]:
@@ -77,9 +83,13 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
 def _by_key(root: Path, paths: Iterable[Path]) -> dict[str, list[Path]]:
     keyed = defaultdict(list)
     for path in paths:
-        *folders, name = composed(path.relative_to(root).as_posix()).split("/")
-        keyed["/".join([*(part for part in folders if part.lower() not in KINDS), stem_of(name)])].append(path)
+        keyed[_key(root, path)].append(path)
     return keyed
+
+
+def _key(root: Path, path: Path) -> str:
+    *folders, name = composed(path.relative_to(root).as_posix()).split("/")
+    return "/".join([*(part for part in folders if part.lower() not in KINDS), stem_of(name)])
 
 
 def _match_names(images: dict[str, list[Path]], labels: dict[str, list[Path]]) -> dict[str, Path]:
@@ -90,10 +100,6 @@ def _match_names(images: dict[str, list[Path]], labels: dict[str, list[Path]]) -
             folder, _, name = key.rpartition("/")
             by_name[_split_in(folder), name][side].append(key)
     return {ours[0]: labels[theirs[0]][0] for ours, theirs in by_name.values() if len(ours) == len(theirs) == 1}
-
-
-def _split_of(root: Path, path: Path) -> str | None:
-    return _split_in(path.parent.relative_to(root).as_posix())
 
 
 def _split_in(folder: str) -> str | None:

@@ -1,7 +1,7 @@
 """Everything that is wrong with annotated data, reported through one place."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from typing import Literal, NamedTuple
@@ -56,10 +56,6 @@ class Problems:
         """Collect a warning."""
         self.found.append(Problem(str(file), field, kind, "warning", message))
 
-    def count(self, kind: str) -> int:
-        """Return the number of faults of this kind."""
-        return sum(problem.kind == kind for problem in self.found)
-
     def log(self) -> None:
         """Log the first LOGGED faults of each kind as warnings, and the number of the others."""
         for kind in dict.fromkeys(problem.kind for problem in self.found):
@@ -70,7 +66,14 @@ class Problems:
                 logger.warning("%s: %d more", kind, len(those) - LOGGED)
 
 
-def missing_split(message: str, place: str | PathLike[str], split: str, known: list[str]) -> DataError:
+def missing_split(split: str, known: Sequence[str], place: str | PathLike[str]) -> DataError:
     """Return the error for a split that the data do not have. Its field "split" is what a training looks for."""
     expected = f"one of {', '.join(known) or 'none'}"
-    return DataError(message, file=place, field="split", expected=expected, got=split)
+    return DataError("no such split", file=place, field="split", expected=expected, got=split)
+
+
+def check_splits(splits: Sequence[str] | None, known: Sequence[str], place: str | PathLike[str]) -> None:
+    """Raise the error of `missing_split` for the first of `splits` that is not known."""
+    for split in splits or ():
+        if split not in known:
+            raise missing_split(split, sorted(known), place)

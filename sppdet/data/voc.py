@@ -69,7 +69,7 @@ class VocSource:
         for split in self.splits if splits is None else splits:
             if split not in self.lists:
                 place = self.root / "ImageSets" / "Main" / f"{split}.txt"
-                raise missing_split("no such split", place, split, sorted(self.lists))
+                raise missing_split(split, sorted(self.lists), place)
             for path in self.lists[split]:
                 with problems.collect("image list"):
                     names |= dict.fromkeys(self._read_list(path), path)

@@ -31,7 +31,7 @@ def read_xml(path: Path, problems: Problems) -> XmlFile:
     place there may be a `polygon` or a `robndbox` (a rotated box), whose numbers are kept. Raises DataError that names
     the file, and the field, if the file cannot be read; errors of objects are collected in `problems`.
     """
-    root = _parse(path)
+    root = parse_xml(path)
     objects, raw, fields = [], [], []
     for index, element in enumerate(root.findall("object"), start=1):
         field = f"object[{index}]"
@@ -57,7 +57,8 @@ class _Shape(NamedTuple):
     numbers: Box
 
 
-def _parse(path: Path) -> ElementTree.Element:
+def parse_xml(path: Path) -> ElementTree.Element:
+    """Return the root of an XML file in any encoding that it declares. Raises DataError if it cannot be read."""
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import fromstring
 

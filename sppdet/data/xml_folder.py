@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sppdet.data.pairs import Pair, find_pairs, short_names
-from sppdet.data.problems import Problems, missing_split
+from sppdet.data.files import ImageIndex
+from sppdet.data.pairs import Pair, Pairs, find_pairs, pair_of, short_names
+from sppdet.data.problems import Problems, check_splits
 from sppdet.data.records import AnnotatedImage, Records, names_of
 from sppdet.data.split import choose_splits
 from sppdet.data.xml import LEAST_SIDE, read_xml
@@ -21,16 +22,14 @@ class XmlSource:
         self.root = root
         self.name = root.resolve().name
         self.found = Problems()  # of the folder, which is looked at once
-        self.pairs = find_pairs(root, ".xml", self.found)
+        self.pairs = _pair_by_content(root, find_pairs(root, ".xml", self.found))
         self.splits = self.pairs.splits()
         for path in self.pairs.orphans:
             self.found.warn("annotation without an image", "no image file for this annotation", path)
 
     def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
         """Read the images of these splits, in the order of their names; None: of all."""
-        for split in splits or ():
-            if split not in self.splits:
-                raise missing_split("no such split", self.root, split, sorted(self.splits))
+        check_splits(splits, self.splits, self.root)
         problems.found += self.found.found
         pairs = [pair for pair in self.pairs.images if splits is None or pair.split in splits]
         names = short_names(pair.key for pair in pairs)
@@ -52,6 +51,23 @@ def find_xml(root: Path) -> XmlSource | None:
     """Return the images with XML files below a folder; None if there are none."""
     source = XmlSource(root)
     return source if any(pair.label for pair in source.pairs.images) else None
+
+
+def _pair_by_content(root: Path, pairs: Pairs) -> Pairs:
+    """Pair XML files of other names with the image whose file name they hold, if that has no XML file."""
+    if not pairs.orphans:
+        return pairs
+    index, found, orphans = ImageIndex(root), {pair.image: pair for pair in pairs.images}, []
+    for path in pairs.orphans:
+        try:
+            image = index.find(read_xml(path, Problems(strict=False)).image, path)
+        except DataError:
+            image = None
+        if image is None or (image in found and found[image].label):
+            orphans.append(path)
+        else:
+            found[image] = pair_of(root, image, path)
+    return Pairs(sorted(found.values(), key=lambda pair: pair.key), orphans)
 
 
 def _read(pair: Pair, name: str, problems: Problems) -> AnnotatedImage:

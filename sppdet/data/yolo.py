@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sppdet.data.files import read_text
 from sppdet.data.pairs import Pair, Pairs, find_pairs, short_names
-from sppdet.data.problems import Problems, missing_split
+from sppdet.data.problems import Problems, check_splits
 from sppdet.data.records import AnnotatedImage, AnnotatedObject, Box, Records
 from sppdet.data.units import Sides, check_sides
 from sppdet.data.values import surround
@@ -42,9 +42,7 @@ class YoloSource:
 
     def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
         """Read the images of these splits, in the order of their names; None: of all."""
-        for split in splits or ():
-            if split not in self.splits:
-                raise missing_split("no such split", self.root, split, sorted(self.splits))
+        check_splits(splits, self.splits, self.root)
         problems.found += self.found.found
         wanted = None if splits is None else set().union(*(self.parts[split] for split in splits))
         pairs = [pair for pair in self.pairs if wanted is None or pair.image in wanted]

@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 from contracts import assert_dataset
-from data_sets import CLASSES, PARTS, SCENES, write_coco, write_files, write_image, write_parts, write_text, write_voc
+from data_sets import (
+    CLASSES,
+    PARTS,
+    SCENES,
+    coco_of,
+    write_coco,
+    write_files,
+    write_image,
+    write_parts,
+    write_text,
+    write_voc,
+)
 from data_sets import write_whole as write
 
 from sppdet.config.data import DataConfig
@@ -211,6 +222,43 @@ def test_warnings_of_a_kind_are_counted(tmp_path, caplog):
 def test_a_file_of_the_data_stands_for_its_folder(tmp_path):
     assert_scenes(read(write(tmp_path / "one", "yolo with yaml") / "data.yaml"))
     assert_scenes(read(write(tmp_path / "two", "coco beside") / "labels.json"))
+
+
+def test_xml_of_other_names_belongs_to_the_image_that_it_names(tmp_path):
+    root = write(tmp_path, "xml beside")
+    for name in "abcd":
+        (root / f"{name}.xml").rename(root / f"label of {name}.xml")
+    write_text(root / "unrelated.xml", "<annotation><filename>e.png</filename></annotation>")
+    everything = {"split": "train", "split_fractions": (1.0, 0.0, 0.0)}
+    dataset = read(root, **everything)
+    assert names(dataset) == "".join(SCENES)
+    assert_scenes(dataset)
+
+
+def test_a_list_of_another_name_is_of_all_images(tmp_path):
+    root = write_voc(tmp_path)
+    for part in ("train", "val", "trainval", "test"):
+        (root / f"ImageSets/Main/{part}.txt").unlink()
+    write_text(root / "ImageSets/Main/default.txt", "".join(f"{name}\n" for name in "abcde"))
+    assert names(read(root, "default")) == "abcde"
+    assert sorted(names(read(root, "trainval")) + names(read(root, "test"))) == list("abcde")
+
+
+def test_another_file_may_lack_categories_or_order_them_otherwise(tmp_path):
+    root = write_parts(tmp_path, "coco")
+    content = coco_of("e")
+    content["categories"] = [{"id": 9, "name": "dog"}]
+    for annotation in content["annotations"]:
+        annotation["category_id"] = 9
+    write_json(root / "annotations/instances_val2017.json", content)
+    assert_scenes(read_dataset(DataConfig(root=str(root), split="val"), CLASSES))
+    assert_scenes(read(root, "trainval"))
+    content["categories"] = [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}]
+    for annotation in content["annotations"]:
+        annotation["category_id"] = 1
+    write_json(root / "annotations/instances_val2017.json", content)
+    assert_scenes(read_dataset(DataConfig(root=str(root), split="val"), CLASSES))
+    assert_scenes(read(root, "trainval"))
 
 
 def test_max_images_takes_the_first(tmp_path):
