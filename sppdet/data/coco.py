@@ -81,10 +81,16 @@ class CocoSource:
 
     def _annotate(self, file: "_File", problems: Problems) -> list[AnnotatedImage]:
         """Return the images of a file, with the files that they are found in."""
-        images = []
+        images: list[AnnotatedImage] = []
+        names: dict[Path, str] = {}
         for number, entry in file.images.items():
             with problems.collect("image not found"):
                 path = self._find_image(file.path, entry.name)
+                if names.setdefault(path, entry.name) != entry.name:
+                    message = (
+                        f"image file not found, unless it is {path}, which {names[path]} is, listed in {file.path}"
+                    )
+                    raise DataError(message, file=self.root / entry.name)
                 size, objects = entry.size, tuple(file.objects[number])
                 images.append(AnnotatedImage(number, path, file.path, size, objects))
         return images

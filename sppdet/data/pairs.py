@@ -34,9 +34,13 @@ class Pairs(NamedTuple):
     images: list[Pair]
     orphans: list[Path]
 
-    def splits(self) -> tuple[str, ...]:
-        """Return the splits that the folders name."""
-        return tuple(sorted({pair.split for pair in self.images if pair.split}))
+    def splits(self) -> dict[str, set[Path]]:
+        """Return the images of each split that folders name."""
+        parts: dict[str, set[Path]] = {pair.split: set() for pair in self.images if pair.split}
+        for pair in self.images:
+            if pair.split:
+                parts[pair.split].add(pair.image)
+        return parts
 
 
 def find_pairs(root: Path, suffix: str, problems: Problems | None = None) -> Pairs:

@@ -23,7 +23,10 @@ class XmlSource:
         self.name = root.resolve().name
         self.found = Problems()  # of the folder, which is looked at once
         self.pairs = _pair_by_content(root, find_pairs(root, ".xml", self.found))
-        self.splits = self.pairs.splits()
+        self.splits = tuple(sorted(self.pairs.splits()))
+        strays = sum(pair.split is None for pair in self.pairs.images)
+        if strays and self.splits:
+            self.found.warn("images of no split", f"{strays} images are in no split", root)
         for path in self.pairs.orphans:
             self.found.warn("annotation without an image", "no image file for this annotation", path)
 

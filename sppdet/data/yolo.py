@@ -36,9 +36,11 @@ class YoloSource:
         self.pairs = pairs.images
         images = [pair.image for pair in self.pairs]
         given = (splits_of_yaml(yaml, images) if yaml else {}) or splits_of_lists(root, images)
-        folders = {split: {pair.image for pair in self.pairs if pair.split == split} for split in pairs.splits()}
-        self.parts = given or folders
+        self.parts = given or pairs.splits()
         self.splits = tuple(sorted(self.parts))
+        strays = set(images).difference(*self.parts.values())
+        if strays and self.splits:
+            found.warn("images of no split", f"{len(strays)} images are in no split", root)
 
     def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
         """Read the images of these splits, in the order of their names; None: of all."""

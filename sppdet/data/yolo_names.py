@@ -35,20 +35,20 @@ def read_names(root: Path, yaml: Path | None) -> tuple[str, ...] | None:
 
 def splits_of_yaml(yaml: Path, images: Sequence[Path]) -> dict[str, set[Path]]:
     """Return the images in the folders or lists that a YAML file names; without those that are not there."""
-    content = _load(yaml)
-    index = ImageIndex(yaml.parent, images)
+    content, index = _load(yaml), ImageIndex(yaml.parent, images)
+    resolved = [(path, path.resolve()) for path in images]
     splits = {}
     for split in SPLITS:
         value = content.get(split) or (content.get("valid") if split == "val" else None)
-        entries = value if isinstance(value, list) else [value] if value else []
         found: set[Path] = set()
-        for entry in entries:
-            place = _locate(yaml.parent, str(content.get("path") or ""), str(entry))
-            if place is not None and place.is_file():
-                found |= _listed(place, index)
-            elif place is not None:
+        for entry in value if isinstance(value, list) else [value] if value else []:
+            for place in _places(yaml.parent, str(content.get("path") or ""), str(entry)):
                 inside = place.resolve()
-                found |= {path for path in images if path.resolve().is_relative_to(inside)}
+                here = {path for path, full in resolved if full.is_relative_to(inside)}
+                here = _listed(place, index) if place.is_file() else here
+                if here:
+                    found |= here
+                    break
         if found:
             splits[split] = found
     return splits
@@ -86,13 +86,14 @@ def _names_of_yaml(path: Path) -> list[str]:
     return names
 
 
-def _locate(folder: Path, base: str, entry: str) -> Path | None:
-    """Return the place of an entry below the folder of its file, though it may have been written for another."""
+def _places(folder: Path, base: str, entry: str) -> list[Path]:
+    """Return the places that an entry may mean below the folder of its file, though written for another computer."""
     entry, base = entry.replace("\\", "/"), base.replace("\\", "/")
     parts = [part for part in entry.split("/") if part not in ("", ".", "..")]
     below = [Path(*parts[i:]) for i in range(len(parts))]  # data/set/train/images, set/train/images, ...
-    places = [folder / base / entry, folder / entry, *(folder / path for path in below)]
-    return next((place for place in places if place.exists()), None)
+    return [
+        place for place in (folder / base / entry, folder / entry, *(folder / path for path in below)) if place.exists()
+    ]
 
 
 def _listed(file: Path, index: ImageIndex) -> set[Path]:

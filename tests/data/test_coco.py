@@ -176,6 +176,14 @@ def test_images_are_found_by_names_of_other_systems(images, content, form):
     assert read(images, content).images[1].path == images / "sub/a.jpg"
 
 
+def test_one_image_is_not_taken_for_two_of_its_name(images, content):
+    content["images"][0]["file_name"] = "other/a.jpg"
+    with pytest.raises(
+        DataError, match=r"images/sub/a\.jpg: image file not found, unless it is .*sub/a\.jpg, which other"
+    ):
+        read(images, content)
+
+
 def test_a_byte_order_mark_and_utf_16(images, content):
     path = images.parent / "some.json"
     for encoding in ("utf-8-sig", "utf-16"):

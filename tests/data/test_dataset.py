@@ -19,8 +19,8 @@ from data_sets import (
     write_parts,
     write_text,
     write_voc,
+    write_whole as write,
 )
-from data_sets import write_whole as write
 
 from sppdet.config.data import DataConfig
 from sppdet.data.dataset import read_dataset, record_division
@@ -259,6 +259,24 @@ def test_another_file_may_lack_categories_or_order_them_otherwise(tmp_path):
     write_json(root / "annotations/instances_val2017.json", content)
     assert_scenes(read_dataset(DataConfig(root=str(root), split="val"), CLASSES))
     assert_scenes(read(root, "trainval"))
+
+
+@pytest.mark.parametrize("layout", ["roboflow xml", "roboflow yolo"])
+def test_images_of_no_split_are_counted(tmp_path, layout, caplog):
+    root, kind = write_parts(tmp_path / "set", layout), "xml" if layout == "roboflow xml" else "txt"
+    read(root, "train")
+    assert not caplog.messages
+    write_files(root, "more", "more", kind, "ab")
+    assert names(read(root, "train")) == PARTS["train"]
+    assert caplog.messages == [f"{root}: 2 images are in no split"]
+
+
+def test_yaml_of_another_computer(tmp_path):
+    root = write_parts(tmp_path / "set", "roboflow yolo")
+    for place in ("train", "valid"):
+        (tmp_path / place / "images").mkdir(parents=True)  # where ../train/images leads to
+    write_text(root / "data.yaml", "path: C:\\me\ntrain: ../train/images\nval: /me/set/test/images\nnames: [cat, dog]")
+    assert (names(read(root, "train")), names(read(root, "val"))) == (PARTS["train"], PARTS["test"])
 
 
 def test_max_images_takes_the_first(tmp_path):

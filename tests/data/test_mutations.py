@@ -9,8 +9,7 @@ import pytest
 from contracts import assert_dataset
 from data_sets import coco_of, write_coco, write_files, write_text, write_voc, xml_of, yolo_of
 from factories import examples
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sppdet.config.data import DataConfig
 from sppdet.data.dataset import read_dataset

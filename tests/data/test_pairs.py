@@ -27,7 +27,7 @@ def test_side_by_side_and_in_folders_that_correspond(tmp_path):
         **{f"images/val/{cam}/d.jpg": f"labels/val/{cam}/d.xml" for cam in ("cam1", "cam2")},
     }
     assert [pair.split for pair in pairs.images] == [None, None, "train", "val", "val"]
-    assert pairs.splits() == ("train", "val")
+    assert {split: len(images) for split, images in pairs.splits().items()} == {"train": 1, "val": 2}
 
 
 def test_in_folders_of_any_name_if_the_file_names_say_it(tmp_path):
