@@ -89,6 +89,7 @@ def test_a_folder_and_lines(place, folder, tmp_path, capsys):
 
 def test_an_unreadable_image_does_not_lose_the_others(place, folder, tmp_path, capsys):
     (folder / "a.jpg").write_text("not an image")
+    (folder / "._b.jpg").write_text("left by a file system")
     out = tmp_path / "out"
     assert main(["detect", str(place / "spp"), "nowhere.jpg", str(folder), "--output", str(out)]) == 1
     captured = capsys.readouterr()

@@ -20,6 +20,7 @@ from data_sets import (
     write_text,
     write_voc,
     write_whole as write,
+    xml_of,
 )
 
 from sppdet.config.data import DataConfig
@@ -94,6 +95,24 @@ def test_one_line_says_what_was_found_and_how_it_was_split(tmp_path, caplog):
         "set trainval (YOLO format, divided by seed 0 into train 3, val 1, test 2): "
         "4 images (2 without objects), 3 objects of 1 class, 2 objects of other classes ignored (cat 2)",
     ]
+
+
+def test_the_counts_add_up_to_what_is_on_disk(tmp_path, caplog):
+    root = write_voc(tmp_path / "set")
+    for name, box in (("a", (70, 1, 80, 9)), ("d", (5, 5, 5, 9))):
+        corners = "".join(
+            f"<{key}>{value}</{key}>" for key, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
+        )
+        thing = f"<object><name>dog</name><bndbox>{corners}</bndbox></object></annotation>"
+        write_text(root / f"Annotations/{name}.xml", xml_of(name).replace("</annotation>", thing))
+    with caplog.at_level(logging.INFO, "sppdet"):
+        read(root, "train", classes=["dog"])
+    assert re.search(
+        r": 3 images \(1 without objects\), 2 objects of 1 class, 2 objects skipped, "
+        r"2 objects of other classes ignored \(cat 2\)$",
+        caplog.messages[0],
+    )
+    assert sum((root / f"Annotations/{name}.xml").read_text().count("<object>") for name in "abd") == 2 + 2 + 2
 
 
 def test_a_lone_part_to_train_on_is_divided_too(tmp_path):
