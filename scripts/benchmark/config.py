@@ -21,7 +21,7 @@ class BenchmarkConfig:
         train_images: numbers of training images to time.
         finetune_images: images of an epoch of fine-tuning.
         opencv_python: interpreter that has opencv-contrib-python.
-        device: auto (CUDA if torch finds it), cpu or cuda; of all parts but proposals and heads.
+        device: auto (CUDA if torch finds it), cpu or cuda; used by all parts except proposals and heads.
     """
 
     output: str = "runs/benchmark"

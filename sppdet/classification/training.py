@@ -193,10 +193,11 @@ class Epochs:
         for batch in self.plan(epoch):
             missing = [sample for sample in batch if sample not in self._pooled]
             for sample in missing:
-                self._pooled[sample] = classifier.pool([self.read(sample)])[0].half()
+                self._pooled[sample] = classifier.pool([self.read(sample)])[0].half().cpu()
             if missing:
                 release_freed_memory()  # images of many sizes fragment it
-            yield torch.stack([self._pooled[sample] for sample in batch]).float(), self.labels(batch)
+            pooled = torch.stack([self._pooled[sample] for sample in batch])
+            yield pooled.to(classifier.backbone.device).float(), self.labels(batch)
 
     def pooled_bytes(self, length: int) -> int:
         """Return the memory that `pooled` takes for features of this length, in bytes."""

@@ -1,5 +1,6 @@
 """R-CNN mode at its best: the fastest batch size, and convolutions at the pace of the bare network."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -43,7 +44,7 @@ class Throughput:
 def find_best_batch(detector: Detector, batch_sizes: Sequence[int] | None = None, rounds: int = 2) -> int:
     """Return the batch size at which the bare network processes most random crops per second.
 
-    The batch sizes take turns; the best round of each counts. Memory use is that of the largest batch.
+    The batch sizes take turns; the best round of each counts. Memory use is that of the largest batch that fits.
     """
     extractor = _conv_extractor(detector)
     device, side = extractor.backbone.device, extractor.config.size
@@ -55,12 +56,15 @@ def find_best_batch(detector: Detector, batch_sizes: Sequence[int] | None = None
         for turn, order in take_turns(batch_sizes, rounds):
             for batch in order:
                 passes = -(-MIN_TIMED_CROPS // batch) if turn >= 0 else 1
-                with Stopwatch() as clock, stage("conv"):
-                    for _ in range(passes):
-                        extractor.backbone(pixels[:batch])
+                try:
+                    with Stopwatch() as clock, stage("conv"):
+                        for _ in range(passes):
+                            extractor.backbone(pixels[:batch])
+                except torch.cuda.OutOfMemoryError:
+                    continue
                 if turn >= 0:
                     seconds_per_crop[batch].append(clock.seconds["conv"] / (passes * batch))
-    return min(batch_sizes, key=lambda batch: min(seconds_per_crop[batch]))
+    return min(batch_sizes, key=lambda batch: min(seconds_per_crop[batch], default=math.inf))
 
 
 def with_best_batch(detector: Detector) -> Detector:

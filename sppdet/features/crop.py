@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from sppdet.images import resize_array, to_array
 from sppdet.runtime.prefetch import prefetch
 from sppdet.runtime.stopwatch import stage
 
-WARPED = 6  # batches of crops at most that wait in a GPU's memory
+WARPED = 6  # batches of crops that are warped ahead of a GPU
 
 
 class CropExtractor(FeatureExtractor):
@@ -83,17 +83,17 @@ class CropFeatures(ImageFeatures):
             yield features if extractor.layers is None else features.half().float()
 
     def _warp(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Yield the crops of each batch of boxes. While a GPU works on some, the processor warps the next."""
+        """Yield the crops of each batch of boxes. While a GPU works on some, the processor cuts the next."""
         config, backbone = self.extractor.config, self.extractor.backbone
 
-        def warp(boxes: Tensor) -> Tensor:
-            return warp_crops(self.image, boxes, config, backbone)
+        def cut(boxes: Tensor) -> Crops:
+            return cut_crops(self.image, boxes, config)
 
         on_cpu = backbone.device.type == "cpu"
-        warped = map(warp, batches) if on_cpu else prefetch(batches, warp, min(WARPED, torch.get_num_threads()))
+        pieces = map(cut, batches) if on_cpu else prefetch(batches, cut, min(WARPED, torch.get_num_threads()))
         for _ in batches:
             with stage("preprocess"):
-                crops = next(warped)
+                crops = normalize_crops(next(pieces), backbone)
             yield crops
 
     def _pool(self, crops: Tensor, out: Tensor) -> None:
@@ -129,6 +129,18 @@ def warp_crops(image: np.ndarray, boxes: Tensor, config: CropConfig, backbone: B
     A box grows about its center by size / (size - 2 * context) and is clipped to the image; the valid part is
     resized into place, and pixels outside the image are 0, the mean color.
     """
+    return normalize_crops(cut_crops(image, boxes, config), backbone)
+
+
+class Crops(NamedTuple):
+    """pixels: uint8 (N, 3, size, size). places: the rows and columns (top, bottom, left, right) on the image."""
+
+    pixels: Tensor
+    places: list[tuple[int, int, int, int]]
+
+
+def cut_crops(image: np.ndarray, boxes: Tensor, config: CropConfig) -> Crops:
+    """Do the part of `warp_crops` that is the processor's."""
     side = config.size
     height, width = image.shape[:2]
     center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).clamp(min=1) / 2
@@ -143,10 +155,15 @@ def warp_crops(image: np.ndarray, boxes: Tensor, config: CropConfig, backbone: B
         top, bottom = _paste_range(y1, y2, gy1, gy2, side)
         crop[top:bottom, left:right] = resize_array(image[y1:y2, x1:x2], bottom - top, right - left)
         places.append((top, bottom, left, right))
-    pixels = backbone.normalize(torch.from_numpy(crops).permute(0, 3, 1, 2))
-    for crop, place in zip(pixels, places, strict=True):
-        if place != (0, side, 0, side):
-            top, bottom, left, right = place
+    return Crops(torch.from_numpy(crops).permute(0, 3, 1, 2), places)
+
+
+def normalize_crops(crops: Crops, backbone: Backbone) -> Tensor:
+    """Do the part of `warp_crops` that is the device's."""
+    pixels = backbone.normalize(crops.pixels)
+    side = pixels.shape[3]
+    for crop, (top, bottom, left, right) in zip(pixels, crops.places, strict=True):
+        if (top, bottom, left, right) != (0, side, 0, side):
             crop[:, :top], crop[:, bottom:], crop[:, :, :left], crop[:, :, right:] = 0, 0, 0, 0
     return pixels
 

@@ -68,7 +68,7 @@ class FeatureExtractor(nn.Module, ABC):
     pooled_dimension: length of the pooled features. dimension: D, length of the features, after the layers.
     """
 
-    CHUNK_BYTES: ClassVar[int] = 2**26  # of features held at a time by `apply_to_features` on the CPU
+    CHUNK_BYTES: ClassVar[int] = 2**26  # bytes of features held at a time by `apply_to_features` on the CPU
     per_region: ClassVar[bool]  # the network runs once per region, as in R-CNN, rather than once per image
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Pyramid pooling of many windows on CUDA: the kernels of `kernels`, compiled by Triton.
+"""Pyramid pooling of many windows on CUDA: the counterparts of `kernels`, written in Triton.
 
 A program fills one bin of one window, for a block of channels; maps are channels-last, so that its threads read
 neighbors. A thousand windows of 50 bins keep a GPU busy, and the map stays in its cache.
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sppdet.pooling.layout import lay_out
 
-MOST_CHANNELS = 512  # of a program; four per thread
+MOST_CHANNELS = 512  # channels per program, four per thread
 
 
 @triton.jit
@@ -143,15 +143,14 @@ def forward(
     block, total, keep = _block(channels), out.shape[1], argmax is not None
     indices = argmax if keep else out  # a pointer that is not followed
     read, nested = _bins(levels, mode == "max", cells.device)
-    for bins in (read, nested):
-        grid = len(windows) * len(bins), -(-channels // block)
-        if not grid[0]:
-            continue
-        if bins is read:
-            sizes = len(bins), total, height, width, channels
-            _pool_cells[grid](cells, windows, index, bins, out, indices, *sizes, mode == "average", keep, block)
-        else:
-            _pool_bins[grid](out, indices, bins, len(bins), total, channels, keep, block)
+    with torch.cuda.device_of(cells):
+        for bins in (read, nested):
+            grid = len(windows) * len(bins), -(-channels // block)
+            if grid[0] and bins is read:
+                sizes = len(bins), total, height, width, channels
+                _pool_cells[grid](cells, windows, index, bins, out, indices, *sizes, mode == "average", keep, block)
+            elif grid[0]:
+                _pool_bins[grid](out, indices, bins, len(bins), total, channels, keep, block)
 
 
 def backward(
@@ -170,7 +169,8 @@ def backward(
     grid = len(windows) * len(bins), -(-channels // block)
     if grid[0]:
         sizes = len(bins), height, width, channels
-        _spread[grid](gradient, argmax, windows, index, bins, cells, *sizes, mode == "average", block)
+        with torch.cuda.device_of(cells):
+            _spread[grid](gradient, argmax, windows, index, bins, cells, *sizes, mode == "average", block)
 
 
 def _block(channels: int) -> int:

@@ -1,9 +1,11 @@
 """Pyramid pooling as a custom operator of torch, with a gradient and shapes for torch.compile.
 
 Its kernels are compiled by numba on the CPU and by Triton, which comes with torch's CUDA builds on Linux, on CUDA.
+Maps on a device without kernels, such as CUDA on Windows, are pooled on the CPU.
 """
 
-from importlib.util import find_spec
+import logging
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -13,12 +15,25 @@ from torch import Tensor
 from sppdet.pooling import kernels
 from sppdet.pooling.forms import to_single
 
-HAS_TRITON = find_spec("triton") is not None
+logger = logging.getLogger(__name__)
 
 
 def to_kernel(maps: Tensor) -> Tensor:
     """Move maps to the CPU, unless there are kernels for their device."""
-    return maps if maps.device.type == "cuda" and HAS_TRITON else maps.cpu()
+    on_cuda = maps.device.type == "cuda" and (torch.compiler.is_compiling() or has_kernels(maps.device))
+    return maps if on_cuda else maps.cpu()
+
+
+@cache
+def has_kernels(device: torch.device) -> bool:
+    """Try the kernels of a CUDA device: Triton may be missing, lack a C compiler, or not know an old GPU."""
+    try:
+        ones, window = torch.ones(1, 1, 1, 1, device=device), torch.tensor([[0, 0, 1, 1]])
+        kernels_of(device).forward(ones, torch.zeros(1, dtype=torch.int64), window, (1,), "max", torch.empty_like(ones))
+    except Exception as error:  # of an import, of the compiler or of the driver
+        logger.warning("regions are pooled on the CPU, as Triton does not work on %s: %s", device, error)
+        return False
+    return True
 
 
 def channels_last(maps: Tensor) -> Tensor:

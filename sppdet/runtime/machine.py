@@ -30,10 +30,12 @@ def find_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError("unknown device", field="device", expected="auto, cpu or cuda", got=name) from None
-    count = torch.cuda.device_count()
-    if device.type == "cuda" and not count:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError("unknown device", field="device", expected="auto, cpu or cuda", got=name)
+    if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("torch finds no usable CUDA device on this machine", field="device", expected="cpu", got=name)
+    count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
         expected = " or ".join(f"cuda:{index}" for index in range(count))
         raise ConfigError("no such CUDA device", field="device", expected=expected, got=name)
@@ -42,8 +44,13 @@ def find_device(name: str) -> torch.device:
 
 @cache
 def _choose_device() -> torch.device:
-    """Cached, so that the choice is logged once."""
+    """Cached, so that the choice is logged once. A GPU that this torch has no kernels for is not taken."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=device).add_(1)
+    except RuntimeError as error:
+        logger.warning("the GPU is not used: %s", error)
+        device = torch.device("cpu")
     logger.info("device: %s, %s", device.type, hardware_name(device))
     return device
 

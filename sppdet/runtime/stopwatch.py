@@ -72,4 +72,6 @@ def count_windows(regions: int, windows: int) -> None:
 def wait_for_device() -> None:
     """Wait until CUDA has done everything that was asked of it, if it is in use."""
     if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
+        for device in range(torch.cuda.device_count()):
+            if torch.cuda.memory_reserved(device):
+                torch.cuda.synchronize(device)

@@ -70,6 +70,8 @@ def test_detect(device, features, head):
     here, there = (random_detector(config, device=place) for place in ("cpu", device))
     assert_near(there.detect(image), here.detect(image))
     assert_near(there.detect(image.to(device)), here.detect(image))
+    boxes = random_boxes(SIZE, 50)
+    assert_near(there.detect(image, boxes.to(device)), here.detect(image, boxes))
     (found,) = there([image.to(device)])
     assert_near(Detections(**found), here.detect(image))
 

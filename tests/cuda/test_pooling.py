@@ -10,8 +10,8 @@ from sppdet.pooling import operator
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.pooling.roi import RoIAlign, RoIPooling
 
-PYRAMIDS = [(6, 3, 2, 1), (7, 3, 2, 1), (4, 2, 1), (5,), (16, 4, 1), (1, 2, 3, 6)]
-DTYPES = [torch.float32, torch.float16, torch.bfloat16]
+PYRAMIDS = [(6, 3, 2, 1), (7, 3, 2, 1), (4, 2, 1), (1,), (16, 4, 1), (1, 2, 3, 6)]
+DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 MODES = ("max", "average")
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -40,6 +40,25 @@ def test_windows(device, levels, mode, dtype):
     assert pool(prepared, windows, index, out) is out
     assert_pooled(out, expected.float(), mode, dtype)
     assert pool(on_device, windows[:0], index[:0]).shape == (0, expected.shape[1])
+
+
+@every_mode
+def test_more_channels_than_a_program_has(device, mode):
+    maps, windows, pool = random_maps(1, 1100, 6, 7), random_windows(9, 6, 7), SpatialPyramidPooling((2, 1), mode)
+    leaves = [maps.clone().to(place).requires_grad_() for place in ("cpu", device)]
+    expected, found = (pool(leaf, windows) for leaf in leaves)
+    assert_pooled(found.detach(), expected.detach(), mode)
+    for pooled in (expected, found):
+        pooled.sum().backward()
+    torch.testing.assert_close(leaves[1].grad.cpu(), leaves[0].grad)
+
+
+def test_compiled(device):
+    maps, windows, pool = random_maps(1, 8, 13, 15).to(device), random_windows(30, 13, 15), SpatialPyramidPooling()
+    compiled = torch.compile(pool, backend="aot_eager")
+    leaf = maps.clone().requires_grad_()
+    index = torch.zeros(30, dtype=torch.int64)
+    assert_pooled(compiled(leaf, windows, index).detach(), pool(maps, windows).cpu(), "max")
 
 
 @every_dtype
@@ -112,7 +131,7 @@ def test_roi_layers(device, layer: nn.Module, dtype):
 
 
 def test_without_triton_the_cpu_pools(device, monkeypatch):
-    monkeypatch.setattr(operator, "HAS_TRITON", False)
+    monkeypatch.setattr(operator, "has_kernels", lambda _: False)
     maps, windows, pool = random_maps(1, 8, 13, 15), random_windows(30, 13, 15), SpatialPyramidPooling()
     leaf = maps.clone().to(device).requires_grad_()
     pooled = pool(leaf, windows)

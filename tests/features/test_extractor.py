@@ -244,6 +244,6 @@ def test_distinct_rows_of_whole_numbers_are_those_of_torch():
     rows = torch.randint(0, 4, (200, 5), generator=torch.Generator().manual_seed(0))
     distinct, inverse = rows.unique(dim=0, return_inverse=True)
     for given in (rows, rows.float(), rows[:0]):
-        found, position = _unique_rows(given)
-        assert len(found) == (len(distinct) if len(given) else 0)
+        count, position = _unique_rows(given)
+        assert count == (len(distinct) if len(given) else 0)
         assert torch.equal(position, inverse[: len(given)])
