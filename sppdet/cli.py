@@ -1,4 +1,5 @@
-"""The command line: `sppdet COMMAND` calls the function COMMAND of `sppdet/commands/COMMAND.py`.
+"""The command line: `sppdet COMMAND` calls the function COMMAND of `sppdet/commands/COMMAND.py` (convert-data:
+convert_data).
 
 The options of the command are the parameters of that function, and the help is its docstring:
 
@@ -24,7 +25,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from importlib import import_module
 from textwrap import fill
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, get_type_hints
 
 from docstring_parser import parse
@@ -37,7 +38,10 @@ from sppdet.errors import SppdetError
 from sppdet.runtime.memory import keep_freed_memory
 
 GROUPS = {"classify": ("train", "evaluate", "predict", "crops"), "explain": ("pooling",)}
-NAMES = "demo train ablate classify evaluate diagnose combine detect proposals explain compare download convert"
+NAMES = """
+demo train ablate classify evaluate diagnose combine detect proposals explain compare download
+convert convert-data
+"""
 COMMANDS = {name: GROUPS.get(name, ()) for name in NAMES.split()}  # commands of a group are functions of one file
 PYTHON_ONLY = ("dataset",)
 JSON = "JSON, the result as --json prints it, is described in data/README.md."
@@ -63,8 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             names.append(options.subcommand)
             options = options[names[-1]]
         command = " ".join(names)
-        function = getattr(import_module(f"sppdet.commands.{names[0]}"), names[-1])
-        return _report(_call(function, options), options.json)
+        return _report(_call(function_of(*names), options), options.json)
     except ArgumentError as error:
         print_error(explain(error))
         return 2
@@ -91,15 +94,27 @@ def build_parser() -> ArgumentParser:
     )
     choice = parser.add_subcommands(metavar="COMMAND", title="commands")
     for name, group in COMMANDS.items():
-        parts, module = choice, import_module(f"sppdet.commands.{name}")
+        parts = choice
         if group:
-            part = ArgumentParser(description=module.__doc__, exit_on_error=False, formatter_class=_HelpFormatter)
-            choice.add_subcommand(name, part, help=module.__doc__)
+            summary = module_of(name).__doc__
+            part = ArgumentParser(description=summary, exit_on_error=False, formatter_class=_HelpFormatter)
+            choice.add_subcommand(name, part, help=summary)
             parts = part.add_subcommands(metavar="COMMAND", title="commands")  # jsonargparse wants it added by now
         for each in group or (name,):
-            function = getattr(module, each)
-            parts.add_subcommand(each, _parser_of(function), help=function.__doc__.split("\n")[0])
+            function = function_of(name, each)
+            parts.add_subcommand(each, _parser_of(function), help=str(function.__doc__).split("\n")[0])
     return parser
+
+
+def module_of(name: str) -> ModuleType:
+    """Return the module of a command or group."""
+    return import_module(f"sppdet.commands.{name.replace('-', '_')}")
+
+
+def function_of(name: str, part: str | None = None) -> Callable[..., Any]:
+    """Return the function of a command, or of a command `part` of a group."""
+    function: Callable[..., Any] = getattr(module_of(name), (part or name).replace("-", "_"))
+    return function
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):

@@ -1,7 +1,6 @@
 """The command line: help, usage, files of parameters, and the log."""
 
 import logging
-from importlib import import_module
 from inspect import signature
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from docstring_parser import parse
 from factories import stopping
 
 from sppdet import __version__
-from sppdet.cli import COMMANDS, COMMON, main
+from sppdet.cli import COMMANDS, COMMON, function_of, main
 from sppdet.training import train as stages
 
 README = Path(__file__).parents[1] / "data/README.md"
@@ -49,7 +48,7 @@ def test_help_fits_a_terminal_and_documents_the_json(command, monkeypatch, capsy
 def test_every_option_is_explained():
     for name, group in COMMANDS.items():
         for part in group or (None,):
-            function = getattr(import_module(f"sppdet.commands.{name}"), part or name)
+            function = function_of(name, part)
             explained = {one.arg_name for one in parse(function.__doc__).params}
             parameters = set(signature(function).parameters)
             assert explained == parameters - set(COMMON), (name, part)

@@ -134,7 +134,10 @@ class _File:
         for i, record in enumerate(get(self.path, content, "categories", list)):
             where = f"categories[{i}]"
             number = get_id(self.path, record, "id", where, numbers_only=True)
-            categories[number] = (get(self.path, record, "name", str, where).strip(), str(record.get("supercategory")))
+            categories[number] = (
+                get(self.path, record, "name", str, where).strip(),
+                str(record.get("supercategory", "")),
+            )
         names = {name for name, _ in categories.values()}
         if not categories or len(names) < len(content["categories"]):
             raise DataError("ids and names must be unique, at least one", file=self.path, field="categories")

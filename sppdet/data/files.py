@@ -100,7 +100,8 @@ class ImageIndex:
 
     def _belongs(self, path: Path, owner: Path) -> bool:
         below = owner.parent != self.root and path.is_relative_to(owner.parent)
-        return below or any(owner.stem.endswith(folder) for folder in path.relative_to(self.root).parts[:-1])
+        folders = path.relative_to(self.root).parts[:-1]
+        return below or any(re.search(rf"(^|[^a-z]){re.escape(folder)}$", owner.stem) for folder in folders)
 
 
 def _common_end(one: list[str], other: list[str]) -> int:

@@ -101,9 +101,9 @@ class VocSource:
         seen: dict[str, None] = {}  # in the order of the list
         for number, line in enumerate(read_text(path).splitlines(), start=1):
             text, field = line.strip(), f"line {number}"
-            if not text or text.startswith("#"):
-                continue
             name = self._find_name(text)
+            if not text or (name is None and text.startswith("#")):
+                continue
             if name is None:
                 *words, last = text.split()
                 if words and last not in ("-1", "0", "1"):

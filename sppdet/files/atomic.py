@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sppdet.errors import SppdetError, WeightsError
+from sppdet.errors import DataError, SppdetError, WeightsError
 
 
 def cache_folder() -> Path:
@@ -65,6 +67,29 @@ def write_atomically(path: str | PathLike[str], write: Callable[[Path], object])
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise SppdetError(f"cannot be written: {error.strerror or error}", file=path) from error
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder next to `folder`, which becomes it when the block ends; otherwise nothing is left.
+
+    Raises DataError if `folder` holds anything, or cannot be written.
+    """
+    folder = folder.resolve()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError("holds other files", file=folder, expected="a new or an empty folder")
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        if folder.exists():
+            folder.rmdir()
+        os.replace(unfinished, folder)
+    except OSError as error:
+        raise DataError(f"cannot be written: {error.strerror or error}", file=folder) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def write_text(path: str | PathLike[str], text: str) -> None:

@@ -1,7 +1,5 @@
 """A generated data set in VOC layout that needs no download: shapes on photographs."""
 
-import os
-import shutil
 from itertools import count
 from os import PathLike
 from pathlib import Path
@@ -9,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sppdet.errors import ConfigError, DataError
-from sppdet.files.atomic import read_json, write_json
+from sppdet.files.atomic import new_folder, read_json, write_json
 from sppdet.shapes.scene import SHAPES, Scene, draw_scene
 
 VERSION = 1  # of the drawing: another version gives other images for the same seed
@@ -37,18 +35,11 @@ def generate_shapes(folder: str | PathLike[str], seed: int = 0, train: int = 200
         if (found := read_json(marker)) == parameters:
             return folder
         raise DataError("another set; remove its folder or choose another", file=marker, expected=parameters, got=found)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError("holds other files", file=folder, expected="a new or an empty folder")
-    unfinished = folder.absolute().with_name(f".{folder.absolute().name}.unfinished")
-    try:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    with new_folder(folder) as unfinished:
         for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
             (unfinished / part).mkdir(parents=True)
         _write_set(unfinished, seed, train, test)
         write_json(unfinished / "shapes.json", parameters)
-        os.replace(unfinished, folder)
-    except OSError as error:
-        raise DataError(f"cannot be written: {error.strerror}", file=folder) from error
     return folder
 
 

@@ -141,6 +141,8 @@ def test_interrupted_set_is_made_anew(tmp_path):
     with pytest.raises(KeyboardInterrupt), stopping(shapes, "_photographs"):
         generate_shapes(folder, train=5, test=1)
     assert not list(folder.iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["set"]
+    (tmp_path / ".set.unfinished" / "JPEGImages").mkdir(parents=True)  # of a process that was killed
     (tmp_path / ".set.unfinished" / "JPEGImages" / "stale.jpg").write_bytes(b"")
     generate_shapes(folder, train=5, test=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set"]

@@ -1,0 +1,46 @@
+"""Convert annotated images to another format."""
+
+from typing import Any, Literal
+
+from sppdet.commands.summary import Summary
+from sppdet.config.data import DataFormat
+
+
+def convert_data(
+    source: str,
+    *,
+    to: Literal["voc", "coco", "yolo"],
+    output: str,
+    images: Literal["copy", "link"] = "copy",
+    format: DataFormat = "auto",
+) -> Summary:
+    """Convert annotated images to VOC layout, COCO or YOLO format, with all their splits.
+
+    Boxes keep their pixels. Invalid ones are left out and reported, as in a training. YOLO format cannot mark difficult
+    objects: they are left out and counted.
+
+    Args:
+        source: folder of the data in any format that train reads
+        to: voc, coco or yolo
+        output: new folder; one that holds anything is refused
+        images: copy or link (hard links, on the same disk)
+        format: format of the source; auto: found by looking
+    """
+    from pathlib import Path
+
+    from sppdet.config.data import DataConfig
+    from sppdet.data.convert import convert_dataset
+
+    done = convert_dataset(DataConfig(root=source, format=format), to, Path(output), images == "link")
+    splits = {}
+    for split, part in done.parts.items():
+        splits[split] = {
+            "images": len(part),
+            "background": sum(not len(image.labels) for image in part.images),
+            "objects": sum(len(image.labels) for image in part.images),
+            "difficult": sum(int(image.difficult.sum()) for image in part.images),
+        }
+    counts = ", ".join(f"{split} {numbers['images']}" for split, numbers in splits.items())
+    values: dict[str, Any] = {"folder": output, "from": done.format, "to": to, "splits": splits}
+    values |= {"renamed": done.renamed, "left_out": done.left_out}
+    return Summary(values, f"{counts} images in {output}")
