@@ -1,6 +1,7 @@
 """COCO's ids of images and categories, for data in formats that have none: given by name, or kept in a file."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,8 @@ def number_images(parts: Mapping[str, Dataset]) -> dict[str, Dataset]:
             numbers[key] = free
             taken.add(free)
 
-    def renumber(image: Annotations) -> Annotations:
-        return Annotations(image.image, image.boxes, image.labels, image.difficult, numbers[image.path, image.id])
-
     return {
-        split: Dataset(part.name, part.classes, tuple(map(renumber, part.images)), part.category_ids)
+        split: replace(part, images=tuple(replace(image, id=numbers[image.path, image.id]) for image in part.images))
         for split, part in parts.items()
     }
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from sppdet.config.data import DataConfig
 from sppdet.data.coco_ids import number_images, restore_ids, write_ids
-from sppdet.data.dataset import FORMATS
+from sppdet.data.dataset import FORMATS, NAMED
 from sppdet.data.files import composed
 from sppdet.data.layout import Source, find_source
 from sppdet.data.problems import Problems
@@ -71,6 +71,7 @@ def convert_dataset(config: DataConfig, target: Target, folder: Path, link: bool
 def _read_parts(source: Source, problems: Problems) -> dict[str, Dataset]:
     """Return the data set of each split with the same classes, of the split "" if the source has no splits."""
     lists = [split for split in source.splits if not CLASS_LIST.fullmatch(split)]
+    lists.sort(key=lambda split: (split not in NAMED, NAMED.index(split) if split in NAMED else 0))
     whole = restore_ids(source.read(lists or None, problems), source.root)
     classes = whole.classes or names_of(whole.images) or source.class_names(problems)
     if len(lists) < len(source.splits):

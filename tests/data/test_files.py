@@ -44,6 +44,8 @@ def test_of_several_images_of_one_name_the_nearest_is_found_or_none(tmp_path):
     assert index.find("deep/val/1.jpg") == tmp_path / "deep/val/1.jpg"
     assert index.find("1.jpg", tmp_path / "deep/x.json") == tmp_path / "deep/val/1.jpg"
     assert index.find("1.jpg", tmp_path / "x_train.json") == tmp_path / "train/1.jpg"
+    write_image(tmp_path / "trainval/1.jpg")
+    assert ImageIndex(tmp_path).find("1.jpg", tmp_path / "x_trainval.json") == tmp_path / "trainval/1.jpg"
     assert index.find("2.jpg") is None
     assert index.find("") is None
     with pytest.raises(DataError, match=r"1\.jpg: several images have this name \(got deep/val/1\.jpg, "):

@@ -17,6 +17,7 @@ from sppdet.config.data import DataConfig
 from sppdet.config.heads import SVMConfig
 from sppdet.config.network import BackboneConfig, FCConfig
 from sppdet.config.training import BoxRegressionConfig, FinetuneConfig, TrainConfig
+from sppdet.data.convert import convert_dataset
 from sppdet.data.dataset import read_dataset
 from sppdet.data.voc import read_voc
 from sppdet.detector import Detector
@@ -139,43 +140,54 @@ def test_coco_format_and_images_in_memory_give_the_detector_of_voc_format(config
 
 
 def write_flat(dataset: Dataset, folder: Path, layout: str) -> Path:
-    """The images and boxes without lists, nothing difficult: VOC XML, COCO or YOLO."""
-    (folder / "images").mkdir(parents=True)
-    (folder / "labels").mkdir()
+    """The images and boxes without lists, nothing difficult: VOC XML, also Roboflow's, COCO, YOLO or CVAT's."""
+    images, labels = (folder / ("train" if layout == "roboflow" else kind) for kind in ("images", "labels"))
+    images.mkdir(parents=True)
+    labels.mkdir(exist_ok=True)
+    cvat = ""
     content: dict[str, list] = {"images": [], "annotations": []}
     content["categories"] = [{"id": label, "name": name} for label, name in enumerate(dataset.classes, 1)]
     for i, image in enumerate(dataset.images):
-        os.symlink(image.path, folder / "images" / image.path.name)
+        os.symlink(image.path, images / image.path.name)
         height, width = image.read().shape[1:]
         content["images"].append({"id": 7 - i, "file_name": image.path.name})
-        xml, lines = "", ""
+        xml, lines, shapes = "", "", ""
         for (x1, y1, x2, y2), label in zip(image.boxes.tolist(), image.labels.tolist(), strict=True):
             corners = f"<xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"
             xml += f"<object><name>{dataset.classes[label - 1]}</name><bndbox>{corners}</bndbox></object>"
             center = f"{(x1 + x2) / 2 / width:.6f} {(y1 + y2) / 2 / height:.6f}"
             lines += f"{label - 1} {center} {(x2 - x1) / width:.6f} {(y2 - y1) / height:.6f}\n"
+            corners = f'xtl="{x1:.2f}" ytl="{y1:.2f}" xbr="{x2:.2f}" ybr="{y2:.2f}"'
+            shapes += f'<box label="{dataset.classes[label - 1]}" {corners}/>'
             box = {"image_id": 7 - i, "category_id": label, "bbox": [x1, y1, x2 - x1, y2 - y1]}
             content["annotations"].append({"id": len(content["annotations"]), **box})
-        if layout == "xml":
-            (folder / f"labels/{image.id}.xml").write_text(f"<annotation>{xml}</annotation>")
+        cvat += f'<image id="{i}" name="{image.path.name}" width="{width}" height="{height}">{shapes}</image>'
+        if layout in ("xml", "roboflow"):
+            (labels / f"{image.id}.xml").write_text(f"<annotation>{xml}</annotation>")
         elif layout == "yolo":
-            (folder / f"labels/{image.id}.txt").write_text(lines)
+            (labels / f"{image.id}.txt").write_text(lines)
     if layout == "yolo":
         (folder / "classes.txt").write_text("\n".join(dataset.classes))
     elif layout == "coco":
-        write_json(folder / "labels/all.json", content)
+        write_json(labels / "all.json", content)
+    elif layout == "cvat":
+        (folder / "annotations.xml").write_text(f"<annotations>{cvat}</annotations>")
     return folder
 
 
 def test_all_formats_give_the_same_detector_and_the_run_keeps_their_division(config, shapes, tmp_path):
     dataset, runs = read_voc(shapes, "trainval"), {}
-    for layout in ("xml", "coco", "yolo"):
-        data = DataConfig(root=str(write_flat(dataset, tmp_path / "data" / layout, layout)))
+    for layout in ("xml", "coco", "yolo", "roboflow", "cvat", "voc"):
+        data = DataConfig(root=str(tmp_path / "data" / layout))
+        if layout == "voc":
+            convert_dataset(runs["xml"].data, "voc", tmp_path / "data/voc")
+        else:
+            write_flat(dataset, tmp_path / "data" / layout, layout)
         runs[layout] = replace(config, data=data, output=str(tmp_path / layout))
         train(runs[layout])
     assert len({detector_bytes(run) for run in runs.values()}) == 1
     splits = [read_json(Path(run.output) / "split.json") for run in runs.values()]
-    assert splits[0] == splits[1] == splits[2]
+    assert all(split == splits[0] for split in splits)
     data = data_of_run(runs["xml"].output, DataConfig(split="test"))
     assert [image.id for image in read_dataset(data).images] == splits[0]["test"]
     assert data_of_run(runs["xml"].output, replace(runs["xml"].data, split="test")) == data
