@@ -5,12 +5,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sppdet.errors import SppdetError, WeightsError
+from sppdet.errors import DataError, SppdetError, WeightsError
 from sppdet.files.atomic import (
     cache_folder,
     content_key,
     json_ready,
     load_tensors,
+    new_folder,
     read_json,
     save_tensors,
     write_atomically,
@@ -133,3 +134,29 @@ def test_cache_folder_follows_the_environment(cache, monkeypatch):
     assert cache_folder() == cache
     monkeypatch.delenv("SPPDET_CACHE")
     assert cache_folder() == Path.home() / ".cache" / "sppdet"
+
+
+def test_a_new_folder_appears_when_it_is_complete(tmp_path):
+    folder = tmp_path / "new"
+
+    def fill(error: BaseException) -> None:
+        with new_folder(folder) as unfinished:
+            (unfinished / "file").write_text("half")
+            assert not folder.exists()
+            raise error
+
+    with pytest.raises(DataError, match=r"new: cannot be written: No space left"):
+        fill(OSError(28, "No space left on device"))
+    with pytest.raises(KeyboardInterrupt):
+        fill(KeyboardInterrupt())
+    assert not list(tmp_path.iterdir())
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    with new_folder(tmp_path / "link") as unfinished:
+        (unfinished / "file").write_text("whole")
+    assert (tmp_path / "link").is_symlink()
+    assert (folder / "file").read_text() == "whole"
+    for taken in (folder, folder / "file"):
+        with pytest.raises(DataError, match="holds other files"), new_folder(taken):
+            pytest.fail("nothing may be written")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "new"]
