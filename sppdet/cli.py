@@ -80,6 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 1
+    finally:
+        for handler in logging.getLogger("sppdet").handlers:
+            if isinstance(handler, _ProgressHandler):
+                handler.count()
 
 
 def build_parser() -> ArgumentParser:
@@ -201,20 +205,33 @@ def print_error(text: str) -> None:
 
 
 class _ProgressHandler(logging.Handler):
-    """Writes log lines above the progress bars, and a warning only once, though its file may be read twice."""
+    """Writes log lines above the progress bars, and a warning only once, though its file may be read twice.
+
+    Of warnings that may come for every file, logged with the extra `counted`, the first is written, then their number.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.warned: set[str] = set()
+        self.counted: dict[str, set[str]] = {}  # the lines of each kind of warning
 
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
         line = self.format(record)
-        if line not in self.warned:
+        alike = self.counted.setdefault(record.msg, set()) if hasattr(record, "counted") else set()
+        if line not in self.warned and not alike:
             tqdm.write(line, file=sys.stderr)
+        alike.add(line)
         if record.levelno >= logging.WARNING:
             self.warned.add(line)
+
+    def count(self) -> None:
+        """Write the number of counted warnings of each kind, and begin again."""
+        for message, lines in self.counted.items():
+            if len(lines) > 1:
+                print(f"{message.removeprefix('%s: ')}: {len(lines)} files", file=sys.stderr)
+        self.counted.clear()
 
 
 def log_to_stderr() -> None:

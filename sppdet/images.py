@@ -1,7 +1,13 @@
 """The only image decoder: a file, array or PIL image becomes uint8 (3, H, W) RGB. Also resizing and normalization."""
 
+import logging
+import os
+import re
+import warnings
+from mimetypes import guess_type
 from os import PathLike
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -10,7 +16,9 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
-from sppdet.errors import ImageError, InputError
+from sppdet.errors import ConfigError, ImageError, InputError
+
+logger = logging.getLogger(__name__)
 
 ImageLike = str | PathLike[str] | Tensor | np.ndarray | Image.Image
 
@@ -23,19 +31,37 @@ TURNS = {  # by orientation, what makes the image upright, in Pillow's words
     **{2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM"},
     **{5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"},
 }
+PIXELS, BITS = "SPPDET_MAX_PIXELS", "SPPDET_IMAGE_BITS"  # environment variables
+BRIGHT = 1 << 14  # images of 16 bits without such a pixel were probably recorded with fewer bits
+DARK = "the depth of its pixels is unknown: most of 16 bits are not used"
+_opening = Lock()  # warnings are caught in all threads
 
 
 def read_image(path: str | PathLike[str]) -> Tensor:
-    """Decode a file to uint8 (3, H, W) RGB, upright by its EXIF orientation, 16-bit depth scaled to 8.
+    """Decode a file to uint8 (3, H, W) RGB, upright by its EXIF orientation, other depths scaled to 8 bits.
 
-    Raises ImageError for a file that is missing, truncated or not an image.
+    Float pixels are in [0, 1] or [0, 255]. Whole numbers of more than 8 bits are scaled from 0..65535, unless the
+    environment variable SPPDET_IMAGE_BITS gives their depth; it is required if all are below a quarter of that.
+    SPPDET_MAX_PIXELS replaces Pillow's limit of 179 megapixels.
+    Raises ImageError for a file that is missing, truncated, too large, of unknown depth or not an image.
     """
     if not Path(path).is_file():
         raise ImageError("image file not found", file=path)
     try:
-        with Image.open(path) as image:
+        with _open(path) as image:
             return _from_pil(image)
+    except ImageError as error:
+        raise error.in_file(path) from None
+    except ConfigError:
+        raise
+    except Image.DecompressionBombError as error:
+        pixels = re.findall(r"\d+", str(error))[0]
+        way = f"a higher limit: environment variable {PIXELS}={pixels}"
+        raise ImageError("too large", file=path, expected=way, got=f"{pixels} pixels") from error
     except Exception as error:  # damaged files make Pillow raise almost any exception
+        if (guess_type(path)[0] or "").startswith("video/"):
+            way = f"its frames as images: ffmpeg -i {Path(path).name} frame-%05d.jpg"
+            raise ImageError("is a video", file=path, expected=way) from error
         raise ImageError(f"cannot be decoded: {error}", file=path) from error
 
 
@@ -45,7 +71,7 @@ def read_size(path: str | PathLike[str]) -> tuple[int, int] | None:
     None if the file is missing or not an image.
     """
     try:
-        with Image.open(path) as image:
+        with _open(path) as image:
             width, height = image.size
             if isinstance(image, TiffImageFile):  # Pillow's size of a TIFF may be upright already
                 width, height = image.tag_v2[256], image.tag_v2[257]
@@ -126,18 +152,60 @@ def _from_array(array: np.ndarray, expected: str) -> Tensor:
     return torch.from_numpy(native if native.flags.writeable else native.copy())  # torch warns of read-only arrays
 
 
+def _open(path: str | PathLike[str]) -> Image.Image:
+    """Open an image file. Warnings of Pillow about EXIF data become one in the log that names the file."""
+    with _opening, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if limit := _variable(PIXELS):
+            Image.MAX_IMAGE_PIXELS = -(-limit // 2)  # Pillow warns above it, and refuses above twice as many
+        image = Image.open(path)
+        if image.format != "PNG":  # would be decoded here
+            _orientation(image)
+    if any(issubclass(warning.category, UserWarning) for warning in caught):
+        logger.warning("%s: damaged EXIF data, read as far as possible", path, extra={"counted": True})
+    return image
+
+
 def _from_pil(image: Image.Image) -> Tensor:
+    stored = str(getattr(image, "tile", ""))  # the format of the pixels in the file, such as 'I;16B'
     image.load()
     turn = TURNS.get(_orientation(image))
     image = image if turn is None else image.transpose(Image.Transpose[turn])
-    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
-        gray = np.asarray(image).astype(np.float32) / 257
-        array = np.repeat(np.clip(gray, 0, 255).round().astype(np.uint8)[:, :, None], 3, axis=2)
+    if image.mode[0] in "IF":
+        array = np.repeat(_to_8_bits(np.asarray(image), 12 if "I;12" in stored else _variable(BITS))[:, :, None], 3, 2)
     else:
         if "transparency" in image.info:
             image = image.convert("RGBA")  # Pillow warns of a transparent palette that becomes RGB in one step
         array = np.asarray(image.convert("RGB"))
+        if re.search(";16[BLN]", stored) and 0 < array.max() < BRIGHT >> 8 and _variable(BITS) != 16:
+            way = f"images of 8 bits, or environment variable {BITS}=16 if they are dark"
+            raise ImageError(DARK, expected=way, got=f"pixels up to {array.max() << 8 | 255}")
     return torch.from_numpy(array.copy()).permute(2, 0, 1)
+
+
+def _to_8_bits(gray: np.ndarray, bits: int | None) -> np.ndarray:
+    """Return gray pixels, uint16, int32 or float32, of any depth as uint8. Raises ImageError if it is not known."""
+    low, high = gray.min(), gray.max()
+    if gray.dtype.kind == "f":
+        highest, expected = (1 if high <= 1 else 255), "pixels in [0, 1] or [0, 255]"
+    else:
+        highest = (1 << (bits or 16)) - 1
+        expected = f"pixels in 0..{highest}"
+        if bits is None and 0 < high < BRIGHT:
+            used = next(depth for depth in (8, 10, 12, 14) if high < 1 << depth)
+            way = f"environment variable {BITS}={used}, the bits it was recorded with, or 16 if it is dark"
+            raise ImageError(DARK, expected=way, got=f"pixels up to {high}")
+    if not (low >= 0 and high <= highest):
+        raise ImageError("pixels out of range", expected=expected, got=f"[{low:g}, {high:g}]")
+    return (gray.astype(np.float32) / (highest / 255)).round().astype(np.uint8)
+
+
+def _variable(name: str) -> int | None:
+    """Return an environment variable that is a positive whole number; None if it is not set."""
+    text = os.environ.get(name)
+    if text and not (text.isdecimal() and int(text)):
+        raise ConfigError("cannot be used", field=name, expected="a positive whole number", got=text)
+    return int(text) if text else None
 
 
 def _orientation(image: Image.Image) -> int:

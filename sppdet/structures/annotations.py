@@ -1,5 +1,6 @@
 """One image and its annotated objects."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from sppdet.errors import ImageError, InputError
 from sppdet.files.atomic import content_key, reading_failed
-from sppdet.images import ImageLike, as_image
+from sppdet.images import BITS, ImageLike, as_image
 from sppdet.structures.checks import check_boxes, check_labels, check_tensor
 
 ImageId = str | int
@@ -71,6 +72,8 @@ class Annotations:
 
     def cache_key(self, *parts: object) -> str:
         """Return a hex key of the image's content and of `parts`. Raises ImageError if the file cannot be read."""
+        if parts and (bits := os.environ.get(BITS)):  # the pixels depend on it
+            parts = (*parts, bits)
         try:
             return content_key(self.image, *parts)
         except OSError as error:
