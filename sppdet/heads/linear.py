@@ -40,7 +40,7 @@ class Heads(nn.Module):
         """Join fitted layers: class outputs, (K, D) or (K + 1, D) with the background first, and offsets (4 K, D)."""
         parts = {"scores": scores} if offsets is None else {"scores": scores, "offsets": offsets}
         for name, (weight, bias) in parts.items():
-            check_tensor(weight, f"weight of the {name}", torch.float32, None, scores[0].shape[-1])
+            check_tensor(weight, f"weight of the {name}", torch.float32, None, getattr(scores[0], "shape", [None])[-1])
             check_tensor(bias, f"bias of the {name}", torch.float32, len(weight))
         heads = cls(kind, len(scores[0]) - CLASS_OUTPUTS[kind].background, scores[0].shape[1], offsets is not None)
         weight, bias = (torch.cat(values) for values in zip(*parts.values(), strict=True))
@@ -94,10 +94,10 @@ class Heads(nn.Module):
         self.scale = None
 
     def _linear(self, features: Tensor, outputs: slice) -> Tensor:
-        if features.ndim != 2 or features.shape[1] != self.dimension:
-            expected = f"(N, {self.dimension})"
-            raise InputError("wrong length", field="features", expected=expected, got=tuple(features.shape))
         weight = self.weight[outputs]
+        check_tensor(features, "features", weight.dtype, None, self.dimension)
+        if features.device != weight.device:
+            raise InputError("on another device", field="features", expected=weight.device, got=features.device)
         if self.scale is not None:
             weight = weight * self.scale  # smaller than the features
         return F.linear(features, weight, self.bias[outputs])

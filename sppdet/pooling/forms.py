@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sppdet.errors import ConfigError, InputError
+from sppdet.pooling.checks import check_maps, split_list
 
 PoolingMode = Literal["max", "average"]
 
@@ -229,20 +230,3 @@ def to_single(values: Tensor) -> Tensor:
 def to_rows(level: Tensor) -> Tensor:
     """Convert a level (B, C, n, n) to its part of the vectors, (B, n * n * C)."""
     return level.permute(0, 2, 3, 1).flatten(1)
-
-
-def check_maps(maps: Tensor) -> None:
-    """Raise InputError unless maps are (B, C, h, w) with cells."""
-    if maps.ndim != 4 or maps.numel() == 0:
-        raise InputError("cannot be pooled", field="maps", expected="(B, C, h, w) with cells", got=tuple(maps.shape))
-
-
-def split_list(maps: Sequence[Tensor]) -> list[Tensor]:
-    """Convert maps (C, h, w) of different sizes to batches of one. Raises InputError if one does not fit."""
-    if not maps:
-        raise InputError("cannot be pooled", field="maps", expected="one or more", got="none")
-    for i, one in enumerate(maps):
-        if one.ndim != 3 or one.numel() == 0 or one.shape[0] != maps[0].shape[0]:
-            expected = f"({maps[0].shape[0] if maps[0].ndim == 3 else 'C'}, h, w) with cells"
-            raise InputError("cannot be pooled", field=f"maps[{i}]", expected=expected, got=tuple(one.shape))
-    return [one[None] for one in maps]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sppdet.pooling import kernels
+from sppdet.pooling.checks import check_windows
 from sppdet.pooling.forms import to_single
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ def pool_windows(maps: Tensor, windows: Tensor, index: Tensor, levels: list[int]
 
     Returns with it the row-major cell of each maximum, int32 (N, bins, C); an empty tensor for average.
     """
+    check_windows(windows, index, len(maps), *maps.shape[2:])
     cells = channels_last(maps)
     pooled = cells.new_empty(len(windows), sum(n * n for n in levels), maps.shape[1])
     argmax = torch.empty(0 if mode == "average" else pooled.shape, dtype=torch.int32, device=maps.device)

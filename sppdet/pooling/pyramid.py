@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sppdet.errors import InputError
+from sppdet.pooling.checks import check_maps, check_out, check_regions, check_windows, split_list
 from sppdet.pooling.export import gather_level
-from sppdet.pooling.forms import PoolingForm, PoolingMode, check_maps, split_list, to_rows
+from sppdet.pooling.forms import PoolingForm, PoolingMode, to_rows
 from sppdet.pooling.operator import channels_last, kernels_of, pool_windows, to_kernel
 
 
@@ -103,14 +104,11 @@ class SpatialPyramidPooling(PoolingForm):
                 raise InputError("of no windows", field="index", expected="windows, or no index")
             windows = torch.tensor([[0, 0, width, height]]).expand(batch, 4)
             index = torch.arange(batch)
-        elif index is None:
-            if batch > 1:
-                raise InputError("not given", field="index", expected="the map of each window", got=f"{batch} maps")
-            index = torch.zeros(len(windows), dtype=torch.int64)
+        else:
+            index = check_regions(windows, "windows", torch.int64, index, batch)
         windows, index = windows.cpu().contiguous(), index.cpu()
-        if not torch.compiler.is_compiling():
-            _check_windows(windows, index, batch, height, width)
         if isinstance(maps, PreparedMaps):
+            check_windows(windows, index, batch, height, width)
             return self._pool(maps, windows, index, out)
         if out is not None:
             raise InputError("keeps no gradients", field="out", expected="maps that need none", got="maps that do")
@@ -119,8 +117,8 @@ class SpatialPyramidPooling(PoolingForm):
 
     def _pool(self, maps: PreparedMaps, windows: Tensor, index: Tensor, out: Tensor | None) -> Tensor:
         shape = (len(windows), self.out_features(maps.shape[1]))
-        if out is not None and out.shape != shape:
-            raise InputError("wrong shape", field="out", expected=shape, got=tuple(out.shape))
+        if out is not None:
+            check_out(out, shape)
         values = maps.values
         fits = out is not None and (out.dtype, out.device) == (values.dtype, values.device) and out.is_contiguous()
         pooled = out if out is not None and fits else values.new_empty(shape)
@@ -135,15 +133,3 @@ class SpatialPyramidPooling(PoolingForm):
 def _adaptive(maps: Tensor, n: int, mode: PoolingMode) -> Tensor:
     """Pool whole maps (..., h, w) to (..., n, n) by torch's adaptive pooling."""
     return F.adaptive_max_pool2d(maps, n) if mode == "max" else F.adaptive_avg_pool2d(maps, n)
-
-
-def _check_windows(windows: Tensor, index: Tensor, batch: int, height: int, width: int) -> None:
-    expected = f"int64 (N, 4) half-open windows with cells, inside {height}x{width}, of maps 0..{batch - 1}"
-    if windows.ndim != 2 or windows.shape[1] != 4 or windows.dtype != torch.int64 or index.shape != (len(windows),):
-        got = f"{windows.dtype} {tuple(windows.shape)}"
-        raise InputError("wrong type or shape", field="windows", expected=expected, got=got)
-    x1, y1, x2, y2 = windows.unbind(1)
-    good = (x1 >= 0) & (y1 >= 0) & (x2 > x1) & (y2 > y1) & (x2 <= width) & (y2 <= height)
-    good &= (index >= 0) & (index < batch)
-    if not good.all():
-        raise InputError("window off the map", field="windows", expected=expected, got=windows[~good][0].tolist())

@@ -1,5 +1,6 @@
 """RoI pooling and RoI Align: pooling forms of one level for boxes, computed by torchvision's operators."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
@@ -7,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sppdet.errors import ConfigError, InputError
-from sppdet.pooling.forms import PoolingForm, PoolingMode, check_maps, count_readers, to_rows, to_single
+from sppdet.errors import ConfigError
+from sppdet.pooling.checks import check_boxes, check_maps, check_out, check_regions
+from sppdet.pooling.forms import PoolingForm, PoolingMode, count_readers, to_rows, to_single
 
 LEAST_WEIGHT = 1e-4  # of a cell in a bin's mean; smaller weights are rounding errors of samples on a cell's center
 
@@ -23,7 +25,7 @@ class RoILayer(PoolingForm):
 
     def __init__(self, level: int, scale: float = 1.0, mode: PoolingMode = "max") -> None:
         super().__init__((level,), mode)
-        if not scale > 0:
+        if not 0 < scale < math.inf:
             raise ConfigError("out of range", field="scale", expected="more than 0", got=scale)
         self.scale = scale
 
@@ -54,22 +56,22 @@ class RoILayer(PoolingForm):
     def forward(self, maps: Tensor, boxes: Tensor, index: Tensor | None = None, out: Tensor | None = None) -> Tensor:
         """Pool boxes (N, 4) of maps (B, C, h, w) to (N, C * level^2).
 
-        index: int64 (N,), the map of each box; required for several maps. out: tensor to write to. Raises InputError.
+        index: int64 (N,), the map of each box; required for several maps. out: tensor to write to.
+        Raises InputError for maps without cells, an index of no map, and boxes that are not finite, have corners in the
+        wrong order or reach over 4,096 cells from the map's origin.
         """
         check_maps(maps)
-        if index is None:
-            if len(maps) > 1:
-                raise InputError("not given", field="index", expected="the map of each box", got=f"{len(maps)} maps")
-            index = torch.zeros(len(boxes), device=boxes.device)
-        if boxes.ndim != 2 or boxes.shape[1] != 4 or index.shape != (len(boxes),):
-            got = f"{tuple(boxes.shape)}, {tuple(index.shape)}"
-            raise InputError("wrong shape", field="boxes", expected="boxes (N, 4), index (N,)", got=got)
-        if ((index < 0) | (index >= len(maps))).any():  # the operators would read beyond the maps
-            raise InputError("out of range", field="index", expected=f"0..{len(maps) - 1}", got=index.tolist())
+        numbers = isinstance(boxes, Tensor) and boxes.dtype != torch.bool and not boxes.is_complex()
+        index = check_regions(boxes, "boxes", boxes.dtype if numbers else torch.float32, index, len(maps))
+        boxes, index = boxes.to(maps.device), index.to(maps.device)
+        check_boxes(boxes, index, len(maps), self.scale)
         exact = to_single(maps)
         rois = torch.cat([index[:, None].to(exact), boxes.to(exact)], dim=1)
         pooled = to_rows(self.pool(exact, rois, self.levels[0])).to(maps.dtype)
-        return pooled if out is None else out.copy_(pooled)
+        if out is None:
+            return pooled
+        check_out(out, tuple(pooled.shape))
+        return out.copy_(pooled)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, scale={self.scale}"

@@ -54,11 +54,17 @@ def test_heads_are_restored_from_their_state(softmax):
     assert not any(weight.requires_grad for weight in other.parameters())
 
 
-@pytest.mark.parametrize("features", [torch.zeros(2, 4), torch.zeros(3)], ids=str)
-def test_features_of_another_length_are_refused(softmax, features):
+@pytest.mark.parametrize(
+    "features",
+    [torch.zeros(2, 4), torch.zeros(3), torch.zeros(2, 3).half(), torch.zeros(2, 3).double(), [[0.0, 0, 0]], None],
+    ids=str,
+)
+def test_features_of_another_kind_are_refused(softmax, features):
     for score in (softmax, softmax.scores, softmax.offsets):
-        with pytest.raises(InputError, match=r"features: wrong length \(expected \(N, 3\)"):
+        with pytest.raises(InputError, match=r"features: .*expected float32 \(N, 3\)"):
             score(features)
+        with pytest.raises(InputError, match=r"features: on another device .*expected cpu, got meta"):
+            score(torch.zeros(2, 3, device="meta"))
 
 
 @pytest.mark.parametrize(

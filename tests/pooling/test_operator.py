@@ -34,6 +34,9 @@ def test_compiles_in_one_graph(mode):
     assert torch.equal(*gradients)
     with torch.no_grad():
         assert torch.equal(compiled(values, WINDOWS, IMAGE), expected)
+    for windows, index in ((WINDOWS + 99, IMAGE), (WINDOWS, IMAGE + 99)):
+        with pytest.raises(InputError):
+            compiled(values, windows, index)
 
 
 @pytest.mark.parametrize("mode", ["max", "average"])
