@@ -5,8 +5,9 @@ Boxes are float32 (N, 4), x1 y1 x2 y2, pixels, 0-based and half-open.
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
+
+from sppdet.runtime.compiled import compiled
 
 # exp() of a regressed log size is bounded so that one wild prediction cannot overflow (as in torchvision).
 MAX_LOG_RATIO = 4.135166556742356  # log(1000 / 16)
@@ -85,7 +86,7 @@ def nms(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float, limit: 
     return torch.from_numpy(kept).to(boxes.device)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _suppress(boxes, labels, order, threshold, limit):  # type: ignore[no-untyped-def]
     kept = np.empty(len(order), dtype=np.int64)
     # The kept boxes of each label form a linked list through their positions in `kept`.

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
 from sppdet.config.heads import SVMConfig
+from sppdet.runtime.compiled import compiled
 
 BLOCK = 32
 INNER_PASSES = 2
@@ -140,7 +140,7 @@ def objectives(problem: SVMProblem, weights: Tensor, alpha: Tensor) -> tuple[np.
     return regularizer + loss, dual
 
 
-@njit(cache=True)
+@compiled()
 def _descend(gram, margins, targets, upper, ridge, alpha, passes):  # type: ignore[no-untyped-def]
     """Run coordinate descent on the dual variables alpha (K, B) of one block, keeping margins (K, B) up to date."""
     classes, size = alpha.shape

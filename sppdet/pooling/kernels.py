@@ -14,6 +14,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from sppdet.pooling.layout import lay_out
+from sppdet.runtime.compiled import compiled
 
 PART = 16  # windows per task of a thread; fewer if that would make less than 16 tasks
 SHARE = 16  # channels per task of a thread
@@ -26,7 +27,7 @@ def _bin(i: int, n: int, start: int, end: int) -> tuple[int, int]:
     return start + (i * length) // n, start - ((-(i + 1) * length) // n)
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def max_forward(maps, index, windows, bins, out):  # type: ignore[no-untyped-def]
     """Fill out (N, bins, C) with the maxima of maps (B, h, w, C) without NaN over windows (N, 4) of maps `index` (N,).
 
@@ -90,7 +91,7 @@ def _maximum_of_bins(pooled, first, m, step, best):  # type: ignore[no-untyped-d
                 best[c] = _larger(value[c], best[c])
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def max_forward_with_argmax(maps, index, windows, bins, out, argmax):  # type: ignore[no-untyped-def]
     """As `max_forward`, with the row-major cell of each maximum in argmax int32 (N, bins, C). NaN wins, as in torch."""
     width = maps.shape[2]
@@ -130,7 +131,7 @@ def _keep_bin(value, cell, best, where, new):  # type: ignore[no-untyped-def]
         where[c] = cell[c] if take else where[c]
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def max_backward(gradient, argmax, index, grad_maps):  # type: ignore[no-untyped-def]
     """Add gradient (N, bins, C) to grad_maps (B, h * w, C) at the cells of `argmax`.
 
@@ -156,7 +157,7 @@ def max_backward(gradient, argmax, index, grad_maps):  # type: ignore[no-untyped
                     total[c] += share[c]
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def average_forward(maps, index, windows, bins, out):  # type: ignore[no-untyped-def]
     """Fill out (N, bins, C) with means. Averages do not nest (bins share cells), so each level reads the map."""
     for r in prange(len(windows)):
@@ -175,7 +176,7 @@ def average_forward(maps, index, windows, bins, out):  # type: ignore[no-untyped
             mean /= (bottom - top) * (right - left)
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def average_backward(gradient, index, windows, bins, grad_maps):  # type: ignore[no-untyped-def]
     """Spread gradient (N, bins, C) evenly over each bin's cells of grad_maps (B, h, w, C)."""
     channels = gradient.shape[2]

@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from sppdet.proposals.segments import Segments
+from sppdet.runtime.compiled import compiled
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ def group(segments: Segments, pixels: int, similarity: str) -> tuple[np.ndarray,
     return _group(*segments, np.float32(pixels), tuple(letter in similarity for letter in "CTSF"))
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@compiled(nogil=True, fastmath={"reassoc", "contract"})
 def _intersection(first, second):  # type: ignore[no-untyped-def]
     total = np.float32(0)
     for index in range(len(first)):
@@ -57,7 +58,7 @@ def _intersection(first, second):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _similarity(a, b, sizes, boxes, color, texture, pixels, letters):  # type: ignore[no-untyped-def]
     by_color, by_texture, by_size, by_fill = letters
     total = np.float32(0)
@@ -83,7 +84,7 @@ def _connect(a, b, heads, targets, nexts):  # type: ignore[no-untyped-def]
         heads[node] = len(targets) - 1
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _group(sizes, boxes, color, texture, pairs, pixels, letters):  # type: ignore[no-untyped-def]
     count = len(sizes)
     nodes = 2 * count - 1

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numba import njit
 
+from sppdet.runtime.compiled import compiled
+
 # Weights are integers in steps of 2**-15 gray levels: up to 442 levels in 24 bits, sorted by digits of 12 bits. With
 # coarser steps many edges would be ordered by their position in the image, which makes segments ragged.
 STEPS_PER_LEVEL = 2**15
@@ -71,7 +73,7 @@ def segment(edges: Edges, k: float, min_size: int) -> tuple[np.ndarray, int]:
     return labels.reshape(edges.height, edges.width), count
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _weigh(planes, weights):  # type: ignore[no-untyped-def]
     channels, height, width = planes.shape
     for direction in range(len(weights)):
@@ -85,7 +87,7 @@ def _weigh(planes, weights):  # type: ignore[no-untyped-def]
                 weights[direction, y, x] = np.int32(np.sqrt(total) * np.float32(STEPS_PER_LEVEL))
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _sort_by_digit(codes, keys, shift):  # type: ignore[no-untyped-def]
     """Return codes and keys in the stable order of one digit of the keys."""
     places = np.zeros(DIGITS + 1, dtype=np.int32)
@@ -100,7 +102,7 @@ def _sort_by_digit(codes, keys, shift):  # type: ignore[no-untyped-def]
     return sorted_codes, sorted_keys
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _find(parents, pixel):  # type: ignore[no-untyped-def]
     while parents[pixel] != pixel:
         parents[pixel] = parents[parents[pixel]]
@@ -117,7 +119,7 @@ def _join(parents, sizes, a, b):  # type: ignore[no-untyped-def]
     return a
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _segment(codes, weights, width, k, min_size, labels):  # type: ignore[no-untyped-def]
     pixels = len(labels)
     steps = np.empty(4, dtype=np.int32)

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numba import njit
 
+from sppdet.runtime.compiled import compiled
+
 COLOR_BINS = 25
 TEXTURE_BINS = 10
 
@@ -60,7 +62,7 @@ def describe(labels: np.ndarray, count: int, bins: np.ndarray) -> Segments:
     return Segments(sizes, boxes, color, texture, pairs)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _quantize(array, slopes, separate, bins):  # type: ignore[no-untyped-def]
     height, width, channels = array.shape
     for channel in range(channels):
@@ -88,7 +90,7 @@ def _directions(right, down):  # type: ignore[no-untyped-def]
     return right, (right + down) * half, down, (down - right) * half
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _describe(labels, count, bins, columns):  # type: ignore[no-untyped-def]
     height, width = labels.shape
     sizes = np.zeros(count, dtype=np.int64)
@@ -123,7 +125,7 @@ def _describe(labels, count, bins, columns):  # type: ignore[no-untyped-def]
     return sizes, boxes, counts, pairs
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _normalize(counts, sizes):  # type: ignore[no-untyped-def]
     """Return histograms color (n, 25 C) and texture (n, 80 C) of the counts in the bins of `quantize`."""
     count, channels = len(counts), counts.shape[1] // _CHANNEL_BINS
