@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from contextlib import redirect_stdout
 from os import PathLike
 from pathlib import Path
@@ -40,32 +41,33 @@ def load_weights(backbone: Backbone, weights: str | PathLike[str]) -> None:
     """
     state, source = read_weights(backbone.name, weights)
     network = f"the weights of {backbone.name}"
-    prefix = _layer_prefix(backbone.name, state)
-    used: set[str] = set()
+    prefix, tensors = _layer_prefix(backbone.name, state), backbone.state_dict()
+    keys = {name: prefix + name.removeprefix("layers.") if name.startswith("layers.") else name for name in tensors}
     # The file may also hold other layers of torchvision's network.
-    for name, tensor in backbone.state_dict().items():
-        key = prefix + name.removeprefix("layers.") if name.startswith("layers.") else name
-        used.add(key)
+    for name, tensor in tensors.items():
+        key = keys[name]
         value = state.get(key)
         # Other files may lack our mean and std, and a counter that old versions of torch did not save.
         if value is None and (name in ("mean", "std") or name.endswith("num_batches_tracked")):
             continue
         if not isinstance(value, Tensor):
-            raise WeightsError("key missing", file=source, field=key, expected=network, got=f"{len(state)} other keys")
+            expected = f"{network}, {_name_some([keys[name] for name in keys if name.startswith('layers.')])}"
+            raise WeightsError("key missing", file=source, field=key, expected=expected, got=_name_some(state))
         if value.shape != tensor.shape:
             expected = f"{network}, {tuple(tensor.shape)}"
             raise WeightsError("wrong shape", file=source, field=key, expected=expected, got=tuple(value.shape))
         tensor.copy_(value.detach())
     # A deeper network of the same family has every key, and more: ResNet-34 contains ResNet-18.
-    parts = {key.split(".")[0] for key in used}
+    parts = {key.split(".")[0] for key in keys.values()}
     for key in state:
-        if key not in used and str(key).split(".")[0] in parts:
+        if key not in keys.values() and str(key).split(".")[0] in parts:
             raise WeightsError("unknown key", file=source, field=str(key), expected=network)
 
 
 def read_weights(name: str, weights: str | PathLike[str]) -> tuple[dict[str, Any], Path | str]:
     """Return the whole state dict that `weights` names for a network, and its file or address.
 
+    What all its keys begin with is removed, such as "module." of DataParallel, except "features." and "layers.".
     Raises WeightsError for weights that are missing, damaged or cannot be downloaded.
     """
     entry = _torchvision_weights(name).get(str(weights))
@@ -100,9 +102,9 @@ def _download(entry: WeightsEnum) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
-            state = load_file(path)
-            network = with_prefix("backbone.", state) or with_prefix("extractor.backbone.", state)
-            return network or state  # the network of a classifier or detector
+            tensors = load_file(path)
+            network = with_prefix("backbone.", tensors) or with_prefix("extractor.backbone.", tensors)
+            return _without_common_prefix(network or tensors)  # the network of a classifier or detector
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files make these readers raise almost any exception
         expected = "a state dict (`sppdet convert` makes one)" if "caffe" in path.suffix else "a state dict"
@@ -110,7 +112,20 @@ def _read(path: Path) -> dict[str, Any]:
         raise WeightsError("is not a readable weight file", file=path, expected=expected, got=got) from error
     if not isinstance(state, dict):
         raise WeightsError("holds no weights", file=path, expected="a state dict", got=type(state).__name__)
-    return state
+    inner = (state.get(name) for name in ("state_dict", "model_state_dict", "model"))  # of a checkpoint of a training
+    return _without_common_prefix(next((one for one in inner if isinstance(one, dict)), state))
+
+
+def _without_common_prefix(state: dict[str, Any]) -> dict[str, Any]:
+    first = {str(key).partition(".")[0] for key in state if "." in str(key)}
+    if len(first) != 1 or not all("." in str(key) for key in state) or first & {"features", "layers"}:
+        return state
+    return _without_common_prefix(with_prefix(f"{first.pop()}.", state))
+
+
+def _name_some(keys: Iterable[Any]) -> str:
+    names = [str(key) for key in keys]
+    return f"{len(names)} keys: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
 
 
 def _layer_prefix(name: str, state: dict[str, Any]) -> str:

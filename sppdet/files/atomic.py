@@ -66,7 +66,8 @@ def write_atomically(path: str | PathLike[str], write: Callable[[Path], object])
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise SppdetError(f"cannot be written: {error.strerror or error}", file=path) from error
+        way = "another folder of the caches: $SPPDET_CACHE" if cache_folder() in path.parents else None
+        raise SppdetError(f"cannot be written: {error.strerror or error}", file=path, expected=way) from error
 
 
 @contextmanager

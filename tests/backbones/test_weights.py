@@ -118,6 +118,35 @@ def test_weights_of_another_network(name, other, field, said, tmp_path):
     assert said in str(error)
 
 
+def test_keys_of_another_layout_are_named(tmp_path):
+    torch.save({f"body.{i}.w": torch.zeros(2) for i in range(5)} | {"head.b": torch.zeros(2)}, tmp_path / "other.pth")
+    error = error_of("resnet18", tmp_path / "other.pth")
+    assert error.expected == "the weights of resnet18, 90 keys: conv1.weight, bn1.weight, bn1.bias, ..."
+    assert error.got == "6 keys: body.0.w, body.1.w, body.2.w, ..."
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "module._orig_mod.", ""])
+@pytest.mark.parametrize("name", ["squeezenet1_1", "resnet18", "shapenet"])
+@pytest.mark.parametrize("wrapped", ["state_dict", "model", None])
+def test_prefixes_and_checkpoints(name, prefix, wrapped, tmp_path):
+    backbone = drawn_backbone(name)
+    state = {f"{prefix}{key}": value for key, value in backbone.state_dict().items()}
+    content = {wrapped: state, "epoch": 3} if wrapped else state
+    torch.save(content, tmp_path / "weights.pth")
+    assert_same_state(build_backbone(name, tmp_path / "weights.pth"), backbone)
+    if not wrapped:
+        save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "weights.safetensors")
+        assert_same_state(build_backbone(name, tmp_path / "weights.safetensors"), backbone)
+
+
+def test_a_prefix_of_torchvisions_convolutions(tmp_path):
+    network = get_model("squeezenet1_1", weights=None)
+    for whole in (network.state_dict(), {k: v for k, v in network.state_dict().items() if k.startswith("features")}):
+        torch.save({f"module.{key}": value for key, value in whole.items()}, tmp_path / "weights.pth")
+        backbone = build_backbone("squeezenet1_1", tmp_path / "weights.pth")
+        assert torch.equal(backbone.layers[0].weight, whole["features.0.weight"])
+
+
 def test_first_missing_key(squeezenet):
     state = torch.load(squeezenet, weights_only=True)
     del state["features.4.squeeze.bias"], state["features.12.squeeze.bias"]

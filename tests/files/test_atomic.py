@@ -59,12 +59,15 @@ def test_files_get_the_mode_of_the_umask(tmp_path, umask):
         assert path.stat().st_mode & 0o777 == 0o666 & ~umask
 
 
-def test_writing_makes_folders_or_names_them(tmp_path):
+def test_writing_makes_folders_or_names_them(tmp_path, monkeypatch):
     write_text(tmp_path / "a" / "b" / "c.txt", "ü")
     assert (tmp_path / "a" / "b" / "c.txt").read_text(encoding="utf-8") == "ü"
     write_text(tmp_path / "file", "")
     with pytest.raises(SppdetError, match=r"c\.txt: cannot be written"):
         write_text(tmp_path / "file" / "c.txt", "")
+    monkeypatch.setenv("SPPDET_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(SppdetError, match=r"c\.txt: cannot be written: Not a directory .*\$SPPDET_CACHE"):
+        write_text(tmp_path / "file" / "cache" / "c.txt", "")
     (tmp_path / "folder").mkdir()
     with pytest.raises(SppdetError, match="folder: cannot be written"):
         write_text(tmp_path / "folder", "")
