@@ -32,7 +32,8 @@ from docstring_parser import parse
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from sppdet import __version__
-from sppdet.config.load import config_action, explain, one_line
+from sppdet.config.load import config_action, one_line
+from sppdet.config.usage import explain_usage
 from sppdet.config.yaml import read_yaml_12
 from sppdet.errors import SppdetError
 from sppdet.runtime.memory import keep_freed_memory
@@ -56,12 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     arguments = sys.argv[1:] if arguments is None else arguments
     command = ""
+    parser = build_parser()
     try:
-        parser = build_parser()
         if not arguments:
             parser.print_help(sys.stderr)
             return 2
-        options = parser.instantiate(parser.parse_args(_config_first(arguments)))
+        arguments = _config_first(arguments)
+        options = parser.instantiate(parser.parse_args(arguments))
         names: list[str] = []
         while options.get("subcommand"):  # a command, or a group and a command in it
             names.append(options.subcommand)
@@ -69,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = " ".join(names)
         return _report(_call(function_of(*names), options), options.json)
     except ArgumentError as error:
-        print_error(explain(error))
+        print_error(explain_usage(error, arguments, parser))
         return 2
     except SppdetError as error:
         print_error(one_line(error))
@@ -89,20 +91,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build_parser() -> ArgumentParser:
     """Return the parser of all commands."""
     read_yaml_12()
-    parser = ArgumentParser(
-        prog="sppdet",
-        description="Train, evaluate and compare region-based detectors: SPPnet and R-CNN.",
-        version=__version__,
-        exit_on_error=False,
-        formatter_class=_HelpFormatter,
-    )
+    text = "Train, evaluate and compare region-based detectors: SPPnet and R-CNN."
+    parser = _new_parser(prog="sppdet", description=text, version=__version__)
     choice = parser.add_subcommands(metavar="COMMAND", title="commands")
     for name, group in COMMANDS.items():
         parts = choice
         if group:
-            summary = module_of(name).__doc__
-            part = ArgumentParser(description=summary, exit_on_error=False, formatter_class=_HelpFormatter)
-            choice.add_subcommand(name, part, help=summary)
+            part = _new_parser(description=module_of(name).__doc__)
+            choice.add_subcommand(name, part, help=module_of(name).__doc__)
             parts = part.add_subcommands(metavar="COMMAND", title="commands")  # jsonargparse wants it added by now
         for each in group or (name,):
             function = function_of(name, each)
@@ -119,6 +115,10 @@ def function_of(name: str, part: str | None = None) -> Callable[..., Any]:
     """Return the function of a command, or of a command `part` of a group."""
     function: Callable[..., Any] = getattr(module_of(name), (part or name).replace("-", "_"))
     return function
+
+
+def _new_parser(**options: Any) -> ArgumentParser:
+    return ArgumentParser(exit_on_error=False, allow_abbrev=False, formatter_class=_HelpFormatter, **options)
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
@@ -138,7 +138,7 @@ def _parser_of(function: Callable[..., Any]) -> ArgumentParser:
     texts = COMMON | {one.arg_name: one.description for one in doc.params}
     paragraphs = [doc.short_description or "", *(doc.long_description or "").split("\n\n"), JSON]
     description = "\n\n".join(fill(" ".join(text.split()), 78) for text in paragraphs if text)
-    parser = ArgumentParser(description=description, exit_on_error=False, formatter_class=_HelpFormatter)
+    parser = _new_parser(description=description)
     kinds = _option_types(function)
     for one in _parameters(function):
         optional = one.default is not one.empty
@@ -179,7 +179,7 @@ def _option_types(function: Callable[..., Any]) -> dict[str, Any]:
 
 def _config_first(arguments: Sequence[str]) -> list[str]:
     """Return the arguments with --config before other options, so that these override the file wherever they stand."""
-    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="append", default=[])
     known, rest = parser.parse_known_args(arguments)
     first = next((i for i, argument in enumerate(rest) if argument.startswith("-")), len(rest))

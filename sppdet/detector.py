@@ -28,6 +28,7 @@ from sppdet.proposals.cache import propose_image
 from sppdet.runtime.memory import keep_freed_memory
 from sppdet.runtime.stopwatch import stage
 from sppdet.structures import Detections, check_boxes
+from sppdet.wording import counted
 
 
 class Detector(nn.Module):
@@ -189,7 +190,7 @@ class Detector(nn.Module):
             "device": self.backbone.device,
         }
         settings = ", ".join(f"{name}={value}" for name, value in parts.items())
-        return f"Detector({config.backbone.name}, {len(self.classes)} classes, {settings})"
+        return f"Detector({config.backbone.name}, {counted(len(self.classes), 'class')}, {settings})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

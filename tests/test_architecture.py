@@ -11,8 +11,8 @@ FILES = {".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts): file 
 
 # From the ground up. A module at the top of the package is a room of its own.
 ROOMS = [
-    *("errors", "runtime", "config", "files", "images", "boxes", "drawing", "structures", "data", "proposals"),
-    *("backbones", "pooling", "features", "heads", "postprocess", "detector", "evaluation", "training"),
+    *("errors", "wording", "runtime", "config", "files", "images", "boxes", "drawing", "structures", "data"),
+    *("proposals", "backbones", "pooling", "features", "heads", "postprocess", "detector", "evaluation", "training"),
     *("classification", "shapes", "comparison", "commands", "cli", "__main__", "__init__"),
 ]
 

@@ -77,8 +77,8 @@ def write(name: str, text: str) -> Callable[[Path], object]:
     return lambda place: (place / name).write_text(text)
 
 
-def usage(command: str, named: str) -> tuple:
-    return command, named, str, 2
+def usage(command: str, named: str, prepare: Callable[[Path], object] = str) -> tuple:
+    return command, named, prepare, 2
 
 
 def cut(name: str, size: int) -> Callable[[Path], object]:
@@ -143,6 +143,13 @@ MISTAKES: dict[str, tuple] = {
     "not a number": usage(train("--data.max_images x"), "--data.max_images | a whole number or null | got x"),
     "option of another command": usage(evaluate("--proposals.limit 50"), "--proposals.limit | 50"),
     "group that is an option": usage(train("--data shapes"), "--data | --data.NAME"),
+    "YAML of YOLO": usage(train("--data d.yaml"), "--data: is a group | --data.NAME", write("d.yaml", "{0: a, 1: b}")),
+    "option of other programs": usage(f"detect run {JPEG} --conf 0.5", "--conf: no such option (expected --threshold)"),
+    "abbreviated option": usage(train("--conf c.yaml"), "--conf: no such option (expected --config)"),
+    "misspelled option": usage(f"detect run {JPEG} --treshold 0.5", "--treshold: | (expected --threshold)"),
+    "misspelled key": usage(train("--data.splitt=test"), "--data.splitt: | (expected --data.split or"),
+    "option without its group": usage(train("--epochs 3"), "(expected --svm.epochs or --finetune.epochs)"),
+    "option of nothing": usage(train("--xyzzy 3"), "--xyzzy: no such option (expected one that --help lists)"),
     "option of no command": usage("--config c.yaml", "COMMAND | c.yaml"),
     "weights in place of a run": ("evaluate text.pth", "text.pth | a run folder or detector.safetensors"),
     "not text": (train(f"--config {WEIGHTS}"), WEIGHTS),

@@ -54,7 +54,7 @@ def test_every_option_is_explained():
             assert explained == parameters - set(COMMON), (name, part)
 
 
-@pytest.mark.parametrize("config", [["--config", "c.yaml"], ["--config=c.yaml"], ["--conf", "c.yaml"]])
+@pytest.mark.parametrize("config", [["--config", "c.yaml"], ["--config=c.yaml"]])
 @pytest.mark.parametrize("place_of_config", [0, 2, 4])
 def test_options_win_over_the_file_wherever_they_stand(config, place_of_config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

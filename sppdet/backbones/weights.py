@@ -16,6 +16,7 @@ from torch import Tensor
 from sppdet.backbones.backbone import Backbone
 from sppdet.errors import WeightsError
 from sppdet.files.atomic import with_prefix
+from sppdet.wording import counted
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
@@ -125,7 +126,7 @@ def _without_common_prefix(state: dict[str, Any]) -> dict[str, Any]:
 
 def _name_some(keys: Iterable[Any]) -> str:
     names = [str(key) for key in keys]
-    return f"{len(names)} keys: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+    return f"{counted(len(names), 'key')}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
 
 
 def _layer_prefix(name: str, state: dict[str, Any]) -> str:

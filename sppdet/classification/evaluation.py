@@ -23,6 +23,7 @@ from sppdet.evaluation.bootstrap import LEVEL, RESAMPLES, draw_images, interval
 from sppdet.files.atomic import hash_tensors
 from sppdet.images import read_image
 from sppdet.runtime.memory import trim_memory
+from sppdet.wording import counted
 
 # By "top1" and "top5": 1 for each image (N,) that is classified correctly, else 0, or the mean over several runs.
 TopK = dict[str, NDArray[np.float64]]
@@ -47,7 +48,7 @@ class Mean:
         if not self.interval:
             return percent(self.mean)
         low, high = (100 * end for end in self.interval)
-        return f"{percent(self.mean)} ({low:.1f} to {high:.1f}; 95% of {self.resamples} resamples)"
+        return f"{percent(self.mean)} ({low:.1f} to {high:.1f}; 95% of {counted(self.resamples, 'resample')})"
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ class Accuracy:
         return values
 
     def __str__(self) -> str:
-        lines = [(name, percent(one["top1"]), f"{one['images']} images") for name, one in self.per_class.items()]
-        lines += [(key, str(mean), f"{self.images} images") for key, mean in self.topk.items()]
+        lines = [(name, percent(one["top1"]), counted(one["images"], "image")) for name, one in self.per_class.items()]
+        lines += [(key, str(mean), counted(self.images, "image")) for key, mean in self.topk.items()]
         if self.runs and len(self.runs) > 1:
             lines.append(("top1 of each", " ".join(map(percent, self.runs.values())), ""))
         if self.against and self.difference:

@@ -27,6 +27,7 @@ from sppdet.images import read_image
 from sppdet.runtime.memory import release_freed_memory
 from sppdet.runtime.prefetch import prefetch
 from sppdet.training.gradient_descent import Descent, Loss, descend, scale_to_norm
+from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     samples = [sample for batch in epochs.plan(0) for sample in batch][:NORM_IMAGES]
     features = (classifier.head.features(classifier.pool([epochs.read(sample)])) for sample in samples)
     classifier.head.scale.fill_(scale_to_norm(config.feature_norm, features))
-    logger.info("%d images, %d classes", len(images.files), len(images.classes))
+    logger.info("%s, %s", counted(len(images.files), "image"), counted(len(images.classes), "class"))
     training = (epochs.steps, config.fit, config.seed, run.training_state)
     fits = epochs.pooled_bytes(classifier.pooled) <= config.memory_gb * 1e9
     if config.blocks == 0 and config.view != "crop" and fits:

@@ -13,6 +13,7 @@ from sppdet.config.classification import TrainClassifierConfig, ViewsConfig
 from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
 from sppdet.errors import ConfigError, ImageError
+from sppdet.wording import counted
 
 if TYPE_CHECKING:
     from sppdet.classification.evaluation import Accuracy
@@ -100,7 +101,7 @@ def predict(
     finally:  # after Ctrl-C as well
         if entries and output:
             _write_predictions(output, entries)
-    text = f"{len(entries)} images in {output}"
+    text = f"{counted(len(entries), 'image')} in {output}"
     if not entries or not output:
         texts = [", ".join(f"{one['class']} {one['probability']:.2f}" for one in entry["classes"]) for entry in entries]
         text = "\n".join(f"{entry['image']}: {classes}" for entry, classes in zip(entries, texts, strict=True))
@@ -133,4 +134,4 @@ def crops(*, data: DataConfig = DataConfig(), context: float = 0.0, output: str)
 
     folder = Path(output) / data.split
     count = write_crops(read_dataset(data), folder, context)
-    return Summary({"folder": str(folder), "crops": count}, f"{count} crops in {folder}")
+    return Summary({"folder": str(folder), "crops": count}, f"{counted(count, 'crop')} in {folder}")

@@ -13,6 +13,7 @@ from sppdet.config.heads import SVMConfig
 from sppdet.config.network import BackboneConfig, Device, NetworkConfig, Precision
 from sppdet.config.training import TrainConfig
 from sppdet.drawing.tables import align
+from sppdet.wording import counted
 
 if TYPE_CHECKING:
     from sppdet.detector import Detector
@@ -89,7 +90,8 @@ def _describe(result: dict[str, Any]) -> str:
     for name, title in TITLES.items():
         rows.append([title, *(f"{100 * result[name][key]:.1f}%" for key in ("map_voc07", "map_area"))])
     speedup = ", ".join(f"{key.replace('_', ' ')} {value:.1f}x" for key, value in result["speedup"].items())
-    faster = f"SPPnet faster than R-CNN at {result['regions']} regions, {result['images']} images: {speedup}"
+    sizes = f"{counted(result['regions'], 'region')}, {counted(result['images'], 'image')}"
+    faster = f"SPPnet faster than R-CNN at {sizes}: {speedup}"
     files = "".join(f"\n  {file}" for file in result["files"])
     return f"{align(rows)}\n{faster}\n{result['seconds']:.0f} s; written:{files}"
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sppdet.errors import SppdetError
+from sppdet.wording import counted
 
 
 @dataclass(frozen=True)
@@ -29,4 +30,4 @@ def summarize_training(kind: str, classes: Sequence[str], folder: str) -> Summar
 
     val = RunFolder(folder).val
     values = {"folder": folder, "classes": classes, "held_out": read_json(val) if val.is_file() else None}
-    return Summary(values, f"{kind} of {len(classes)} classes in {folder}")
+    return Summary(values, f"{kind} of {counted(len(classes), 'class')} in {folder}")

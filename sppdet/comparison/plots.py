@@ -11,6 +11,7 @@ import numpy as np
 from sppdet.comparison.report import Comparison
 from sppdet.drawing.figures import draw_fractions, new_figure, save_figure
 from sppdet.runtime.stopwatch import STAGES
+from sppdet.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +27,7 @@ def plot_stages(comparison: Comparison, path: str | PathLike[str]) -> None:
     left, right = figure.subplots(1, 2, width_ratios=[3, 2])
     _draw_seconds(left, comparison)
     _draw_fractions(right, comparison)
-    sizes = f"{comparison.images} images, {comparison.regions} regions"
+    sizes = f"{counted(comparison.images, 'image')}, {counted(comparison.regions, 'region')}"
     title = [f"{sizes}; times faster than {comparison.baseline}, without proposals"]
     for name, speedup in comparison.speedup.items():
         title.append(f"{name} {speedup['without_proposals']:.3g} ({speedup['conv']:.3g} in the convolutions)")

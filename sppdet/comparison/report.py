@@ -11,6 +11,7 @@ from sppdet.drawing.tables import align, with_interval
 from sppdet.evaluation.bootstrap import BootstrapMAP
 from sppdet.files.atomic import json_ready
 from sppdet.runtime.stopwatch import STAGES
+from sppdet.wording import counted
 
 MIN_MAP_IMAGES = 100  # an mAP on fewer images means little
 
@@ -105,14 +106,14 @@ class Comparison:
 
 def _header(comparison: Comparison) -> str:
     machine, timings = comparison.machine, comparison.timings
-    lines = [f"{comparison.images} images, {comparison.regions} regions each, the same for all"]
+    lines = [f"{counted(comparison.images, 'image')}, {counted(comparison.regions, 'region')} each, the same for all"]
     if timings.topped_up:
         lines[0] += f" ({timings.topped_up} random boxes added in total, to images with too few proposals)"
     for name, settings in comparison.detectors.items():
         lines.append(f"{name}: " + ", ".join(f"{key} {value}" for key, value in settings.items()))
     for name, fraction in timings.shared.items():
         lines.append(f"{name}: {100 * fraction:.1f}% of the regions share their cells with another and are pooled once")
-    where = f"{machine['threads']} threads" if machine["device"] == "cpu" else machine["device"]
+    where = counted(machine["threads"], "thread") if machine["device"] == "cpu" else machine["device"]
     lines.append(f"measured on {machine['machine']}, {where}, torch {machine['torch']}")
     return "\n".join(lines)
 

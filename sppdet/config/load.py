@@ -88,6 +88,9 @@ def explain(error: Exception, prefix: str = "--") -> str:
     unknown = re.search(r"(?:Group '([^']+)' does not accept option|Option) '([^']+)'", text)
     if unknown:
         return f"{prefix}{'.'.join(filter(None, unknown.groups()))}: no such option"
+    key = re.search(r"Key must be a string, got: (.*?)\.?$", text)
+    if key:
+        return f"keys are names of parameters (got {key[1]})"
     option = re.search(r'Parser key "([^"]+)"', text)
     if option is None:
         return text
@@ -115,6 +118,8 @@ def _describe(kind: str, got: str) -> str:
     if kind.startswith("typing.Literal"):
         return "one of " + ", ".join(re.findall(r"'([^']*)'", kind))
     name = kind.removeprefix("<class '").removesuffix("'>")
+    if name == "str":  # refused only if YAML reads something else
+        return "text, in quotes"
     if name in ("list", "tuple"):
         return f"a list such as [{got}]" if re.fullmatch(r"[\w.,-]+", got) else "a list in brackets, without spaces"
     return {kind.__name__: text for kind, text in TYPE_NAMES.items()}.get(name, name)

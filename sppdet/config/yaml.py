@@ -1,4 +1,4 @@
-"""YAML as version 1.2 reads it: yes, no, on and off are text, and 1e-3 is a number."""
+"""YAML as version 1.2 reads it: yes, no, on, off and 010 are text, and 1e-3 is a number."""
 
 import re
 from typing import Any
@@ -8,7 +8,9 @@ from jsonargparse import set_loader
 
 TAG = "tag:yaml.org,2002:"
 BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
-FLOAT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+INT = re.compile(r"[-+]?(0|[1-9]\d*)")
+FLOAT = re.compile(r"[-+]?(\.\d+|\d+\.\d*|\d+(?=[eE]))([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+REPLACED = {f"{TAG}{name}" for name in ("bool", "int", "float", "timestamp")}
 
 
 class _Loader(yaml.SafeLoader):
@@ -16,12 +18,11 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, regexp) for tag, regexp in resolvers if tag not in {f"{TAG}{n}" for n in ("bool", "float", "timestamp")}
-    ]
+    first: [(tag, regexp) for tag, regexp in resolvers if tag not in REPLACED]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(f"{TAG}bool", re.compile(f"^(?:{BOOL.pattern})$"), list("tTfF"))
+_Loader.add_implicit_resolver(f"{TAG}int", re.compile(f"^(?:{INT.pattern})$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(f"{TAG}float", re.compile(f"^(?:{FLOAT.pattern})$"), list("-+.0123456789"))
 
 

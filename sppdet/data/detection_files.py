@@ -13,6 +13,7 @@ import torch
 from sppdet.errors import DataError
 from sppdet.files.atomic import read_json, write_text
 from sppdet.structures import Dataset, Detections, ImageId, check_detections
+from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ def read_results(path: str | PathLike[str], dataset: Dataset) -> list[Detections
         per_image[row.position].append(row)
     empty = sum(not part for part in per_image)
     if empty > EMPTY_FRACTION * len(per_image):
-        logger.warning("%s: %d of %d images have no detections", path, empty, len(per_image))
+        logger.warning("%s: no detections in %d of %s", path, empty, counted(len(per_image), "image"))
     return [_sorted_detections(part) for part in per_image]
 
 

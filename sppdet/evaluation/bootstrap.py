@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from sppdet.errors import InputError
 from sppdet.evaluation.voc import Matches, best_from_here, check_iou, match_class
 from sppdet.structures import Annotations, Detections, ImageId, check_detections
+from sppdet.wording import counted
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -77,7 +78,8 @@ class BootstrapMAP:
         return maps | {"interval": ends | {"level": LEVEL, "resamples": len(self.resampled_voc07)}}
 
     def _draws(self) -> str:
-        return f"{len(self.resampled_voc07)} resamples of {len(self.images)} images, seed {self.seed}"
+        resamples = counted(len(self.resampled_voc07), "resample")
+        return f"{resamples} of {counted(len(self.images), 'image')}, seed {self.seed}"
 
 
 def _combine(several: Sequence[BootstrapMAP], function: Callable[..., Any]) -> BootstrapMAP:

@@ -13,6 +13,7 @@ from sppdet.evaluation.bootstrap import RESAMPLES, BootstrapMAP, bootstrap_map
 from sppdet.evaluation.coco import evaluate_coco
 from sppdet.evaluation.voc import Curve, VOCResult, evaluate_voc
 from sppdet.structures import Dataset, Detections
+from sppdet.wording import counted
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class Evaluation:
             rows.append([f"mAP, SVD {self.ranks}", percent(self.truncated.map_voc07), percent(self.truncated.map_area)])
             changes = (self.truncated.map_voc07 - self.map_voc07, self.truncated.map_area - self.map_area)
             rows.append(["change, points", *(points(change, "+.2f") for change in changes)])
-        notes = [f"COCO AP {percent(self.coco['AP'])}; {self.images} images"]
+        notes = [f"COCO AP {percent(self.coco['AP'])}; {counted(self.images, 'image')}"]
         if resamples := len(self.bootstrap.resampled_voc07):
             notes[0] += f"; 95% of {resamples} resamples"
         notes += [str(self.reliability)] if self.reliability else []

@@ -14,6 +14,7 @@ from torch import Tensor
 from sppdet.drawing.figures import new_figure, save_figure
 from sppdet.drawing.tables import align
 from sppdet.pooling.forms import PoolingForm
+from sppdet.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -143,7 +144,7 @@ def _draw_level(axes: Axes, name: str, report: LevelReport) -> None:
     axes.set_aspect("equal")
     axes.set_axis_off()
     got = f"{name}: {len(report.rows)}x{len(report.columns)} bins"
-    title = f"{got}, {report.left_out} cells left out" if report.left_out else f"{got}, every cell read"
+    title = f"{got}, {counted(report.left_out, 'cell')} left out" if report.left_out else f"{got}, every cell read"
     if report.why_not:
         title = fill(f"{name}, refused: {report.why_not}", LINE)
     axes.set_title(title, fontsize=9, color=SHADES[0][1] if report.why_not or report.left_out else "black")

@@ -13,6 +13,7 @@ from sppdet.errors import ImageError, InputError
 from sppdet.files.atomic import content_key, reading_failed
 from sppdet.images import BITS, ImageLike, as_image
 from sppdet.structures.checks import check_boxes, check_labels, check_tensor
+from sppdet.wording import counted
 
 ImageId = str | int
 
@@ -59,7 +60,7 @@ class Annotations:
 
     def __repr__(self) -> str:
         image = self.image if isinstance(self.image, Path) else "{}x{} pixels".format(*self.image.shape[:0:-1])
-        return f"Annotations({self.id!r}: {image}, {len(self.boxes)} objects)"
+        return f"Annotations({self.id!r}: {image}, {counted(len(self.boxes), 'object')})"
 
     @property
     def path(self) -> Path | None:
@@ -83,6 +84,6 @@ class Annotations:
 def check_images(count: int, images: Sequence[Annotations], classes: Sequence[str]) -> None:
     """Raise InputError unless there are `count` images and their labels are in 1..K."""
     if count != len(images):
-        raise InputError("not one entry per image", expected=f"{len(images)} entries", got=count)
+        raise InputError("not one entry per image", expected=f"{counted(len(images), 'entry')}", got=count)
     for image in images:
         check_labels(image.labels, f"annotations of image {image.id}", len(classes))

@@ -16,6 +16,7 @@ from sppdet.errors import DataError, InputError
 from sppdet.structures.annotations import Annotations
 from sppdet.structures.checks import check_labels
 from sppdet.structures.torchvision import convert_coco, convert_voc
+from sppdet.wording import counted
 
 if TYPE_CHECKING:
     from torchvision.datasets import CocoDetection, VOCDetection
@@ -84,7 +85,8 @@ class Dataset:
 
     def __repr__(self) -> str:
         objects = sum(len(image.labels) for image in self.images)
-        return f"Dataset({self.name}: {len(self)} images, {objects} objects, {len(self.classes)} classes)"
+        sizes = {"image": len(self), "object": objects, "class": len(self.classes)}
+        return f"Dataset({self.name}: {', '.join(counted(number, noun) for noun, number in sizes.items())})"
 
     def subset(self, indices: Sequence[int]) -> Dataset:
         """Return the same data set with only the images at `indices`."""

@@ -18,6 +18,7 @@ from sppdet.heads.softmax import fit_softmax
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.mining import MiningState, mine_svms
 from sppdet.training.sampling import box_regression_examples, softmax_examples
+from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def fit_heads(
     file = run.heads(name)
     if not file.is_file():
         cache.fill(images)
-        logger.info("fitting heads on %d images", len(images))
+        logger.info("fitting heads on %s", counted(len(images), "image"))
         match config.head:
             case "svm":
                 start = MiningState.load(run.mined, cache, classes, config.svm) if known else None

@@ -23,6 +23,7 @@ from sppdet.heads.linear import Heads, LinearWeights, mean_norm
 from sppdet.heads.svm import SVMProblem, SVMSolution, solve_svms
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.sampling import hard_negatives, initial_svm_examples, svm_targets
+from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -162,8 +163,9 @@ def _leave_room(svm: SVMConfig, room: int, objects: int, images: int) -> SVMConf
 def _refit(examples: ExamplePool, start: SVMSolution | None, scale: float, svm: SVMConfig, seed: int) -> MiningState:
     problem = SVMProblem(examples.features, examples.targets, scale, svm)
     solution = solve_svms(problem, start, svm.gap, svm.epochs, seed)
-    message = "svm: %d examples, %d epochs, duality gap %.2f%%, objective %.4g"
-    logger.info(message, examples.count, solution.epochs, 100 * solution.gap, solution.primal.sum())
+    message = "svm: %s, %s, duality gap %.2f%%, objective %.4g"
+    sizes = counted(examples.count, "example"), counted(solution.epochs, "epoch")
+    logger.info(message, *sizes, 100 * solution.gap, solution.primal.sum())
     return MiningState(examples, scale, solution)
 
 

@@ -36,6 +36,7 @@ from sppdet.training.finetune import finetune
 from sppdet.training.fit_heads import fit_heads
 from sppdet.training.hold_out import Split, hold_out
 from sppdet.training.sampling import ImageRegions
+from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,8 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
     data = config.data if dataset is not None else _with_division(config.data, run)
     split = hold_out(replace(config, data=data), dataset, val)
     images, classes, held_out = split.dataset.images, split.dataset.classes, len(split.held_out)
-    logger.info("%d images, %d classes; %d held out to choose thresholds", len(images), len(classes), held_out)
+    sizes = counted(len(images), "image"), counted(len(classes), "class")
+    logger.info("%s, %s; %d held out to choose thresholds", *sizes, held_out)
     proposals = zip(images, propose(images, config.proposals, config.workers), strict=True)
     regions = [ImageRegions.from_annotations(image, boxes) for image, boxes in proposals]
     run.check_data(_hash_data(extractor, regions, split))

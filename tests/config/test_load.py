@@ -44,6 +44,7 @@ def test_overrides_replace_values_of_the_file_or_complete_it(tmp_path):
         ("[yes, no]", ("yes", "no")),
         ("[on, Off, y, n]", ("on", "Off", "y", "n")),
         ("[0, 12]", ("0", "12")),
+        ("[007, 12:30, 1_000, 0x10, 2020-01-01]", ("007", "12:30", "1_000", "0x10", "2020-01-01")),
         ("[traffic light, '007', null_island]", ("traffic light", "007", "null_island")),
     ],
 )
@@ -51,6 +52,17 @@ def test_class_names_are_text_as_they_are_written(tmp_path, names, text):
     assert load_config(write(tmp_path, f"data: {{classes: {names}}}")).data.class_names == text
     options = build_parser().parse_args(["train", "--data.classes", names]).train.data
     assert DataConfig(classes=options.classes).class_names == text
+
+
+@pytest.mark.parametrize("names", ["[true, 'false']", "[null]", "[car, 1.5]"])
+def test_names_that_are_other_values_need_quotes(tmp_path, names):
+    with pytest.raises(ConfigError, match=r"data\.classes: cannot be used \(expected text, in quotes"):
+        load_config(write(tmp_path, f"data: {{classes: {names}}}"))
+
+
+def test_numbers_as_keys_are_no_parameters(tmp_path):
+    with pytest.raises(ConfigError, match=r"c\.yaml: keys are names of parameters \(got 0\)"):
+        load_config(write(tmp_path, "0: cat\n1: dog"))
 
 
 def test_numbers_and_booleans_are_those_of_yaml(tmp_path):
