@@ -20,6 +20,7 @@ from sppdet.data.write import Parts, write_coco, write_voc, write_yolo
 from sppdet.errors import DataError
 from sppdet.files.atomic import new_folder
 from sppdet.structures import Annotations, Dataset
+from sppdet.wording import counted
 
 Target = Literal["voc", "coco", "yolo"]
 WRITERS = {"voc": write_voc, "coco": write_coco, "yolo": write_yolo}
@@ -62,7 +63,7 @@ def convert_dataset(config: DataConfig, target: Target, folder: Path, link: bool
     different = [(name, path) for name, path in renamed if name != composed(path.stem)]
     if different:
         name, path = different[0]
-        problems.warn("renamed", f"{len(different)} images have other names, such as {path.name}: {name}", folder)
+        problems.warn("renamed", f"{counted(len(different), 'image')} renamed, such as {path.name}: {name}", folder)
     problems.found = list(dict.fromkeys(problems.found))  # an image may be in several splits
     problems.log()
     return Conversion(source.format, parts, len(different), left_out)
@@ -75,7 +76,7 @@ def _read_parts(source: Source, problems: Problems) -> dict[str, Dataset]:
     whole = restore_ids(source.read(lists or None, problems), source.root)
     classes = whole.classes or names_of(whole.images) or source.class_names(problems)
     if len(lists) < len(source.splits):
-        message = f"{len(source.splits) - len(lists)} lists of single classes are left out"
+        message = f"{counted(len(source.splits) - len(lists), 'list')} of single classes left out"
         problems.warn("image lists", message, source.root)
     quiet = Problems()  # the same were found in the whole
     parts = {}
@@ -110,7 +111,7 @@ def _choose_parts(parts: Parts, target: Target, source: Source, problems: Proble
     lost = len(_files(*named.values()) - _files(*chosen.values()))
     if lost:
         lists = ", ".join(split for split in named if split not in chosen)
-        message = f"{lost} images are left out, which are only in {lists}: YOLO format has train, val and test"
+        message = f"{counted(lost, 'image')} left out, only in {lists}: YOLO format has train, val and test"
         problems.warn("images left out", message, source.root)
     return chosen
 
@@ -128,11 +129,11 @@ def _warn_of_limits(parts: Parts, target: Target, source: Source, problems: Prob
     images = _unique_images(parts)
     difficult = sum(int(image.difficult.sum()) for image in images) if target == "yolo" else 0
     if difficult:
-        message = f"{difficult} difficult objects are left out: YOLO format cannot mark them"
+        message = f"{counted(difficult, 'difficult object')} left out: YOLO format cannot mark them"
         problems.warn("difficult objects", message, source.root)
     thin = sum(int(((image.boxes[:, 2:] - image.boxes[:, :2]) <= LEAST_SIDE).any(1).sum()) for image in images)
     if thin and target == "voc":
-        message = f"{thin} boxes have a side of a pixel or less, which are skipped where VOC XML is read"
+        message = f"{counted(thin, 'box')} with a side of a pixel or less, skipped where VOC XML is read"
         problems.warn("thin boxes", message, source.root)
     return difficult
 

@@ -13,6 +13,7 @@ from sppdet.data.split import SYNONYMS, Division, choose_splits, divide, image_n
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import write_json
 from sppdet.structures import Dataset
+from sppdet.wording import counted
 
 FORMATS = {
     "voc": "VOC layout",
@@ -114,7 +115,7 @@ def _read_part(source: Source, config: DataConfig, problems: Problems) -> _Part:
     listed = {name for part in division.values() for name in part}
     for count, which in ((len(set(names) - listed), "not in the split"), (len(listed - set(names)), "missing")):
         if count and config.split_file:
-            problems.warn("images of the split", f"{count} images are {which}", config.split_file)
+            problems.warn("images of the split", f"{counted(count, 'image')} {which}", config.split_file)
     sizes = ", ".join(f"{part} {len(division[part])}" for part in division)
     how = f"as in {config.split_file}" if config.split_file else f"by seed {config.split_seed}"
     return _Part(records._replace(images=images), f", divided {how} into {sizes}", records.images)

@@ -116,7 +116,7 @@ def read_results(path: str | PathLike[str], dataset: Dataset) -> list[Detections
         per_image[row.position].append(row)
     empty = sum(not part for part in per_image)
     if empty > EMPTY_FRACTION * len(per_image):
-        logger.warning("%s: no detections in %d of %s", path, empty, counted(len(per_image), "image"))
+        logger.warning("%s: %d of %s have no detections", path, empty, counted(len(per_image), "image"))
     return [_sorted_detections(part) for part in per_image]
 
 

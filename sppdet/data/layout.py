@@ -14,6 +14,7 @@ from sppdet.data.voc import PARTS, VocSource, find_voc
 from sppdet.data.xml_folder import find_xml
 from sppdet.data.yolo import find_yolo
 from sppdet.errors import DataError
+from sppdet.wording import counted
 
 
 class Source(Protocol):
@@ -77,7 +78,7 @@ def find_source(config: DataConfig) -> Source:
             if source is not None:
                 return source
     expected = "; ".join(f"{name}: {EXPECTED[name]}" for name in formats)
-    raise DataError("no annotations found", file=root, expected=expected, got=f"{len(list_images(root))} images")
+    raise DataError("no annotations found", file=root, expected=expected, got=counted(len(list_images(root)), "image"))
 
 
 def _descend(root: Path) -> list[Path]:

@@ -68,7 +68,7 @@ class Problems:
 
 def missing_split(split: str, known: Sequence[str], place: str | PathLike[str]) -> DataError:
     """Return the error for a split that the data do not have. Its field "split" is what a training looks for."""
-    expected = f"one of {', '.join(known) or 'none'}"
+    expected = f"one of {', '.join(known)}" if known else "data with splits, which these have not"
     return DataError("no such split", file=place, field="split", expected=expected, got=split)
 
 

@@ -10,6 +10,7 @@ from sppdet.data.records import AnnotatedImage, Records, names_of
 from sppdet.data.split import choose_splits
 from sppdet.data.xml import LEAST_SIDE, read_xml
 from sppdet.errors import DataError
+from sppdet.wording import counted
 
 
 class XmlSource:
@@ -26,7 +27,7 @@ class XmlSource:
         self.splits = tuple(sorted(self.pairs.splits()))
         strays = sum(pair.split is None for pair in self.pairs.images)
         if strays and self.splits:
-            self.found.warn("images of no split", f"{strays} images are in no split", root)
+            self.found.warn("images of no split", f"{counted(strays, 'image')} in no split", root)
         for path in self.pairs.orphans:
             self.found.warn("annotation without an image", "no image file for this annotation", path)
 

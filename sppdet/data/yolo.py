@@ -13,6 +13,7 @@ from sppdet.data.values import surround
 from sppdet.data.yolo_names import NAME_FILES, find_yaml, read_names, splits_of_lists, splits_of_yaml
 from sppdet.errors import DataError
 from sppdet.images import read_size
+from sppdet.wording import counted
 
 LEAST_SIDE = 0  # pixels
 LARGEST = 2  # a number above it is in pixels; up to it, a box may reach beyond its image
@@ -40,7 +41,7 @@ class YoloSource:
         self.splits = tuple(sorted(self.parts))
         strays = set(images).difference(*self.parts.values())
         if strays and self.splits:
-            found.warn("images of no split", f"{len(strays)} images are in no split", root)
+            found.warn("images of no split", f"{counted(len(strays), 'image')} in no split", root)
 
     def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
         """Read the images of these splits, in the order of their names; None: of all."""

@@ -61,6 +61,10 @@ class RunFolder:
         file = self.detector if kind == "detector" else self.classifier
         if not self.path.is_dir():
             raise WeightsError("file not found", file=self.path)
+        if not file.is_file() and self.config.is_file() and not (self.detector.is_file() or self.classifier.is_file()):
+            command = "classify train" if "view" in read_json(self.config) else "train"
+            way = f"sppdet {command} --config {self.config} --output {self.path}, which resumes it"
+            raise WeightsError("the training is not finished", file=self.path, expected=way)
         if not file.is_file():
             others = ", ".join(sorted(path.name for path in self.path.glob("*.safetensors")))
             raise WeightsError("file not found", file=file, got=f"a folder with {others}" if others else None)

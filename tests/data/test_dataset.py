@@ -147,8 +147,8 @@ def test_a_division_is_written_down_and_used_again(tmp_path, caplog):
     (tmp_path / f"set/{content['train'][0]}.png").unlink()
     assert names(read_dataset(recorded)) == "".join(content["test"])
     said = "\n".join(caplog.messages)
-    assert "split.json: 2 images are not in the split" in said
-    assert "split.json: 1 images are missing" in said
+    assert "split.json: 2 images not in the split" in said
+    assert "split.json: 1 image missing" in said
     write_json(tmp_path / "split.json", {"train": ["a"]})
     with pytest.raises(DataError, match=r"split\.json: not a split"):
         read_dataset(recorded)
@@ -171,7 +171,7 @@ def test_a_format_can_be_forced(tmp_path):
 
 def test_nothing_that_is_known_is_said_with_what_is(tmp_path):
     write_image(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"no annotations found .*voc: folders JPEGImages.*yolo.*xml.*got 1 images"):
+    with pytest.raises(DataError, match=r"no annotations found .*voc: folders JPEGImages.*yolo.*xml.*got 1 image"):
         read(tmp_path)
     with pytest.raises(DataError, match="nowhere: folder not found"):
         read(tmp_path / "nowhere")
@@ -287,7 +287,7 @@ def test_images_of_no_split_are_counted(tmp_path, layout, caplog):
     assert not caplog.messages
     write_files(root, "more", "more", kind, "ab")
     assert names(read(root, "train")) == PARTS["train"]
-    assert caplog.messages == [f"{root}: 2 images are in no split"]
+    assert caplog.messages == [f"{root}: 2 images in no split"]
 
 
 def test_yaml_of_another_computer(tmp_path):

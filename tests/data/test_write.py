@@ -140,8 +140,8 @@ def test_what_is_not_held_is_counted(tmp_path, caplog):
     write_json(root / "labels.json", content)
     assert [convert(root, target).left_out for target in ("coco", "voc", "yolo")] == [0, 0, 1]
     assert caplog.messages == [
-        f"{root}: 1 boxes have a side of a pixel or less, which are skipped where VOC XML is read",
-        f"{root}: 1 difficult objects are left out: YOLO format cannot mark them",
+        f"{root}: 1 box with a side of a pixel or less, skipped where VOC XML is read",
+        f"{root}: 1 difficult object left out: YOLO format cannot mark them",
     ]
     assert "<xmax>4</xmax>" in (tmp_path / "voc/Annotations/a.xml").read_text()
 
@@ -155,7 +155,7 @@ def test_images_of_one_name_get_others(tmp_path, caplog):
     assert [convert(root, target).renamed for target in ("coco", "yolo", "voc")] == [0, 0, 3]
     names = {"a.png", "train_b.png", "d.png", "A-2.png", "test_b.png", "f.png"}
     assert set(os.listdir(tmp_path / "voc/JPEGImages")) == names
-    assert caplog.messages == [f"{tmp_path / 'voc'}: 3 images have other names, such as b.png: train_b"]
+    assert caplog.messages == [f"{tmp_path / 'voc'}: 3 images renamed, such as b.png: train_b"]
 
 
 def test_lists_that_a_format_has_no_name_for(tmp_path, caplog):
@@ -166,9 +166,9 @@ def test_lists_that_a_format_has_no_name_for(tmp_path, caplog):
     assert set(convert(root, "voc").parts) == {"train", "val", "trainval", "test", "extra", "more", "valid"}
     assert set(convert(root, "coco").parts) == {"train", "val", "test", "extra", "more", "valid"}
     assert set(convert(root, "yolo").parts) == {"train", "val", "test"}
-    message = "1 images are left out, which are only in extra, more, valid: YOLO format has train, val and test"
+    message = "1 image left out, only in extra, more, valid: YOLO format has train, val and test"
     assert caplog.messages[-1] == f"{root}: {message}"
-    assert caplog.messages.count(f"{root}: 1 lists of single classes are left out") == 3
+    assert caplog.messages.count(f"{root}: 1 list of single classes left out") == 3
 
 
 def test_lists_of_other_names_alone_are_yolos_train(tmp_path):

@@ -7,6 +7,7 @@ from contracts import raised
 from sppdet.config.classification import TrainClassifierConfig
 from sppdet.config.data import DataConfig
 from sppdet.config.heads import SVMConfig
+from sppdet.config.record import as_dict
 from sppdet.config.training import FinetuneConfig, TrainConfig
 from sppdet.errors import ConfigError, WeightsError
 from sppdet.files.atomic import read_json, save_tensors, write_json
@@ -61,6 +62,18 @@ def test_a_run_may_be_given_as_its_file_and_a_missing_detector_is_named(tmp_path
         RunFolder(tmp_path).find("detector")
     with pytest.raises(WeightsError, match=r"none: file not found"):
         RunFolder(tmp_path / "none").find("detector")
+
+
+@pytest.mark.parametrize(("config", "command"), [(TrainConfig(), "train"), (TrainClassifierConfig(), "classify train")])
+def test_a_training_that_is_not_finished(tmp_path, config, command):
+    run = RunFolder(tmp_path)
+    write_json(run.config, as_dict(config))
+    for kind in ("detector", "classifier"):
+        with pytest.raises(WeightsError, match=rf"not finished .*sppdet {command} --config .*config\.json --output "):
+            run.find(kind)
+    run.detector.touch()
+    with pytest.raises(WeightsError, match=r"classifier\.safetensors: file not found"):
+        run.find("classifier")
 
 
 def test_a_run_knows_its_configuration_and_data(tmp_path):
