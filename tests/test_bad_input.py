@@ -180,6 +180,7 @@ MISTAKES: dict[str, tuple] = {
     "the same run twice": ("compare run run --data.root shapes", "runs | run, run"),
     "output under a file": (train("--output shapes/shapes.json/new"), "shapes/shapes.json | written"),
     "picture under a file": (explain("--output shapes/shapes.json/a.png"), "shapes/shapes.json | written"),
+    "pictures over images": (f"detect run {JPEG} --output shapes/JPEGImages", "output: pictures would replace images"),
     "pictures under a file": (f"detect run {JPEG} --output shapes/shapes.json/new", "shapes/shapes.json | written"),
     "no images to classify": ("classify train", "data.train | --data.train PATH"),
     "no such folder of classes": (classify("--data.train nowhere"), "nowhere | folder not found"),

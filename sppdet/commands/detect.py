@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sppdet.commands.summary import Summary
 from sppdet.config.network import Device, Precision
-from sppdet.errors import DataError, ImageError
+from sppdet.errors import ConfigError, DataError, ImageError, SppdetError
+from sppdet.wording import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sppdet.commands.runs import Run
+
+logger = logging.getLogger(__name__)
 
 
 def detect(
@@ -29,22 +33,24 @@ def detect(
 ) -> Summary:
     """Detect objects in images: pictures with boxes, and the boxes as data.
 
-    Images that cannot be read are left out and reported at the end.
+    Images that cannot be read are left out and reported at the end. Pictures of earlier detections in the same folder
+    are removed.
 
     Args:
         run: run folder or detector file
-        images: image files or folders (not recursive)
+        images: image files or folders (images in subfolders are counted only)
         threshold: lowest score drawn; by default that of each class
         probabilities: scores are calibrated probabilities of being correct
         output: folder of the pictures and detections.json
     """
     from sppdet.commands.runs import load_run
     from sppdet.drawing.detections import draw_detections, write_picture
-    from sppdet.files.atomic import write_json
 
     detector = load_run(run, device, precision, probabilities)
     files, folder = image_files(images), Path(output)
     names = _picture_names(files)
+    if not {(folder / name).resolve() for name in names}.isdisjoint(file.resolve() for file in files):
+        raise ConfigError("pictures would replace images", field="output", expected="another folder", got=output)
     entries, errors = list[dict[str, Any]](), list[ImageError]()
     try:
         for i, image in read_images(files, errors, "detect"):
@@ -54,14 +60,33 @@ def detect(
             shown = detector.probabilities(shown) if probabilities else shown
             shown = shown if threshold is None else shown.above(threshold)
             picture = folder / names[i]
-            write_picture(picture, draw_detections(image, shown, detector.classes))
             rows = [{"class": detector.classes[k - 1], "score": s, "box": box.tolist()} for box, k, s in shown]
             entries.append({"image": str(files[i]), "picture": str(picture), "detections": rows})
+            write_picture(picture, draw_detections(image, shown, detector.classes))
     finally:  # after Ctrl-C as well
         if entries or not errors:
-            write_json(folder / "detections.json", entries)
+            _write_entries(folder, entries, files)
     lines = [*map(_describe, entries), f"written to {output}"] if entries else []
     return Summary(entries, "\n".join(lines), errors)
+
+
+def _write_entries(folder: Path, entries: list[dict[str, Any]], files: Sequence[Path]) -> None:
+    """Write detections.json of the pictures that are there, and remove those of the detections that it replaces.
+
+    files: the images, which stay even if they are such pictures.
+    """
+    from sppdet.files.atomic import read_json, write_json
+
+    file = folder / "detections.json"
+    try:
+        earlier = {folder / Path(entry["picture"]).name for entry in read_json(file)}
+    except (SppdetError, TypeError, KeyError):  # none, or JSON of something else
+        earlier = set()
+    write_json(file, [entry for entry in entries if Path(entry["picture"]).is_file()])
+    kept = {path.resolve() for path in (*files, *(Path(entry["picture"]) for entry in entries))}
+    for picture in earlier:
+        if picture.resolve() not in kept:
+            picture.unlink(missing_ok=True)
 
 
 def _describe(entry: dict[str, Any]) -> str:
@@ -71,16 +96,23 @@ def _describe(entry: dict[str, Any]) -> str:
 
 
 def image_files(paths: Sequence[str]) -> list[Path]:
-    """Return the files, and the images in the folders. Raises DataError for a folder without images."""
-    from sppdet.data.files import is_image
+    """Return the files, and the images in the folders, without those in subfolders, which a warning counts.
+
+    Raises DataError for a folder without images.
+    """
+    from sppdet.data.files import list_images
     from sppdet.images import IMAGE_SUFFIXES
 
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if is_image(p.name))
+            every = list_images(path)
+            inside = sorted(file for file in every if file.parent == path)
+            deeper = counted(len(every) - len(inside), "image") + " in subfolders"
             if not inside:
-                raise DataError("no images in the folder", file=path, expected=", ".join(IMAGE_SUFFIXES))
+                raise DataError("no images in the folder", file=path, expected=", ".join(IMAGE_SUFFIXES), got=deeper)
+            if len(every) > len(inside):
+                logger.warning("%s: %s left out: give the subfolders as well, such as %s", path, deeper, path / "*/")
             files += inside
         else:
             files.append(path)

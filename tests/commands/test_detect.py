@@ -1,5 +1,6 @@
 """`sppdet detect`: pictures, thresholds and probabilities, and what an unreadable image costs."""
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -8,8 +9,10 @@ from factories import run_json, run_text, stopping
 from PIL import Image
 
 from sppdet.cli import main
-from sppdet.commands.detect import _describe, _picture_names
+from sppdet.commands.detect import _describe, _picture_names, image_files
 from sppdet.detector import Detector
+from sppdet.drawing import detections as drawing
+from sppdet.errors import DataError
 from sppdet.files.atomic import read_json
 
 
@@ -108,6 +111,45 @@ def test_ctrl_c_keeps_what_was_detected(place, tmp_path, capsys):
     assert capsys.readouterr().err.splitlines()[-1] == "sppdet: interrupted"
     (entry,) = read_json(tmp_path / "found/detections.json")
     assert Path(entry["picture"]).is_file()
+
+
+def test_a_picture_that_was_not_written_is_not_listed(place, tmp_path):
+    photos = str(place / "shapes/JPEGImages")
+    with stopping(drawing, "write_picture", after=1):
+        assert main(["detect", str(place / "spp"), photos, "--output", str(tmp_path / "found")]) == 130
+    (entry,) = read_json(tmp_path / "found/detections.json")
+    assert [str(file) for file in (tmp_path / "found").glob("*.jpg")] == [entry["picture"]]
+
+
+def test_the_last_detections_replace_those_in_the_folder(place, folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    shutil.copy(folder / "b.jpg", folder / "a.jpg")
+    run_json(capsys, "detect", place / "spp", folder, "--output", out)
+    (out / "own.jpg").write_text("a picture of the user's")
+    (folder / "b.jpg").rename(folder / "c.jpg")
+    entries = run_json(capsys, "detect", place / "spp", folder, "--output", out)
+    assert read_json(out / "detections.json") == entries
+    assert sorted(file.name for file in out.iterdir()) == ["a.jpg", "c.jpg", "detections.json", "own.jpg"]
+    (folder / "c.jpg").write_text("not an image")
+    assert main(["detect", str(place / "spp"), str(folder / "c.jpg"), "--output", str(out)]) == 1
+    assert read_json(out / "detections.json") == entries  # nothing was detected
+    (out / "detections.json").write_text("{}")
+    run_json(capsys, "detect", place / "spp", folder / "a.jpg", "--output", out)
+    assert sorted(file.name for file in out.iterdir()) == ["a.jpg", "c.jpg", "detections.json", "own.jpg"]
+
+
+def test_images_in_subfolders_are_counted(folder, caplog):
+    for name in ("deep/x.jpg", "deep/er/y.png", ".hidden/z.jpg", "deep/notes.txt"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    with caplog.at_level(logging.WARNING, "sppdet"):
+        assert image_files([str(folder)]) == [folder / "b.jpg"]
+    assert caplog.messages == [
+        f"{folder}: 2 images in subfolders left out: give the subfolders as well, such as {folder}/*"
+    ]
+    (folder / "b.jpg").unlink()
+    with pytest.raises(DataError, match=r"photos: no images in the folder .*got 2 images in subfolders"):
+        image_files([str(folder)])
 
 
 def test_no_score_is_a_negative_zero():
