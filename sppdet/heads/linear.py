@@ -39,8 +39,9 @@ class Heads(nn.Module):
     def from_linear(cls, kind: HeadKind, scores: LinearWeights, offsets: LinearWeights | None = None) -> Heads:
         """Join fitted layers: class outputs, (K, D) or (K + 1, D) with the background first, and offsets (4 K, D)."""
         parts = {"scores": scores} if offsets is None else {"scores": scores, "offsets": offsets}
+        check_tensor(scores[0], "weight of the scores", torch.float32, None, None)
         for name, (weight, bias) in parts.items():
-            check_tensor(weight, f"weight of the {name}", torch.float32, None, getattr(scores[0], "shape", [None])[-1])
+            check_tensor(weight, f"weight of the {name}", torch.float32, None, scores[0].shape[1])
             check_tensor(bias, f"bias of the {name}", torch.float32, len(weight))
         heads = cls(kind, len(scores[0]) - CLASS_OUTPUTS[kind].background, scores[0].shape[1], offsets is not None)
         weight, bias = (torch.cat(values) for values in zip(*parts.values(), strict=True))
