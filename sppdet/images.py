@@ -65,8 +65,8 @@ def read_image(path: str | PathLike[str]) -> Tensor:
         raise ImageError(f"cannot be decoded: {error}", file=path) from error
 
 
-def read_size(path: str | PathLike[str]) -> tuple[int, int] | None:
-    """Return (width, height) of an image file, upright by its EXIF orientation, from its header only.
+def read_size(path: str | PathLike[str], stored: bool = False) -> tuple[int, int] | None:
+    """Return (width, height) of an image file, upright by its EXIF orientation or as stored, from its header only.
 
     None if the file is missing or not an image.
     """
@@ -76,7 +76,7 @@ def read_size(path: str | PathLike[str]) -> tuple[int, int] | None:
             if isinstance(image, TiffImageFile):  # Pillow's size of a TIFF may be upright already
                 width, height = image.tag_v2[256], image.tag_v2[257]
             # Pillow would decode a PNG to look for EXIF data after its pixels.
-            plain = image.format == "PNG" and b"exif" not in Path(path).read_bytes().lower()
+            plain = stored or (image.format == "PNG" and b"exif" not in Path(path).read_bytes().lower())
             turned = not plain and _orientation(image) in (5, 6, 7, 8)
             return (height, width) if turned else (width, height)
     except Exception:  # damaged files make Pillow raise almost any exception

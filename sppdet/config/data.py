@@ -24,6 +24,7 @@ class DataConfig:
         split_fractions: fractions of train, val and test, for data that have no splits.
         split_seed: seed of this division.
         split_file: images of train, val and test, as split.json of a run; instead of a division or the data's splits.
+        strict: stop at errors in the data; otherwise they are reported, and their images or objects left out.
     """
 
     root: str = ""
@@ -36,6 +37,7 @@ class DataConfig:
     split_fractions: tuple[float, ...] = fraction((0.7, 0.15, 0.15))
     split_seed: int = at_least(0, 0)
     split_file: str | None = None
+    strict: bool = True
 
     @property
     def class_names(self) -> tuple[str, ...]:

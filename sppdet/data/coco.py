@@ -91,8 +91,8 @@ class CocoSource:
                         f"image file not found, unless it is {path}, which {names[path]} is, listed in {file.path}"
                     )
                     raise DataError(message, file=self.root / entry.name)
-                size, objects = entry.size, tuple(file.objects[number])
-                images.append(AnnotatedImage(number, path, file.path, size, objects))
+                objects = tuple(file.objects[number])
+                images.append(AnnotatedImage(number, path, file.path, entry.size, objects, entry.field))
         return images
 
     def _find_image(self, file: Path, name: str) -> Path:
@@ -108,10 +108,11 @@ class CocoSource:
 
 
 class _Entry(NamedTuple):
-    """An image of a file. size: (width, height), None if not given."""
+    """An image of a file. size: (width, height), None if not given. field: place of the width."""
 
     name: str
     size: tuple[int, int] | None
+    field: str
 
 
 class _File:
@@ -153,7 +154,8 @@ class _File:
                     raise DataError("id used twice", file=self.path, field=f"{where}.id", got=number)
                 sides = [record.get(key) for key in ("width", "height")]
                 size = (int(sides[0]), int(sides[1])) if all(map(_is_side, sides)) else None
-                images[number] = _Entry(get(self.path, record, "file_name", str, where), size)
+                name = get(self.path, record, "file_name", str, where)
+                images[number] = _Entry(name, size, f"{where}.width")
         return images
 
     def _read_objects(self, content: Any, categories: dict[int, tuple[str, str]], problems: Problems) -> None:
@@ -174,10 +176,13 @@ class _File:
                     given.append(_sides(record["bbox"], self.images[image].size, self.path, f"{where}.bbox"))
                 name, crowd = categories[int(category)][0], self._read_crowd(record, where, problems)
                 self.objects[image].append(AnnotatedObject(name, box, crowd, f"{where}.category_id"))
-        with problems.collect("units"):
-            expected = "[x, y, w, h] in pixels"
+        expected = "[x, y, w, h] in pixels"
+        try:
             check_pixels([box.numbers for box in given], [box.field for box in given], self.path, expected)
             check_sides(given, expected)
+        except DataError as error:
+            problems.error("units", error)
+            self.images.clear()
 
     def _read_crowd(self, record: Any, where: str, problems: Problems) -> bool:
         flag = read_flag(record.get("iscrowd"))

@@ -68,7 +68,7 @@ class CvatSource:
                     objects.append(AnnotatedObject(label, self._box(shape, where), False, f"{where}/label"))
         sides = [self._number(image, key, field) if image.get(key) else 0 for key in ("width", "height")]
         size = (int(sides[0]), int(sides[1])) if all(1 <= side < 2**31 for side in sides) else None
-        return AnnotatedImage(names[name.rpartition(".")[0]], path, self.file, size, tuple(objects))
+        return AnnotatedImage(names[name.rpartition(".")[0]], path, self.file, size, tuple(objects), f"{field}/width")
 
     def _box(self, shape: ElementTree.Element, field: str) -> Box:
         """Return the box of a shape, whose numbers are edges in pixels, 0-based."""

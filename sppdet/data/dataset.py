@@ -33,12 +33,12 @@ def read_dataset(
     classes: names of labels 1..K, such as a detector's; by default config.classes, then those of the data. If
     config.classes is given, objects of classes that are not among the labels are ignored and counted. If the data have
     no splits of their own, they are divided by config.split_seed, or as in config.split_file. Problems are collected in
-    `problems`, if given, which may be told not to raise them; otherwise they are raised or logged.
+    `problems`, if given, which may be told not to raise them; otherwise they are raised (if config.strict) or logged.
 
     Raises ConfigError if no root is given, DataError if the data cannot be read. The error's field is "split" for a
     split that the data do not have: a training then does without the default `val`.
     """
-    found = Problems() if problems is None else problems
+    found = Problems(config.strict) if problems is None else problems
     source = _find(config)
     part = _read_part(source, config, found)
     fixed = part.records.classes
@@ -50,7 +50,7 @@ def read_dataset(
         _check_classes(config.class_names, known, source, found)
     dataset = build_dataset(
         Path(config.annotations).stem if config.annotations else f"{source.name} {config.split}",
-        part.records,
+        part.records._replace(images=part.records.images[: config.max_images]),
         chosen,
         source.least_side,
         found,
@@ -59,8 +59,6 @@ def read_dataset(
     )
     if problems is None:
         found.log()
-    if config.max_images is not None:
-        dataset = dataset.subset(range(min(config.max_images, len(dataset))))
     return dataset
 
 

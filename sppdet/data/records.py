@@ -1,18 +1,25 @@
 """Annotated images as the readers of all formats return them, and the data set made of them."""
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from sppdet.data.problems import Problems
+from sppdet.data.sizes import size_fault
 from sppdet.errors import DataError
 from sppdet.images import read_size
+from sppdet.runtime.prefetch import prefetch
 from sppdet.structures import Annotations, Dataset, ImageId
-from sppdet.structures.valid_boxes import annotate_image
+from sppdet.structures.valid_boxes import Size, keep_valid_boxes
 
 logger = logging.getLogger(__name__)
+
+HEADER_THREADS = 4  # they wait for the disk
 
 Box = tuple[float, float, float, float]
 
@@ -25,15 +32,22 @@ class AnnotatedObject(NamedTuple):
     difficult: bool
     field: str
 
+    @property
+    def place(self) -> str:
+        """Place of the object in its file."""
+        return re.sub(r"(/name|/label|\.category_id)$", "", self.field)
+
 
 class AnnotatedImage(NamedTuple):
-    """file: where the objects come from. size: (width, height) as annotated, None if not given."""
+    """file: where the objects come from. size: (width, height) as annotated, None if not given. size_field: place of
+    the size in the file."""
 
     id: ImageId
     path: Path
     file: Path
     size: tuple[int, int] | None
     objects: tuple[AnnotatedObject, ...]
+    size_field: str = "size"
 
 
 class Records(NamedTuple):
@@ -50,6 +64,47 @@ def names_of(images: Sequence[AnnotatedImage]) -> tuple[str, ...]:
     return tuple(sorted({thing.name for image in images for thing in image.objects}))
 
 
+class CheckedImage(NamedTuple):
+    """An image without errors. objects: those of its annotations. size: (width, height), None if unknown."""
+
+    annotations: Annotations
+    objects: tuple[AnnotatedObject, ...]
+    size: Size | None
+
+
+def check_images(
+    images: Sequence[AnnotatedImage],
+    classes: Sequence[str],
+    least_side: float,
+    problems: Problems,
+    ignored: Counter[str] | None = None,
+) -> list[CheckedImage]:
+    """Return the images that are as annotated, with their usable objects, in order.
+
+    classes: names of labels 1..K. Objects of other classes are errors or, with `ignored`, counted there. An image is
+    left out, after an error, if its size is not the annotated one (see `size_fault`), and a box is skipped with a
+    warning if it is not usable (see `keep_valid_boxes`): sides have to exceed `least_side` pixels.
+    """
+    labels = {label: k for k, label in enumerate(classes, start=1)}
+    checked = []
+    sizes = list(prefetch([image.path for image in images], read_size, HEADER_THREADS, ahead=100))
+    for image, size in zip(images, sizes, strict=True):
+        fault = size_fault(image.path, image.file, image.size_field, image.size, size)
+        if fault:
+            problems.error(*fault)
+            continue
+        objects = []
+        for thing in image.objects:
+            if thing.name in labels:
+                objects.append(thing)
+            elif ignored is not None:
+                ignored[thing.name] += 1
+            else:
+                problems.error("unknown class", _unknown_class(image, thing, classes))
+        checked.append(_check_boxes(image, objects, labels, size or image.size, least_side, problems))
+    return checked
+
+
 def build_dataset(
     name: str,
     records: Records,
@@ -59,29 +114,19 @@ def build_dataset(
     ignore_others: bool = False,
     origin: str = "",
 ) -> Dataset:
-    """Make the data set of the images, and log its counts, and its origin: format and splits.
+    """Make the data set of the images (see `check_images`), and log its counts, and its origin: format and splits.
 
     classes: names of labels 1..K. Objects of other classes are errors, or, with `ignore_others`, ignored and counted.
-    Unusable boxes are skipped with a warning (see `keep_valid_boxes`): sides have to exceed `least_side` pixels. If the
-    size of an image is not annotated, it comes from the header of its file.
     """
-    labels = {name: label for label, name in enumerate(classes, start=1)}
     others: Counter[str] = Counter()
-    images = []
-    for image in records.images:
-        objects = []
-        for thing in image.objects:
-            if thing.name in labels:
-                objects.append((labels[thing.name], thing.box, thing.difficult))
-            elif ignore_others:
-                others[thing.name] += 1
-            else:
-                problems.error("unknown class", _unknown_class(image, thing, classes))
-        images.append(_annotate(image, objects, least_side, problems))
+    checked = check_images(records.images, classes, least_side, problems, others if ignore_others else None)
+    images = [image.annotations for image in checked]
     background, kept = sum(not len(image.labels) for image in images), sum(len(image.labels) for image in images)
     skipped = sum(len(image.objects) for image in records.images) - kept - others.total()
     of_classes = f"{_count(kept, 'object')} of {_count(len(classes), 'class')}"
     counts = [f"{_count(len(images), 'image')} ({background} without objects)", of_classes]
+    if len(images) < len(records.images):
+        counts.append(f"{_count(len(records.images) - len(images), 'image')} left out")
     if skipped:
         counts.append(f"{_count(skipped, 'object')} skipped")
     if others:
@@ -100,14 +145,23 @@ def _unknown_class(image: AnnotatedImage, thing: AnnotatedObject, classes: Seque
     return DataError(message, file=image.file, field=thing.field, expected=expected, got=thing.name)
 
 
-def _annotate(
-    image: AnnotatedImage, objects: list[tuple[int, Box, bool]], least_side: float, problems: Problems
-) -> Annotations:
-    def report(field: str, message: str) -> None:
-        problems.warn("box skipped", message, image.file, field)
+def _check_boxes(
+    image: AnnotatedImage,
+    objects: Sequence[AnnotatedObject],
+    labels: Mapping[str, int],
+    size: Size | None,
+    least_side: float,
+    problems: Problems,
+) -> CheckedImage:
+    def report(index: int, reason: str, message: str) -> None:
+        problems.warn(f"box {reason}", message, image.file, objects[index].place)
 
-    size = image.size or (read_size(image.path) if objects else None)
-    return annotate_image(image.path, image.id, objects, size, least_side, image.file, report)
+    given = [thing.box for thing in objects]
+    boxes, kept = keep_valid_boxes(given, size, least_side, file=image.file, image=image.id, report=report)
+    usable = tuple(objects[i] for i in kept)
+    numbers = torch.tensor([labels[thing.name] for thing in usable], dtype=torch.int64)
+    difficult = torch.tensor([thing.difficult for thing in usable], dtype=torch.bool)
+    return CheckedImage(Annotations(image.path, boxes, numbers, difficult, image.id), usable, size)
 
 
 def _category_ids(classes: Sequence[str], known: Mapping[str, int]) -> tuple[int, ...]:

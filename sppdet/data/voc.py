@@ -1,7 +1,7 @@
 """Data sets in PASCAL VOC layout: JPEGImages, Annotations and ImageSets/Main in one folder."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -72,20 +72,17 @@ class VocSource:
                 raise missing_split(split, sorted(self.lists), place)
             for path in self.lists[split]:
                 with problems.collect("image list"):
-                    names |= dict.fromkeys(self._read_list(path), path)
-        images = []
-        for name, path in names.items():
-            with problems.collect("image or annotation file"):
-                images.append(self._read_image(name, path, problems))
-        return Records(images)
+                    names |= dict.fromkeys(self._read_list(path, problems), path)
+        return Records(self._read_images(names, problems))
 
     def class_names(self, problems: Problems) -> tuple[str, ...]:
         """Return the sorted class names of trainval, or of all annotations. Raises DataError if there are none."""
+        apart = Problems(problems.strict)
         if "trainval" in self.lists:
-            source, images = "ImageSets/Main/trainval.txt", self.read(["trainval"], problems).images
+            source, images = "ImageSets/Main/trainval.txt", self.read(["trainval"], apart).images
         else:
             source = "Annotations"
-            images = [self._read_image(name, self.root / source, problems) for name in self._xmls]
+            images = self._read_images(dict.fromkeys(self._xmls, self.root / source), apart)
         classes = names_of(images)
         if not classes:
             raise DataError("no annotated object, so no classes", file=self.root / source)
@@ -96,7 +93,7 @@ class VocSource:
         files = [path for path in list_files(self.root / part) if path.suffix.lower() in suffixes]
         return sorted(files, key=lambda path: -suffixes.index(path.suffix.lower()))
 
-    def _read_list(self, path: Path) -> list[str]:
+    def _read_list(self, path: Path, problems: Problems) -> list[str]:
         """Return the names in an image list. VOC's lists of one class have a second column: -1, 0 or 1."""
         seen: dict[str, None] = {}  # in the order of the list
         for number, line in enumerate(read_text(path).splitlines(), start=1):
@@ -111,7 +108,7 @@ class VocSource:
                 first = " ".join(words) or last
                 name = self._find_name(first) or stem_of(first)
             if name in seen:
-                raise DataError("image listed twice", file=path, field=field, got=name)
+                problems.error("image listed twice", DataError("image listed twice", file=path, field=field, got=name))
             seen[name] = None
         if not seen:
             raise DataError("lists no images", file=path)
@@ -125,7 +122,15 @@ class VocSource:
                 return name
         return None
 
-    def _read_image(self, name: str, listed_in: Path, problems: Problems) -> AnnotatedImage:
+    def _read_images(self, names: Mapping[str, Path], problems: Problems) -> list[AnnotatedImage]:
+        """Read the images of these names, each listed in a file or folder."""
+        images = []
+        for name, path in names.items():
+            with problems.collect("image or annotation file"):
+                images.append(self._read_image(name, path, problems))
+        return [image for image in images if image]
+
+    def _read_image(self, name: str, listed_in: Path, problems: Problems) -> AnnotatedImage | None:
         if name in self._read:
             return self._read[name]
         xml, image = self._xmls.get(name), self._images.get(name)
@@ -140,6 +145,8 @@ class VocSource:
             record = AnnotatedImage(name, image, image, None, ())
         else:
             content = read_xml(xml, problems)
+            if content is None:
+                return None
             record = AnnotatedImage(name, image, xml, content.size, content.objects)
         self._read[name] = record
         return record

@@ -24,12 +24,13 @@ class XmlFile(NamedTuple):
     image: str
 
 
-def read_xml(path: Path, problems: Problems) -> XmlFile:
+def read_xml(path: Path, problems: Problems) -> XmlFile | None:
     """Read the objects of one image.
 
     A box (xmin, ymin, xmax, ymax), 1-based with inclusive corners, becomes (xmin - 1, ymin - 1, xmax, ymax). In its
     place there may be a `polygon` or a `robndbox` (a rotated box), whose numbers are kept. Raises DataError that names
-    the file, and the field, if the file cannot be read; errors of objects are collected in `problems`.
+    the file, and the field, if the file cannot be read; errors of objects are collected in `problems`. Returns None if
+    its boxes are in other units, after that has been collected.
     """
     root = parse_xml(path)
     objects, raw, fields = [], [], []
@@ -44,8 +45,11 @@ def read_xml(path: Path, problems: Problems) -> XmlFile:
             objects.append(AnnotatedObject(name, shape.box, difficult, f"{field}/name"))
             raw.append(shape.numbers)
             fields.append(f"{field}/{shape.tag}")
-    with problems.collect("units"):
+    try:
         check_pixels(raw, fields, path, "pixels, from 1 to the width or height")
+    except DataError as error:
+        problems.error("units", error)
+        return None
     return XmlFile(_read_size(root), tuple(objects), (root.findtext("filename") or "").strip())
 
 

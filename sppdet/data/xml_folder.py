@@ -41,7 +41,7 @@ class XmlSource:
         for pair in pairs:
             with problems.collect("annotation file"):
                 images.append(_read(pair, names[pair.key], problems))
-        return Records(images)
+        return Records([image for image in images if image])
 
     def class_names(self, problems: Problems) -> tuple[str, ...]:
         """Return the sorted class names of train and val if there are such splits, else of all objects."""
@@ -64,7 +64,8 @@ def _pair_by_content(root: Path, pairs: Pairs) -> Pairs:
     index, found, orphans = ImageIndex(root), {pair.image: pair for pair in pairs.images}, []
     for path in pairs.orphans:
         try:
-            image = index.find(read_xml(path, Problems(strict=False)).image, path)
+            content = read_xml(path, Problems(strict=False))
+            image = content and index.find(content.image, path)
         except DataError:
             image = None
         if image is None or (image in found and found[image].label):
@@ -74,9 +75,9 @@ def _pair_by_content(root: Path, pairs: Pairs) -> Pairs:
     return Pairs(sorted(found.values(), key=lambda pair: pair.key), orphans)
 
 
-def _read(pair: Pair, name: str, problems: Problems) -> AnnotatedImage:
+def _read(pair: Pair, name: str, problems: Problems) -> AnnotatedImage | None:
     if pair.label is None:
         problems.warn("no annotation file", "no annotation file, taken as without objects", pair.image)
         return AnnotatedImage(name, pair.image, pair.image, None, ())
     content = read_xml(pair.label, problems)
-    return AnnotatedImage(name, pair.image, pair.label, content.size, content.objects)
+    return content and AnnotatedImage(name, pair.image, pair.label, content.size, content.objects)

@@ -57,8 +57,11 @@ class YoloSource:
                 images.append(_annotate(pair, names[pair.key], lines, self.classes))
                 most = max([most, *(line.label for line in lines)])
                 sides += [_sides(pair.label, line) for line in lines if pair.label and len(line.numbers) == 4]
-        with problems.collect("units"):
+        try:
             check_sides(sides, "a class, the center and the sides")
+        except DataError as error:
+            problems.error("units", error)
+            images = []
         return Records(images, self.classes or tuple(str(number) for number in range(most + 1)))
 
     def class_names(self, problems: Problems) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 Size = tuple[int, int]  # width and height in pixels
 Object = tuple[int, Sequence[float], bool]  # label, box x1 y1 x2 y2, difficult
-Report = Callable[[str, str], None]  # takes the place in the file and a message
+Report = Callable[[int, str, str], None]  # takes the index of a box, why it is skipped, and a message
 
 
 def annotate_image(
@@ -24,11 +24,10 @@ def annotate_image(
     size: Size | None,
     least_side: float,
     file: Path,
-    report: Report | None = None,
 ) -> Annotations:
     """Annotate an image with those of its objects whose boxes `keep_valid_boxes` keeps. file: where they come from."""
     given = [box for _, box, _ in objects]
-    boxes, kept = keep_valid_boxes(given, size, least_side, file=file, image=image_id, report=report)
+    boxes, kept = keep_valid_boxes(given, size, least_side, file=file, image=image_id)
     labels = torch.tensor([objects[i][0] for i in kept], dtype=torch.int64)
     return Annotations(image, boxes, labels, torch.tensor([objects[i][2] for i in kept], dtype=torch.bool), image_id)
 
@@ -45,22 +44,29 @@ def keep_valid_boxes(
     """Return the usable boxes float32 (N, 4), clipped to the image, and their indices in `boxes`.
 
     boxes: x1 y1 x2 y2, original image, 0-based, half-open. size: (width, height), None if unknown.
-    A box is skipped with a logged warning if it is not finite, if a side is not longer than `least_side` pixels, or if
-    it lies wholly outside the image; `report`, if given, takes the place of the log.
+    A box is skipped with a logged warning if it is not finite, reversed (x2 < x1), if a side is not longer than
+    `least_side` pixels, or if it lies wholly outside the image; `report`, if given, takes the place of the log.
     """
     given = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
     inside = given if size is None else clip_boxes(given, height=size[1], width=size[0])
     finite = given.isfinite().all(dim=1)
-    has_area = ((given[:, 2:] - given[:, :2]) > least_side).all(dim=1)
+    sides = given[:, 2:] - given[:, :2]
+    has_area = (sides > least_side).all(dim=1)
     overlaps = (inside[:, 2:] > inside[:, :2]).all(dim=1)
     valid = finite & has_area & overlaps
     for i in torch.nonzero(~valid).flatten().tolist():
-        reason = "not finite" if not finite[i] else "no area" if not has_area[i] else "outside the image"
+        reason = _reason(bool(finite[i]), sides[i].tolist(), bool(has_area[i]))
         corners = ", ".join(f"{value:g}" for value in given[i].tolist())
-        place, message = f"image {image}, object {i + 1}", f"box ({corners}) skipped: {reason}"
+        message = f"box ({corners}) skipped: {reason}"
         if report:
-            report(place, message)
+            report(i, reason, message)
         else:
-            logger.warning("%s: %s: %s", file, place, message)
+            logger.warning("%s: image %s, object %d: %s", file, image, i + 1, message)
     kept = torch.nonzero(valid).flatten()
     return inside[kept], kept.tolist()
+
+
+def _reason(finite: bool, sides: Sequence[float], has_area: bool) -> str:
+    if not finite:
+        return "not finite"
+    return "reversed" if min(sides) < 0 else "outside the image" if has_area else "no area"
