@@ -9,7 +9,7 @@ from sppdet.config.data import DataConfig
 from sppdet.data.layout import Source, find_source
 from sppdet.data.problems import Problems
 from sppdet.data.records import AnnotatedImage, Records, build_dataset, names_of
-from sppdet.data.split import SYNONYMS, Division, choose_splits, divide, image_names, read_division, select
+from sppdet.data.split import PARTS, SYNONYMS, Division, choose_splits, divide, image_names, read_division, select
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import write_json
 from sppdet.structures import Dataset
@@ -74,6 +74,53 @@ def record_division(config: DataConfig, file: Path) -> DataConfig:
     division = _divide(source, config, images)
     write_json(file, {"seed": config.split_seed, "fractions": config.split_fractions, **division})
     return replace(config, split_file=str(file))
+
+
+class Part(NamedTuple):
+    """All of a split, or of an annotation file. problems: of its files; parts by seed share theirs."""
+
+    records: Records
+    problems: Problems
+
+
+def read_parts(config: DataConfig, others: Sequence[str] = ()) -> tuple[Source, dict[str, Part]]:
+    """Read all parts of the data, by name, without stopping at errors in their files.
+
+    Parts are train, val and test, by the data's own names, and config.split and `others` if there are such splits. An
+    image of train or val is not in trainval again. With config.annotations, `others` are further annotation files.
+    Raises ConfigError or DataError if there are no data, or if they are of no known format.
+    """
+    source = _find(config)
+    if config.annotations:
+        files = [config.annotations, *(file for file in others if Path(file).suffix)]
+        sources = {Path(file).name: find_source(replace(config, annotations=file)) for file in files}
+        return source, {name: _collect(one, None) for name, one in sources.items()}
+    if _is_divided(source, config):
+        whole = _collect(source, None)
+        names = image_names(whole.records.images, source.root)
+        given = config.split_file
+        division = read_division(Path(given)) if given else _divide(source, config, whole.records.images)
+        parts = {}
+        for name in (name for name in PARTS if division[name]):
+            images = [whole.records.images[i] for i in select(name, names, division, source.root)]
+            parts[name] = Part(whole.records._replace(images=images), whole.problems)
+        return source, parts
+    wanted = [split for name in PARTS for split in choose_splits(name, source.splits) or ()]
+    wanted += [name for name in ("trainval", config.split, *others) if name in source.splits]
+    parts = {name: _collect(source, [name]) for name in dict.fromkeys(wanted)}
+    if "trainval" in parts:
+        known = {image.path for name, part in parts.items() if name in PARTS[:2] for image in part.records.images}
+        records = parts["trainval"].records
+        rest = [image for image in records.images if image.path not in known]
+        parts["trainval"] = parts["trainval"]._replace(records=records._replace(images=rest))
+    return source, {name: part for name, part in parts.items() if part.records.images or part.problems.found}
+
+
+def _collect(source: Source, splits: Sequence[str] | None) -> Part:
+    problems, records = Problems(strict=False), Records([])
+    with problems.collect("annotation file"):
+        records = source.read(splits, problems)
+    return Part(records, problems)
 
 
 class _Part(NamedTuple):

@@ -65,8 +65,9 @@ def names_of(images: Sequence[AnnotatedImage]) -> tuple[str, ...]:
 
 
 class CheckedImage(NamedTuple):
-    """An image without errors. objects: those of its annotations. size: (width, height), None if unknown."""
+    """An image as its file has it. objects: those of its annotations. size: (width, height), None if unknown."""
 
+    source: AnnotatedImage
     annotations: Annotations
     objects: tuple[AnnotatedObject, ...]
     size: Size | None
@@ -161,7 +162,7 @@ def _check_boxes(
     usable = tuple(objects[i] for i in kept)
     numbers = torch.tensor([labels[thing.name] for thing in usable], dtype=torch.int64)
     difficult = torch.tensor([thing.difficult for thing in usable], dtype=torch.bool)
-    return CheckedImage(Annotations(image.path, boxes, numbers, difficult, image.id), usable, size)
+    return CheckedImage(image, Annotations(image.path, boxes, numbers, difficult, image.id), usable, size)
 
 
 def _category_ids(classes: Sequence[str], known: Mapping[str, int]) -> tuple[int, ...]:

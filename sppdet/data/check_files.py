@@ -1,0 +1,86 @@
+"""Image files that are the same by content, cannot be decoded, or are not annotated."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from sppdet.data.files import is_hidden, is_image
+from sppdet.data.problems import Problems
+from sppdet.data.records import CheckedImage
+from sppdet.errors import ImageError
+from sppdet.files.atomic import content_key
+from sppdet.images import read_image
+from sppdet.runtime.prefetch import prefetch
+
+THREADS = 4  # they wait for the disk, and hash or decode without Python's lock
+LABELS = {"voc": ".xml", "xml": ".xml", "yolo": ".txt"}  # suffix of label files by format
+OTHER_TEXTS = frozenset({"classes", "train", "val", "valid", "test", "trainval", "readme", "license", "notes"})
+
+
+def check_copies(parts: Mapping[str, Sequence[CheckedImage]], problems: Problems) -> None:
+    """Report images whose files are the same, in two parts of the data or under two ids."""
+    paths = list(dict.fromkeys(image.source.path for images in parts.values() for image in images))
+    keys = dict(zip(paths, list(prefetch(paths, _key, THREADS, ahead=100)), strict=True))
+    seen: dict[str, tuple[str, CheckedImage]] = {}
+    for name, images in parts.items():
+        for image in images:
+            key = keys[image.source.path]
+            if key is None:
+                continue
+            other, first = seen.setdefault(key, (name, image))
+            if first is image:
+                continue
+            kind = "image in two splits" if other != name else "image twice"
+            message = f"is the same image as {first.source.path} (id {first.source.id}, {other})"
+            message += "" if _content(first) == _content(image) else ", annotated differently"
+            problems.warn(kind, message, image.source.path, f"id {image.source.id}, {name}")
+
+
+def check_decoding(paths: Iterable[Path], problems: Problems) -> None:
+    """Report images that cannot be decoded, as errors."""
+    for error in list(prefetch(paths, _decoding_error, THREADS, ahead=100)):
+        if error:
+            problems.error("unreadable image", error)
+
+
+def check_strays(kind: str, images: Sequence[CheckedImage], listed: Iterable[Path], problems: Problems) -> None:
+    """Report images and label files that are next to those of the data, but belong to none of them.
+
+    kind: format of the data. listed: image files of splits that were not read.
+    """
+    used = {image.source.path for image in images} | set(listed)
+    _report(used, lambda path: is_image(path.name), "image without annotations", "is not annotated, left out", problems)
+    labels = {image.source.file for image in images if image.source.file not in used}
+    stems = {path.stem for path in used}
+
+    def is_label(path: Path) -> bool:
+        named = path.stem.lower() in OTHER_TEXTS or path.stem in stems or is_hidden(path.name)
+        return path.suffix.lower() == LABELS.get(kind) and not named
+
+    _report(labels, is_label, "annotation without an image", "no image file for this annotation", problems)
+
+
+def _report(used: set[Path], wanted: Callable[[Path], bool], kind: str, message: str, problems: Problems) -> None:
+    for folder in sorted({path.parent for path in used}):
+        if folder.is_dir():
+            for path in sorted(folder.iterdir()):
+                if wanted(path) and path not in used and path.is_file():
+                    problems.warn(kind, message, path)
+
+
+def _key(path: Path) -> str | None:
+    try:
+        return content_key(path)
+    except OSError:
+        return None
+
+
+def _decoding_error(path: Path) -> ImageError | None:
+    try:
+        read_image(path)
+    except ImageError as error:
+        return error
+    return None
+
+
+def _content(image: CheckedImage) -> set[tuple[str, tuple[float, ...]]]:
+    return {(thing.name, thing.box) for thing in image.objects}
