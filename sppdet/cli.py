@@ -41,7 +41,7 @@ from sppdet.runtime.memory import keep_freed_memory
 GROUPS = {"classify": ("train", "evaluate", "predict", "crops"), "explain": ("pooling",)}
 NAMES = """
 demo train ablate classify evaluate diagnose combine detect proposals explain compare download
-convert convert-data
+check-data convert convert-data
 """
 COMMANDS = {name: GROUPS.get(name, ()) for name in NAMES.split()}  # commands of a group are functions of one file
 PYTHON_ONLY = ("dataset",)

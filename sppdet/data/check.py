@@ -135,7 +135,7 @@ def _class_names(config: DataConfig, source: Source, parts: Mapping[str, Part], 
     if not classes and (config.split_file or not source.splits):
         classes = names_of([image for part in parts.values() for image in part.records.images])
     if not classes:
-        with problems.collect("class without objects"):
+        with problems.collect("no classes"):
             classes = source.class_names(problems)
     return classes
 
@@ -163,10 +163,11 @@ def _check_presence(
     present = {
         name: {thing.name for image in images for thing in image.objects if not thing.difficult}
         for name, images in parts.items()
+        if images
     }
     for label in classes:
-        missing = [name for name in parts if label not in present[name]]
+        missing = [name for name in present if label not in present[name]]
         if missing:
-            where = ", ".join(missing) if len(missing) < len(parts) else "any split"
+            where = ", ".join(missing) if len(missing) < len(present) else "any split"
             message = f"class {label} has no objects, except difficult ones, in {where}"
             problems.warn("class without objects", message, source.root, where)

@@ -104,7 +104,7 @@ def read_parts(config: DataConfig, others: Sequence[str] = ()) -> tuple[Source, 
         for name in (name for name in PARTS if division[name]):
             images = [whole.records.images[i] for i in select(name, names, division, source.root)]
             parts[name] = Part(whole.records._replace(images=images), whole.problems)
-        return source, parts
+        return source, parts or {PARTS[0]: whole}
     wanted = [split for name in PARTS for split in choose_splits(name, source.splits) or ()]
     wanted += [name for name in ("trainval", config.split, *others) if name in source.splits]
     parts = {name: _collect(source, [name]) for name in dict.fromkeys(wanted)}

@@ -31,6 +31,7 @@ from sppdet.heads.linear import Heads
 from sppdet.postprocess import postprocess
 from sppdet.proposals.cache import propose
 from sppdet.structures import Dataset
+from sppdet.training.check import check_training_data
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.finetune import finetune
 from sppdet.training.fit_heads import fit_heads
@@ -58,6 +59,8 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
     last_conv_blocks(extractor.backbone, config.finetune.blocks, "finetune.blocks")
     run.check_config(config)
     data = config.data if dataset is not None else _with_division(config.data, run)
+    if dataset is None:
+        check_training_data(replace(config, data=data))
     split = hold_out(replace(config, data=data), dataset, val)
     images, classes, held_out = split.dataset.images, split.dataset.classes, len(split.held_out)
     sizes = counted(len(images), "image"), counted(len(classes), "class")

@@ -1,0 +1,97 @@
+"""Check annotated data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sppdet.commands.summary import Summary
+from sppdet.config.data import DataConfig, ProposalConfig
+from sppdet.config.network import Device, Precision
+from sppdet.errors import DataError
+
+if TYPE_CHECKING:
+    from sppdet.data.check import Check
+    from sppdet.data.problems import Problem
+    from sppdet.data.records import CheckedImage
+
+CONFIDENT = 0.5  # probability of a detection that may contradict a label
+
+
+def check_data(
+    path: str | None = None,
+    *,
+    run: str | None = None,
+    data: DataConfig = DataConfig(),
+    proposals: ProposalConfig = ProposalConfig(),
+    output: str = "runs/check",
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    workers: int = 2,
+) -> Summary:
+    """Check images and annotations of all splits: everything wrong with them, and what they hold.
+
+    Writes check.json and a picture, check.png: boxes per class, sizes, aspect ratios and places. The exit code is 1 if
+    there are errors: something that would be trained wrongly. With --data.max_images N the first N of each split are
+    checked.
+
+    Args:
+        path: folder of the data; in place of --data.root
+        run: run whose detector doubts labels: missing boxes, wrong classes, loose boxes
+        data: images; without a path, those of the run
+        proposals: their least size, below which objects are reported
+        output: folder of check.json and check.png
+        workers: images searched for proposals at once, with --run
+    """
+    from sppdet.commands.runs import data_of_run
+    from sppdet.data.check import check_data as check
+    from sppdet.data.check_picture import plot_check
+    from sppdet.files.atomic import write_json
+
+    data = data_of_run(run, replace(data, root=path) if path else data)
+    found = check(data, proposals)
+    if run:
+        found = replace(found, problems=(*found.problems, *_doubts(found, run, device, precision, workers)))
+    folder = Path(output)
+    write_json(folder / "check.json", found.as_dict())
+    plot_check(found, folder / "check.png")
+    count = len(found.errors)
+    message = f"{count} error{'s' if count > 1 else ''}: something would be trained wrongly"
+    errors = [DataError(message, file=found.root)] if count else []
+    return Summary(found.as_dict(), f"{found}\n\nwritten to {output}", errors)
+
+
+def _doubts(check: Check, run: str, device: Device, precision: Precision, workers: int) -> list[Problem]:
+    """Detect objects in all images that can be read, and return the labels that confident detections contradict."""
+    import torch
+
+    from sppdet.commands.runs import detect_dataset, load_run
+    from sppdet.data.problems import Problem
+    from sppdet.evaluation.doubts import find_doubts
+    from sppdet.structures import Annotations, Dataset
+
+    detector = load_run(run, device, precision)
+    damaged = {problem.file for problem in check.problems if problem.kind == "unreadable image"}
+    every = [image for part in check.parts.values() for image in part]
+    images = [image for image in every if str(image.source.path) not in damaged]
+    names = tuple(dict.fromkeys([*detector.classes, *check.classes]))
+
+    def relabel(image: CheckedImage) -> Annotations:
+        numbers = [names.index(thing.name) + 1 for thing in image.objects]
+        given = image.annotations
+        return Annotations(given.image, given.boxes, torch.tensor(numbers).long(), given.difficult, given.id)
+
+    dataset = Dataset("checked", names, tuple(map(relabel, images)))
+    found = [one.above(detector.thresholds) for one in detect_dataset(detector, dataset, workers)]
+    if detector.calibration is not None:
+        found = [detector.probabilities(one).above(CONFIDENT) for one in found]
+    problems = []
+    for doubt in find_doubts(found, dataset.images, names):
+        image, seen = images[doubt.image], found[doubt.image]
+        box, label, score = list(seen)[doubt.detection]
+        where = f"({', '.join(f'{value:.0f}' for value in box.tolist())})"
+        message = f"{names[label - 1]} detected at {where}, score {score:.2f}, IoU {doubt.iou:.2f}"
+        field = f"box {where}" if doubt.object is None else image.objects[doubt.object].place
+        problems.append(Problem(str(image.source.file), field, f"doubt: {doubt.kind}", "warning", message))
+    return problems
