@@ -115,9 +115,10 @@ def check_data(
     _check_presence(source, classes, {name: parts[name] for name in used}, found)
     check_copies(parts, found)
     if not training:
-        every = [image for images in parts.values() for image in images]
-        listed = source.read(None, Problems(strict=False)).images if source.format == "voc" else []
-        check_strays(source.format, every, [image.path for image in listed], found)
+        every = [image for part in read.values() for image in part.records.images]
+        if source.format == "voc":  # other lists
+            every += source.read(None, Problems(strict=False)).images
+        check_strays(source.format, every, found)
     if decode:
         check_decoding(dict.fromkeys(image.source.path for name in used for image in parts[name]), found)
     return Check(source.root, FORMATS[source.format], classes, parts, tuple(dict.fromkeys(found.found)))

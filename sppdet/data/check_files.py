@@ -1,11 +1,11 @@
 """Image files that are the same by content, cannot be decoded, or are not annotated."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sppdet.data.files import is_hidden, is_image
 from sppdet.data.problems import Problems
-from sppdet.data.records import CheckedImage
+from sppdet.data.records import AnnotatedImage, CheckedImage
 from sppdet.errors import ImageError
 from sppdet.files.atomic import content_key
 from sppdet.images import read_image
@@ -42,29 +42,28 @@ def check_decoding(paths: Iterable[Path], problems: Problems) -> None:
             problems.error("unreadable image", error)
 
 
-def check_strays(kind: str, images: Sequence[CheckedImage], listed: Iterable[Path], problems: Problems) -> None:
-    """Report images and label files that are next to those of the data, but belong to none of them.
+def check_strays(kind: str, images: Sequence[AnnotatedImage], problems: Problems) -> None:
+    """Report images and label files next to those of the data that belong to none of them and have no other problem.
 
-    kind: format of the data. listed: image files of splits that were not read.
+    kind: format of the data.
     """
-    used = {image.source.path for image in images} | set(listed)
-    _report(used, lambda path: is_image(path.name), "image without annotations", "is not annotated, left out", problems)
-    labels = {image.source.file for image in images if image.source.file not in used}
-    stems = {path.stem for path in used}
+    used = {image.path for image in images}
+    labels = {image.file for image in images} - used
+    reported = {Path(problem.file).stem for problem in problems.found if problem.file}
+    for path in _neighbors(used):
+        if is_image(path.name) and path.stem not in reported:
+            problems.warn("image without annotations", "is not annotated, left out", path)
+    stems = {path.stem for path in used} | reported
+    for path in _neighbors(labels):
+        named = path.stem.lower() in OTHER_TEXTS or is_hidden(path.name)
+        if path.suffix.lower() == LABELS.get(kind) and path.stem not in stems and not named:
+            problems.warn("annotation without an image", "no image file for this annotation", path)
 
-    def is_label(path: Path) -> bool:
-        named = path.stem.lower() in OTHER_TEXTS or path.stem in stems or is_hidden(path.name)
-        return path.suffix.lower() == LABELS.get(kind) and not named
 
-    _report(labels, is_label, "annotation without an image", "no image file for this annotation", problems)
-
-
-def _report(used: set[Path], wanted: Callable[[Path], bool], kind: str, message: str, problems: Problems) -> None:
-    for folder in sorted({path.parent for path in used}):
-        if folder.is_dir():
-            for path in sorted(folder.iterdir()):
-                if wanted(path) and path not in used and path.is_file():
-                    problems.warn(kind, message, path)
+def _neighbors(files: set[Path]) -> list[Path]:
+    """Return the other files in the folders of these."""
+    folders = sorted(folder for folder in {path.parent for path in files} if folder.is_dir())
+    return [path for folder in folders for path in sorted(folder.iterdir()) if path not in files and path.is_file()]
 
 
 def _key(path: Path) -> str | None:

@@ -25,14 +25,16 @@ def plot_check(check: Check, path: str | PathLike[str]) -> None:
     Raises SppdetError if the file cannot be written.
     """
     counts = sorted(check.objects().items(), key=lambda row: -sum(row[1].values()))[:CLASSES_SHOWN]
-    figure = new_figure(11, max(6.5, 0.22 * len(counts) + 1.5))
-    axes = figure.subplot_mosaic([["classes", "sizes"], ["classes", "aspects"], ["classes", "places"]])
+    figure = new_figure(11, max(7.5, 0.22 * len(counts) + 1.5))
+    rows = [["classes", "sizes"], ["classes", "aspects"], ["classes", "places"]]
+    axes = figure.subplot_mosaic(rows, height_ratios=[2, 2, 3])
     _draw_classes(axes["classes"], counts)
     boxes, sizes = _boxes_of(check)
     sides = boxes[:, 2:] - boxes[:, :2]
     edges = np.geomspace(1, max(1024.0, sides.max(initial=1)), 41).tolist()
     axes["sizes"].hist(np.sqrt(sides.prod(axis=1)), bins=edges, color=COLORS[0])
     axes["sizes"].set_xscale("log", base=2)
+    axes["sizes"].xaxis.set_major_formatter("{x:.0f}")
     axes["sizes"].set_xlabel("size of the box: root of its area (pixels)", fontsize=8)
     ratios = np.clip(sides[:, 0] / sides[:, 1], 1 / 8, 8)
     axes["aspects"].hist(ratios, bins=np.geomspace(1 / 8, 8, 41).tolist(), color=COLORS[0])
