@@ -15,6 +15,7 @@ from sppdet.data.problems import Problem, Problems
 from sppdet.data.records import CheckedImage, check_images, names_of
 from sppdet.data.split import choose_splits
 from sppdet.drawing.tables import align
+from sppdet.errors import SppdetError
 
 FILES_SHOWN = 3  # of each kind of problem, in the table
 
@@ -136,8 +137,11 @@ def _class_names(config: DataConfig, source: Source, parts: Mapping[str, Part], 
     if not classes and (config.split_file or not source.splits):
         classes = names_of([image for part in parts.values() for image in part.records.images])
     if not classes:
-        with problems.collect("no classes"):
-            classes = source.class_names(problems)
+        try:
+            classes = source.class_names(Problems(strict=False))
+        except SppdetError as error:  # which those of the files may have caused
+            if not any(problem.severity == "error" for part in parts.values() for problem in part.problems.found):
+                problems.error("no classes", error)
     return classes
 
 

@@ -50,10 +50,11 @@ def check_strays(kind: str, images: Sequence[AnnotatedImage], problems: Problems
     used = {image.path for image in images}
     labels = {image.file for image in images} - used
     reported = {Path(problem.file).stem for problem in problems.found if problem.file}
-    for path in _neighbors(used):
-        if is_image(path.name) and path.stem not in reported:
-            problems.warn("image without annotations", "is not annotated, left out", path)
-    stems = {path.stem for path in used} | reported
+    others = [path for path in _neighbors(used) if is_image(path.name)]
+    for path in others:
+        if path.stem not in reported:
+            problems.warn("image not used", "is in no list, or not annotated", path)
+    stems = {path.stem for path in (*used, *others)} | reported
     for path in _neighbors(labels):
         named = path.stem.lower() in OTHER_TEXTS or is_hidden(path.name)
         if path.suffix.lower() == LABELS.get(kind) and path.stem not in stems and not named:

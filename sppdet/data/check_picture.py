@@ -26,8 +26,9 @@ def plot_check(check: Check, path: str | PathLike[str]) -> None:
     """
     counts = sorted(check.objects().items(), key=lambda row: -sum(row[1].values()))[:CLASSES_SHOWN]
     figure = new_figure(11, max(7.5, 0.22 * len(counts) + 1.5))
-    rows = [["classes", "sizes"], ["classes", "aspects"], ["classes", "places"]]
-    axes = figure.subplot_mosaic(rows, height_ratios=[2, 2, 3])
+    axes = figure.subplot_mosaic(
+        [["classes", "sizes"], ["classes", "aspects"], ["classes", "places"]], height_ratios=[2, 2, 3]
+    )
     _draw_classes(axes["classes"], counts)
     boxes, sizes = _boxes_of(check)
     sides = boxes[:, 2:] - boxes[:, :2]

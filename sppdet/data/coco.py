@@ -147,7 +147,7 @@ class _File:
     def _read_images(self, content: Any, problems: Problems) -> dict[ImageId, _Entry]:
         images: dict[ImageId, _Entry] = {}
         for i, record in enumerate(get(self.path, content, "images", list)):
-            with problems.collect("image entry"):
+            with problems.collect("malformed image entry"):
                 where = f"images[{i}]"
                 number = get_id(self.path, record, "id", where)
                 if number in images:
@@ -161,7 +161,7 @@ class _File:
     def _read_objects(self, content: Any, categories: dict[int, tuple[str, str]], problems: Problems) -> None:
         given = []
         for i, record in enumerate(get(self.path, content, "annotations", list)):
-            with problems.collect("object"):
+            with problems.collect("malformed object"):
                 where = f"annotations[{i}]"
                 image = get_id(self.path, record, "image_id", where)
                 category = get_id(self.path, record, "category_id", where)

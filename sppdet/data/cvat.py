@@ -39,7 +39,7 @@ class CvatSource:
         names = short_names(image.get("name", "").rpartition(".")[0] for _, image in chosen)
         images = []
         for i, image in chosen:
-            with problems.collect("image entry"):
+            with problems.collect("malformed image entry"):
                 images.append(self._read_image(image, f"image[{i}]", names, problems))
         return Records(images, self._classes or None)
 
@@ -61,7 +61,7 @@ class CvatSource:
         for kind in ("box", "polygon"):
             for n, shape in enumerate(image.findall(kind), start=1):
                 where = f"{field}/{kind}[{n}]"
-                with problems.collect("object"):
+                with problems.collect("malformed object"):
                     label = shape.get("label", "").strip()
                     if not label:
                         raise DataError("missing", file=self.file, field=f"{where}/label", expected="a class name")

@@ -118,7 +118,7 @@ def read_parts(config: DataConfig, others: Sequence[str] = ()) -> tuple[Source, 
 
 def _collect(source: Source, splits: Sequence[str] | None) -> Part:
     problems, records = Problems(strict=False), Records([])
-    with problems.collect("annotation file"):
+    with problems.collect("unusable file"):
         records = source.read(splits, problems)
     return Part(records, problems)
 

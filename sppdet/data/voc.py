@@ -71,7 +71,7 @@ class VocSource:
                 place = self.root / "ImageSets" / "Main" / f"{split}.txt"
                 raise missing_split(split, sorted(self.lists), place)
             for path in self.lists[split]:
-                with problems.collect("image list"):
+                with problems.collect("unusable file"):
                     names |= dict.fromkeys(self._read_list(path, problems), path)
         return Records(self._read_images(names, problems))
 
@@ -126,7 +126,7 @@ class VocSource:
         """Read the images of these names, each listed in a file or folder."""
         images = []
         for name, path in names.items():
-            with problems.collect("image or annotation file"):
+            with problems.collect("unusable file"):
                 images.append(self._read_image(name, path, problems))
         return [image for image in images if image]
 

@@ -36,7 +36,7 @@ def read_xml(path: Path, problems: Problems) -> XmlFile | None:
     objects, raw, fields = [], [], []
     for index, element in enumerate(root.findall("object"), start=1):
         field = f"object[{index}]"
-        with problems.collect("object"):
+        with problems.collect("malformed object"):
             name = (element.findtext("name") or "").strip()
             if not name:
                 raise DataError("missing", file=path, field=f"{field}/name", expected="a class name")

@@ -39,7 +39,7 @@ class XmlSource:
         names = short_names(pair.key for pair in pairs)
         images = []
         for pair in pairs:
-            with problems.collect("annotation file"):
+            with problems.collect("unusable file"):
                 images.append(_read(pair, names[pair.key], problems))
         return Records([image for image in images if image])
 

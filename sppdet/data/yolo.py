@@ -52,7 +52,7 @@ class YoloSource:
         names = short_names(pair.key for pair in pairs)
         images, sides, most = [], [], 0
         for pair in pairs:
-            with problems.collect("image or label file"):
+            with problems.collect("unusable file"):
                 lines = _read_label(pair, self.classes, problems)
                 images.append(_annotate(pair, names[pair.key], lines, self.classes))
                 most = max([most, *(line.label for line in lines)])
@@ -104,7 +104,7 @@ def _read_label(pair: Pair, classes: Sequence[str] | None, problems: Problems) -
     if pair.label:
         for number, text in enumerate(read_text(pair.label).splitlines(), start=1):
             if text.strip():
-                with problems.collect("object"):
+                with problems.collect("malformed object"):
                     lines.append(_parse(pair.label, f"line {number}", text, classes))
     return lines
 

@@ -154,16 +154,17 @@ def test_files_that_are_missing_doubled_or_unreadable(voc):
     data = (voc / "JPEGImages/e.jpg").read_bytes()
     (voc / "JPEGImages/e.jpg").write_bytes(data[: len(data) // 2])
     write_image(voc / "JPEGImages/new.png")
+    write_text(voc / "Annotations/new.xml", xml_of("a"))
     write_text(voc / "Annotations/lost.xml", xml_of("a"))
     problems = {(Path(p.file).name, p.field, p.kind, p.severity) for p in faults(check(voc))}
     assert problems == {
-        ("b.jpg", None, "image or annotation file", "error"),
-        ("d.xml", None, "image or annotation file", "error"),
+        ("b.jpg", None, "unusable file", "error"),
+        ("d.xml", None, "unusable file", "error"),
         ("f.png", None, "no annotation file", "warning"),
         ("test.txt", "line 3", "image listed twice", "error"),
-        ("g.xml", None, "image or annotation file", "error"),
+        ("g.xml", None, "unusable file", "error"),
         ("e.jpg", None, "unreadable image", "error"),
-        ("new.png", None, "image without annotations", "warning"),
+        ("new.png", None, "image not used", "warning"),
         ("lost.xml", None, "annotation without an image", "warning"),
     }
 
@@ -183,7 +184,7 @@ def test_an_unreadable_annotation_file_is_one_of_the_problems(tmp_path):
     file = root / "annotations/instances_val2017.json"
     file.write_text('{"images": [], "annotations": [')
     checked = check(root)
-    assert found(checked, "annotation file")[0].file == str(file)
+    assert found(checked, "unusable file")[0].file == str(file)
     assert list(map(len, checked.parts.values())) == [3, 0, 2]
 
 
