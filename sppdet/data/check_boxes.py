@@ -6,10 +6,10 @@ from sppdet.boxes import box_iou
 from sppdet.config.data import ProposalConfig
 from sppdet.data.problems import Problems
 from sppdet.data.records import CheckedImage
+from sppdet.data.sizes import overhang
 
 TINY = 4  # pixels; a box with a shorter side is probably an accident
 SAME_IOU = 0.95  # of two boxes of one object
-ROUNDING = 1, 0.01  # pixels and fraction of a side by which a box may reach beyond its image
 
 
 def check_boxes(image: CheckedImage, proposals: ProposalConfig, problems: Problems) -> None:
@@ -23,7 +23,7 @@ def check_boxes(image: CheckedImage, proposals: ProposalConfig, problems: Proble
     least = 0 if proposals.file else proposals.min_side
     sides = (boxes[:, 2:] - boxes[:, :2]).tolist()
     for thing, (width, height) in zip(image.objects, sides, strict=True):
-        beyond = _overhang(thing.box, image.size) if image.size else 0
+        beyond = overhang(thing.box, image.size) if image.size else 0
         if beyond:
             message = f"reaches {beyond:g} pixels beyond the image, and is cut"
             problems.warn("box beyond the image", message, file, thing.place)
@@ -41,10 +41,3 @@ def check_boxes(image: CheckedImage, proposals: ProposalConfig, problems: Proble
         for second, first in torch.nonzero(same.tril(diagonal=-1)).tolist():
             place = image.objects[first].place
             problems.warn("doubled box", f"is the same as {place}", file, image.objects[second].place)
-
-
-def _overhang(box: tuple[float, float, float, float], size: tuple[int, int]) -> float:
-    """Return by how many pixels a box reaches beyond the image, 0 if it may be by rounding."""
-    pixels, fraction = ROUNDING
-    beyond = [(max(-box[axis], box[axis + 2] - size[axis]), size[axis]) for axis in (0, 1)]
-    return max((out for out, side in beyond if out > pixels + fraction * side), default=0)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 from sppdet.data.problems import Problems
-from sppdet.data.sizes import size_fault
+from sppdet.data.sizes import orientation_fault, size_fault
 from sppdet.errors import DataError
 from sppdet.images import read_size
 from sppdet.runtime.prefetch import prefetch
@@ -90,7 +90,7 @@ def check_images(
     checked = []
     sizes = list(prefetch([image.path for image in images], read_size, HEADER_THREADS, ahead=100))
     for image, size in zip(images, sizes, strict=True):
-        fault = size_fault(image.path, image.file, image.size_field, image.size, size)
+        fault = _find_fault(image, size)
         if fault:
             problems.error(*fault)
             continue
@@ -104,6 +104,14 @@ def check_images(
                 problems.error("unknown class", _unknown_class(image, thing, classes))
         checked.append(_check_boxes(image, objects, labels, size or image.size, least_side, problems))
     return checked
+
+
+def _find_fault(image: AnnotatedImage, size: Size | None) -> tuple[str, DataError] | None:
+    """Return the kind and the error if the annotations are of an image of another size than this one."""
+    if image.size is not None or size is None:
+        return size_fault(image.path, image.file, image.size_field, image.size, size)
+    error = orientation_fault(image.path, [thing.box for thing in image.objects], size)
+    return ("stored orientation", error.in_file(image.file)) if error else None
 
 
 def build_dataset(

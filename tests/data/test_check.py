@@ -87,6 +87,17 @@ def test_boxes_of_the_stored_image(voc):
     assert_only(check(voc), "stored orientation", "error", file, "size", "expected 48 x 64")
 
 
+def test_boxes_of_the_stored_image_without_a_size(voc):
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    for name in "ad":  # a box of a leaves the upright image, that of d does not
+        Image.new("RGB", (64, 48), (name == "a" and "red") or "blue").save(voc / f"JPEGImages/{name}.jpg", exif=exif)
+        (voc / f"JPEGImages/{name}.png").unlink()
+        change(voc / f"Annotations/{name}.xml", "<size><width>64</width><height>48</height></size>", "")
+    file = voc / "Annotations/a.xml"
+    assert_only(check(voc), "stored orientation", "error", file, None, "expected boxes in 48 x 64")
+
+
 def test_the_size_in_coco_format(tmp_path):
     root, content = write_coco(tmp_path, "images", "all.json"), coco_of("abcdef")
     content["images"][3]["width"] = 128

@@ -11,7 +11,8 @@ from data_sets import coco_of, write_coco, write_files, write_text, write_voc, x
 from factories import examples
 from hypothesis import given, strategies as st
 
-from sppdet.config.data import DataConfig
+from sppdet.config.data import DataConfig, ProposalConfig
+from sppdet.data.check import check_data
 from sppdet.data.dataset import read_dataset
 from sppdet.data.problems import Problems
 from sppdet.errors import SppdetError
@@ -27,13 +28,17 @@ VALUES = st.one_of(
 
 
 def read(root: Path) -> None:
-    """Read strictly and not; all that may come is a data set or an error that names a file."""
+    """Read strictly and not, and check; all that may come is a data set or an error that names a file."""
     errors = []
     for strict in (True, False):
         try:
             assert_dataset(read_dataset(DataConfig(root=str(root), split="train"), problems=Problems(strict)))
         except SppdetError as error:
             errors.append(error)
+    try:
+        check_data(DataConfig(root=str(root)), ProposalConfig(), decode=False)
+    except SppdetError as error:
+        errors.append(error)
     assert all((error.file or error.field) and "\n" not in error.message for error in errors)
 
 
