@@ -35,8 +35,8 @@ def check_boxes(image: CheckedImage, proposals: ProposalConfig, problems: Proble
             got = f"{width * scale:.0f} x {height * scale:.0f} pixels{at}"
             message = f"is {got}, but proposals have sides of at least {least} (proposals.min_side)"
             problems.warn("small object", message, file, thing.place)
-    if len(boxes) > 1:
-        labels = image.annotations.labels
+    labels = image.annotations.labels
+    if len(set(labels.tolist())) < len(labels):
         same = (box_iou(boxes, boxes) >= SAME_IOU) & (labels[:, None] == labels[None])
         for second, first in torch.nonzero(same.tril(diagonal=-1)).tolist():
             place = image.objects[first].place

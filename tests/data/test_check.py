@@ -91,7 +91,7 @@ def test_boxes_of_the_stored_image_without_a_size(voc):
     exif = Image.Exif()
     exif[0x0112] = 8
     for name in "ad":  # a box of a leaves the upright image, that of d does not
-        Image.new("RGB", (64, 48), (name == "a" and "red") or "blue").save(voc / f"JPEGImages/{name}.jpg", exif=exif)
+        Image.new("RGB", (64, 48), "red" if name == "a" else "blue").save(voc / f"JPEGImages/{name}.jpg", exif=exif)
         (voc / f"JPEGImages/{name}.png").unlink()
         change(voc / f"Annotations/{name}.xml", "<size><width>64</width><height>48</height></size>", "")
     file = voc / "Annotations/a.xml"
