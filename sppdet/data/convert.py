@@ -48,7 +48,7 @@ def convert_dataset(config: DataConfig, target: Target, folder: Path, link: bool
     Raises DataError if the data cannot be read, or if the folder holds anything, lies in that of the data or cannot be
     written, which then is left as it was.
     """
-    problems, source = Problems(), find_source(config)
+    problems, source = Problems(config.strict), find_source(config)
     if folder.resolve().is_relative_to(source.root.resolve()):
         raise DataError("lies in the folder of the data", file=folder, expected="a folder elsewhere")
     parts = _choose_parts(_read_parts(source, problems), target, source, problems)
