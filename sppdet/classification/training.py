@@ -20,6 +20,7 @@ from sppdet.classification.evaluation import measure_topk_correct, summarize
 from sppdet.classification.views import resize_to_view
 from sppdet.config.classification import FitConfig, TrainClassifierConfig
 from sppdet.data.image_folder import ImageFolder, read_image_folder
+from sppdet.data.readable import find_unreadable, unreadable
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import content_key, hash_tensors, write_json
 from sppdet.files.run_folder import RunFolder
@@ -41,7 +42,8 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     """Train a classifier into `config.output`, resuming where an earlier call stopped.
 
     Raises ConfigError if the folder holds a run of another configuration or of other data, DataError if there are fewer
-    than two classes, ImageError if an image cannot be decoded.
+    than two classes, ImageError if images cannot be decoded. Until the data and the network are checked, nothing is
+    written.
     """
     if not config.data.train:
         raise ConfigError("no data given", field="data.train", expected="a folder: --data.train PATH")
@@ -57,10 +59,13 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     if len(images.classes) < 2:
         raise DataError("too few classes", file=config.data.train, expected="2 folders or more", got=images.classes[0])
     val = read_image_folder(config.data.val, images.classes) if config.data.val else None
+    files = [*images.files, *(val.files if val else ())]
+    if failures := find_unreadable(files, config.workers):
+        raise unreadable(failures, len(files), "readable ones")
     torch.manual_seed(config.seed)
     classifier = new_classifier(config, images.classes, config.device, config.precision, config.dropout)
     weights = hash_tensors([images.labels, *classifier.state_dict().values()])
-    run.check_data(content_key([(str(file), file.stat().st_size) for file in images.files], weights))
+    key = content_key([(str(file), file.stat().st_size) for file in images.files], weights)
     epochs = Epochs(images, config)
     classifier.unfreeze(config.blocks)
     _check_network(classifier, config)
@@ -68,6 +73,7 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     features = (classifier.head.features(classifier.pool([epochs.read(sample)])) for sample in samples)
     classifier.head.scale.fill_(scale_to_norm(config.feature_norm, features))
     logger.info("%s, %s", counted(len(images.files), "image"), counted(len(images.classes), "class"))
+    run.begin(config, key)
     training = (epochs.steps, config.fit, config.seed, run.training_state)
     fits = epochs.pooled_bytes(classifier.pooled) <= config.memory_gb * 1e9
     if config.blocks == 0 and config.view != "crop" and fits:

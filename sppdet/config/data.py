@@ -23,6 +23,7 @@ class DataConfig:
         max_images: maximum number of images; the first of the split are used.
         split_fractions: fractions of train, val and test, for data that have no splits.
         split_seed: seed of this division.
+        skip_unreadable: leave out images that cannot be decoded, instead of stopping.
         split_file: images of train, val and test, as split.json of a run; instead of a division or the data's splits.
         strict: stop at errors in the data; otherwise they are reported, and their images or objects left out.
     """
@@ -36,6 +37,7 @@ class DataConfig:
     max_images: int | None = at_least(1, None)
     split_fractions: tuple[float, ...] = fraction((0.7, 0.15, 0.15))
     split_seed: int = at_least(0, 0)
+    skip_unreadable: bool = False
     split_file: str | None = None
     strict: bool = True
 

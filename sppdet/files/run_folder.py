@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from sppdet.config.data import DataConfig
 from sppdet.config.record import as_dict, from_dict
 from sppdet.errors import ConfigError, WeightsError
-from sppdet.files.atomic import load_tensors, read_json, write_json
+from sppdet.files.atomic import content_key, load_tensors, read_json, write_json
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -37,6 +37,7 @@ class RunFolder:
         self.classifier = self._file or path / "classifier.safetensors"
         self.config = self.path / "config.json"
         self.data_hash = self.path / "data.json"
+        self.images = self.path / "images.json"
         self.split = self.path / "split.json"
         self.val = self.path / "val.json"
         self.mined = self.path / "mined.safetensors"
@@ -53,8 +54,23 @@ class RunFolder:
         return self.path / f"finetuned-{name}.safetensors"
 
     def evaluation(self, data: DataConfig) -> Path:
-        """The folder of the evaluation on `data`: RUN/SPLIT, or RUN/SPLIT-20 on the first 20 images."""
-        return self.path / (data.split if data.max_images is None else f"{data.split}-{data.max_images}")
+        """The folder of the evaluation on `data`: RUN/SPLIT, or RUN/SPLIT-20 on the first 20 images.
+
+        With an annotation file SPLIT is its name. Data of another folder than those of the training, where that is
+        known, have a key of their place in the name: RUN/SPLIT-1a2b3c.
+        """
+        name = Path(data.annotations).stem if data.annotations else data.split
+        trained = self._trained_data()
+        if trained and self._place(data) != self._place(trained):
+            name += f"-{content_key(self._place(data))[:6]}"
+        return self.path / (name if data.max_images is None else f"{name}-{data.max_images}")
+
+    def _place(self, data: DataConfig) -> list[object]:
+        """Return what tells data from others: their folders, and how they are divided."""
+        folders = [data.root, Path(data.annotations).parent if data.annotations else None]
+        own = data.split_file in (None, str(self.split))
+        division = [data.split_fractions, data.split_seed] if own else data.split_file
+        return [data.year, division, *(folder and str(Path(folder).resolve()) for folder in folders)]
 
     def find(self, kind: Kind) -> Path:
         """Return the detector's or classifier's file. Raises WeightsError if the run has none."""
@@ -95,21 +111,25 @@ class RunFolder:
 
     def load_data(self) -> DataConfig:
         """Read the data that the run was trained on. Raises ConfigError if the run has no config.json that says so."""
-        values = read_json(self.config) if self.config.is_file() else {}
-        if not values.get("data", {}).get("root"):
+        trained = self._trained_data()
+        if trained is None:
             reason = "the run does not say which data it was trained on"
             raise ConfigError(reason, file=self.config, field="data.root", expected="a folder: --data.root PATH")
-        return from_dict(DataConfig, values["data"], self.config)
+        return trained
+
+    def _trained_data(self) -> DataConfig | None:
+        values = read_json(self.config) if self.config.is_file() else {}
+        known = values.get("data", {}).get("root")
+        return from_dict(DataConfig, values["data"], self.config) if known else None
 
     def check_config(self, config: DataclassInstance) -> None:
-        """Record the configuration in a new run's folder, or raise ConfigError if the run was started with another.
+        """Raise ConfigError if the run was started with another configuration.
 
         EXECUTION_KEYS may differ. Keys that are younger than the run had their defaults.
         """
-        wanted = as_dict(config)
         if not self.has_weights():  # nothing here depends on a configuration yet
-            write_json(self.config, wanted)
             return
+        wanted = as_dict(config)
         defaults = _flatten(as_dict(type(config)()))
         started, now = defaults | _flatten(read_json(self.config)), _flatten(wanted)
         different = [key for key in now if key not in EXECUTION_KEYS and started.get(key) != now[key]]
@@ -118,15 +138,22 @@ class RunFolder:
             reason = f"holds a run of another configuration; {ADVICE}"
             raise ConfigError(reason, file=self.path, field="output", expected=expected, got=got)
 
-    def check_data(self, key: str) -> None:
-        """Record a hash of the training data, or raise ConfigError if the run was started with different data.
+    def begin(self, config: DataclassInstance, key: str) -> None:
+        """Record the configuration of a new run and a hash of its training data, or check those of an older one.
 
-        Runs without a recorded hash are accepted.
+        Raises ConfigError if the run was started with different data. Runs without a recorded hash are accepted.
         """
+        if not self.has_weights():
+            write_json(self.config, as_dict(config))
         if self.has_weights() and self.data_hash.is_file() and read_json(self.data_hash) != key:
             reason = f"was started with other images, annotations, proposals or weights; {ADVICE}"
             raise ConfigError(reason, file=self.path, field="output")
         write_json(self.data_hash, key)
+
+    def trained_on(self, keys: Sequence[str]) -> int:
+        """Return how many of the images with these content keys the run was trained on; 0 if it has no record."""
+        known = set(read_json(self.images) if self.images.is_file() else ())
+        return sum(key in known for key in keys)
 
     def has_weights(self) -> bool:
         """Return True if a step of a training has been done."""

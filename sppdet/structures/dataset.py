@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sppdet.boxes import box_area
 from sppdet.errors import DataError, InputError
+from sppdet.files.atomic import content_key
 from sppdet.structures.annotations import Annotations
 from sppdet.structures.checks import check_labels
 from sppdet.structures.torchvision import convert_coco, convert_voc
@@ -87,6 +88,14 @@ class Dataset:
         objects = sum(len(image.labels) for image in self.images)
         sizes = {"image": len(self), "object": objects, "class": len(self.classes)}
         return f"Dataset({self.name}: {', '.join(counted(number, noun) for noun, number in sizes.items())})"
+
+    def key(self) -> str:
+        """Return a hex key of the content: ids, images and objects, and the classes with their ids.
+
+        Raises ImageError if a file cannot be read.
+        """
+        images = [one.cache_key(one.id, one.boxes, one.labels, one.difficult) for one in self.images]
+        return content_key(self.classes, self.category_ids, images)
 
     def subset(self, indices: Sequence[int]) -> Dataset:
         """Return the same data set with only the images at `indices`."""

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from sppdet.config.training import TrainConfig
 from sppdet.data.dataset import read_dataset
+from sppdet.data.readable import keep_readable
 from sppdet.errors import DataError
-from sppdet.structures import Annotations, Dataset
+from sppdet.structures import Dataset
 
 logger = logging.getLogger(__name__)
 
@@ -20,12 +21,13 @@ class Split(NamedTuple):
     """The images of a training and their roles.
 
     final_fit: indices of the images that the final heads are fitted to. held_out: indices of the images that the first
-    heads are evaluated on.
+    heads are evaluated on. keys: content key of each image.
     """
 
     dataset: Dataset
     final_fit: list[int]
     held_out: list[int]
+    keys: list[str]
 
     @property
     def first_fit(self) -> list[int]:
@@ -37,8 +39,10 @@ def hold_out(config: TrainConfig, dataset: Dataset | None = None, val: Dataset |
     """Join the training images and the images of val in one data set, and divide it.
 
     dataset, val: the images if they are not read as `config` says. Every fifth image is held out without val, or if it
-    holds all training images or, with `max_images`, none of them. Raises DataError for a single image, or if val has
-    other classes, or if a class of config.data.classes has no objects; other classes without objects are logged.
+    holds all training images, or no object, or, with `max_images` and the default val, none of the first images. Copies
+    of held-out images under other ids are held out with them. Raises ImageError for unreadable images (see
+    `keep_readable`). Raises DataError for a single image, if val has other classes, or if no image or, for a class of
+    config.data.classes, none of its images has an object; other classes without objects are logged.
     """
     split = _divide(config, dataset, val)
     _check_objects(split, config.data.class_names if dataset is None else ())
@@ -46,7 +50,7 @@ def hold_out(config: TrainConfig, dataset: Dataset | None = None, val: Dataset |
 
 
 def _divide(config: TrainConfig, dataset: Dataset | None, val: Dataset | None) -> Split:
-    limited = dataset is None and config.data.max_images is not None
+    limited = dataset is None and config.data.max_images is not None and config.val == TrainConfig.val
     name = config.val if val is None else val.name
     if dataset is None:
         dataset = read_dataset(config.data)
@@ -54,22 +58,64 @@ def _divide(config: TrainConfig, dataset: Dataset | None, val: Dataset | None) -
     if val is not None and val.classes != dataset.classes:
         names = [", ".join(each.classes) for each in (dataset, val)]
         raise DataError("other classes than the training images", field="val", expected=names[0], got=names[1])
-    final_fit = list(range(len(dataset)))
-    if val is not None:
-        known = {_source(image) for image in dataset.images}
-        extra = [image for image in val.images if _source(image) not in known and not limited]
-        joined = replace(dataset, images=(*dataset.images, *extra))
-        position = {_source(image): i for i, image in enumerate(joined.images)}
-        held_out = [position[_source(image)] for image in val.images if _source(image) in position]
-        if held_out and not set(final_fit) <= set(held_out):
-            among = f" that are among the first {len(final_fit)} of the data" if limited else ""
+    dataset, *others = keep_readable([dataset, *([val] if val else [])], config.data.skip_unreadable, config.workers)
+    final_fit, keys = list(range(len(dataset))), [image.cache_key() for image in dataset.images]
+    reason = "there is no val"
+    for val in others:
+        of_val = [image.cache_key() for image in val.images]
+        known = set(keys)
+        extra = [i for i, key in enumerate(of_val) if key not in known and not limited]
+        joined = replace(dataset, images=(*dataset.images, *(val.images[i] for i in extra)))
+        all_keys = [*keys, *(of_val[i] for i in extra)]
+        held_out = _with_copies(of_val, all_keys)
+        among = f" that are among the first {len(dataset)} of the data" if limited else ""
+        if not held_out:
+            reason = f"{name} has no images{among}"
+        elif set(final_fit) <= set(held_out):
+            reason = f"{name} has all images"
+        elif not _has_objects(joined, held_out):
+            reason = f"{name} has no objects{among}"
+        else:
             logger.info("held out: the images of %s%s", name, among)
-            return Split(joined, final_fit, held_out)
+            _count_copies(joined, held_out, {image.path for image in val.images})
+            return Split(joined, final_fit, held_out, all_keys)
     if len(final_fit) < 2:
         raise DataError("too few images", field="data", expected="at least 2, one to be held out", got=len(final_fit))
-    which = "every fifth" if len(final_fit) >= HELD_OUT else "the last"
-    logger.info("held out: %s image, as %s", which, "there is no val" if val is None else f"{name} has none or all")
-    return Split(dataset, final_fit, final_fit[HELD_OUT - 1 :: HELD_OUT] or final_fit[-1:])
+    logger.info("held out: %s image, as %s", "every fifth" if len(final_fit) >= HELD_OUT else "the last", reason)
+    chosen = _every_fifth(dataset)
+    held_out = _with_copies([keys[i] for i in chosen], keys)
+    held_out = held_out if len(held_out) < len(dataset) else chosen
+    _count_copies(dataset, held_out, {dataset.images[i].path for i in chosen})
+    return Split(dataset, final_fit, held_out, keys)
+
+
+def _every_fifth(dataset: Dataset) -> list[int]:
+    """Return every fifth index, from the fifth on, or from an earlier one if that leaves a part without objects.
+
+    Of fewer images one is chosen, the last one if possible.
+    """
+    indices = list(range(len(dataset)))
+    first = min(len(dataset), HELD_OUT) - 1
+    choices = [indices[start::HELD_OUT] for start in range(first, -1, -1)]
+    for chosen in choices:
+        if _has_objects(dataset, chosen) and _has_objects(dataset, sorted(set(indices) - set(chosen))):
+            return chosen
+    return choices[0]
+
+
+def _with_copies(wanted: Sequence[str], keys: Sequence[str]) -> list[int]:
+    """Return the indices of the images with the content keys `wanted`, in their order."""
+    places: dict[str, list[int]] = {}
+    for i, key in enumerate(keys):
+        places.setdefault(key, []).append(i)
+    return [i for key in dict.fromkeys(wanted) for i in places.get(key, ())]
+
+
+def _count_copies(dataset: Dataset, held_out: Sequence[int], files: set[Path | None]) -> None:
+    """Log the number of held-out images that are copies of the `files` to hold out."""
+    copies = [str(dataset.images[i].id) for i in held_out if dataset.images[i].path not in files]
+    if copies:
+        logger.warning("%d images held out as well, copies of held-out ones: %s", len(copies), ", ".join(copies[:10]))
 
 
 def _check_objects(split: Split, named: Sequence[str]) -> None:
@@ -78,6 +124,8 @@ def _check_objects(split: Split, named: Sequence[str]) -> None:
     for name in missing:
         if name in named:
             raise DataError("class without objects to train on", field="data.classes", got=name)
+    if len(missing) == len(split.dataset.classes):
+        raise DataError("no objects to train on", field="data", got=f"{len(split.final_fit)} images without any")
     parts = {"no image to train on has": missing}
     for which, indices in (("only images held out have", split.first_fit), ("no image held out has", split.held_out)):
         parts[which] = [name for name in _without_objects(split.dataset, indices) if name not in missing]
@@ -93,9 +141,8 @@ def _without_objects(dataset: Dataset, indices: list[int]) -> list[str]:
     return [name for label, name in enumerate(dataset.classes, start=1) if label not in labels]
 
 
-def _source(image: Annotations) -> Path | str:
-    """Return the image's file, or a hash of its pixels."""
-    return image.path or image.cache_key()
+def _has_objects(dataset: Dataset, indices: list[int]) -> bool:
+    return len(_without_objects(dataset, indices)) < len(dataset.classes)
 
 
 def _read_val(dataset: Dataset, config: TrainConfig) -> Dataset | None:

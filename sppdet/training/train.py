@@ -14,7 +14,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.backbones.backbone import last_conv_blocks
-from sppdet.config.data import DataConfig
 from sppdet.config.detector import DetectorConfig
 from sppdet.config.record import base_of
 from sppdet.config.training import BASE_GB, TrainConfig
@@ -47,29 +46,34 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
 
     dataset, val: the training images and the images to hold out, in place of those that the configuration names.
     Raises ConfigError if the folder holds another run (another configuration or other data), or if `config.memory_gb`
-    is too little. The detector of a finished run of this configuration is returned without looking at the data.
+    is too little. The detector of a finished run of this configuration is returned without looking at the data. Data,
+    network and proposals are checked in this order; until then nothing is written.
     """
     run = RunFolder(config.output)
+    run.check_config(config)
     if run.detector.is_file():
-        run.check_config(config)
         logger.info("%s is trained already; to train again, remove it or give another --output", run.path)
         return Detector.load(run.path, config.device, config.precision)
-    torch.manual_seed(config.seed)
-    extractor = build_network(config, config.device, config.precision)  # before the hours that proposals may take
-    last_conv_blocks(extractor.backbone, config.finetune.blocks, "finetune.blocks")
-    run.check_config(config)
-    data = config.data if dataset is not None else _with_division(config.data, run)
+    divided = run.has_weights() and run.split.is_file()
+    data = replace(config.data, split_file=str(run.split)) if divided else config.data
     if dataset is None:
         check_training_data(replace(config, data=data))
     split = hold_out(replace(config, data=data), dataset, val)
     images, classes, held_out = split.dataset.images, split.dataset.classes, len(split.held_out)
     sizes = counted(len(images), "image"), counted(len(classes), "class")
     logger.info("%s, %s; %d held out to choose thresholds", *sizes, held_out)
+    torch.manual_seed(config.seed)
+    extractor = build_network(config, config.device, config.precision)  # before the hours that proposals may take
+    last_conv_blocks(extractor.backbone, config.finetune.blocks, "finetune.blocks")
+    bounded = bound_memory(config, extractor.dimension, len(classes))
     proposals = zip(images, propose(images, config.proposals, config.workers), strict=True)
     regions = [ImageRegions.from_annotations(image, boxes) for image, boxes in proposals]
-    run.check_data(_hash_data(extractor, regions, split))
-    config = bound_memory(config, extractor.dimension, len(classes))
-    trainer = Trainer(config, run, extractor, split.dataset, regions)
+    run.begin(config, _hash_data(extractor, regions, split))
+    if dataset is None and not run.has_weights():
+        run.split.unlink(missing_ok=True)
+        record_division(config.data, run.split)
+    write_json(run.images, [split.keys[i] for i in split.final_fit])
+    trainer = Trainer(bounded, run, extractor, split.dataset, regions)
 
     detector = trainer.fit("train", split.first_fit)
     result = trainer.evaluate(detector, split.held_out)
@@ -146,14 +150,6 @@ class Trainer:
         """Return the cache of the current network's features; with fine-tuning it is in the run's folder."""
         folder = self.run.features if self.config.finetune.epochs else None
         return FeatureCache(self.extractor, self.regions, self.config.cache_gb, folder)
-
-
-def _with_division(data: DataConfig, run: RunFolder) -> DataConfig:
-    """Return the data, divided as the run has recorded if they have no splits of their own."""
-    if run.has_weights():
-        return replace(data, split_file=str(run.split)) if run.split.is_file() else data
-    run.split.unlink(missing_ok=True)
-    return record_division(data, run.split)
 
 
 def bound_memory(config: TrainConfig, dimension: int, classes: int) -> TrainConfig:

@@ -20,7 +20,7 @@ CONFIG = TrainConfig(svm=SVMConfig(C=0.01))
 def folder(tmp_path) -> RunFolder:
     """A run of CONFIG that has begun."""
     folder = RunFolder(tmp_path / "run")
-    folder.check_config(CONFIG)
+    folder.begin(CONFIG, "data")
     save_tensors(folder.path / "heads-train.safetensors", {"weight": torch.zeros(1)})
     return folder
 
@@ -42,12 +42,12 @@ def test_a_run_from_before_a_key_goes_on_with_its_default(folder):
 
 def test_data_are_claimed_once_something_was_made_of_them(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.check_data("one")
-    folder.check_data("two")
+    folder.begin(CONFIG, "one")
+    folder.begin(CONFIG, "two")
     save_tensors(tmp_path / "heads-train.safetensors", {"weight": torch.zeros(1)})
-    folder.check_data("two")
+    folder.begin(CONFIG, "two")
     with pytest.raises(ConfigError, match="started with other images"):
-        folder.check_data("one")
+        folder.begin(CONFIG, "one")
     assert read_json(tmp_path / "data.json") == "two"
 
 
@@ -80,9 +80,9 @@ def test_a_run_knows_its_configuration_and_data(tmp_path):
     run, config = RunFolder(tmp_path), TrainConfig(data=DataConfig("photos", classes=["cat"]), val="", seed=3)
     with pytest.raises(ConfigError, match=r"config\.json: data\.root: the run does not say"):
         run.load_data()
-    run.check_config(config)
+    run.begin(config, "")
     assert run.load_config(TrainConfig) == config
     assert run.load_data() == config.data
-    run.check_config(TrainClassifierConfig())
+    run.begin(TrainClassifierConfig(), "")
     with pytest.raises(ConfigError, match=r"data\.root"):
         run.load_data()

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from sppdet.config.data import DataConfig
 from sppdet.config.training import TrainConfig
-from sppdet.errors import DataError
+from sppdet.errors import DataError, ImageError
 from sppdet.shapes.scene import SHAPES
 from sppdet.training.hold_out import hold_out
 
@@ -18,7 +19,7 @@ VAL = (4, 9, 14)  # the generated set's val among its 15 images of trainval
 
 def held_out(config: TrainConfig) -> tuple[list[str], list[str], list[str]]:
     """The names of all images, of those that are fitted at the end, and of those held out before."""
-    dataset, fitted, out = hold_out(config)
+    dataset, fitted, out, _ = hold_out(config)
     names = [str(image.id) for image in dataset.images]
     assert len(set(names)) == len(names)
     return names, [names[i] for i in fitted], [names[i] for i in out]
@@ -52,7 +53,9 @@ def test_a_limit_of_images_holds_for_val_too(config, shapes, images, expected):
     names = ids(shapes, "trainval")[:images]
     limited = replace(config, data=replace(config.data, max_images=images))
     assert held_out(limited) == (names, names, [names[i] for i in expected])
-    # Images of val outside the limited split stay outside.
+    # Images of the default val outside the limited split stay outside; others were asked for.
+    named = replace(limited, val="test")
+    assert held_out(named)[1:] == (names, ids(shapes, "test"))
     train_names = ids(shapes, "train")[:6]
     limited = replace(limited, data=replace(limited.data, split="train", max_images=6))
     assert held_out(limited) == (train_names, train_names, [train_names[4]])
@@ -63,8 +66,8 @@ def test_a_limit_of_images_holds_for_val_too(config, shapes, images, expected):
     [
         (None, "val", "the images of val"),
         (10, "val", "the images of val that are among the first 10 of the data"),
-        (4, "val", "the last image, as val has none or all"),
-        (None, "trainval", "every fifth image, as trainval has none or all"),
+        (4, "val", "the last image, as val has no images that are among the first 4 of the data"),
+        (None, "trainval", "every fifth image, as trainval has all images"),
         (None, "", "every fifth image, as there is no val"),
     ],
 )
@@ -106,3 +109,59 @@ def test_classes_without_objects_are_said_or_refused(config, own_data, caplog):
     for name in ("disc", "ghost"):
         with pytest.raises(DataError, match=rf"data\.classes: .*{name}"):
             hold_out(replace(own, data=replace(own.data, classes=[name])))
+
+
+def without_objects(own_data: Path, names: list[str]) -> None:
+    for name in names:
+        file = own_data / f"Annotations/{name}.xml"
+        file.write_text(re.sub(r"<object>.*</object>", "", file.read_text(), flags=re.DOTALL))
+
+
+def test_a_part_without_objects_is_not_held_out(config, own_data, caplog):
+    trainval, config = ids(own_data, "trainval"), replace(config, data=DataConfig(root=str(own_data)))
+    without_objects(own_data, [trainval[i] for i in VAL])
+    with caplog.at_level(logging.INFO, "sppdet"):
+        assert held_out(config) == (trainval, trainval, [trainval[i] for i in (3, 8, 13)])
+    assert "held out: every fifth image, as val has no objects" in caplog.text
+    without_objects(own_data, trainval[:2])
+    few = replace(config, data=replace(config.data, max_images=3))
+    assert held_out(few)[2] == trainval[2:3], "no part of these has objects"
+    for name in trainval:
+        file = own_data / f"Annotations/{name}.xml"
+        file.write_text(file.read_text().replace("<difficult>0", "<difficult>1"))
+    with pytest.raises(DataError, match=r"data: no objects to train on .got 15 images"):
+        held_out(config)
+
+
+def test_copies_of_held_out_images_are_held_out_with_them(config, shapes, own_data, caplog):
+    trainval = ids(own_data, "trainval")
+    (own_data / "JPEGImages").unlink()
+    shutil.copytree(shapes / "JPEGImages", own_data / "JPEGImages")
+    for original, copy in ((4, 2), (9, 0), (6, 7)):
+        shutil.copy(*(own_data / f"JPEGImages/{trainval[i]}.jpg" for i in (original, copy)))
+    config = replace(config, data=DataConfig(root=str(own_data)))
+    expected = [trainval[i] for i in (2, 4, 0, 9, 14)]
+    assert held_out(config) == (trainval, trainval, expected)
+    assert f"2 images held out as well, copies of held-out ones: {trainval[2]}, {trainval[0]}" in caplog.text
+    assert held_out(replace(config, val=""))[2] == expected
+    train = replace(config, data=replace(config.data, split="train"))
+    names = ids(own_data, "train")
+    images, fitted, out = held_out(train)
+    assert (images, fitted, out) == ([*names, trainval[14]], names, [trainval[2], trainval[0], trainval[14]])
+
+
+def test_all_unreadable_images_are_named_or_left_out(config, shapes, own_data, caplog):
+    trainval = ids(own_data, "trainval")
+    (own_data / "JPEGImages").unlink()
+    shutil.copytree(shapes / "JPEGImages", own_data / "JPEGImages")
+    files = [own_data / f"JPEGImages/{trainval[i]}.jpg" for i in (1, 9)]
+    files[0].write_bytes(files[0].read_bytes()[:3000])
+    files[1].write_bytes(b"text")
+    config = replace(config, data=DataConfig(root=str(own_data)))
+    with pytest.raises(ImageError, match=r"2 of 15 images cannot be read .*--data\.skip_unreadable") as caught:
+        held_out(config)
+    assert all(str(file) in str(caught.value) for file in files)
+    skipping = replace(config, data=replace(config.data, skip_unreadable=True))
+    readable = [name for i, name in enumerate(trainval) if i not in (1, 9)]
+    assert held_out(skipping) == (readable, readable, [trainval[i] for i in (4, 14)])
+    assert "2 of 15 images left out: " in caplog.text

@@ -24,6 +24,7 @@ from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError, WeightsError
 from sppdet.evaluation.voc import evaluate_voc
 from sppdet.files.atomic import read_json, save_tensors, write_json
+from sppdet.files.run_folder import RunFolder
 from sppdet.heads.calibration import fit_calibration
 from sppdet.proposals.cache import propose
 from sppdet.structures import Dataset, Detections
@@ -267,6 +268,34 @@ def test_wrong_blocks_and_weights_are_named_before_any_image_is_searched(config,
     save_tensors(tmp_path / "other.safetensors", build_backbone("squeezenet1_1", "random").state_dict())
     with pytest.raises(WeightsError, match=r"other\.safetensors: layers\.0\.weight"):
         train(replace(config, backbone=BackboneConfig("shapenet", str(tmp_path / "other.safetensors"))))
+
+
+def test_data_come_first_and_nothing_is_left_behind_by_a_mistake(config, own_data, tmp_path):
+    weights = tmp_path / "other.safetensors"
+    save_tensors(weights, build_backbone("squeezenet1_1", "random").state_dict())
+    wrong = replace(config, backbone=BackboneConfig("shapenet", str(weights)))
+    with pytest.raises(DataError, match="nowhere: folder not found"):
+        train(replace(wrong, data=DataConfig(root="nowhere")))
+    own = replace(wrong, data=DataConfig(root=str(own_data)))
+    with pytest.raises(WeightsError, match=r"other\.safetensors"):
+        train(own)
+    (own_data / "ImageSets/Main/val.txt").unlink()
+    (own_data / "ImageSets/Main/trainval.txt").write_text("missing")
+    with pytest.raises(DataError, match="missing"):
+        train(own)
+    with pytest.raises(ConfigError, match="memory_gb"):
+        train(replace(config, memory_gb=1.0))
+    assert not Path(config.output).exists()
+
+
+def test_a_run_knows_the_images_that_it_was_trained_on(small, shapes):
+    train(replace(small, data=replace(small.data, split="train", max_images=None)))
+    run = RunFolder(small.output)
+    keys = {split: [image.cache_key() for image in read_voc(shapes, split).images] for split in ("trainval", "val")}
+    assert run.trained_on(keys["trainval"]) == len(keys["trainval"]) - len(keys["val"])
+    assert run.trained_on(keys["val"]) == 0, "held out from all fits"
+    run.images.unlink()
+    assert run.trained_on(keys["trainval"]) == 0
 
 
 def test_softmax_examples_keep_to_the_memory(small, monkeypatch):
