@@ -4,6 +4,8 @@ import logging
 import os
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from mimetypes import guess_type
 from os import PathLike
 from pathlib import Path
@@ -45,11 +47,28 @@ def read_image(path: str | PathLike[str]) -> Tensor:
     SPPDET_MAX_PIXELS replaces Pillow's limit of 179 megapixels.
     Raises ImageError for a file that is missing, truncated, too large, of unknown depth or not an image.
     """
+    with _decoding(path) as image:
+        return _from_pil(image)
+
+
+def check_image(path: str | PathLike[str]) -> None:
+    """Raise ImageError if `read_image` would; a JPEG is decoded at an eighth of its size, which is faster."""
+    with _decoding(path) as image:
+        if image.format == "JPEG":
+            image.draft(None, (image.width // 8, image.height // 8))
+            image.load()
+        else:
+            _from_pil(image)
+
+
+@contextmanager
+def _decoding(path: str | PathLike[str]) -> Iterator[Image.Image]:
+    """Open an image, and name the file in what goes wrong."""
     if not Path(path).is_file():
         raise ImageError("image file not found", file=path)
     try:
         with _open(path) as image:
-            return _from_pil(image)
+            yield image
     except ImageError as error:
         raise error.in_file(path) from None
     except ConfigError:
@@ -62,18 +81,6 @@ def read_image(path: str | PathLike[str]) -> Tensor:
         if (guess_type(path)[0] or "").startswith("video/"):
             way = f"its frames as images: ffmpeg -i {Path(path).name} frame-%05d.jpg"
             raise ImageError("is a video", file=path, expected=way) from error
-        raise ImageError(f"cannot be decoded: {error}", file=path) from error
-
-
-def check_image(path: str | PathLike[str]) -> None:
-    """Raise ImageError if `read_image` would; a JPEG is decoded at an eighth of its size, which is faster."""
-    if not Path(path).is_file():
-        raise ImageError("image file not found", file=path)
-    try:
-        with Image.open(path) as image:
-            image.draft(None, (image.width // 8, image.height // 8))
-            image.load()
-    except Exception as error:  # as in read_image
         raise ImageError(f"cannot be decoded: {error}", file=path) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,10 +21,13 @@ from sppdet.data.image_folder import ImageFolder, read_image_folder
 from sppdet.drawing.tables import percent
 from sppdet.errors import DataError, InputError
 from sppdet.evaluation.bootstrap import LEVEL, RESAMPLES, draw_images, interval
-from sppdet.files.atomic import hash_tensors
+from sppdet.files.atomic import content_key, hash_tensors
+from sppdet.files.run_folder import RunFolder
 from sppdet.images import read_image
 from sppdet.runtime.memory import trim_memory
 from sppdet.wording import counted
+
+logger = logging.getLogger(__name__)
 
 # By "top1" and "top5": 1 for each image (N,) that is classified correctly, else 0, or the mean over several runs.
 TopK = dict[str, NDArray[np.float64]]
@@ -125,13 +129,17 @@ def evaluate_classifiers(
 
     against: other runs to compare with. Raises DataError unless all were trained on the same classes.
     """
-    classifiers = [Classifier.load(run, device, precision) for run in (*runs, *against)]
-    classes = classifiers[0].classes
-    for run, classifier in zip((*runs, *against), classifiers, strict=True):
-        if classifier.classes != classes:
-            expected, got = ", ".join(classes), ", ".join(classifier.classes)
+    folders = {run: RunFolder(run) for run in (*runs, *against)}
+    classes = folders[runs[0]].classes("classifier")
+    for run, each in folders.items():
+        if (names := each.classes("classifier")) != classes:
+            expected, got = ", ".join(classes), ", ".join(names)
             raise DataError("knows other classes than the first run", file=run, expected=expected, got=got)
     images = read_image_folder(folder, classes)
+    for run, each in folders.items():
+        if each.images.is_file() and (count := each.trained_on([content_key(file) for file in images.files])):
+            logger.warning("%s: %d of these %d images were trained on", run, count, len(images.files))
+    classifiers = [Classifier.load(run, device, precision) for run in (*runs, *against)]
     correct = measure_topk_correct(classifiers, images, views)
 
     def average(names: Sequence[str], several: Sequence[TopK]) -> tuple[Accuracy, TopK]:

@@ -74,6 +74,7 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     classifier.head.scale.fill_(scale_to_norm(config.feature_norm, features))
     logger.info("%s, %s", counted(len(images.files), "image"), counted(len(images.classes), "class"))
     run.begin(config, key)
+    write_json(run.images, [content_key(file) for file in images.files])
     training = (epochs.steps, config.fit, config.seed, run.training_state)
     fits = epochs.pooled_bytes(classifier.pooled) <= config.memory_gb * 1e9
     if config.blocks == 0 and config.view != "crop" and fits:

@@ -89,8 +89,8 @@ def predict(
         raise ConfigError("unknown format", field="output", expected="a .csv or .json file", got=output)
     if top < 1:
         raise ConfigError("out of range", field="top", expected="1 or more", got=top)
+    files = image_files(images)  # looked at before the network
     classifier = Classifier.load(run, device, precision)
-    files = image_files(images)
     entries, errors = list[dict[str, Any]](), list[ImageError]()
     try:
         for i, image in read_images(files, errors, "classify"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,18 +43,26 @@ def combine(
         raise ConfigError("out of range", field="resamples", expected="0 or more", got=resamples)
 
     from sppdet.commands.evaluate import write_evaluation
-    from sppdet.commands.runs import data_of_run, detect_dataset, is_run, load_run
-    from sppdet.data.dataset import read_dataset
+    from sppdet.commands.runs import (
+        classes_of,
+        count_trained_on,
+        data_of_run,
+        detections_of,
+        is_run,
+        load_run,
+        read_data,
+    )
     from sppdet.data.detection_files import read_results
     from sppdet.evaluation.evaluation import evaluate_detections
     from sppdet.postprocess import combine_detections
 
-    detectors = {run: load_run(run, device, precision, True) for run in runs if is_run(run)}
-    first = next(iter(detectors), None)
+    classes = {run: classes_of(run) for run in runs if is_run(run)}
+    first = next(iter(classes), None)
     data = data_of_run(first, data)
-    dataset = read_dataset(data, detectors[first].classes if first else None)
-    for run, detector in detectors.items():
-        dataset.check_classes(detector.classes, run)
+    dataset = read_data(data, classes[first] if first else None, workers, decode=first is not None)
+    for run, names in classes.items():
+        dataset.check_classes(names, run)
+    detectors = {run: load_run(run, device, precision, True) for run in classes}
     found = {run: read_results(run, dataset) for run in runs if run not in detectors}
     for run, parts in found.items():
         for score in (score for part in parts for score in part.scores.tolist()):
@@ -61,11 +70,13 @@ def combine(
                 expected = "0..1, as written by `sppdet evaluate --probabilities`"
                 raise DataError("not a probability", file=run, field="score", expected=expected, got=score)
     for run, detector in detectors.items():
-        found[run] = [detector.probabilities(one) for one in detect_dataset(detector, dataset, workers)]
+        raw = detections_of(run, dataset, data, workers, partial(load_run, detector, device, precision), raw=True)
+        found[run] = [detector.probabilities(one) for one in raw]
     selection = detectors[first].config.selection if first else SelectionConfig()
     union = [combine_detections(parts, selection) for parts in zip(*(found[run] for run in runs), strict=True)]
     folder = Path(output or f"runs/combine-{'-'.join(Path(run).resolve().name for run in runs)}")
     single = {run: found[run] for run in runs}
-    result = replace(evaluate_detections(union, dataset, resamples, True, single), folder=folder)
+    result = evaluate_detections(union, dataset, resamples, True, single)
+    result = replace(result, folder=folder, trained_on=count_trained_on(detectors, dataset))
     write_evaluation(folder, result, union, dataset, data.split)
     return result

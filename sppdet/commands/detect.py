@@ -46,8 +46,8 @@ def detect(
     from sppdet.commands.runs import load_run
     from sppdet.drawing.detections import draw_detections, write_picture
 
+    files, folder = image_files(images), Path(output)  # looked at before the network
     detector = load_run(run, device, precision, probabilities)
-    files, folder = image_files(images), Path(output)
     names = _picture_names(files)
     if not {(folder / name).resolve() for name in names}.isdisjoint(file.resolve() for file in files):
         raise ConfigError("pictures would replace images", field="output", expected="another folder", got=output)

@@ -35,17 +35,17 @@ def diagnose(
     if (run is None) == (detections is None):
         raise ConfigError("give a run or --detections, one of them", field="run")
 
-    from sppdet.commands.runs import data_of_run, load_run, saved_detections
-    from sppdet.data.dataset import read_dataset
+    from sppdet.commands.runs import classes_of, data_of_run, read_data, saved_detections, warn_trained_on
     from sppdet.data.detection_files import read_results
     from sppdet.evaluation.diagnose import diagnose as diagnose_detections
     from sppdet.evaluation.plots import plot_diagnosis
     from sppdet.files.atomic import write_json
     from sppdet.files.run_folder import RunFolder
 
-    classes = load_run(run, "cpu", "fp32").classes if run else None
+    classes = classes_of(run) if run else None
     data = data_of_run(run, data)
-    dataset = read_dataset(data, classes)
+    dataset = read_data(data, classes, 2, decode=False)
+    warn_trained_on([run] if run else [], dataset)
     evaluated = RunFolder(run).evaluation(data) if run else None
     folder = Path(output) if output else evaluated
     file = saved_detections(run, data, dataset) if run else detections

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
@@ -36,7 +37,8 @@ def evaluate(
     """Evaluate a detector, or the detections of another program: VOC and COCO average precision.
 
     The results go to the folder SPLIT of the run, or SPLIT-20 on the first 20 images: evaluation.json, curves.json,
-    precision_recall.png, detections.json (COCO) and comp4/ (VOC).
+    precision_recall.png, detections.json (COCO) and comp4/ (VOC). With --data.annotations SPLIT is the file's name;
+    data of another folder have a key of it in the name.
 
     Args:
         run: run folder or detector file
@@ -59,24 +61,37 @@ def evaluate(
     if resamples < 0:
         raise ConfigError("out of range", field="resamples", expected="0 or more", got=resamples)
 
-    from sppdet.commands.runs import data_of_run, detect_dataset, detections_of, load_run
-    from sppdet.data.dataset import read_dataset
+    from sppdet.commands.runs import (
+        classes_of,
+        count_trained_on,
+        data_of_run,
+        detect_dataset,
+        detections_of,
+        is_run,
+        load_run,
+        read_data,
+        source_of,
+    )
     from sppdet.data.detection_files import read_results
     from sppdet.detector import Detector
     from sppdet.evaluation.evaluation import evaluate_detections
     from sppdet.evaluation.voc import evaluate_voc
     from sppdet.files.run_folder import RunFolder
 
-    detector = None if run is None else load_run(run, device, precision, probabilities)
-    folder = Path(output) if output else None
+    classes = None if run is None else classes_of(run)  # data are looked at before the network
+    folder, source = Path(output) if output else None, None
     if dataset is None:
         data = data_of_run(run, data)
-        dataset = read_dataset(data, detector.classes if detector else None)
+        dataset = read_data(data, classes, workers, decode=run is not None)
         if folder is None and run is not None and not isinstance(run, Detector):
             folder = RunFolder(run).evaluation(data)
+            source = {**source_of(run, dataset), "proposals": proposals, "probabilities": probabilities}
+    detector = None if run is None else load_run(run, device, precision, probabilities)
     truncated = detector.truncated(svd) if detector and svd is not None else None
-    options = (dataset, data, proposals, device, precision, workers)
-    others = {against: detections_of(against, *options)} if against else None
+    others = None
+    if against:
+        load = partial(load_run, against, device, precision)
+        others = {against: detections_of(against, dataset, data, workers, load, proposals)}
     if detector:
         dataset.check_classes(detector.classes, None if isinstance(run, Detector) else run)
         found = detect_dataset(detector, dataset, workers, proposals)
@@ -85,25 +100,37 @@ def evaluate(
         assert detections is not None
         found = read_results(detections, dataset)
     result = evaluate_detections(found, dataset, resamples, probabilities, others)
-    result = replace(result, proposals=proposals, folder=folder)
+    runs = [one for one in (run, against if against and is_run(against) else None) if one is not None]
+    result = replace(result, proposals=proposals, folder=folder, trained_on=count_trained_on(runs, dataset))
     if truncated:
         cut = evaluate_voc(detect_dataset(truncated, dataset, workers, proposals), dataset.images, dataset.classes)
         result = replace(result, ranks=svd, truncated=cut)
     if folder:
-        write_evaluation(folder, result, found, dataset, data.split)
+        write_evaluation(folder, result, found, dataset, data.split, source)
     return result
 
 
 def write_evaluation(
-    folder: Path, result: Evaluation, detections: Sequence[Detections], dataset: Dataset, split: str
+    folder: Path,
+    result: Evaluation,
+    detections: Sequence[Detections],
+    dataset: Dataset,
+    split: str,
+    source: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write all files of an evaluation; evaluation.json last, which marks the others as complete."""
+    """Write all files of an evaluation.
+
+    source: see `saved_detections`; it is written last, as it says that the others may be used again.
+    """
     from sppdet.data.detection_files import write_coco_results, write_voc_results
     from sppdet.evaluation.plots import plot_precision_recall
     from sppdet.files.atomic import write_json
 
+    (folder / "source.json").unlink(missing_ok=True)
     write_json(folder / "curves.json", result.voc.as_dict(curves=True)["per_class"])
     plot_precision_recall(result.voc, folder / "precision_recall.png")
     write_coco_results(folder / "detections.json", detections, dataset)
     write_voc_results(folder / "comp4", detections, dataset, split)
     write_json(folder / "evaluation.json", result.as_dict())
+    if source:
+        write_json(folder / "source.json", source)

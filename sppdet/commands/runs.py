@@ -1,7 +1,7 @@
 """The runs and detections that commands are given. Imports torch: commands import it inside their functions."""
 
 import logging
-from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -10,10 +10,12 @@ from tqdm import tqdm
 
 from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
+from sppdet.data.dataset import read_dataset
 from sppdet.data.detection_files import read_results
+from sppdet.data.readable import keep_readable
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, WeightsError
-from sppdet.files.atomic import read_json
+from sppdet.files.atomic import content_key, read_json
 from sppdet.files.run_folder import RunFolder
 from sppdet.proposals.cache import propose
 from sppdet.runtime.memory import trim_memory
@@ -34,13 +36,38 @@ def load_run(run: Run, device: Device, precision: Precision, probabilities: bool
     if isinstance(run, Detector):
         detector, name = run, "detector"
     else:
-        if Path(run).is_file() and Path(run).suffix != ".safetensors":
-            raise WeightsError("is not a detector", file=run, expected="a run folder or detector.safetensors")
         detector, name = Detector.load(run, device, precision), str(run)
     if probabilities and detector.calibration is None:
         way = "a detector of this version: remove detector.safetensors, and repeat the training; its heads are kept"
         raise WeightsError("gives no probabilities", file=name, field="calibration", expected=way)
     return detector
+
+
+def classes_of(run: Run) -> tuple[str, ...]:
+    """Return the classes of a run's detector; data are read before its network is built."""
+    return tuple(run.classes) if isinstance(run, Detector) else RunFolder(run).classes("detector")
+
+
+def read_data(data: DataConfig, classes: tuple[str, ...] | None, workers: int, decode: bool = True) -> Dataset:
+    """Read the data set, and check that its images can be decoded, if `decode` or if others are to be skipped."""
+    dataset = read_dataset(data, classes)
+    if decode or data.skip_unreadable:
+        (dataset,) = keep_readable([dataset], data.skip_unreadable, workers)
+    return dataset
+
+
+def count_trained_on(runs: Iterable[Run], dataset: Dataset) -> dict[str, int]:
+    """Return how many of the images each run was trained on, by content; runs without any are left out."""
+    known = [(str(run), RunFolder(run)) for run in runs if not isinstance(run, Detector)]
+    recorded = [(name, folder) for name, folder in known if folder.images.is_file()]
+    keys = [image.cache_key() for image in dataset.images] if recorded else []
+    return {name: count for name, folder in recorded if (count := folder.trained_on(keys))}
+
+
+def warn_trained_on(runs: Iterable[Run], dataset: Dataset) -> None:
+    """Log for each run how many of the images it was trained on, if any."""
+    for name, count in count_trained_on(runs, dataset).items():
+        logger.warning("%s: %d of these %d images were trained on", name, count, len(dataset))
 
 
 def data_of_run(run: Run | None, data: DataConfig) -> DataConfig:
@@ -77,19 +104,22 @@ def detections_of(
     path: str,
     dataset: Dataset,
     data: DataConfig,
-    proposals: str | None,
-    device: Device,
-    precision: Precision,
     workers: int,
+    load: Callable[[], Detector],
+    proposals: str | None = None,
+    raw: bool = False,
 ) -> list[Detections]:
-    """Read detections from a file or folder, or detect with a run, unless its saved detections are of these images."""
+    """Read detections from a file or folder, or detect with a run, unless its saved detections are of these images.
+
+    load: returns the detector of the run. raw: saved scores may not be calibrated probabilities.
+    """
     if not is_run(path):
         return read_results(path, dataset)
-    saved = None if proposals else saved_detections(path, data, dataset)
+    saved = None if proposals else saved_detections(path, data, dataset, raw)
     if saved:
         logger.info("%s: reused as the detections of %s", saved, path)
         return read_results(saved, dataset)
-    detector = load_run(path, device, precision)
+    detector = load()
     dataset.check_classes(detector.classes, path)
     return detect_dataset(detector, dataset, workers, proposals)
 
@@ -100,22 +130,21 @@ def is_run(path: str) -> bool:
     return file.suffix == ".safetensors" or (file.is_dir() and not any(file.glob("*_det_*.txt")))
 
 
-def saved_detections(run: str, data: DataConfig, dataset: Dataset) -> Path | None:
+def source_of(run: str | PathLike[str], dataset: Dataset) -> dict[str, str]:
+    """Return content keys of the detector and of the images and annotations that detections come from."""
+    return {"detector": content_key(RunFolder(run).find("detector")), "data": dataset.key()}
+
+
+def saved_detections(run: str, data: DataConfig, dataset: Dataset, raw: bool = False) -> Path | None:
     """Return the detections that `sppdet evaluate` wrote for a run on these images.
 
-    None unless its evaluation is newer than the detector, made with selective search, and on the same number of images
-    and of objects per class.
+    None unless their source.json says that they are of this detector and, by content, of these images and annotations,
+    made with selective search and, if `raw`, without calibration.
     """
-    folder = RunFolder(run)
-    file = folder.evaluation(data) / "evaluation.json"
-    if not file.is_file() or file.stat().st_mtime < folder.find("detector").stat().st_mtime:
+    file = RunFolder(run).evaluation(data) / "source.json"
+    if not file.is_file():
         return None
-    numbers = read_json(file)
-    counts = Counter(label for image in dataset.images for label in image.labels[~image.difficult].tolist())
-    objects = [(name, counts[label]) for label, name in enumerate(dataset.classes, start=1)]
-    try:
-        saved = [(name, row["positives"]) for name, row in numbers["per_class"].items()]
-        same = (numbers["images"], saved) == (len(dataset), objects) and "proposals" not in numbers
-    except (KeyError, TypeError, AttributeError):  # JSON of something else
-        return None
+    source = read_json(file)
+    wanted = {**source_of(run, dataset), "proposals": None, **({"probabilities": False} if raw else {})}
+    same = isinstance(source, dict) and all(key in source and source[key] == wanted[key] for key in wanted)
     return file.with_name("detections.json") if same else None

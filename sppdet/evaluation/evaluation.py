@@ -65,6 +65,7 @@ class Evaluation:
     others: mAPs of the detectors that this one is compared with, by name.
     ranks, truncated: ranks of the truncated fully connected layers and the result with them, if any.
     proposals: file of proposals made by another program, if any. folder: where the results are written, if anywhere.
+    trained_on: by run, the number of these images that it was trained on, if any.
     """
 
     voc: VOCResult
@@ -77,6 +78,7 @@ class Evaluation:
     truncated: VOCResult | None = None
     proposals: str | None = None
     folder: Path | None = None
+    trained_on: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def map_voc07(self) -> float:
@@ -103,6 +105,8 @@ class Evaluation:
             numbers["svd"] = {"ranks": self.ranks, **maps, "change_voc07": maps["map_voc07"] - self.map_voc07}
         if self.proposals:
             numbers["proposals"] = self.proposals
+        if self.trained_on:
+            numbers["trained_on"] = dict(self.trained_on)
         return numbers
 
     def __str__(self) -> str:
@@ -124,7 +128,8 @@ class Evaluation:
             notes[0] += f"; 95% of {resamples} resamples"
         notes += [str(self.reliability)] if self.reliability else []
         notes += [f"written to {self.folder}"] if self.folder else []
-        return "\n".join([align(rows), *notes])
+        seen = [f"{run}: {n} of these {self.images} images were trained on" for run, n in self.trained_on.items()]
+        return "\n".join([*seen, align(rows), *notes])
 
     def _to_best(self) -> tuple[str, BootstrapMAP]:
         """Return the name of the best of `others`, and the difference to its mAPs."""

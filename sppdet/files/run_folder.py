@@ -73,7 +73,9 @@ class RunFolder:
         return [data.year, division, *(folder and str(Path(folder).resolve()) for folder in folders)]
 
     def find(self, kind: Kind) -> Path:
-        """Return the detector's or classifier's file. Raises WeightsError if the run has none."""
+        """Return the detector's or classifier's file. Raises WeightsError if the run has none, or is another file."""
+        if self._file and self._file.suffix != ".safetensors":
+            raise WeightsError(f"is not a {kind}", file=self._file, expected=f"a run folder or {kind}.safetensors")
         file = self.detector if kind == "detector" else self.classifier
         if not self.path.is_dir():
             raise WeightsError("file not found", file=self.path)
@@ -101,6 +103,11 @@ class RunFolder:
             yield file, tensors, header
         except (KeyError, RuntimeError) as error:
             raise WeightsError(f"is not a {kind}", file=file, got=error) from error
+
+    def classes(self, kind: Kind) -> tuple[str, ...]:
+        """Read the classes of the detector or classifier, for which its network is not built. Raises WeightsError."""
+        with self.open(kind) as (_, _, header):
+            return tuple(header["classes"])
 
     def load_config(self, kind: type[T]) -> T:
         """Read the configuration of the training back as a record of this class.

@@ -3,6 +3,8 @@
 import pytest
 from factories import run_error, run_json, run_text
 
+from sppdet.cli import main
+from sppdet.commands import runs as commands
 from sppdet.data.voc import read_voc
 from sppdet.detector import Detector
 from sppdet.files.atomic import read_json, write_json
@@ -40,6 +42,21 @@ def test_two_runs(place, data, tmp_path, capsys):
     assert again == numbers
     again = run_json(capsys, "evaluate", "--detections", tmp_path / "both/detections.json", *data)
     assert again == {key: value for key, value in numbers.items() if key not in ("reliability", "difference")}
+
+
+def test_saved_detections_are_combined_as_new_ones(run, other, data, tmp_path, monkeypatch, capsys):
+    combine = ("combine", run, other, *data, "--output", tmp_path / "both")
+    numbers = run_json(capsys, *combine)
+    run_json(capsys, "evaluate", run, *data)
+    run_json(capsys, "evaluate", other, *data, "--probabilities")
+    with monkeypatch.context() as patch:
+        patch.setattr(commands, "detect_dataset", None)
+        with pytest.raises(TypeError):  # those of the other are probabilities
+            main([str(part) for part in combine])
+    assert run_json(capsys, *combine) == numbers
+    run_json(capsys, "evaluate", other, *data)
+    monkeypatch.setattr(commands, "detect_dataset", None)
+    assert run_json(capsys, *combine) == numbers
 
 
 def test_each_alone_is_printed(place, data, tmp_path, capsys):

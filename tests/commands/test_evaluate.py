@@ -1,10 +1,10 @@
 """`sppdet evaluate`: what it prints and writes, comparisons and probabilities."""
 
-import os
 import shutil
 
 import pytest
 from factories import proposal_file, run_error, run_json, run_text, train_arguments
+from PIL import Image
 
 from sppdet.cli import main
 from sppdet.commands.evaluate import evaluate
@@ -131,14 +131,82 @@ def test_saved_detections_are_taken_only_where_they_fit(data, run, other, capsys
 
     saved.write_text("[]")
     assert map_of_the_other() == 0
-    os.utime(other / "detector.safetensors", (2e9, 2e9))
-    assert map_of_the_other() == pytest.approx(theirs, abs=1e-12), "the detector is younger"
-    os.utime(other / "detector.safetensors", (1e9, 1e9))
+    trained = (other / "detector.safetensors").read_bytes()
+    detector = Detector.load(other)
+    detector.thresholds += 1
+    detector.save(other / "detector.safetensors")
+    assert map_of_the_other() == pytest.approx(theirs, abs=1e-12), "of another detector"
+    (other / "detector.safetensors").write_bytes(trained)
     assert map_of_the_other() == 0
-    (other / "test/evaluation.json").write_text("{}")
-    assert map_of_the_other() == pytest.approx(theirs, abs=1e-12), "of no images known"
+    source = read_json(other / "test/source.json")
+    for wrong in ({}, source | {"proposals": "mine.npz"}, source | {"data": "of other images"}):
+        write_json(other / "test/source.json", wrong)
+        assert map_of_the_other() == pytest.approx(theirs, abs=1e-12), wrong
     run_json(capsys, "evaluate", other, *data, "--data.max_images", 3)
     assert map_of_the_other() == pytest.approx(theirs, abs=1e-12), "of other images"
+
+
+def test_saved_detections_are_of_these_very_images_and_annotations(place, run, other, tmp_path, capsys):
+    """Another set of the same ids and the same number of objects per class is another set."""
+    root = tmp_path / "own"
+    shutil.copytree(place / "shapes", root)
+    own = ("--data.root", root)
+    run_json(capsys, "evaluate", other, *own)
+    (folder,) = other.glob("test-*")
+    assert not (other / "test").exists(), "that is for the data of the training"
+
+    def is_reused() -> bool:
+        (folder / "detections.json").write_text("[]")
+        numbers = run_json(capsys, "evaluate", run, *own, "--resamples", 0, "--against", other)
+        return numbers["against"]["map_voc07"] == 0
+
+    assert is_reused()
+    assert run_json(capsys, "diagnose", other, *own)["mean"]["ap"]["as_is"] == 0
+    name = (root / "ImageSets/Main/test.txt").read_text().split()[0]
+    file = root / f"Annotations/{name}.xml"
+    text = file.read_text()
+    file.write_text(text.replace("<xmin>", "<xmin>1", 1))
+    assert not is_reused()
+    assert "not of these images" in run_error(capsys, "diagnose", other, *own)
+    file.write_text(text)
+    assert is_reused()
+    image = root / f"JPEGImages/{name}.jpg"
+    Image.open(image).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(image)
+    assert not is_reused()
+    assert "not of these images" in run_error(capsys, "diagnose", other, *own)
+
+
+def test_images_that_were_trained_on_are_counted_before_the_numbers(data, run, other, tmp_path, capsys, caplog):
+    split = (*data, "--data.split", "val")
+    numbers = run_json(capsys, "evaluate", run, *split, "--resamples", 0, "--against", other)
+    assert numbers["trained_on"] == {str(run): 3, str(other): 3}
+    text = run_text(capsys, "evaluate", run, *split)
+    assert text.startswith(f"{run}: 3 of these 3 images were trained on\n")
+    assert "trained_on" not in run_json(capsys, "evaluate", run, *data, "--resamples", 0)
+    both = run_json(capsys, "combine", run, other, *split, "--output", tmp_path / "both")
+    assert both["trained_on"] == numbers["trained_on"]
+    run_json(capsys, "diagnose", run, *split[:2], "--data.split", "val")
+    assert f"{run}: 3 of these 3 images were trained on" in caplog.text
+
+
+def test_data_are_looked_at_before_the_network(place, run, tmp_path, capsys, monkeypatch):
+    root = tmp_path / "own"
+    shutil.copytree(place / "shapes", root)
+    names = (root / "ImageSets/Main/test.txt").read_text().split()
+    for name in names[:2]:
+        (root / f"JPEGImages/{name}.jpg").write_bytes(b"text")
+    own = ("--data.root", root)
+    with monkeypatch.context() as patch:
+        patch.setattr(Detector, "load", None)
+        for command in (("evaluate", run), ("compare", run), ("combine", run, place / "crop")):
+            said = run_error(capsys, *command, *own)
+            assert "2 of 6 images cannot be read" in said
+            assert all(f"{name}.jpg" in said for name in names[:2])
+            assert "nowhere: folder not found" in run_error(capsys, *command, "--data.root", "nowhere")
+        assert "no images" in run_error(capsys, "detect", run, root / "Annotations")
+    skipping = (run, *own, "--data.skip_unreadable", "true")
+    assert run_json(capsys, "evaluate", *skipping)["images"] == 4
+    assert run_json(capsys, "diagnose", *skipping)["mean"]
 
 
 def test_what_truncation_costs_is_printed(place, data, tmp_path, capsys):
@@ -207,7 +275,7 @@ def test_probabilities_need_a_calibration(place, data, run, tmp_path, capsys):
         ("combine", run, place / "crop", *data),
     ):
         said = run_error(capsys, *arguments)
-        assert said.startswith(f"sppdet: error: {run}: calibration: gives no probabilities (expected")
+        assert f"sppdet: error: {run}: calibration: gives no probabilities (expected" in said
     file.unlink()  # what the error says to do
     assert main(train_arguments(place, run)) == 0
     assert file.read_bytes() == (run / "trained").read_bytes()

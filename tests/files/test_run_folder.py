@@ -76,6 +76,28 @@ def test_a_training_that_is_not_finished(tmp_path, config, command):
         run.find("classifier")
 
 
+def test_each_set_of_images_has_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = RunFolder(tmp_path / "run")
+    run.begin(TrainConfig(data=DataConfig("data", annotations="data/coco/train.json")), "")
+    own = DataConfig("data", "test", annotations="data/coco/val.json")
+    sets = [
+        own,
+        replace(own, max_images=3),
+        replace(own, annotations="data/coco/test.json"),
+        replace(own, annotations="data/other/val.json"),
+        replace(own, root="elsewhere"),
+        replace(own, annotations=None),
+        replace(own, annotations=None, split="val"),
+        replace(own, annotations=None, year="2007"),
+        replace(own, split_file="split.json"),
+    ]
+    folders = [run.evaluation(data).name for data in sets]
+    assert folders[:3] == ["val", "val-3", "test"]
+    assert len(set(folders)) == len(sets)
+    assert run.evaluation(replace(own, root=str(tmp_path / "data"), split_file=str(run.split))).name == "val"
+
+
 def test_a_run_knows_its_configuration_and_data(tmp_path):
     run, config = RunFolder(tmp_path), TrainConfig(data=DataConfig("photos", classes=["cat"]), val="", seed=3)
     with pytest.raises(ConfigError, match=r"config\.json: data\.root: the run does not say"):
