@@ -11,7 +11,7 @@ from tqdm import tqdm
 from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
 from sppdet.data.dataset import read_dataset
-from sppdet.data.detection_files import read_results
+from sppdet.data.detection_files import comp4_files, read_results
 from sppdet.data.readable import keep_readable
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, WeightsError
@@ -127,7 +127,7 @@ def detections_of(
 def is_run(path: str) -> bool:
     """Return True for a run, False for COCO results and a folder of comp4 files."""
     file = Path(path)
-    return file.suffix == ".safetensors" or (file.is_dir() and not any(file.glob("*_det_*.txt")))
+    return file.suffix == ".safetensors" or (file.is_dir() and not comp4_files(file))
 
 
 def source_of(run: str | PathLike[str], dataset: Dataset) -> dict[str, str]:

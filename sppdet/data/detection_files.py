@@ -2,17 +2,19 @@
 
 import json
 import logging
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import torch
 
+from sppdet.data.files import composed, is_hidden, read_text
+from sppdet.data.plausible import check_boxes_fit, check_classes_fit
+from sppdet.data.result_ids import Ids, category_ids, image_ids
 from sppdet.errors import DataError
 from sppdet.files.atomic import read_json, write_text
-from sppdet.structures import Dataset, Detections, ImageId, check_detections
+from sppdet.structures import Dataset, Detections, check_detections
 from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
@@ -39,11 +41,13 @@ class Place(NamedTuple):
     file: Path
     name: str
 
-    def look_up(self, field: str, key: Any, known: dict[Any, int], expected: str) -> int:
-        # As dictionary keys True and 1.0 equal 1, but they are not ids.
-        if type(key) not in (int, str) or key not in known:
-            self.reject(field, expected, key)
-        return known[key]
+    def look_up(self, field: str, key: Any, known: Ids, keys: Iterable[Any]) -> int:
+        """Return the index of an id; the error counts how many of all `keys` are not known."""
+        index = known.find(key)
+        if index is None:
+            unknown = [known.find(one) is None for one in keys]
+            self.reject(field, f"one of {known}", key, f"is not of the data, as {sum(unknown)} of {len(unknown)} here")
+        return index
 
     def number(self, field: str, value: Any) -> float:
         """Return a JSON number or a text field as a number that is finite in float32."""
@@ -60,9 +64,9 @@ class Place(NamedTuple):
             self.reject(field, "a width and height of at least 0", got)
         return x1, y1, x2, y2
 
-    def reject(self, field: str, expected: str, got: object) -> NoReturn:
+    def reject(self, field: str, expected: str, got: object, reason: str = "cannot be used") -> NoReturn:
         where = f"{self.name}, {field}" if field else self.name
-        raise DataError("cannot be used", file=self.file, field=where, expected=expected, got=repr(got))
+        raise DataError(reason, file=self.file, field=where, expected=expected, got=repr(got))
 
 
 def write_coco_results(path: str | PathLike[str], detections: Sequence[Detections], dataset: Dataset) -> None:
@@ -102,10 +106,10 @@ def write_voc_results(
 def read_results(path: str | PathLike[str], dataset: Dataset) -> list[Detections]:
     """Read a COCO results file or a folder of comp4 files: detections of each of `dataset.images`, best score first.
 
-    Image ids may be those of the data set or their numbers (5 for "000005", 2008000002 for "2008_000002"). A class
-    without a comp4 file has no detections. If many images have no detections, a warning is logged. Raises DataError
-    that names file, line or entry, and field for an unknown image or class and for values that are not numbers or not a
-    box.
+    Image ids may be those of the data set, their numbers (5 for "000005", 2008000002 for "2008_000002"), or names and
+    paths of the files; categories ids or names. A class without a comp4 file has no detections. Warnings are logged if
+    many images have no detections, and as in sppdet.data.plausible. Raises DataError that names file, line or entry,
+    and field for an unknown image or class and for values that are not numbers or not a box.
     """
     path = Path(path)
     if not path.exists():
@@ -117,7 +121,10 @@ def read_results(path: str | PathLike[str], dataset: Dataset) -> list[Detections
     empty = sum(not part for part in per_image)
     if empty > EMPTY_FRACTION * len(per_image):
         logger.warning("%s: %d of %s have no detections", path, empty, counted(len(per_image), "image"))
-    return [_sorted_detections(part) for part in per_image]
+    detections = [_sorted_detections(part) for part in per_image]
+    check_boxes_fit(path, detections, dataset, corners=path.is_dir())
+    check_classes_fit(path, detections, dataset)
+    return detections
 
 
 def _rows(detections: Sequence[Detections]) -> Iterator[Row]:
@@ -136,10 +143,12 @@ def _sorted_detections(rows: list[Row]) -> Detections:
 
 def _read_coco_file(path: Path, dataset: Dataset) -> Iterator[Row]:
     entries = read_json(path)
+    if isinstance(entries, dict):
+        entries = entries.get("annotations", entries)
     if not isinstance(entries, list):
         raise DataError("not COCO results", file=path, expected="a list of detections", got=type(entries).__name__)
-    positions = _index_images(dataset)
-    labels = {category: label for label, category in enumerate(dataset.category_ids, start=1)}
+    images, categories = image_ids(dataset), category_ids(dataset)
+    known = [one for one in entries if isinstance(one, dict)]
     for number, entry in enumerate(entries):
         place = Place(path, f"entry {number}")
         if not isinstance(entry, dict):
@@ -147,8 +156,9 @@ def _read_coco_file(path: Path, dataset: Dataset) -> Iterator[Row]:
         missing = [key for key in ("image_id", "category_id", "bbox", "score") if key not in entry]
         if missing:
             raise DataError("missing", file=path, field=f"{place.name}, {missing[0]}")
-        position = place.look_up("image_id", entry["image_id"], positions, "an image of the data set")
-        label = place.look_up("category_id", entry["category_id"], labels, "a category of the data set")
+        position = place.look_up("image_id", entry["image_id"], images, (one.get("image_id") for one in known))
+        keys = (one.get("category_id") for one in known)
+        label = 1 + place.look_up("category_id", entry["category_id"], categories, keys)
         box = entry["bbox"]
         if not isinstance(box, list) or len(box) != 4:
             place.reject("bbox", "x y width height", box)
@@ -159,25 +169,32 @@ def _read_coco_file(path: Path, dataset: Dataset) -> Iterator[Row]:
 
 def _read_voc_folder(folder: Path, dataset: Dataset) -> Iterator[Row]:
     files = _class_files(folder, dataset.classes)
-    positions = _index_images(dataset)
+    images = image_ids(dataset)
     for label, file in sorted(files.items()):
-        for number, line in enumerate(_read_lines(file), start=1):
+        lines = read_text(file).splitlines()
+        keys = (one.rsplit(maxsplit=5)[0] for one in lines if one.strip())
+        for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             place = Place(file, f"line {number}")
             fields = line.rsplit(maxsplit=5)  # from the right: an id may contain spaces
             if len(fields) != 6:
                 place.reject("", "id score x1 y1 x2 y2", line)
-            position = place.look_up("id", fields[0].strip(), positions, "an image of the data set")
+            position = place.look_up("id", fields[0].strip(), images, keys)
             score, x1, y1, x2, y2 = map(place.number, ("score", "x1", "y1", "x2", "y2"), fields[1:])
             yield Row(position, label, score, place.box("x1 y1 x2 y2", fields[2:], x1 - 1, y1 - 1, x2, y2))
+
+
+def comp4_files(folder: Path) -> list[Path]:
+    """Return the files of detections in a folder, one per class: comp4_det_<split>_<class>.txt, or as SSD det_…"""
+    return sorted(file for file in folder.glob("*det_*.txt") if not is_hidden(file.name))
 
 
 def _class_files(folder: Path, classes: Sequence[str]) -> dict[int, Path]:
     """Return the file of each label: the file name ends in "_" and the class, the longest name that fits."""
     files: dict[int, Path] = {}
-    for file in sorted(folder.glob("*_det_*.txt")):
-        known = [label for label, name in enumerate(classes, start=1) if file.stem.endswith(f"_{name}")]
+    for file in comp4_files(folder):
+        known = [k for k, name in enumerate(classes, start=1) if composed(file.stem).endswith(f"_{composed(name)}")]
         if not known:
             raise DataError("the file name ends in no known class", file=file, expected=", ".join(classes))
         label = max(known, key=lambda label: len(classes[label - 1]))
@@ -187,31 +204,3 @@ def _class_files(folder: Path, classes: Sequence[str]) -> dict[int, Path]:
     if not files:
         raise DataError("no detections in this folder", file=folder, expected="comp4_det_<split>_<class>.txt")
     return files
-
-
-def _read_lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror}", file=file) from error
-    except UnicodeDecodeError as error:
-        raise DataError("is not UTF-8 text", file=file) from error
-
-
-def _index_images(dataset: Dataset) -> dict[ImageId, int]:
-    """Return the index of each image by its id, and by the id's number or text if these are unambiguous."""
-    positions: dict[ImageId, int] = {image.id: position for position, image in enumerate(dataset.images)}
-    others = [_other_form(image.id) for image in dataset.images]
-    count = Counter(others)
-    unambiguous = {other: k for k, other in enumerate(others) if other is not None and count[other] == 1}
-    return unambiguous | positions
-
-
-def _other_form(image_id: ImageId) -> ImageId | None:
-    """Return the number of a text id (None if it has none), or the text of a number."""
-    if isinstance(image_id, int):
-        return str(image_id)
-    try:
-        return int(image_id)
-    except ValueError:
-        return None

@@ -1,6 +1,7 @@
 """Detections written and read again, and what is said about files that cannot be used."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -179,7 +180,7 @@ def test_a_class_is_the_longest_name_that_fits_and_one_that_cannot_be_a_file_nam
         (["test_boat"], b"", "comp4_det_test_boat.txt"),
         (["test_racecar"], b"", "comp4_det_test_racecar.txt"),
         (["val_car", "test_car"], b"", "second file of class car"),
-        (["test_car"], b"\xff\xfe", "not UTF-8"),
+        (["test_car"], b"\xff\xff", "not text in UTF-8"),
         ([], b"", "no detections in this folder"),
     ],
 )
@@ -188,6 +189,29 @@ def test_a_folder_that_cannot_be_read_is_named(files, content, message, tmp_path
         (tmp_path / f"comp4_det_{name}.txt").write_bytes(content)
     with pytest.raises(DataError, match=message):
         read_results(tmp_path, dataset_of())
+
+
+@pytest.mark.parametrize("written", ["é.jpg", "e\u0301.jpg", "C:\\photos\\é.jpg", "/data/é", "./é.png", "é"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("id", ["é", "e\u0301", 3])
+def test_files_of_other_systems_are_taken(id, encoding, written, tmp_path) -> None:
+    image = annotate(name="e\u0301")
+    dataset = Dataset("set", ("café",), [annotate(name="x"), replace(image, id=id)])
+    entry = {"image_id": written, "category_id": "cafe\u0301", "bbox": [0, 0, 1, 1], "score": 1}
+    (tmp_path / "out.json").write_text(json.dumps({"annotations": [entry]}, ensure_ascii=False), encoding=encoding)
+    (tmp_path / "det_test_cafe\u0301.txt").write_text(f"{written}\t1 1 1 1 1\r\n", encoding=encoding)
+    for place in (tmp_path / "out.json", tmp_path):
+        assert [len(part) for part in read_results(place, dataset)] == [0, 1]
+
+
+def test_ids_that_match_nothing_are_counted(tmp_path) -> None:
+    entries = [GOOD, GOOD | {"image_id": "a"}, GOOD | {"image_id": 6}, GOOD | {"image_id": 5.0, "category_id": "90"}]
+    expected = (
+        r"entry 1, image_id: is not of the data, as 2 of 4 here .expected one of '000005', '000007', '2008_0.*'a'"
+    )
+    with pytest.raises(DataError, match=expected):
+        read_entries(tmp_path, entries)
+    assert read_entries(tmp_path, [entries[0], entries[3]])[0].labels.tolist() == [1, 2]
 
 
 def test_a_missing_place_is_named(tmp_path) -> None:

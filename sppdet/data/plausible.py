@@ -1,0 +1,88 @@
+"""Hints that detections of other programs cannot be right: units, other images, classes that are exchanged."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sppdet.boxes import box_iou
+from sppdet.errors import DataError
+from sppdet.images import read_size
+from sppdet.structures import Annotations, Dataset, Detections
+
+logger = logging.getLogger(__name__)
+
+FITS = 0.5  # IoU of a detection with an object
+CORNERS = 0.3  # fraction of boxes beyond their images, above which they are corners if all may be
+
+
+def check_boxes_fit(path: Path, detections: Sequence[Detections], dataset: Dataset, corners: bool) -> None:
+    """Check the boxes of detections against the sizes of their images; images of unknown size are left out.
+
+    corners: the file `path` gives x1 y1 x2 y2, 1-based, and not x y width height. Raises DataError if all boxes are
+    fractions of their images or lie outside them; logs how many are under a pixel or beyond their images, if most are.
+    """
+    rows = [(one.boxes, _size(image)) for one, image in zip(detections, dataset.images, strict=True) if len(one)]
+    known = [(boxes, torch.tensor(size).repeat(len(boxes), 1)) for boxes, size in rows if size]
+    if not known:
+        return
+    boxes, sizes = (torch.cat(part) for part in zip(*known, strict=True))
+    start, end, count = boxes[:, :2], boxes[:, 2:], len(boxes)
+    given = torch.cat([start + 1, end] if corners else [start, end - start], dim=1)  # as in the file
+    if bool(((given >= 0) & (given <= 1 + 1e-5)).all()) and bool((given != given.round()).any()):
+        expected = "pixels, " + ("x1 y1 x2 y2" if corners else "x y width height")
+        got = ", ".join(f"{value:g}" for value in given[0].tolist())
+        raise DataError("boxes are fractions of their images, not pixels", file=path, expected=expected, got=got)
+    outside = ((start >= sizes) | (end <= 0)).any(dim=1)
+    if bool(outside.all()):
+        raise DataError("boxes outside their images", file=path, expected="pixels of these images", got=f"all {count}")
+    beyond = ((start < -1 - 0.01 * sizes) | (end > 1 + 1.01 * sizes)).any(dim=1).sum()
+    if not corners and beyond > CORNERS * count and bool(((given[:, 2:] > start) & (given[:, 2:] <= sizes)).all()):
+        logger.warning("%s: %d of %d boxes reach beyond their images; corners in place of sides?", path, beyond, count)
+    elif beyond > count / 2:
+        logger.warning("%s: %d of %d boxes reach beyond their images; of another size?", path, beyond, count)
+    small = ((end - start) < 1).any(dim=1).sum()
+    if small > count / 2:
+        logger.warning("%s: %d of %d boxes are under a pixel wide or high", path, small, count)
+
+
+def check_classes_fit(path: Path, detections: Sequence[Detections], dataset: Dataset) -> None:
+    """Log the classes whose best detections, as many as objects, fit none of these but mostly objects of another class.
+
+    If no detection of any class fits, that is logged.
+    """
+    objects = Counter(label for image in dataset.images for label in image.labels.tolist())
+    of_class = [_best_fits(detections, dataset.images, label, objects[label]) for label in sorted(objects)]
+    fits = dict(zip(sorted(objects), of_class, strict=True))
+    found = sum(len(labels) for labels in of_class)
+    if found and not any(label in labels for label, labels in fits.items()):
+        logger.warning("%s: none of the best %d detections fits an object of its class; other images?", path, found)
+    for label, labels in fits.items():
+        others = Counter(other for other in labels if other)
+        if labels and label not in others and others.total() > len(labels) / 2:
+            (other, count), name = others.most_common(1)[0], dataset.classes[label - 1]
+            said = f"class {name}: none of the best {len(labels)} detections fits an object of it"
+            logger.warning("%s: %s, %d fit one of %s; exchanged?", path, said, count, dataset.classes[other - 1])
+
+
+def _best_fits(detections: Sequence[Detections], images: Sequence[Annotations], label: int, most: int) -> list[int]:
+    """Return the label of the object that each of the `most` best detections of a class fits, its own first, or 0."""
+    rows: list[tuple[float, int, Tensor]] = []
+    for i, one in enumerate(detections):
+        of_class = one[one.labels == label]
+        rows += [(score, i, box) for box, _, score in of_class[torch.arange(min(most, len(of_class)))]]
+    fits = []
+    for _, i, box in sorted(rows, key=lambda row: -row[0])[:most]:
+        labels = images[i].labels[box_iou(box[None], images[i].boxes)[0] >= FITS].tolist()
+        fits.append(label if label in labels else labels[0] if labels else 0)
+    return fits
+
+
+def _size(image: Annotations) -> tuple[int, int] | None:
+    """Return (width, height) of an image, None if it is not known."""
+    if isinstance(image.image, Tensor):
+        return image.image.shape[2], image.image.shape[1]
+    return read_size(image.image)
