@@ -130,8 +130,8 @@ def crops(*, data: DataConfig = DataConfig(), context: float = 0.0, output: str)
         output: folder; crops are written to OUTPUT/SPLIT/CLASS
     """
     from sppdet.classification.crops import write_crops
-    from sppdet.data.dataset import read_dataset
+    from sppdet.commands.runs import read_data
 
     folder = Path(output) / data.split
-    count = write_crops(read_dataset(data), folder, context)
+    count = write_crops(read_data(data, None, workers=2), folder, context)
     return Summary({"folder": str(folder), "crops": count}, f"{counted(count, 'crop')} in {folder}")

@@ -16,12 +16,12 @@ def proposals(
     """
     import time
 
-    from sppdet.data.dataset import read_dataset
+    from sppdet.commands.runs import read_data
     from sppdet.drawing.tables import align, percent
     from sppdet.evaluation.recall import evaluate_proposals
     from sppdet.proposals.cache import count_missing, propose
 
-    dataset = read_dataset(data)
+    dataset = read_data(data, None, workers)
     missing = count_missing(dataset.images, proposals)
     start = time.perf_counter()
     boxes = propose(dataset.images, proposals, workers)

@@ -146,26 +146,34 @@ def evaluate_cell(
 ) -> Cell:
     """Train and evaluate a cell, once per seed, in folders of its own under `config.output`.
 
-    `config` is the one that `configure_cell` returned. Files of earlier calls are read instead.
+    `config` is the one that `configure_cell` returned. Files of earlier calls on these images and annotations, by
+    content, are read instead.
     """
-    runs, seconds = [], []
+    runs, seconds, data = [], [], test.key()
     shared = row.removesuffix("+bb")  # rows that differ only in box regression share a training
     for seed in seeds:
         folder = Path(config.output) / f"{column.replace(' ', '-')}-{shared}-seed{seed}"
         one = replace(config, seed=seed, output=str(folder))
         RunFolder(folder).check_config(one)
         start = time.perf_counter()
-        file = folder / f"{test_split}-{row}-detections.json"
-        if not file.is_file():
+        if not _is_done(folder, f"{test_split}-{row}", data):
             for end, detections in _detect(train(one), test, one.workers).items():
                 name = f"{test_split}-{shared}{end}"
-                if not (folder / f"{name}-detections.json").is_file():
-                    write_json(folder / f"{name}.json", {"seconds": time.perf_counter() - start})
+                if not _is_done(folder, name, data):
+                    (folder / f"{name}-detections.json").unlink(missing_ok=True)
+                    write_json(folder / f"{name}.json", {"seconds": time.perf_counter() - start, "data": data})
                     # Last: it marks the row as done.
                     write_coco_results(folder / f"{name}-detections.json", detections, test)
-        runs.append(bootstrap_map(read_results(file, test), test.images, test.classes))
+        found = read_results(folder / f"{test_split}-{row}-detections.json", test)
+        runs.append(bootstrap_map(found, test.images, test.classes))
         seconds.append(read_json(folder / f"{test_split}-{row}.json")["seconds"])
     return Cell(row, column, tuple(runs), tuple(seconds), paper_map(row, column, test.classes))
+
+
+def _is_done(folder: Path, name: str, data: str) -> bool:
+    """Return True if the folder has detections of this data set, or of an unknown one of an earlier version."""
+    files = [folder / f"{name}.json", folder / f"{name}-detections.json"]
+    return all(file.is_file() for file in files) and read_json(files[0]).get("data", data) == data
 
 
 def paper_map(row: str, column: str, classes: Sequence[str]) -> float | None:

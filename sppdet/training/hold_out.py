@@ -112,8 +112,13 @@ def _with_copies(wanted: Sequence[str], keys: Sequence[str]) -> list[int]:
 
 
 def _count_copies(dataset: Dataset, held_out: Sequence[int], files: set[Path | None]) -> None:
-    """Log the number of held-out images that are copies of the `files` to hold out."""
-    copies = [str(dataset.images[i].id) for i in held_out if dataset.images[i].path not in files]
+    """Log the number of held-out images that are copies of the `files` to hold out, or these files under other ids."""
+    rest, copies = set(files), []
+    for image in (dataset.images[i] for i in held_out):
+        if image.path not in rest:
+            copies.append(str(image.id))
+        elif image.path:
+            rest.remove(image.path)
     if copies:
         logger.warning("%d images held out as well, copies of held-out ones: %s", len(copies), ", ".join(copies[:10]))
 

@@ -40,7 +40,8 @@ def test_colors_are_learnt(config, view, blocks, caplog):
     assert course[-1]["loss"] < course[0]["loss"]
     assert "accuracy on" in caplog.text
     assert sorted(path.name for path in Path(config.output).iterdir()) == [
-        *("classifier.safetensors", "config.json", "data.json", "training.json", "training.png", "val.json")
+        *("classifier.safetensors", "config.json", "data.json", "images.json"),
+        *("training.json", "training.png", "val.json"),
     ]
     loaded = Classifier.load(config.output)
     image = random_image(50, 40)
@@ -178,6 +179,16 @@ def test_an_image_that_cannot_be_read_is_an_error(epochs):
     epochs.images.files[7].write_bytes(b"text")
     with pytest.raises(ImageError, match=r"green.1\.png"):
         list(epochs.pixels(0))
+
+
+def test_all_unreadable_images_are_named_before_anything_is_written(config, colors):
+    for name in ("green/1.png", "red/0.png"):
+        (colors / name).write_bytes(b"text")
+    with pytest.raises(ImageError, match=r"2 of 18 images cannot be read .*green.1\.png.*red.0\.png"):
+        train_classifier(config)
+    with pytest.raises(DataError, match="nowhere"):
+        train_classifier(replace(config, data=replace(config.data, train="nowhere")))
+    assert not Path(config.output).exists()
 
 
 def test_what_a_frozen_network_pools_is_computed_once(epochs, config, monkeypatch):

@@ -87,6 +87,19 @@ def test_rows_that_differ_in_box_regression_share_a_training(config, monkeypatch
         ablate(other, rows=("ftpool5",), columns=("1 scale",))
 
 
+def test_detections_of_other_images_are_not_read(config, monkeypatch):
+    calls = watch(monkeypatch, module, "_detect")
+    given = {"rows": ["pool5"], "columns": ["1 scale"]}
+    for split, count in (("test", 1), ("test", 1), ("val", 2)):
+        ablate(config, **given, test_split=split)
+        assert len(calls) == count
+    folder = next(Path(config.output).glob("*-seed0"))
+    for name in ("pool5.json", "pool5-detections.json"):
+        (folder / f"test-{name}").write_bytes((folder / f"val-{name}").read_bytes())
+    ablate(config, **given)
+    assert len(calls) == 3
+
+
 def test_the_paper_and_the_differences_stand_beside():
     def cell(row: str, column: str, *maps: float) -> Cell:
         runs = [BootstrapMAP(m, 0.0, m + np.array([-0.1, 0.0, 0.2]), np.zeros(3), (1, 2), 0) for m in maps]

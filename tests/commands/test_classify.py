@@ -63,6 +63,14 @@ def test_a_file_of_parameters_is_read_and_options_win(place, tmp_path, capsys):
     assert (config["fit"]["epochs"], config["sizes"], config["view"]) == (3, [32, 40], "warp")
 
 
+def test_images_that_were_trained_on_are_counted(place, capsys, caplog):
+    for split in ("test", "trainval"):
+        result = run_json(
+            capsys, "classify", "evaluate", place / "0", "--data", place / "crops" / split, "--resamples", 0
+        )
+    assert caplog.messages == [f"{place / '0'}: {result['images']} of these {result['images']} images were trained on"]
+
+
 def test_evaluate_prints_accuracies_with_intervals(place, capsys):
     data = ("--data", place / "crops/test")
     result = run_json(capsys, "classify", "evaluate", place / "0", *data, "--resamples", "50")

@@ -10,6 +10,7 @@ import pytest
 
 from sppdet.config.data import DataConfig
 from sppdet.config.training import TrainConfig
+from sppdet.data.voc import read_voc
 from sppdet.errors import DataError, ImageError
 from sppdet.shapes.scene import SHAPES
 from sppdet.training.hold_out import hold_out
@@ -148,6 +149,20 @@ def test_copies_of_held_out_images_are_held_out_with_them(config, shapes, own_da
     names = ids(own_data, "train")
     images, fitted, out = held_out(train)
     assert (images, fitted, out) == ([*names, trainval[14]], names, [trainval[2], trainval[0], trainval[14]])
+
+
+def test_a_file_under_two_ids_is_on_one_side(config, shapes, caplog):
+    dataset = read_voc(shapes, "trainval")
+    again = replace(dataset.images[9], id="again")
+    split = hold_out(replace(config, val=""), replace(dataset, images=(again, *dataset.images)))
+    assert [split.dataset.images[i].id for i in split.held_out] == ids(shapes, "trainval")[3::5]
+    split = hold_out(replace(config, val=""), replace(dataset, images=(*dataset.images, again)))
+    assert [split.dataset.images[i].id for i in split.held_out] == [
+        *(dataset.images[i].id for i in (4, 9)),
+        "again",
+        dataset.images[14].id,
+    ]
+    assert "1 images held out as well, copies of held-out ones: again" in caplog.text
 
 
 def test_all_unreadable_images_are_named_or_left_out(config, shapes, own_data, caplog):
