@@ -21,7 +21,7 @@ IMAGES = [annotate([UNIT])]
 @pytest.mark.parametrize(
     ("detections", "images", "message"),
     [
-        ([], IMAGES, "expected 1 entries, got 0"),
+        ([], IMAGES, "expected 1 entry, got 0"),
         ([detect([UNIT], labels=[2])], IMAGES, "expected 1..1, got 2"),
         ([detect([UNIT], labels=[0])], IMAGES, "expected 1..1, got 0"),
         ([detect()], [annotate([UNIT], labels=[3])], "annotations of image a"),
@@ -48,7 +48,7 @@ def test_options_out_of_range_are_named(evaluate, options, message) -> None:
 
 
 @pytest.mark.parametrize(
-    ("proposals", "message"), [([torch.zeros(3, 5)], "proposals of image a"), ([], "expected 1 entries")]
+    ("proposals", "message"), [([torch.zeros(3, 5)], "proposals of image a"), ([], "expected 1 entry")]
 )
 def test_wrong_proposals_are_named(proposals, message) -> None:
     with pytest.raises(InputError, match=message):
