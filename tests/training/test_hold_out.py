@@ -136,11 +136,10 @@ def test_a_part_without_objects_is_not_held_out(config, own_data, caplog):
 
 def test_copies_of_held_out_images_are_held_out_with_them(config, shapes, own_data, caplog):
     trainval = ids(own_data, "trainval")
-    for folder, suffix in (("JPEGImages", "jpg"), ("Annotations", "xml")):
-        (own_data / folder).unlink()
-        shutil.copytree(shapes / folder, own_data / folder)
-        for original, copy in ((4, 2), (9, 0), (6, 7)):
-            shutil.copy(*(own_data / folder / f"{trainval[i]}.{suffix}" for i in (original, copy)))
+    (own_data / "JPEGImages").unlink()
+    shutil.copytree(shapes / "JPEGImages", own_data / "JPEGImages")
+    for original, copy in ((4, 2), (9, 0), (6, 7)):
+        shutil.copy(*(own_data / f"JPEGImages/{trainval[i]}.jpg" for i in (original, copy)))
     config = replace(config, data=DataConfig(root=str(own_data)))
     expected = [trainval[i] for i in (2, 4, 0, 9, 14)]
     assert held_out(config) == (trainval, trainval, expected)
