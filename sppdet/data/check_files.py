@@ -5,10 +5,9 @@ from pathlib import Path
 
 from sppdet.data.files import is_hidden, is_image
 from sppdet.data.problems import Problems
+from sppdet.data.readable import find_unreadable
 from sppdet.data.records import AnnotatedImage, CheckedImage
-from sppdet.errors import ImageError
 from sppdet.files.atomic import content_key
-from sppdet.images import read_image
 from sppdet.runtime.prefetch import prefetch
 
 THREADS = 4  # they wait for the disk, and hash or decode without Python's lock
@@ -37,9 +36,8 @@ def check_copies(parts: Mapping[str, Sequence[CheckedImage]], problems: Problems
 
 def check_decoding(paths: Iterable[Path], problems: Problems) -> None:
     """Report images that cannot be decoded, as errors."""
-    for error in list(prefetch(paths, _decoding_error, THREADS, ahead=100)):
-        if error:
-            problems.error("unreadable image", error)
+    for error in find_unreadable(list(paths), THREADS).values():
+        problems.error("unreadable image", error)
 
 
 def check_strays(kind: str, images: Sequence[AnnotatedImage], problems: Problems) -> None:
@@ -72,14 +70,6 @@ def _key(path: Path) -> str | None:
         return content_key(path)
     except OSError:
         return None
-
-
-def _decoding_error(path: Path) -> ImageError | None:
-    try:
-        read_image(path)
-    except ImageError as error:
-        return error
-    return None
 
 
 def _content(image: CheckedImage) -> set[tuple[str, tuple[float, ...]]]:

@@ -139,7 +139,8 @@ def test_copies_of_held_out_images_are_held_out_with_them(config, shapes, own_da
     (own_data / "JPEGImages").unlink()
     shutil.copytree(shapes / "JPEGImages", own_data / "JPEGImages")
     for original, copy in ((4, 2), (9, 0), (6, 7)):
-        shutil.copy(*(own_data / f"JPEGImages/{trainval[i]}.jpg" for i in (original, copy)))
+        for kind in ("JPEGImages/{}.jpg", "Annotations/{}.xml"):
+            shutil.copy(*(own_data / kind.format(trainval[i]) for i in (original, copy)))
     config = replace(config, data=DataConfig(root=str(own_data)))
     expected = [trainval[i] for i in (2, 4, 0, 9, 14)]
     assert held_out(config) == (trainval, trainval, expected)
