@@ -128,10 +128,7 @@ def _configure(folder: Path, seed: int, device: Device, precision: Precision, wo
 
 def _draw(detector: Detector, dataset: Dataset, path: Path) -> None:
     """Write a picture of the images with the detections above the thresholds, and their probabilities."""
-    from sppdet.drawing.contact_sheet import draw_contact_sheet
-    from sppdet.drawing.detections import write_picture
+    from sppdet.drawing.contact_sheet import write_contact_sheet
 
-    images = [image.read() for image in dataset.images]
-    shown = [detector.probabilities(detector.detect(image).above(detector.thresholds)) for image in images]
-    drawn = list(zip(images, shown, strict=True))
-    write_picture(path, draw_contact_sheet(drawn, detector.classes))
+    found = [detector.detect(image.read()).above(detector.thresholds) for image in dataset.images]
+    write_contact_sheet(path, dataset.images, [detector.probabilities(each) for each in found], detector.classes)

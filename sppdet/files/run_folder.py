@@ -40,6 +40,7 @@ class RunFolder:
         self.images = self.path / "images.json"
         self.split = self.path / "split.json"
         self.val = self.path / "val.json"
+        self.val_picture = self.path / "val.jpg"
         self.mined = self.path / "mined.safetensors"
         self.features = self.path / "features"
         self.training_state = self.path / "training.safetensors"

@@ -19,6 +19,7 @@ from sppdet.config.record import base_of
 from sppdet.config.training import BASE_GB, TrainConfig
 from sppdet.data.dataset import record_division
 from sppdet.detector import Detector
+from sppdet.drawing.contact_sheet import write_contact_sheet
 from sppdet.errors import ConfigError
 from sppdet.evaluation.voc import VOCResult, evaluate_voc
 from sppdet.features.build import build_extractor, build_network
@@ -29,7 +30,7 @@ from sppdet.heads.calibration import fit_calibration
 from sppdet.heads.linear import Heads
 from sppdet.postprocess import postprocess
 from sppdet.proposals.cache import propose
-from sppdet.structures import Dataset
+from sppdet.structures import Dataset, Detections
 from sppdet.training.check import check_training_data
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.finetune import finetune
@@ -39,6 +40,8 @@ from sppdet.training.sampling import ImageRegions
 from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
+
+DRAWN = 6  # held-out images
 
 
 def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | None = None) -> Detector:
@@ -76,13 +79,17 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
     trainer = Trainer(bounded, run, extractor, split.dataset, regions)
 
     detector = trainer.fit("train", split.first_fit)
-    result = trainer.evaluate(detector, split.held_out)
-    write_json(run.val, {"images": len(split.held_out), **result.as_dict()})
+    detections, val_images = trainer.detect(detector, split.held_out), [images[i] for i in split.held_out]
+    result = evaluate_voc(detections, val_images, classes)
+    write_json(run.val, {"images": held_out, **result.as_dict()})
     logger.info("held-out images: map_voc07 %.4f", result.map_voc07)
+    thresholds = choose_thresholds(result)
+    calibration = fit_calibration([(c.scores, c.correct) for c in result.curves.values()], config.calibration)
+    shown = [calibration.calibrate(found.above(thresholds)) for found in detections[:DRAWN]]
+    write_contact_sheet(run.val_picture, val_images[:DRAWN], shown, classes)
     if split.first_fit != split.final_fit:
         detector = trainer.fit("all", split.final_fit, known=split.first_fit)
-    detector.thresholds = choose_thresholds(result)
-    detector.calibration = fit_calibration([(c.scores, c.correct) for c in result.curves.values()], config.calibration)
+    detector.thresholds, detector.calibration = thresholds, calibration
     detector.save(run.detector)
     shutil.rmtree(run.features, ignore_errors=True)
     logger.info("detector in %s", run.detector)
@@ -119,8 +126,8 @@ class Trainer:
         detector = replace(detector, proposals=replace(detector.proposals, file=None))
         return Detector(detector, self.dataset.classes, self.extractor, heads)
 
-    def evaluate(self, detector: Detector, images: list[int]) -> VOCResult:
-        """Detect objects in the proposals of the images with these indices, and evaluate them."""
+    def detect(self, detector: Detector, images: list[int]) -> list[Detections]:
+        """Detect objects in the proposals of the images with these indices."""
         cache = self._cache()
         cache.fill(images)
         detections = []
@@ -130,7 +137,7 @@ class Trainer:
             proposals = torch.arange(regions.num_objects, len(regions.boxes))
             outputs = cache.apply_to_features(i, heads, proposals)
             detections.append(postprocess(heads, outputs, regions.boxes[proposals], cache.size(i), selection))
-        return evaluate_voc(detections, [self.dataset.images[i] for i in images], self.dataset.classes)
+        return detections
 
     def _finetune(self, name: str, images: list[int]) -> Heads:
         """Fine-tune the extractor in place, from the same start in every step, and return the heads tuned with it."""
