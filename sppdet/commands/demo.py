@@ -130,5 +130,6 @@ def _draw(detector: Detector, dataset: Dataset, path: Path) -> None:
     """Write a picture of the images with the detections above the thresholds, and their probabilities."""
     from sppdet.drawing.contact_sheet import write_contact_sheet
 
-    found = [detector.detect(image.read()).above(detector.thresholds) for image in dataset.images]
-    write_contact_sheet(path, dataset.images, [detector.probabilities(each) for each in found], detector.classes)
+    images = [image.read() for image in dataset.images]
+    found = [detector.probabilities(detector.detect(image).above(detector.thresholds)) for image in images]
+    write_contact_sheet(path, images, found, detector.classes)

@@ -9,17 +9,15 @@ from torch import Tensor
 
 from sppdet.drawing.detections import ScoredBoxes, draw_detections, write_picture
 from sppdet.images import as_image, resize_array, to_array
-from sppdet.structures import Annotations
 
 SHEET_WIDTH, GUTTER = 1500, 12  # pixels; small images are enlarged so that the text on them is legible
 
 
 def write_contact_sheet(
-    path: Path, images: Sequence[Annotations], detections: Sequence[ScoredBoxes], classes: Sequence[str]
+    path: Path, images: Sequence[Tensor], detections: Sequence[ScoredBoxes], classes: Sequence[str]
 ) -> None:
-    """Draw the detections of images side by side into a file. Raises SppdetError if it cannot be written."""
-    pairs = [(image.read(), found) for image, found in zip(images, detections, strict=True)]
-    write_picture(path, draw_contact_sheet(pairs, classes))
+    """Draw images uint8 (3, H, W) with their detections into a file. Raises SppdetError if it cannot be written."""
+    write_picture(path, draw_contact_sheet(list(zip(images, detections, strict=True)), classes))
 
 
 def draw_contact_sheet(

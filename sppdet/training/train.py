@@ -86,7 +86,7 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
     thresholds = choose_thresholds(result)
     calibration = fit_calibration([(c.scores, c.correct) for c in result.curves.values()], config.calibration)
     shown = [calibration.calibrate(found.above(thresholds)) for found in detections[:DRAWN]]
-    write_contact_sheet(run.val_picture, val_images[:DRAWN], shown, classes)
+    write_contact_sheet(run.val_picture, [image.read() for image in val_images[:DRAWN]], shown, classes)
     if split.first_fit != split.final_fit:
         detector = trainer.fit("all", split.final_fit, known=split.first_fit)
     detector.thresholds, detector.calibration = thresholds, calibration
