@@ -14,6 +14,7 @@ from sppdet.drawing.figures import new_figure, save_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+BARS = 8  # bars that there is room for at least
 CLASSES_SHOWN = 40  # the most frequent
 CELLS = 50  # of the heat map, per side
 COLORS = ("#4c72b0", "#dd8452", "#55a868", "#8172b3", "#937860")
@@ -74,7 +75,7 @@ def _draw_classes(axes: Axes, counts: list[tuple[str, dict[str, int]]]) -> None:
     for place, total in enumerate(start.astype(int).tolist()):
         axes.text(total, place, f" {total}", va="center", fontsize=7)
     axes.set_yticks(range(len(counts)), [name for name, _ in counts], parse_math=False)
-    axes.invert_yaxis()
+    axes.set_ylim(max(len(counts), BARS) - 0.5, -0.5)
     axes.set_xlim(0, 1.12 * max([1.0, *start.tolist()]))
     axes.set_xlabel("boxes", fontsize=8)
     if counts:

@@ -99,6 +99,6 @@ def select(split: str, names: Sequence[str], division: Division, place: Path) ->
     filled = [part for part in PARTS if division[part]]
     chosen = choose_splits(split, filled)
     if not chosen:
-        raise missing_split(split, [*filled, "trainval"], place)
+        raise missing_split(split, [*filled, "trainval"] if filled else [], place)
     wanted = {name for part in chosen for name in division[part]}
     return sorted((i for i, name in enumerate(names) if name in wanted), key=lambda i: names[i])
