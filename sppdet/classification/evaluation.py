@@ -138,7 +138,7 @@ def evaluate_classifiers(
     images = read_image_folder(folder, classes)
     for run, each in folders.items():
         if each.images.is_file() and (count := each.trained_on([content_key(file) for file in images.files])):
-            logger.warning("%s: %d of these %d images were trained on", run, count, len(images.files))
+            logger.warning("%s: %d of these %s were trained on", run, count, counted(len(images.files), "image"))
     classifiers = [Classifier.load(run, device, precision) for run in (*runs, *against)]
     correct = measure_topk_correct(classifiers, images, views)
 

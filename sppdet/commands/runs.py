@@ -20,6 +20,7 @@ from sppdet.files.run_folder import RunFolder
 from sppdet.proposals.cache import propose
 from sppdet.runtime.memory import trim_memory
 from sppdet.structures import Dataset, Detections
+from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def count_trained_on(runs: Iterable[Run], dataset: Dataset) -> dict[str, int]:
 def warn_trained_on(runs: Iterable[Run], dataset: Dataset) -> None:
     """Log for each run how many of the images it was trained on, if any."""
     for name, count in count_trained_on(runs, dataset).items():
-        logger.warning("%s: %d of these %d images were trained on", name, count, len(dataset))
+        logger.warning("%s: %d of these %s were trained on", name, count, counted(len(dataset), "image"))
 
 
 def data_of_run(run: Run | None, data: DataConfig) -> DataConfig:

@@ -12,6 +12,7 @@ from sppdet.boxes import box_iou
 from sppdet.errors import DataError
 from sppdet.images import read_size
 from sppdet.structures import Annotations, Dataset, Detections
+from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ def check_boxes_fit(path: Path, detections: Sequence[Detections], dataset: Datas
         return
     boxes, sizes = (torch.cat(part) for part in zip(*known, strict=True))
     start, end, count = boxes[:, :2], boxes[:, 2:], len(boxes)
+    all_boxes = counted(count, "box")
     given = torch.cat([start + 1, end] if corners else [start, end - start], dim=1)  # as in the file
     if bool(((given >= 0) & (given <= 1 + 1e-5)).all()) and bool((given != given.round()).any()):
         expected = "pixels, " + ("x1 y1 x2 y2" if corners else "x y width height")
@@ -41,12 +43,12 @@ def check_boxes_fit(path: Path, detections: Sequence[Detections], dataset: Datas
         raise DataError("boxes outside their images", file=path, expected="pixels of these images", got=f"all {count}")
     beyond = ((start < -1 - 0.01 * sizes) | (end > 1 + 1.01 * sizes)).any(dim=1).sum()
     if not corners and beyond > CORNERS * count and bool(((given[:, 2:] > start) & (given[:, 2:] <= sizes)).all()):
-        logger.warning("%s: %d of %d boxes reach beyond their images; corners in place of sides?", path, beyond, count)
+        logger.warning("%s: %d of %s reach beyond their images; corners in place of sides?", path, beyond, all_boxes)
     elif beyond > count / 2:
-        logger.warning("%s: %d of %d boxes reach beyond their images; of another size?", path, beyond, count)
+        logger.warning("%s: %d of %s reach beyond their images; of another size?", path, beyond, all_boxes)
     small = ((end - start) < 1).any(dim=1).sum()
     if small > count / 2:
-        logger.warning("%s: %d of %d boxes are under a pixel wide or high", path, small, count)
+        logger.warning("%s: %d of %s are under a pixel wide or high", path, small, all_boxes)
 
 
 def check_classes_fit(path: Path, detections: Sequence[Detections], dataset: Dataset) -> None:

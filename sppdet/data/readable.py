@@ -10,6 +10,7 @@ from sppdet.errors import DataError, ImageError
 from sppdet.images import check_image
 from sppdet.runtime.prefetch import prefetch
 from sppdet.structures import Dataset
+from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ def keep_readable(datasets: Sequence[Dataset], skip: bool, workers: int) -> list
         return list(datasets)
     if not skip:
         raise unreadable(failures, len(files), "readable ones; --data.skip_unreadable true leaves the others out")
-    logger.warning("%d of %d images left out: %s", len(failures), len(files), _names(failures))
+    logger.warning("%d of %s left out: %s", len(failures), counted(len(files), "image"), _names(failures))
     kept = []
     for dataset in datasets:
         part = [i for i, image in enumerate(dataset.images) if image.path not in failures]
@@ -47,7 +48,7 @@ def find_unreadable(files: Sequence[Path], workers: int) -> dict[Path, ImageErro
 
 def unreadable(failures: dict[Path, ImageError], count: int, expected: str) -> ImageError:
     """Return one error for all images of `count` that cannot be read."""
-    message = f"{len(failures)} of {count} images cannot be read"
+    message = f"{len(failures)} of {counted(count, 'image')} cannot be read"
     return ImageError(message, expected=expected, got=_names(failures))
 
 

@@ -128,7 +128,9 @@ class Evaluation:
             notes[0] += f"; 95% of {resamples} resamples"
         notes += [str(self.reliability)] if self.reliability else []
         notes += [f"written to {self.folder}"] if self.folder else []
-        seen = [f"{run}: {n} of these {self.images} images were trained on" for run, n in self.trained_on.items()]
+        seen = [
+            f"{run}: {n} of these {counted(self.images, 'image')} were trained on" for run, n in self.trained_on.items()
+        ]
         return "\n".join([*seen, align(rows), *notes])
 
     def _to_best(self) -> tuple[str, BootstrapMAP]:

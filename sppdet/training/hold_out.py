@@ -11,9 +11,11 @@ from sppdet.data.dataset import read_dataset
 from sppdet.data.readable import keep_readable
 from sppdet.errors import DataError
 from sppdet.structures import Dataset
+from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
 
+SHOWN = 10  # copies that are named
 HELD_OUT = 5  # without a val split, every fifth image is held out
 
 
@@ -120,7 +122,8 @@ def _count_copies(dataset: Dataset, held_out: Sequence[int], files: set[Path | N
         elif image.path:
             rest.remove(image.path)
     if copies:
-        logger.warning("%d images held out as well, copies of held-out ones: %s", len(copies), ", ".join(copies[:10]))
+        count = counted(len(copies), "copy")
+        logger.warning("held out as well, %s of held-out images: %s", count, ", ".join(copies[:SHOWN]))
 
 
 def _check_objects(split: Split, named: Sequence[str]) -> None:
@@ -130,7 +133,9 @@ def _check_objects(split: Split, named: Sequence[str]) -> None:
         if name in named:
             raise DataError("class without objects to train on", field="data.classes", got=name)
     if len(missing) == len(split.dataset.classes):
-        raise DataError("no objects to train on", field="data", got=f"{len(split.final_fit)} images without any")
+        raise DataError(
+            "no objects to train on", field="data", got=f"{counted(len(split.final_fit), 'image')} without any"
+        )
     parts = {"no image to train on has": missing}
     for which, indices in (("only images held out have", split.first_fit), ("no image held out has", split.held_out)):
         parts[which] = [name for name in _without_objects(split.dataset, indices) if name not in missing]

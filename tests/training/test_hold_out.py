@@ -144,7 +144,7 @@ def test_copies_of_held_out_images_are_held_out_with_them(config, shapes, own_da
     config = replace(config, data=DataConfig(root=str(own_data)))
     expected = [trainval[i] for i in (2, 4, 0, 9, 14)]
     assert held_out(config) == (trainval, trainval, expected)
-    assert f"2 images held out as well, copies of held-out ones: {trainval[2]}, {trainval[0]}" in caplog.text
+    assert f"held out as well, 2 copies of held-out images: {trainval[2]}, {trainval[0]}" in caplog.text
     assert held_out(replace(config, val=""))[2] == expected
     train = replace(config, data=replace(config.data, split="train"))
     names = ids(own_data, "train")
@@ -163,7 +163,7 @@ def test_a_file_under_two_ids_is_on_one_side(config, shapes, caplog):
         "again",
         dataset.images[14].id,
     ]
-    assert "1 images held out as well, copies of held-out ones: again" in caplog.text
+    assert "held out as well, 1 copy of held-out images: again" in caplog.text
 
 
 def test_all_unreadable_images_are_named_or_left_out(config, shapes, own_data, caplog):
