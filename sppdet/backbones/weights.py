@@ -118,10 +118,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _without_common_prefix(state: dict[str, Any]) -> dict[str, Any]:
-    first = {str(key).partition(".")[0] for key in state if "." in str(key)}
-    if len(first) != 1 or not all("." in str(key) for key in state) or first & {"features", "layers"}:
+    """Take off what all keys begin with, such as "module.", unless it is a layer: a number or its weight follows it."""
+    parts = [str(key).split(".") for key in state]
+    of_a_layer = any(len(part) < 2 or part[1].isdigit() or part[1] in ("weight", "bias") for part in parts)
+    if of_a_layer or len({first for first, *_ in parts}) != 1:
         return state
-    return _without_common_prefix(with_prefix(f"{first.pop()}.", state))
+    return _without_common_prefix(with_prefix(f"{parts[0][0]}.", state))
 
 
 def _name_some(keys: Iterable[Any]) -> str:
