@@ -239,3 +239,6 @@ def log_to_stderr() -> None:
     if not logger.handlers:
         logger.addHandler(_ProgressHandler())
         logger.setLevel(logging.INFO)
+    for handler in logger.handlers:
+        if isinstance(handler, _ProgressHandler):
+            handler.counted.clear()  # of what was called before this command
