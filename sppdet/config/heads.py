@@ -1,10 +1,11 @@
 """Parameters of the heads: their kinds, the meaning of their outputs, and how each kind is fitted.
 
-Nothing here imports torch, so that `sppdet --help` stays quick.
+Another kind of head needs an entry in each part here, heads/NAME.py, and its case in training/fit_heads.py. Nothing
+here imports torch, so that `sppdet --help` stays quick.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from sppdet.config.record import at_least, fraction, positive, section
@@ -94,3 +95,11 @@ class SoftmaxConfig:
     foreground: float = fraction(0.25)
     weight_decay: float = at_least(0, 1e-4)
     iterations: int = at_least(1, 100)
+
+
+@section("")
+class HeadSections:
+    """The sections of all kinds of head, which a training has."""
+
+    svm: SVMConfig = field(default_factory=SVMConfig)
+    softmax: SoftmaxConfig = field(default_factory=SoftmaxConfig)

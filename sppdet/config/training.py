@@ -5,7 +5,7 @@ from typing import Literal
 
 from sppdet.config.data import DataConfig
 from sppdet.config.detector import DetectorConfig
-from sppdet.config.heads import SoftmaxConfig, SVMConfig
+from sppdet.config.heads import HeadSections
 from sppdet.config.network import Device, Precision, refuse_fp16
 from sppdet.config.record import at_least, below_1, fraction, more_than, positive, section
 from sppdet.errors import ConfigError
@@ -71,7 +71,7 @@ class BoxRegressionConfig:
 
 
 @section("")
-class TrainConfig(DetectorConfig):
+class TrainConfig(HeadSections, DetectorConfig):
     """A detector and its training.
 
     Args:
@@ -92,8 +92,6 @@ class TrainConfig(DetectorConfig):
         seed: seed for all random choices.
     """
 
-    svm: SVMConfig = field(default_factory=SVMConfig)
-    softmax: SoftmaxConfig = field(default_factory=SoftmaxConfig)
     data: DataConfig = field(default_factory=DataConfig)
     val: str = "val"
     calibration: Literal["platt", "isotonic"] = "platt"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sppdet.config.data import DataConfig
-from sppdet.data.layout import Source, find_source
+from sppdet.data.layout import FORMATS, Source, find_source
 from sppdet.data.problems import Problems
 from sppdet.data.records import AnnotatedImage, Records, build_dataset, names_of
 from sppdet.data.split import PARTS, SYNONYMS, Division, choose_splits, divide, image_names, read_division, select
@@ -15,13 +15,6 @@ from sppdet.files.atomic import write_json
 from sppdet.structures import Dataset
 from sppdet.wording import counted
 
-FORMATS = {
-    "voc": "VOC layout",
-    "coco": "COCO format",
-    "yolo": "YOLO format",
-    "cvat": "CVAT for images",
-    "xml": "images with VOC XML",
-}
 NAMED = ("train", "val", "trainval", "test")  # lists in VOC layout that divide the images; others may be of all
 
 

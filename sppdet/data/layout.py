@@ -46,6 +46,14 @@ FINDERS: dict[str, Callable[[Path, str | None], Source | None]] = {
     "xml": lambda root, _: find_xml(root),
 }
 
+FORMATS = {
+    "voc": "VOC layout",
+    "coco": "COCO format",
+    "yolo": "YOLO format",
+    "cvat": "CVAT for images",
+    "xml": "images with VOC XML",
+}
+
 EXPECTED = {
     "voc": f"folders {', '.join(PARTS)}",
     "coco": "JSON with images and annotations",
