@@ -9,8 +9,8 @@ from typing import Any
 from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.data.check_boxes import check_boxes
 from sppdet.data.check_files import check_copies, check_decoding, check_strays
-from sppdet.data.dataset import FORMATS, Part, read_parts
-from sppdet.data.layout import Source
+from sppdet.data.dataset import Part, read_parts
+from sppdet.data.layout import FORMATS, Source
 from sppdet.data.problems import Problem, Problems
 from sppdet.data.records import CheckedImage, check_images, names_of
 from sppdet.data.split import choose_splits

@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 
 from sppdet.config.data import DataConfig
 from sppdet.data.coco_ids import number_images, restore_ids, write_ids
-from sppdet.data.dataset import FORMATS, NAMED
+from sppdet.data.dataset import NAMED
 from sppdet.data.files import composed
-from sppdet.data.layout import Source, find_source
+from sppdet.data.layout import FORMATS, Source, find_source
 from sppdet.data.problems import Problems
 from sppdet.data.records import build_dataset, names_of
 from sppdet.data.split import PARTS, SYNONYMS
