@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from sppdet.commands.evaluate import evaluate as evaluate
     from sppdet.config.load import load_config as load_config
     from sppdet.config.training import TrainConfig as TrainConfig
-    from sppdet.data.coco import read_coco as read_coco
-    from sppdet.data.voc import read_voc as read_voc
+    from sppdet.data.formats.coco import read_coco as read_coco
+    from sppdet.data.formats.voc import read_voc as read_voc
     from sppdet.detector import Detector as Detector
     from sppdet.drawing.detections import draw_detections as draw_detections
     from sppdet.errors import SppdetError as SppdetError
@@ -53,8 +53,8 @@ _HOMES = {
     "commands.evaluate": "evaluate",
     "config.load": "load_config",
     "config.training": "TrainConfig",
-    "data.coco": "read_coco",
-    "data.voc": "read_voc",
+    "data.formats.coco": "read_coco",
+    "data.formats.voc": "read_voc",
     "detector": "Detector",
     "drawing.detections": "draw_detections",
     "errors": "SppdetError",

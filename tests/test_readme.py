@@ -20,7 +20,7 @@ from sppdet.classification.classifier import new_classifier
 from sppdet.cli import build_parser
 from sppdet.config.classification import ClassifierConfig
 from sppdet.config.network import BackboneConfig, PyramidConfig
-from sppdet.data.voc import read_voc
+from sppdet.data.formats.voc import read_voc
 from sppdet.shapes.scene import SHAPES
 
 ROOT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ from sppdet.classification.classifier import Classifier
 from sppdet.config.classification import ViewsConfig
 from sppdet.config.network import Device, Precision
 from sppdet.config.record import as_dict
-from sppdet.data.image_folder import ImageFolder, read_image_folder
+from sppdet.data.formats.image_folder import ImageFolder, read_image_folder
 from sppdet.drawing.tables import percent
 from sppdet.errors import DataError, InputError
 from sppdet.evaluation.bootstrap import LEVEL, RESAMPLES, draw_images, interval

@@ -19,8 +19,8 @@ from sppdet.classification.classifier import Classifier, new_classifier
 from sppdet.classification.evaluation import measure_topk_correct, summarize
 from sppdet.classification.views import resize_to_view
 from sppdet.config.classification import FitConfig, TrainClassifierConfig
-from sppdet.data.image_folder import ImageFolder, read_image_folder
-from sppdet.data.readable import find_unreadable, unreadable
+from sppdet.data.checks.readable import find_unreadable, unreadable
+from sppdet.data.formats.image_folder import ImageFolder, read_image_folder
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import content_key, hash_tensors, write_json
 from sppdet.files.run_folder import RunFolder

@@ -12,7 +12,7 @@ from sppdet.config.network import Device, Precision
 from sppdet.errors import DataError
 
 if TYPE_CHECKING:
-    from sppdet.data.check import Check
+    from sppdet.data.checks.check import Check
     from sppdet.data.problems import Problem
     from sppdet.data.records import CheckedImage
 
@@ -45,8 +45,8 @@ def check_data(
         workers: images searched for proposals at once, with --run
     """
     from sppdet.commands.runs import data_of_run
-    from sppdet.data.check import check_data as check
-    from sppdet.data.check_picture import plot_check
+    from sppdet.data.checks.check import check_data as check
+    from sppdet.data.checks.picture import plot_check
     from sppdet.files.atomic import write_json
 
     data = data_of_run(run, replace(data, root=path) if path else data)

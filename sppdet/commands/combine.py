@@ -52,7 +52,7 @@ def combine(
         load_run,
         read_data,
     )
-    from sppdet.data.detection_files import read_results
+    from sppdet.data.results.files import read_results
     from sppdet.evaluation.evaluation import evaluate_detections
     from sppdet.postprocess import combine_detections
 

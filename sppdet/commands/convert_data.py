@@ -29,7 +29,7 @@ def convert_data(
     from pathlib import Path
 
     from sppdet.config.data import DataConfig
-    from sppdet.data.convert import convert_dataset
+    from sppdet.data.conversion.convert import convert_dataset
 
     done = convert_dataset(DataConfig(root=source, format=format), to, Path(output), images == "link")
     splits = {}

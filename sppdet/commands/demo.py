@@ -98,7 +98,7 @@ def _describe(result: dict[str, Any]) -> str:
 
 def _configure(folder: Path, seed: int, device: Device, precision: Precision, workers: int) -> TrainConfig:
     """Generate the images, pretrain the network, and return the configuration of SPPnet on both."""
-    from sppdet.data.voc import read_voc
+    from sppdet.data.formats.voc import read_voc
     from sppdet.shapes.dataset import generate_shapes
     from sppdet.shapes.pretrain import Pretraining, pretrain
 

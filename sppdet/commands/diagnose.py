@@ -36,7 +36,7 @@ def diagnose(
         raise ConfigError("give a run or --detections, one of them", field="run")
 
     from sppdet.commands.runs import classes_of, data_of_run, read_data, saved_detections, warn_trained_on
-    from sppdet.data.detection_files import read_results
+    from sppdet.data.results.files import read_results
     from sppdet.evaluation.diagnose import diagnose as diagnose_detections
     from sppdet.evaluation.plots import plot_diagnosis
     from sppdet.files.atomic import write_json

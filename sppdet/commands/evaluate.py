@@ -72,7 +72,7 @@ def evaluate(
         read_data,
         source_of,
     )
-    from sppdet.data.detection_files import read_results
+    from sppdet.data.results.files import read_results
     from sppdet.detector import Detector
     from sppdet.evaluation.evaluation import evaluate_detections
     from sppdet.evaluation.voc import evaluate_voc
@@ -122,7 +122,7 @@ def write_evaluation(
 
     source: see `saved_detections`; it is written last, as it says that the others may be used again.
     """
-    from sppdet.data.detection_files import write_coco_results, write_voc_results
+    from sppdet.data.results.files import write_coco_results, write_voc_results
     from sppdet.evaluation.plots import plot_precision_recall
     from sppdet.files.atomic import write_json
 

@@ -10,9 +10,9 @@ from tqdm import tqdm
 
 from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
+from sppdet.data.checks.readable import keep_readable
 from sppdet.data.dataset import read_dataset
-from sppdet.data.detection_files import comp4_files, read_results
-from sppdet.data.readable import keep_readable
+from sppdet.data.results.files import comp4_files, read_results
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, WeightsError
 from sppdet.files.atomic import content_key, read_json

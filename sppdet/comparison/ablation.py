@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from sppdet.comparison.paper import COLUMNS, DETECTION_MAP, FIVE_SCALES
 from sppdet.config.training import TrainConfig
-from sppdet.data.detection_files import read_results, write_coco_results
-from sppdet.data.voc import VOC_CLASSES
+from sppdet.data.formats.voc import VOC_CLASSES
+from sppdet.data.results.files import read_results, write_coco_results
 from sppdet.detector import Detector
 from sppdet.drawing.tables import align, with_interval
 from sppdet.errors import ConfigError

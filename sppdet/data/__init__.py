@@ -1,1 +1,1 @@
-"""Readers of annotated images in the formats of labeling tools, of detections and proposals, and the VOC download."""
+"""Annotated images in any format, read, checked and written; detections in files; the VOC download."""

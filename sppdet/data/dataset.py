@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sppdet.config.data import DataConfig
-from sppdet.data.layout import FORMATS, Source, find_source
+from sppdet.data.formats.find import FORMATS, Source, find_source
 from sppdet.data.problems import Problems
 from sppdet.data.records import AnnotatedImage, Records, build_dataset, names_of
 from sppdet.data.split import PARTS, SYNONYMS, Division, choose_splits, divide, image_names, read_division, select

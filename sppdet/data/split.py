@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sppdet.data.files import composed
-from sppdet.data.pairs import short_names
+from sppdet.data.formats.pairs import short_names
 from sppdet.data.problems import missing_split
 from sppdet.data.records import AnnotatedImage
 from sppdet.errors import DataError

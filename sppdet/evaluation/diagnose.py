@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppdet.boxes import box_iou
-from sppdet.data.voc import VOC_CLASSES
+from sppdet.data.formats.voc import VOC_CLASSES
 from sppdet.drawing.tables import align, points
 from sppdet.errors import InputError
 from sppdet.evaluation.sizes import SIZES, SizeAP, evaluate_sizes

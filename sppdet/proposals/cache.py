@@ -12,10 +12,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.config.data import ProposalConfig
-from sppdet.data.proposal_files import read_proposals
 from sppdet.errors import ConfigError, WeightsError
 from sppdet.files.atomic import cache_folder, load_tensors, save_tensors
 from sppdet.images import as_image
+from sppdet.proposals.files import read_proposals
 from sppdet.proposals.selective_search import ALGORITHM, selective_search
 from sppdet.runtime.prefetch import prefetch
 from sppdet.structures import Annotations

@@ -3,7 +3,7 @@
 import logging
 
 from sppdet.config.training import TrainConfig
-from sppdet.data.check import check_data
+from sppdet.data.checks.check import check_data
 from sppdet.errors import DataError
 
 logger = logging.getLogger(__name__)

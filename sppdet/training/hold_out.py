@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sppdet.config.training import TrainConfig
+from sppdet.data.checks.readable import keep_readable
 from sppdet.data.dataset import read_dataset
-from sppdet.data.readable import keep_readable
 from sppdet.errors import DataError
 from sppdet.structures import Dataset
 from sppdet.wording import counted

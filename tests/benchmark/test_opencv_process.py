@@ -8,7 +8,7 @@ import pytest
 import torch
 from benchmark.opencv_process import start_opencv
 
-from sppdet.data.voc import read_voc
+from sppdet.data.formats.voc import read_voc
 from sppdet.errors import ConfigError
 from sppdet.evaluation.recall import evaluate_proposals
 from sppdet.images import read_image, to_array

@@ -12,7 +12,7 @@ from sppdet.classification.classifier import Classifier, new_classifier
 from sppdet.classification.training import Epochs, train_classifier
 from sppdet.classification.views import resize_to_view
 from sppdet.config.network import FCConfig
-from sppdet.data.image_folder import read_image_folder
+from sppdet.data.formats.image_folder import read_image_folder
 from sppdet.errors import ConfigError, DataError, ImageError
 from sppdet.files.atomic import read_json
 from sppdet.images import read_image

@@ -16,7 +16,7 @@ from sppdet.config.data import DataConfig
 from sppdet.config.detector import SPPConfig
 from sppdet.config.network import FCConfig
 from sppdet.config.training import FinetuneConfig, TrainConfig
-from sppdet.data.voc import VOC_CLASSES
+from sppdet.data.formats.voc import VOC_CLASSES
 from sppdet.errors import ConfigError
 from sppdet.evaluation.bootstrap import BootstrapMAP
 

@@ -13,7 +13,7 @@ from sppdet.backbones.fully_connected import build_fully_connected
 from sppdet.classification.classifier import Classifier
 from sppdet.cli import main
 from sppdet.config.network import BackboneConfig, FCConfig, NetworkConfig
-from sppdet.data.voc import read_voc
+from sppdet.data.formats.voc import read_voc
 from sppdet.detector import Detector
 from sppdet.shapes.dataset import generate_shapes
 from sppdet.shapes.scene import SHAPES

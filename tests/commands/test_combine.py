@@ -5,7 +5,7 @@ from factories import run_error, run_json, run_text
 
 from sppdet.cli import main
 from sppdet.commands import runs as commands
-from sppdet.data.voc import read_voc
+from sppdet.data.formats.voc import read_voc
 from sppdet.detector import Detector
 from sppdet.files.atomic import read_json, write_json
 from sppdet.shapes.scene import SHAPES

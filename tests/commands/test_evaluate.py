@@ -10,7 +10,7 @@ from sppdet.cli import main
 from sppdet.commands.evaluate import evaluate
 from sppdet.commands.runs import data_of_run
 from sppdet.config.data import DataConfig
-from sppdet.data.voc import read_voc
+from sppdet.data.formats.voc import read_voc
 from sppdet.detector import Detector
 from sppdet.files.atomic import json_ready, read_json, write_json
 from sppdet.shapes.scene import SHAPES

@@ -5,7 +5,7 @@ from contracts import assert_dataset
 
 from sppdet.config.data import DataConfig
 from sppdet.data.dataset import read_dataset
-from sppdet.data.image_folder import read_image_folder
+from sppdet.data.formats.image_folder import read_image_folder
 from sppdet.errors import SppdetError
 from sppdet.images import read_image, read_size
 

@@ -12,7 +12,7 @@ from factories import examples
 from hypothesis import given, strategies as st
 
 from sppdet.config.data import DataConfig, ProposalConfig
-from sppdet.data.check import check_data
+from sppdet.data.checks.check import check_data
 from sppdet.data.dataset import read_dataset
 from sppdet.data.problems import Problems
 from sppdet.errors import SppdetError

@@ -8,7 +8,7 @@ from factories import annotate, detect
 from hypothesis import given
 from voc_oracle import average_precisions, count_positives, grid_scenes, judge, overlap, records_of
 
-from sppdet.data.voc import VOC_CLASSES
+from sppdet.data.formats.voc import VOC_CLASSES
 from sppdet.evaluation.diagnose import APS, OUTCOMES, VOC_SIMILAR, diagnose
 from sppdet.evaluation.voc import evaluate_voc
 

@@ -13,7 +13,7 @@ from hypothesis import given, strategies as st
 
 from sppdet.boxes import box_iou
 from sppdet.config.data import ProposalConfig
-from sppdet.data.voc import read_voc
+from sppdet.data.formats.voc import read_voc
 from sppdet.errors import ConfigError, InputError
 from sppdet.images import to_array
 from sppdet.proposals.grouping import Hierarchy

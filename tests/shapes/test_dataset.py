@@ -9,7 +9,7 @@ from contracts import assert_dataset
 from factories import stopping
 
 from sppdet.boxes import box_iou
-from sppdet.data.voc import read_voc
+from sppdet.data.formats.voc import read_voc
 from sppdet.errors import ConfigError, DataError
 from sppdet.images import read_image, to_array
 from sppdet.proposals.selective_search import selective_search

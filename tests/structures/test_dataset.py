@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import CocoDetection, FakeData, VOCDetection
 from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 
-from sppdet.data.coco import read_coco
-from sppdet.data.voc import read_voc
+from sppdet.data.formats.coco import read_coco
+from sppdet.data.formats.voc import read_voc
 from sppdet.errors import DataError, InputError
 from sppdet.structures import Annotations, Dataset
 

@@ -17,7 +17,7 @@ from sppdet.config.detector import CropConfig, DetectorConfig, SPPConfig
 from sppdet.config.heads import SoftmaxConfig
 from sppdet.config.network import BackboneConfig, FCConfig
 from sppdet.config.training import FinetuneConfig, TrainConfig
-from sppdet.data.voc import read_voc
+from sppdet.data.formats.voc import read_voc
 from sppdet.errors import SppdetError, WeightsError
 from sppdet.features.build import build_extractor
 from sppdet.files.atomic import save_tensors

@@ -10,7 +10,7 @@ import pytest
 
 from sppdet.config.data import DataConfig
 from sppdet.config.training import TrainConfig
-from sppdet.data.voc import read_voc
+from sppdet.data.formats.voc import read_voc
 from sppdet.errors import DataError, ImageError
 from sppdet.shapes.scene import SHAPES
 from sppdet.training.hold_out import hold_out

@@ -17,9 +17,9 @@ from sppdet.config.data import DataConfig
 from sppdet.config.heads import SVMConfig
 from sppdet.config.network import BackboneConfig, FCConfig
 from sppdet.config.training import BoxRegressionConfig, FinetuneConfig, TrainConfig
-from sppdet.data.convert import convert_dataset
+from sppdet.data.conversion.convert import convert_dataset
 from sppdet.data.dataset import read_dataset
-from sppdet.data.voc import read_voc
+from sppdet.data.formats.voc import read_voc
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError, WeightsError
 from sppdet.evaluation.voc import evaluate_voc

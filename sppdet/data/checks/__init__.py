@@ -1,0 +1,1 @@
+"""Everything that is wrong with annotated data, found before a training."""

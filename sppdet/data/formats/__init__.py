@@ -1,0 +1,1 @@
+"""One file per foreign format of annotated images, and the search for the format of a folder."""

@@ -1,0 +1,1 @@
+"""Detections of any program, in files."""

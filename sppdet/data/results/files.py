@@ -1,0 +1,206 @@
+"""Detection files in the two common formats: COCO results (JSON) and the VOC devkit's comp4 files."""
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import torch
+
+from sppdet.data.files import composed, is_hidden, read_text
+from sppdet.data.results.ids import Ids, category_ids, image_ids
+from sppdet.data.results.plausible import check_boxes_fit, check_classes_fit
+from sppdet.errors import DataError
+from sppdet.files.atomic import read_json, write_text
+from sppdet.structures import Dataset, Detections, check_detections
+from sppdet.wording import counted
+
+logger = logging.getLogger(__name__)
+
+EMPTY_FRACTION = 0.1  # of images without detections; above it the file is probably of another split
+LARGEST_FLOAT32 = torch.finfo(torch.float32).max
+
+
+Box = tuple[float, float, float, float]
+
+
+class Row(NamedTuple):
+    """One detection: index of the image in the data set, label 1..K, score, x1 y1 x2 y2 (0-based, half-open)."""
+
+    position: int
+    label: int
+    score: float
+    box: Box
+
+
+class Place(NamedTuple):
+    """A line or entry of a file. The methods check its fields, and name place and field in a DataError."""
+
+    file: Path
+    name: str
+
+    def look_up(self, field: str, key: Any, known: Ids, keys: Iterable[Any]) -> int:
+        """Return the index of an id; the error counts how many of all `keys` are not known."""
+        index = known.find(key)
+        if index is None:
+            unknown = [known.find(one) is None for one in keys]
+            self.reject(field, f"one of {known}", key, f"is not of the data, as {sum(unknown)} of {len(unknown)} here")
+        return index
+
+    def number(self, field: str, value: Any) -> float:
+        """Return a JSON number or a text field as a number that is finite in float32."""
+        try:
+            number = float("nan") if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = float("nan")
+        if not abs(number) <= LARGEST_FLOAT32:
+            self.reject(field, "a finite number", value)
+        return number
+
+    def box(self, field: str, got: object, x1: float, y1: float, x2: float, y2: float) -> Box:
+        if not (x1 <= x2 <= LARGEST_FLOAT32 and y1 <= y2 <= LARGEST_FLOAT32):
+            self.reject(field, "a width and height of at least 0", got)
+        return x1, y1, x2, y2
+
+    def reject(self, field: str, expected: str, got: object, reason: str = "cannot be used") -> NoReturn:
+        where = f"{self.name}, {field}" if field else self.name
+        raise DataError(reason, file=self.file, field=where, expected=expected, got=repr(got))
+
+
+def write_coco_results(path: str | PathLike[str], detections: Sequence[Detections], dataset: Dataset) -> None:
+    """Write a JSON list of {image_id, category_id, bbox: x y width height, score}, one entry per line.
+
+    Ids are those of the data set. Numbers are written in full, so that reading gives the same float32.
+    """
+    check_detections(detections, dataset.images, dataset.classes)
+    lines = []
+    for position, label, score, (x1, y1, x2, y2) in _rows(detections):
+        ids = {"image_id": dataset.images[position].id, "category_id": dataset.category_ids[label - 1]}
+        lines.append(json.dumps({**ids, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score}))
+    write_text(path, "[\n" + ",\n".join(lines) + "\n]\n")
+
+
+def write_voc_results(
+    folder: str | PathLike[str], detections: Sequence[Detections], dataset: Dataset, split: str
+) -> None:
+    """Write comp4_det_<split>_<class>.txt for every class, lines "id score x1 y1 x2 y2" with 1-based inclusive corners.
+
+    Numbers are written in full: reading gives the same float32 (coordinates under 2^-29 pixels round to 0). If a class
+    name cannot be part of a file name (it has a slash), a warning is logged and nothing is written.
+    """
+    check_detections(detections, dataset.images, dataset.classes)
+    unusable = [name for name in dataset.classes if Path(name).name != name]
+    if unusable:
+        logger.warning("%s: not written, as class %r cannot be part of a file name", folder, unusable[0])
+        return
+    lines: list[list[str]] = [[] for _ in dataset.classes]
+    for position, label, score, (x1, y1, x2, y2) in _rows(detections):
+        numbers = " ".join(map(repr, (score, x1 + 1, y1 + 1, x2, y2)))
+        lines[label - 1].append(f"{dataset.images[position].id} {numbers}\n")
+    for name, part in zip(dataset.classes, lines, strict=True):
+        write_text(Path(folder) / f"comp4_det_{split}_{name}.txt", "".join(part))
+
+
+def read_results(path: str | PathLike[str], dataset: Dataset) -> list[Detections]:
+    """Read a COCO results file or a folder of comp4 files: detections of each of `dataset.images`, best score first.
+
+    Image ids may be those of the data set, their numbers (5 for "000005", 2008000002 for "2008_000002"), or names and
+    paths of the files; categories ids or names. A class without a comp4 file has no detections. Warnings are logged if
+    many images have no detections, and as in `data.results.plausible`. Raises DataError that names file, line or entry,
+    and field for an unknown image or class and for values that are not numbers or not a box.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError("no such file or folder", file=path)
+    rows = _read_voc_folder(path, dataset) if path.is_dir() else _read_coco_file(path, dataset)
+    per_image: list[list[Row]] = [[] for _ in dataset.images]
+    for row in rows:
+        per_image[row.position].append(row)
+    empty = sum(not part for part in per_image)
+    if empty > EMPTY_FRACTION * len(per_image):
+        logger.warning("%s: %d of %s have no detections", path, empty, counted(len(per_image), "image"))
+    detections = [_sorted_detections(part) for part in per_image]
+    check_boxes_fit(path, detections, dataset, corners=path.is_dir())
+    check_classes_fit(path, detections, dataset)
+    return detections
+
+
+def _rows(detections: Sequence[Detections]) -> Iterator[Row]:
+    for position, part in enumerate(detections):
+        columns = part.labels.tolist(), part.scores.tolist(), part.boxes.tolist()
+        for label, score, (x1, y1, x2, y2) in zip(*columns, strict=True):
+            yield Row(position, label, score, (x1, y1, x2, y2))
+
+
+def _sorted_detections(rows: list[Row]) -> Detections:
+    boxes = torch.tensor([row.box for row in rows], dtype=torch.float32).reshape(-1, 4)
+    labels = torch.tensor([row.label for row in rows], dtype=torch.int64)
+    scores = torch.tensor([row.score for row in rows], dtype=torch.float32)
+    return Detections(boxes, labels, scores)[torch.argsort(scores, descending=True, stable=True)]
+
+
+def _read_coco_file(path: Path, dataset: Dataset) -> Iterator[Row]:
+    entries = read_json(path)
+    if isinstance(entries, dict):
+        entries = entries.get("annotations", entries)
+    if not isinstance(entries, list):
+        raise DataError("not COCO results", file=path, expected="a list of detections", got=type(entries).__name__)
+    images, categories = image_ids(dataset), category_ids(dataset)
+    known = [one for one in entries if isinstance(one, dict)]
+    for number, entry in enumerate(entries):
+        place = Place(path, f"entry {number}")
+        if not isinstance(entry, dict):
+            place.reject("", "an object", entry)
+        missing = [key for key in ("image_id", "category_id", "bbox", "score") if key not in entry]
+        if missing:
+            raise DataError("missing", file=path, field=f"{place.name}, {missing[0]}")
+        position = place.look_up("image_id", entry["image_id"], images, (one.get("image_id") for one in known))
+        keys = (one.get("category_id") for one in known)
+        label = 1 + place.look_up("category_id", entry["category_id"], categories, keys)
+        box = entry["bbox"]
+        if not isinstance(box, list) or len(box) != 4:
+            place.reject("bbox", "x y width height", box)
+        x, y, width, height = (place.number("bbox", value) for value in box)
+        score = place.number("score", entry["score"])
+        yield Row(position, label, score, place.box("bbox", box, x, y, x + width, y + height))
+
+
+def _read_voc_folder(folder: Path, dataset: Dataset) -> Iterator[Row]:
+    files = _class_files(folder, dataset.classes)
+    images = image_ids(dataset)
+    for label, file in sorted(files.items()):
+        lines = read_text(file).splitlines()
+        keys = (one.rsplit(maxsplit=5)[0] for one in lines if one.strip())
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            place = Place(file, f"line {number}")
+            fields = line.rsplit(maxsplit=5)  # from the right: an id may contain spaces
+            if len(fields) != 6:
+                place.reject("", "id score x1 y1 x2 y2", line)
+            position = place.look_up("id", fields[0].strip(), images, keys)
+            score, x1, y1, x2, y2 = map(place.number, ("score", "x1", "y1", "x2", "y2"), fields[1:])
+            yield Row(position, label, score, place.box("x1 y1 x2 y2", fields[2:], x1 - 1, y1 - 1, x2, y2))
+
+
+def comp4_files(folder: Path) -> list[Path]:
+    """Return the files of detections in a folder, one per class: comp4_det_<split>_<class>.txt, or as SSD det_…"""
+    return sorted(file for file in folder.glob("*det_*.txt") if not is_hidden(file.name))
+
+
+def _class_files(folder: Path, classes: Sequence[str]) -> dict[int, Path]:
+    """Return the file of each label: the file name ends in "_" and the class, the longest name that fits."""
+    files: dict[int, Path] = {}
+    for file in comp4_files(folder):
+        known = [k for k, name in enumerate(classes, start=1) if composed(file.stem).endswith(f"_{composed(name)}")]
+        if not known:
+            raise DataError("the file name ends in no known class", file=file, expected=", ".join(classes))
+        label = max(known, key=lambda label: len(classes[label - 1]))
+        if label in files:
+            raise DataError(f"a second file of class {classes[label - 1]}", file=file, got=f"also {files[label].name}")
+        files[label] = file
+    if not files:
+        raise DataError("no detections in this folder", file=folder, expected="comp4_det_<split>_<class>.txt")
+    return files
