@@ -17,6 +17,7 @@ from sppdet.classification.classifier import Classifier
 from sppdet.config.classification import ViewsConfig
 from sppdet.config.network import Device, Precision
 from sppdet.config.record import as_dict
+from sppdet.data.checks.readable import keep_readable_files
 from sppdet.data.formats.image_folder import ImageFolder, read_image_folder
 from sppdet.drawing.tables import percent
 from sppdet.errors import DataError, InputError
@@ -28,6 +29,8 @@ from sppdet.runtime.memory import trim_memory
 from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
+
+THREADS = 2  # that look for unreadable images
 
 # By "top1" and "top5": 1 for each image (N,) that is classified correctly, else 0, or the mean over several runs.
 TopK = dict[str, NDArray[np.float64]]
@@ -124,10 +127,12 @@ def evaluate_classifiers(
     resamples: int = RESAMPLES,
     device: Device = "auto",
     precision: Precision = "fp32",
+    skip_unreadable: bool = False,
 ) -> Accuracy:
     """Evaluate a classifier, or the mean over a recipe's seeds, on a folder of images.
 
-    against: other runs to compare with. Raises DataError unless all were trained on the same classes.
+    against: other runs to compare with. Raises DataError unless all were trained on the same classes, and ImageError
+    for images that cannot be decoded, unless they are skipped.
     """
     folders = {run: RunFolder(run) for run in (*runs, *against)}
     classes = folders[runs[0]].classes("classifier")
@@ -136,6 +141,7 @@ def evaluate_classifiers(
             expected, got = ", ".join(classes), ", ".join(names)
             raise DataError("knows other classes than the first run", file=run, expected=expected, got=got)
     images = read_image_folder(folder, classes)
+    (images,) = keep_readable_files([images], skip_unreadable, THREADS, "--skip_unreadable")
     for run, each in folders.items():
         if each.images.is_file() and (count := each.trained_on([content_key(file) for file in images.files])):
             logger.warning("%s: %d of these %s were trained on", run, count, counted(len(images.files), "image"))

@@ -19,7 +19,7 @@ from sppdet.classification.classifier import Classifier, new_classifier
 from sppdet.classification.evaluation import measure_topk_correct, summarize
 from sppdet.classification.views import resize_to_view
 from sppdet.config.classification import FitConfig, TrainClassifierConfig
-from sppdet.data.checks.readable import find_unreadable, unreadable
+from sppdet.data.checks.readable import keep_readable_files
 from sppdet.data.formats.image_folder import ImageFolder, read_image_folder
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import content_key, hash_tensors, write_json
@@ -42,8 +42,8 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     """Train a classifier into `config.output`, resuming where an earlier call stopped.
 
     Raises ConfigError if the folder holds a run of another configuration or of other data, DataError if there are fewer
-    than two classes, ImageError if images cannot be decoded. Until the data and the network are checked, nothing is
-    written.
+    than two classes, ImageError if images cannot be decoded, unless they are skipped. Until the data and the network
+    are checked, nothing is written.
     """
     if not config.data.train:
         raise ConfigError("no data given", field="data.train", expected="a folder: --data.train PATH")
@@ -53,15 +53,15 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
         logger.info("%s is trained already; to train again, remove it or give another --output", run.path)
         classifier = Classifier.load(run.path, config.device, config.precision)
         if config.data.val and not run.val.is_file():
-            _evaluate(classifier, read_image_folder(config.data.val, classifier.classes), config)
+            folders = [read_image_folder(config.data.val, classifier.classes)]
+            (val,) = keep_readable_files(folders, config.data.skip_unreadable, config.workers)
+            _evaluate(classifier, val, config)
         return classifier
     images = read_image_folder(config.data.train)
     if len(images.classes) < 2:
         raise DataError("too few classes", file=config.data.train, expected="2 folders or more", got=images.classes[0])
-    val = read_image_folder(config.data.val, images.classes) if config.data.val else None
-    files = [*images.files, *(val.files if val else ())]
-    if failures := find_unreadable(files, config.workers):
-        raise unreadable(failures, len(files), "readable ones")
+    folders = [images, *([read_image_folder(config.data.val, images.classes)] if config.data.val else [])]
+    images, *held_out = keep_readable_files(folders, config.data.skip_unreadable, config.workers)
     torch.manual_seed(config.seed)
     classifier = new_classifier(config, images.classes, config.device, config.precision, config.dropout)
     weights = hash_tensors([images.labels, *classifier.state_dict().values()])
@@ -84,7 +84,7 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     write_json(run.training_history, [{"size": epochs.size(i), **numbers} for i, numbers in enumerate(history)])
     classifier.save(run.classifier)
     run.training_state.unlink()
-    if val:
+    for val in held_out:
         _evaluate(classifier, val, config)
     return classifier
 

@@ -39,6 +39,7 @@ def evaluate(
     against: tuple[str, ...] = (),
     views: ViewsConfig = ViewsConfig(),
     resamples: int = 1000,
+    skip_unreadable: bool = False,
     device: Device = "auto",
     precision: Precision = "fp32",
 ) -> Accuracy:
@@ -50,6 +51,7 @@ def evaluate(
         against: other runs to compare with, a list such as [runs/a,runs/b]
         views: parts of each image that are scored
         resamples: bootstrap resamples of the images for 95% intervals; 0: none
+        skip_unreadable: leave out images that cannot be decoded, as the first run does on its data.val
     """
     from sppdet.classification.evaluation import evaluate_classifiers
     from sppdet.files.run_folder import RunFolder
@@ -57,10 +59,11 @@ def evaluate(
     first = RunFolder(runs[0])
     first.find("classifier")
     if data is None and first.config.is_file():
-        data = first.load_config(TrainClassifierConfig).data.val
+        trained = first.load_config(TrainClassifierConfig).data
+        data, skip_unreadable = trained.val, skip_unreadable or trained.skip_unreadable
     if data is None:
         raise ConfigError("no data given, and the run has no data.val", field="data", expected="a folder: --data PATH")
-    return evaluate_classifiers(runs, data, views, against, resamples, device, precision)
+    return evaluate_classifiers(runs, data, views, against, resamples, device, precision, skip_unreadable)
 
 
 def predict(

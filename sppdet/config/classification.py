@@ -83,10 +83,12 @@ class FoldersConfig:
     Args:
         train: training images.
         val: images to measure the accuracy on at the end; by default none.
+        skip_unreadable: leave out images that cannot be decoded, instead of stopping.
     """
 
     train: str = ""
     val: str | None = None
+    skip_unreadable: bool = False
 
 
 @section("")

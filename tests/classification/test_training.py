@@ -1,3 +1,4 @@
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from sppdet.classification import training as module
 from sppdet.classification.classifier import Classifier, new_classifier
 from sppdet.classification.training import Epochs, train_classifier
 from sppdet.classification.views import resize_to_view
+from sppdet.config.classification import FoldersConfig
 from sppdet.config.network import FCConfig
 from sppdet.data.formats.image_folder import read_image_folder
 from sppdet.errors import ConfigError, DataError, ImageError
@@ -189,6 +191,31 @@ def test_all_unreadable_images_are_named_before_anything_is_written(config, colo
     with pytest.raises(DataError, match="nowhere"):
         train_classifier(replace(config, data=replace(config.data, train="nowhere")))
     assert not Path(config.output).exists()
+
+
+def test_unreadable_images_are_left_out_where_asked_for(config, colors, tmp_path, caplog):
+    val = tmp_path / "val"
+    shutil.copytree(colors, val)
+    for file in (colors / "green/1.png", val / "red/0.png", val / "red/2.png"):
+        file.write_bytes(b"text")
+    data = FoldersConfig(str(colors), str(val), skip_unreadable=True)
+    config = replace(config, data=data, fit=replace(config.fit, epochs=1))
+    train_classifier(config)
+    assert "3 of 36 images left out: " in caplog.text
+    result = read_json(Path(config.output, "val.json"))
+    assert {name: of_class["images"] for name, of_class in result["per_class"].items()} == {
+        "blue": 6,
+        "green": 6,
+        "red": 4,
+    }
+    assert len(read_json(Path(config.output, "images.json"))) == 17
+    Path(config.output, "val.json").unlink()
+    train_classifier(config)
+    assert read_json(Path(config.output, "val.json")) == result
+    for file in (colors / "red").iterdir():
+        file.write_bytes(b"text")
+    with pytest.raises(DataError, match="class red: none of its images can be read"):
+        train_classifier(replace(config, output=str(tmp_path / "other")))
 
 
 def test_what_a_frozen_network_pools_is_computed_once(epochs, config, monkeypatch):

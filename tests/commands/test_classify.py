@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from factories import run_json, run_text, watch
+from factories import run_error, run_json, run_text, watch
 
 from sppdet.backbones.fully_connected import build_fully_connected
 from sppdet.classification.classifier import Classifier
@@ -87,6 +87,17 @@ def test_evaluate_prints_accuracies_with_intervals(place, capsys):
     assert [line.split()[0] for line in text] == [*result["per_class"], "top1", "top5"]
     assert f"{100 * result['top1']['mean']:.2f}%" in text[-2]
     assert "95% of 50 resamples" in text[-2]
+
+
+def test_unreadable_images_are_left_out_of_an_evaluation(place, tmp_path, capsys):
+    shutil.copytree(place / "crops/test", tmp_path / "test")
+    damaged = sorted((tmp_path / "test").glob("*/*"))[0]
+    damaged.write_bytes(b"text")
+    command = ("classify", "evaluate", place / "0", "--data", tmp_path / "test", "--resamples", "0")
+    whole = run_json(capsys, *command[:4], place / "crops/test", *command[5:])
+    text = run_error(capsys, *command)
+    assert f"1 of {whole['images']} images cannot be read (expected readable ones; --skip_unreadable leaves" in text
+    assert run_json(capsys, *command, "--skip_unreadable")["images"] == whole["images"] - 1
 
 
 def test_seeds_are_averaged_and_compared_in_pairs(place, capsys):
