@@ -165,7 +165,7 @@ class Detector(nn.Module):
         """
         with RunFolder(path).open("detector") as (file, tensors, header):
             config, classes = from_dict(DetectorConfig, header["config"], file), header["classes"]
-            backbone = build_backbone(config.backbone.name, "random", device, precision)
+            backbone = build_backbone(config.backbone.name, "random", device, precision, config.backbone.tap)
             depth = config.fc.depth
             layers = FullyConnected.from_tensors(with_prefix("extractor.layers.", tensors), depth) if depth else None
             extractor = build_extractor(config, backbone, layers)

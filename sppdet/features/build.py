@@ -17,7 +17,7 @@ from sppdet.pooling.roi import RoIAlign
 
 def build_network(config: DetectorConfig, device: str = "auto", precision: Precision = "fp32") -> FeatureExtractor:
     """Build the network up to the heads, with the weights that `config` names."""
-    backbone = build_backbone(config.backbone.name, config.backbone.weights, device, precision)
+    backbone = build_backbone(config.backbone.name, config.backbone.weights, device, precision, config.backbone.tap)
     return build_extractor(config, backbone, build_fully_connected(config, backbone))
 
 

@@ -12,13 +12,10 @@ R = TypeVar("R")
 def prefetch(items: Iterable[T], read: Callable[[T], R], threads: int = 1, ahead: int | None = None) -> Iterator[R]:
     """Yield `read(item)` for each item, in order, while `threads` threads read the next ones.
 
-    ahead: number of items read in advance, `threads` by default. After an error no further item is begun. An error of
-    `read` reaches the caller when the reads that are under way have ended. A caller that leaves early does not wait for
-    them: they may need what it holds, and the garbage collector may close the generator in any thread.
+    ahead: number of items read in advance, `threads` by default.
     """
     waiting: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(threads)
-    wait = True
     try:
         for item in items:
             waiting.append(pool.submit(read, item))
@@ -26,8 +23,5 @@ def prefetch(items: Iterable[T], read: Callable[[T], R], threads: int = 1, ahead
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    except GeneratorExit:
-        wait = False
-        raise
     finally:
-        pool.shutdown(wait, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)

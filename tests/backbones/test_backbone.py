@@ -5,8 +5,10 @@ from sppdet.backbones.backbone import last_conv_blocks
 from sppdet.backbones.zoo import build_backbone
 from sppdet.errors import ConfigError
 
+NETWORKS = [("squeezenet1_0", 9), ("alexnet", 5), ("resnet18", 4), ("efficientnet_lite0", 13), ("shapenet", 5)]
 
-@pytest.mark.parametrize(("name", "count"), [("squeezenet1_0", 9), ("alexnet", 5), ("resnet18", 4), ("shapenet", 5)])
+
+@pytest.mark.parametrize(("name", "count"), NETWORKS)
 def test_blocks_are_counted_from_the_end(name, count):
     backbone = build_backbone(name, "random")
     convolutions = [layer for layer in backbone.modules() if isinstance(layer, torch.nn.Conv2d)]

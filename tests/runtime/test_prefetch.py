@@ -1,5 +1,3 @@
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 
@@ -40,59 +38,3 @@ def test_an_error_reaches_the_caller_in_its_place():
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)
-
-
-BEGIN = """
-import gc, threading
-from sppdet.runtime.prefetch import prefetch
-
-begun, lock, read_items = threading.Event(), threading.Lock(), []
-
-def read(i):
-    if i:
-        begun.set()
-        with lock:
-            read_items.append(i)
-        gc.collect()
-    return i
-
-def leave(items):
-    for i in items:
-        assert begun.wait(10)
-        raise ValueError(i)
-"""
-END = """
-for thread in set(threading.enumerate()) - {threading.main_thread()}:
-    thread.join(10)
-print(read_items)
-"""
-
-
-@pytest.mark.parametrize(
-    "leave",
-    [
-        # The thread that reads waits for a lock of the caller, which leaves by an exception.
-        """
-with lock:
-    try:
-        leave(prefetch(range(9), read))
-    except ValueError as error:
-        print(error)
-""",
-        # The generator is garbage in a circle, which is collected in the thread that reads.
-        """
-gc.disable()
-lock.acquire()
-circle = {"items": prefetch(range(9), read)}
-circle["circle"] = circle
-print(next(circle["items"]))
-assert begun.wait(10)
-del circle
-lock.release()
-""",
-    ],
-)
-def test_a_caller_that_leaves_early_does_not_hang(leave):
-    """In another interpreter. Of the items read ahead only the one under way is finished."""
-    done = subprocess.run([sys.executable, "-c", BEGIN + leave + END], capture_output=True, text=True, timeout=60)
-    assert (done.stdout, done.stderr) == ("0\n[1]\n", "")
