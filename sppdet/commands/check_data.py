@@ -12,9 +12,9 @@ from sppdet.config.network import Device, Precision
 from sppdet.errors import DataError
 
 if TYPE_CHECKING:
-    from sppdet.data.checks.check import Check
+    from sppdet.data.build import CheckedImage
+    from sppdet.data.checks.report import Check
     from sppdet.data.problems import Problem
-    from sppdet.data.records import CheckedImage
 
 CONFIDENT = 0.5  # probability of a detection that may contradict a label
 

@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sppdet.config.data import DataConfig
-from sppdet.data.formats.find import FORMATS, Source, find_source
+from sppdet.data.build import build_dataset
+from sppdet.data.division import Division, divide, image_names, read_division, select
+from sppdet.data.files import short_names
+from sppdet.data.formats.find import find_source
+from sppdet.data.formats.source import Source
 from sppdet.data.problems import Problems
-from sppdet.data.records import AnnotatedImage, Records, build_dataset, names_of
-from sppdet.data.split import PARTS, SYNONYMS, Division, choose_splits, divide, image_names, read_division, select
+from sppdet.data.records import AnnotatedImage, Records, names_of
+from sppdet.data.splits import NAMED, PARTS, STANDARD, choose_splits
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import write_json
 from sppdet.structures import Dataset
 from sppdet.wording import counted
-
-NAMED = ("train", "val", "trainval", "test")  # lists in VOC layout that divide the images; others may be of all
 
 
 def read_dataset(
@@ -33,22 +35,21 @@ def read_dataset(
     """
     found = Problems(config.strict) if problems is None else problems
     source = _find(config)
-    part = _read_part(source, config, found)
-    fixed = part.records.classes
-    known = fixed or names_of(part.images_of_all or part.records.images)
-    chosen = classes or config.class_names or fixed or ()
+    records, origin, divided = _read_split(source, config, found)
+    known = records.classes or names_of(divided or records.images)
+    chosen = classes or config.class_names or records.classes or ()
     if not chosen:
-        chosen = known if part.images_of_all else source.class_names(found)
+        chosen = known if divided else source.class_names(found)
     if config.classes and not classes:
-        _check_classes(config.class_names, known, source, found)
+        _check_classes(config.class_names, known, bool(records.classes), source.root, found)
     dataset = build_dataset(
         Path(config.annotations).stem if config.annotations else f"{source.name} {config.split}",
-        part.records._replace(images=part.records.images[: config.max_images]),
+        records._replace(images=records.images[: config.max_images]),
         chosen,
         source.least_side,
         found,
         ignore_others=config.classes is not None,
-        origin=f"{FORMATS[source.format]}{part.origin}",
+        origin=f"{source.title}{origin}",
     )
     if problems is None:
         found.log()
@@ -64,7 +65,7 @@ def record_division(config: DataConfig, file: Path) -> DataConfig:
     if config.split_file or not _is_divided(source, config):
         return config
     images = source.read(None, Problems(strict=False)).images  # errors are raised when the images are read
-    division = _divide(source, config, images)
+    division = _division(source, config, images)
     write_json(file, {"seed": config.split_seed, "fractions": config.split_fractions, **division})
     return replace(config, split_file=str(file))
 
@@ -86,13 +87,13 @@ def read_parts(config: DataConfig, others: Sequence[str] = ()) -> tuple[Source, 
     source = _find(config)
     if config.annotations:
         files = [config.annotations, *(file for file in others if Path(file).suffix)]
-        sources = {Path(file).name: find_source(replace(config, annotations=file)) for file in files}
-        return source, {name: _collect(one, None) for name, one in sources.items()}
+        paths = {Path(file).as_posix(): find_source(replace(config, annotations=file)) for file in files}
+        short = short_names(paths)
+        return source, {short[path]: _collect(each, None) for path, each in paths.items()}
     if _is_divided(source, config):
         whole = _collect(source, None)
         names = image_names(whole.records.images, source.root)
-        given = config.split_file
-        division = read_division(Path(given)) if given else _divide(source, config, whole.records.images)
+        division = _division(source, config, whole.records.images)
         parts = {}
         for name in (name for name in PARTS if division[name]):
             images = [whole.records.images[i] for i in select(name, names, division, source.root)]
@@ -116,14 +117,6 @@ def _collect(source: Source, splits: Sequence[str] | None) -> Part:
     return Part(records, problems)
 
 
-class _Part(NamedTuple):
-    """records: of the chosen split. origin: what it is a split of. images_of_all: of all splits, if all were read."""
-
-    records: Records
-    origin: str
-    images_of_all: list[AnnotatedImage]
-
-
 def _find(config: DataConfig) -> Source:
     if not config.root:
         expected = "a folder: --data.root PATH, or dataset= in Python"
@@ -140,14 +133,17 @@ def _is_divided(source: Source, config: DataConfig) -> bool:
     return not any(choose_splits(split, source.splits) for split in ("val", "test"))
 
 
-def _read_part(source: Source, config: DataConfig, problems: Problems) -> _Part:
+def _read_split(
+    source: Source, config: DataConfig, problems: Problems
+) -> tuple[Records, str, Sequence[AnnotatedImage]]:
+    """Return the records of a split, what it is a split of, and the images of all parts if they are divided here."""
     if config.annotations:
-        return _Part(source.read(None, problems), "", [])
+        return source.read(None, problems), "", ()
     if not _is_divided(source, config):
         splits = choose_splits(config.split, source.splits) or [config.split]  # which read refuses
-        return _Part(source.read(splits, problems), f", splits {_list(source.splits)}", [])
+        return source.read(splits, problems), f", splits {_list(source.splits)}", ()
     records = source.read(None, problems)
-    division = read_division(Path(config.split_file)) if config.split_file else _divide(source, config, records.images)
+    division = _division(source, config, records.images)
     names = image_names(records.images, source.root)
     images = [records.images[i] for i in select(config.split, names, division, source.root)]
     listed = {name for part in division.values() for name in part}
@@ -156,27 +152,28 @@ def _read_part(source: Source, config: DataConfig, problems: Problems) -> _Part:
             problems.warn("images of the split", f"{counted(count, 'image')} {which}", config.split_file)
     sizes = ", ".join(f"{part} {len(division[part])}" for part in division)
     how = f"as in {config.split_file}" if config.split_file else f"by seed {config.split_seed}"
-    return _Part(records._replace(images=images), f", divided {how} into {sizes}", records.images)
+    return records._replace(images=images), f", divided {how} into {sizes}", records.images
 
 
 def _list(splits: Sequence[str]) -> str:
     """Return the usual splits, and the number of the others, such as VOC's lists of single classes."""
-    usual = [split for split in splits if any(split in names for names in (NAMED, *SYNONYMS))]
+    usual = [split for split in splits if split in NAMED or split in STANDARD]
     others = len(splits) - len(usual)
     return ", ".join([*sorted(usual), *([f"{others} others"] if others else [])])
 
 
-def _divide(source: Source, config: DataConfig, images: Sequence[AnnotatedImage]) -> Division:
+def _division(source: Source, config: DataConfig, images: Sequence[AnnotatedImage]) -> Division:
+    if config.split_file:
+        return read_division(Path(config.split_file))
     classes = [frozenset(thing.name for thing in image.objects) for image in images]
     return divide(image_names(images, source.root), classes, config.split_fractions, config.split_seed)
 
 
-def _check_classes(wanted: Sequence[str], known: Sequence[str], source: Source, problems: Problems) -> None:
+def _check_classes(wanted: Sequence[str], known: Sequence[str], listed: bool, root: Path, problems: Problems) -> None:
     """Raise DataError for wanted classes that a file of the data does not list, or if no object is of any of them."""
     missing = [name for name in wanted if name not in known]
-    listed = source.format in ("coco", "yolo", "cvat")
     if missing and (listed or len(missing) == len(wanted)):
         field, expected = "data.classes", f"among {', '.join(known)}"
-        raise DataError("no such class in the data", file=source.root, field=field, expected=expected, got=missing[0])
+        raise DataError("no such class in the data", file=root, field=field, expected=expected, got=missing[0])
     for name in missing:
-        problems.warn("class without objects", f"no objects of class {name}", source.root, "data.classes")
+        problems.warn("class without objects", f"no objects of class {name}", root, "data.classes")

@@ -1,13 +1,11 @@
-"""Files below a folder, and the image that a name in an annotation file means."""
+"""Files below a folder, and their names."""
 
 import os
-import re
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from unicodedata import normalize
-from urllib.parse import unquote, urlsplit
 
 from sppdet.errors import DataError
 from sppdet.images import IMAGE_SUFFIXES
@@ -42,6 +40,11 @@ def list_folders(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir() and not is_hidden(path.name))
 
 
+def folder_name(folder: Path) -> str:
+    """Return the name of a folder, also of "."; a link has its own."""
+    return Path(os.path.abspath(folder)).name
+
+
 def composed(name: str) -> str:
     """Return the name with composed accents (NFC) and forward slashes; file systems and programs differ in both."""
     return normalize("NFC", name).replace("\\", "/")
@@ -53,6 +56,13 @@ def stem_of(name: str) -> str:
     return stem if suffix.lower() in (*IMAGE_SUFFIXES, ".xml", ".txt") else composed(name)
 
 
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """Return the last part of each key if no other key has it, else the key."""
+    keys = set(keys)
+    counts = Counter(key.rsplit("/", 1)[-1] for key in keys)
+    return {key: last if counts[last := key.rsplit("/", 1)[-1]] == 1 else key for key in keys}
+
+
 def read_text(path: Path) -> str:
     """Return a text file in UTF-8, or in UTF-16 with a byte order mark. Raises DataError that names the file."""
     try:
@@ -62,60 +72,3 @@ def read_text(path: Path) -> str:
         raise DataError(f"is not text in UTF-8: {error.reason}", file=path, expected="UTF-8") from error
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", file=path) from error
-
-
-class ImageIndex:
-    """The image files below a folder, found by the names that annotation files give them."""
-
-    def __init__(self, root: Path, files: Iterable[Path] | None = None) -> None:
-        self.root = root
-        self._by_name: dict[str, list[tuple[str, Path]]] = defaultdict(list)
-        for path in list_images(root) if files is None else files:
-            relative = composed(path.relative_to(root).as_posix())
-            self._by_name[relative.rsplit("/", 1)[-1]].append((relative, path))
-
-    def find(self, name: str, owner: Path | None = None) -> Path | None:
-        """Return the image of a name: a path, absolute on any system or relative to any folder, or a URL, with escapes.
-
-        Of several images the one that shares the most folders with the name is taken, then one that belongs to the
-        annotation file `owner`: below its folder, or in a folder with which its name ends (x_val2017.json).
-        Raises DataError if more than one remains.
-        """
-        for candidate in dict.fromkeys((composed(name), composed(unquote(urlsplit(name).path)))):
-            parts = [part for part in candidate.split("/") if part not in ("", ".", "..")]
-            found = self._by_name.get(parts[-1], []) if parts else []
-            if found:
-                return self._choose(name, parts, found, owner)
-        return None
-
-    def _choose(self, name: str, parts: list[str], found: list[tuple[str, Path]], owner: Path | None) -> Path:
-        shared = [_common_end(parts, relative.split("/")) for relative, _ in found]
-        paths = [path for (_, path), count in zip(found, shared, strict=True) if count == max(shared)]
-        if owner is not None and len(paths) > 1:
-            paths = [path for path in paths if self._belongs(path, owner)] or paths
-        if len(paths) > 1:
-            got = ", ".join(str(path.relative_to(self.root)) for path in paths[:3])
-            raise DataError("several images have this name", file=self.root, field=name, got=got)
-        return paths[0]
-
-    def _belongs(self, path: Path, owner: Path) -> bool:
-        below = owner.parent != self.root and path.is_relative_to(owner.parent)
-        folders = path.relative_to(self.root).parts[:-1]
-        return below or any(re.search(rf"(^|[^a-z]){re.escape(folder)}$", owner.stem) for folder in folders)
-
-
-def _common_end(one: list[str], other: list[str]) -> int:
-    count = 0
-    while count < min(len(one), len(other)) and one[-1 - count] == other[-1 - count]:
-        count += 1
-    return count
-
-
-_SPLIT_WORD = re.compile(r"(?:^|(?<=[^a-z]))(trainval|train|training|val|valid|validation|test|testing)(?=$|[^a-z])")
-_SYNONYMS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
-
-
-def split_word(name: str) -> str | None:
-    """Return train, val, trainval or test if a name, such as "instances_val2017", says one of them, else None."""
-    words = {_SYNONYMS.get(word, word) for word in _SPLIT_WORD.findall(name.lower())}
-    return words.pop() if len(words) == 1 else None

@@ -1,12 +1,12 @@
 """Everything that is wrong with annotated data, reported through one place."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 from typing import Literal, NamedTuple
 
-from sppdet.errors import DataError, SppdetError
+from sppdet.errors import SppdetError
 
 logger = logging.getLogger(__name__)
 
@@ -64,16 +64,3 @@ class Problems:
                 logger.warning("%s", problem)
             if len(those) > LOGGED:
                 logger.warning("%s: %d more", kind, len(those) - LOGGED)
-
-
-def missing_split(split: str, known: Sequence[str], place: str | PathLike[str]) -> DataError:
-    """Return the error for a split that the data do not have. Its field "split" is what a training looks for."""
-    expected = f"one of {', '.join(known)}" if known else "data with splits, which these have not"
-    return DataError("no such split", file=place, field="split", expected=expected, got=split)
-
-
-def check_splits(splits: Sequence[str] | None, known: Sequence[str], place: str | PathLike[str]) -> None:
-    """Raise the error of `missing_split` for the first of `splits` that is not known."""
-    for split in splits or ():
-        if split not in known:
-            raise missing_split(split, sorted(known), place)

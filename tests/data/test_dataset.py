@@ -311,6 +311,11 @@ def test_annotations_name_one_file_that_is_read_whole(tmp_path):
         read_dataset(replace(config, root=str(root), annotations=None))
 
 
+def test_a_folder_named_like_an_annotation_file_is_none(tmp_path):
+    (write_coco(tmp_path, "images", "one.json", "abc") / "two.json").mkdir()
+    assert names(read(tmp_path)) == "abc"
+
+
 @pytest.mark.shared
 def test_raccoons_as_they_lie(shared):
     parts = [read(shared / "raccoon", split) for split in ("train", "val", "test")]

@@ -4,8 +4,8 @@ import torch
 
 from sppdet.boxes import box_iou
 from sppdet.config.data import ProposalConfig
+from sppdet.data.build import CheckedImage
 from sppdet.data.problems import Problems
-from sppdet.data.records import CheckedImage
 from sppdet.data.sizes import overhang
 
 TINY = 4  # pixels; a box with a shorter side is probably an accident

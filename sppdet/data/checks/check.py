@@ -1,89 +1,20 @@
-"""The check of annotated data: everything that is wrong with them, and what they hold, in one record."""
+"""The check of annotated data: everything that is wrong with them, and what they hold."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from sppdet.config.data import DataConfig, ProposalConfig
+from sppdet.data.build import check_images
 from sppdet.data.checks.boxes import check_boxes
+from sppdet.data.checks.classes import check_names, check_presence
 from sppdet.data.checks.files import check_copies, check_decoding, check_strays
+from sppdet.data.checks.report import Check
 from sppdet.data.dataset import Part, read_parts
-from sppdet.data.formats.find import FORMATS, Source
-from sppdet.data.problems import Problem, Problems
-from sppdet.data.records import CheckedImage, check_images, names_of
-from sppdet.data.split import choose_splits
-from sppdet.drawing.tables import align
+from sppdet.data.formats.source import Source
+from sppdet.data.problems import Problems
+from sppdet.data.records import names_of
+from sppdet.data.splits import choose_splits
 from sppdet.errors import SppdetError
-
-FILES_SHOWN = 3  # of each kind of problem, in the table
-
-
-@dataclass(frozen=True, eq=False)
-class Check:
-    """All problems of data, and their images. origin: format. parts: images without errors, by name of the split."""
-
-    root: Path
-    origin: str
-    classes: tuple[str, ...]
-    parts: Mapping[str, Sequence[CheckedImage]]
-    problems: tuple[Problem, ...]
-
-    @property
-    def errors(self) -> list[Problem]:
-        return [problem for problem in self.problems if problem.severity == "error"]
-
-    def kinds(self) -> dict[tuple[str, str], list[Problem]]:
-        """Return the problems by severity and kind: errors first, then the most frequent kinds."""
-        groups: dict[tuple[str, str], list[Problem]] = defaultdict(list)
-        for problem in self.problems:
-            groups[problem.severity, problem.kind].append(problem)
-        return dict(sorted(groups.items(), key=lambda group: (group[0][0], -len(group[1]), group[0][1])))
-
-    def objects(self) -> dict[str, dict[str, int]]:
-        """Return the number of objects of each class in each part, by class and part."""
-        counts = {name: Counter(t.name for image in part for t in image.objects) for name, part in self.parts.items()}
-        return {label: {name: count[label] for name, count in counts.items()} for label in self.classes}
-
-    def as_dict(self) -> dict[str, Any]:
-        parts = {
-            name: {
-                "images": len(images),
-                "without_objects": sum(not image.objects for image in images),
-                "objects": sum(len(image.objects) for image in images),
-            }
-            for name, images in self.parts.items()
-        }
-        kinds = [{"kind": kind, "severity": grade, "count": len(all_)} for (grade, kind), all_ in self.kinds().items()]
-        errors = len(self.errors)
-        counts = {"errors": errors, "warnings": len(self.problems) - errors, "kinds": kinds}
-        summary = {"root": str(self.root), "format": self.origin, **counts, "splits": parts, "classes": self.objects()}
-        return {"problems": [problem._asdict() for problem in self.problems], "summary": summary}
-
-    def __str__(self) -> str:
-        objects = [["objects", *self.parts]]
-        objects += [[name, *map(str, counts.values())] for name, counts in self.objects().items()]
-        for title, wanted in (("images", lambda _: True), ("without objects", lambda image: not image.objects)):
-            objects.append([title, *(str(sum(map(wanted, images))) for images in self.parts.values())])
-        tables = [f"{self.root} ({self.origin})", align(objects)]
-        if not self.problems:
-            return "\n\n".join([*tables, "nothing wrong found"])
-        rows, lines = [["kind", "severity", "count"]], ["first files"]
-        for (severity, kind), problems in self.kinds().items():
-            rows.append([kind, severity, str(len(problems))])
-            files = dict.fromkeys(self._short(problem.file) for problem in problems if problem.file)
-            lines.append(", ".join(list(files)[:FILES_SHOWN]))
-        table = "\n".join(f"{row}  {line}".rstrip() for row, line in zip(align(rows).split("\n"), lines, strict=True))
-        first = [f"{kind}: {self._line(problems[0])}" for (_, kind), problems in self.kinds().items()]
-        return "\n\n".join([*tables, table, "The first of each kind:\n" + "\n".join(first)])
-
-    def _line(self, problem: Problem) -> str:
-        return str(problem._replace(file=self._short(problem.file) if problem.file else None))
-
-    def _short(self, file: str) -> str:
-        path = Path(file)
-        return str(path.relative_to(self.root)) if path != self.root and path.is_relative_to(self.root) else file
 
 
 def check_data(
@@ -112,17 +43,17 @@ def check_data(
             check_boxes(image, proposals, problems)
         if name in used:
             found.found += problems.found
-    _check_names(config, source, {name: read[name] for name in used}, found)
-    _check_presence(source, classes, {name: parts[name] for name in used}, found)
+    check_names([read[name].records for name in used], config.class_names, source.root, found)
+    check_presence({name: parts[name] for name in used}, classes, source.root, found)
     check_copies(parts, found)
     if not training:
         every = [image for part in read.values() for image in part.records.images]
         if source.format == "voc":  # other lists
             every += source.read(None, Problems(strict=False)).images
-        check_strays(source.format, every, found)
+        check_strays(every, source.label_suffix, found)
     if decode:
         check_decoding(dict.fromkeys(image.source.path for name in used for image in parts[name]), found)
-    return Check(source.root, FORMATS[source.format], classes, parts, tuple(dict.fromkeys(found.found)))
+    return Check(source.root, source.title, classes, parts, tuple(dict.fromkeys(found.found)))
 
 
 def _used(config: DataConfig, held_out: str, names: Sequence[str]) -> list[str]:
@@ -143,36 +74,3 @@ def _class_names(config: DataConfig, source: Source, parts: Mapping[str, Part], 
             if not any(problem.severity == "error" for part in parts.values() for problem in part.problems.found):
                 problems.error("no classes", error)
     return classes
-
-
-def _check_names(config: DataConfig, source: Source, parts: Mapping[str, Part], problems: Problems) -> None:
-    """Report names of classes that differ in case or blanks only, unless all are in config.classes."""
-    things = [(image, thing) for part in parts.values() for image in part.records.images for thing in image.objects]
-    counts = Counter(thing.name for _, thing in things)
-    alike: dict[str, set[str]] = defaultdict(set)
-    for name in (*counts, *(name for part in parts.values() for name in part.records.classes or ())):
-        alike["".join(name.casefold().split())].add(name)
-    for names in alike.values():
-        rare, *others = sorted(names, key=lambda name: (counts[name], name))
-        if others and not names <= set(config.class_names):
-            image = next((one for one in things if one[1].name == rare), None)
-            file, field = (image[0].file, image[1].field) if image else (source.root, None)
-            text = " and ".join(f'"{name}" ({counts[name]} objects)' for name in (rare, *others))
-            problems.warn("class names alike", f"classes {text} differ in case or blanks only", file, field)
-
-
-def _check_presence(
-    source: Source, classes: Sequence[str], parts: Mapping[str, Sequence[CheckedImage]], problems: Problems
-) -> None:
-    """Report classes without objects, or with difficult ones only, in all parts or in one."""
-    present = {
-        name: {thing.name for image in images for thing in image.objects if not thing.difficult}
-        for name, images in parts.items()
-        if images
-    }
-    for label in classes:
-        missing = [name for name in present if label not in present[name]]
-        if missing:
-            where = ", ".join(missing) if len(missing) < len(present) else "any split"
-            message = f"class {label} has no objects, except difficult ones, in {where}"
-            problems.warn("class without objects", message, source.root, where)

@@ -3,16 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from sppdet.data.build import CheckedImage
 from sppdet.data.checks.readable import find_unreadable
 from sppdet.data.files import is_hidden, is_image
 from sppdet.data.problems import Problems
-from sppdet.data.records import AnnotatedImage, CheckedImage
+from sppdet.data.records import AnnotatedImage
+from sppdet.data.splits import NAMED, STANDARD
 from sppdet.files.atomic import content_key
 from sppdet.runtime.prefetch import prefetch
 
 THREADS = 4  # they wait for the disk, and hash or decode without Python's lock
-LABELS = {"voc": ".xml", "xml": ".xml", "yolo": ".txt"}  # suffix of label files by format
-OTHER_TEXTS = frozenset({"classes", "train", "val", "valid", "test", "trainval", "readme", "license", "notes"})
+OTHER_TEXTS = frozenset({*STANDARD, *NAMED, "classes", "readme", "license", "notes"})
 
 
 def check_copies(parts: Mapping[str, Sequence[CheckedImage]], problems: Problems) -> None:
@@ -40,10 +41,10 @@ def check_decoding(paths: Iterable[Path], problems: Problems) -> None:
         problems.error("unreadable image", error)
 
 
-def check_strays(kind: str, images: Sequence[AnnotatedImage], problems: Problems) -> None:
+def check_strays(images: Sequence[AnnotatedImage], label_suffix: str | None, problems: Problems) -> None:
     """Report images and label files next to those of the data that belong to none of them and have no other problem.
 
-    kind: format of the data.
+    label_suffix: that of label files, None if the format has none.
     """
     used = {image.path for image in images}
     labels = {image.file for image in images} - used
@@ -55,7 +56,7 @@ def check_strays(kind: str, images: Sequence[AnnotatedImage], problems: Problems
     stems = {path.stem for path in (*used, *others)} | reported
     for path in _neighbors(labels):
         named = path.stem.lower() in OTHER_TEXTS or is_hidden(path.name)
-        if path.suffix.lower() == LABELS.get(kind) and path.stem not in stems and not named:
+        if path.suffix.lower() == label_suffix and path.stem not in stems and not named:
             problems.warn("annotation without an image", "no image file for this annotation", path)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sppdet.data.checks.check import Check
+from sppdet.data.checks.report import Check
 from sppdet.drawing.figures import new_figure, save_figure
 
 if TYPE_CHECKING:

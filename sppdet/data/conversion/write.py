@@ -3,19 +3,19 @@
 import json
 import unicodedata
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sppdet.data.files import composed
-from sppdet.data.formats.pairs import pair_of, short_names
+from sppdet.data.conversion.parts import Parts, unique_images
+from sppdet.data.files import composed, short_names
+from sppdet.data.formats.pairs import key_of
 from sppdet.errors import DataError, ImageError
 from sppdet.images import IMAGE_SUFFIXES, read_size
-from sppdet.structures import Annotations, Dataset
+from sppdet.structures import Annotations
 
-Parts = Mapping[str, Dataset]  # by the names of their splits
 Place = Callable[[Path, Path], object]  # copies or links an image to a new path
 Written = dict[str, Annotations]  # by the image's path below the folder
 
@@ -26,12 +26,10 @@ def write_voc(folder: Path, parts: Parts, root: Path, place: Place) -> Written:
     root: folder of the data, below which the images are. A box (x1, y1, x2, y2) becomes (x1 + 1, y1 + 1, x2, y2),
     decimals are kept. Raises ImageError for an image that cannot be read.
     """
-    images = {
-        (image.path, image.id): (image, dataset.classes) for dataset in parts.values() for image in dataset.images
-    }
-    names = dict(zip(images, name_images([image for image, _ in images.values()], root), strict=True))
+    images, classes = unique_images(parts), next(iter(parts.values())).classes
+    names = dict(zip(images, name_images(list(images.values()), root), strict=True))
     written = {}
-    for key, (image, classes) in images.items():
+    for key, image in images.items():
         file = _place(image, folder, "JPEGImages", names[key], place)
         written[file] = image
         _write(folder / "Annotations" / f"{names[key]}.xml", _xml(Path(file).name, image, classes))
@@ -98,7 +96,7 @@ def name_images(images: Sequence[Annotations], root: Path) -> list[str]:
     They differ in more than case. Blanks at the ends, control characters and slashes are left out or replaced.
     """
     paths = [image.path or Path(str(image.id)) for image in images]
-    keys = [pair_of(root, path, None).key if path.is_relative_to(root) else composed(path.stem) for path in paths]
+    keys = [key_of(root, path) if path.is_relative_to(root) else composed(path.stem) for path in paths]
     short = short_names(keys)
     names: dict[str, str] = {}
     for key in keys:

@@ -6,17 +6,19 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sppdet.data.files import ImageIndex, is_hidden, split_word
+from sppdet.data.build import build_dataset
+from sppdet.data.files import is_hidden
 from sppdet.data.formats.coco_values import get, get_id, read_box
+from sppdet.data.formats.image_index import ImageIndex
+from sppdet.data.formats.source import Source
 from sppdet.data.formats.units import Sides, check_pixels, check_sides
 from sppdet.data.formats.values import read_flag
-from sppdet.data.problems import Problems, check_splits
-from sppdet.data.records import AnnotatedImage, AnnotatedObject, Records, build_dataset
+from sppdet.data.problems import Problems
+from sppdet.data.records import AnnotatedImage, AnnotatedObject, Records
+from sppdet.data.splits import check_splits, split_word
 from sppdet.errors import DataError
 from sppdet.files.atomic import read_json
 from sppdet.structures import Dataset, ImageId
-
-LEAST_SIDE = 0  # pixels
 
 
 def read_coco(
@@ -38,26 +40,50 @@ def read_coco(
         if name not in known:
             got = ", ".join(known)
             raise DataError("class not in the file", file=annotation_file, field="categories", expected=name, got=got)
-    dataset = build_dataset(Path(annotation_file).stem, records, classes or known, LEAST_SIDE, problems)
+    dataset = build_dataset(Path(annotation_file).stem, records, classes or known, source.least_side, problems)
     problems.log()
     return dataset
 
 
-class CocoSource:
+class CocoSource(Source):
     """Annotation files by the names of their splits, and the images below a folder."""
 
-    format = "coco"
-    least_side = LEAST_SIDE
+    format, title, expected = "coco", "COCO format", "JSON with images and annotations"
 
     def __init__(self, root: Path, files: dict[str, Path]) -> None:
         """Raises DataError if there is no such folder. A single file without the name of a split has the name ""."""
         if not root.is_dir():
             raise DataError("folder not found", file=root)
-        self.root = root
+        super().__init__(root)
         self.files = files
         self.splits = tuple(split for split in files if split)
-        self.name = root.resolve().name
         self._index: ImageIndex | None = None
+
+    @classmethod
+    def find(cls, root: Path, year: str | None, /) -> "CocoSource | None":
+        """Return the data set of the annotation files in a folder or up to two folders below; None if there are none.
+
+        Files named instances_* are taken if there are any. year: selects the files with it in their names.
+        """
+        patterns = ("*.json", "*/*.json", "*/*/*.json")
+        files = [path for pattern in patterns for path in sorted(root.glob(pattern)) if _is_visible(root, path)]
+        files = [path for path in files if path.name.startswith("instances_")] or files
+        files = [path for path in files if year is None or str(year) in path.name] or files
+        files = [path for path in files if _is_annotation_file(path)]
+        if not files:
+            return None
+        splits: dict[str, list[Path]] = defaultdict(list)
+        for path in files:
+            folder = path.parent.name if path.parent != root else ""
+            splits[split_word(path.stem) or split_word(folder) or ""].append(path)
+        if len(splits) > 1:
+            splits.pop("", None)
+        for paths in splits.values():
+            if len(paths) > 1:
+                got = ", ".join(str(path.relative_to(root)) for path in paths)
+                reason = "holds several annotation files: give one as data.annotations, or the year"
+                raise DataError(reason, file=root, got=got)
+        return cls(root, {split: paths[0] for split, paths in splits.items()})
 
     def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
         """Read the images of these splits, in the order of their files; None: of all."""
@@ -74,10 +100,6 @@ class CocoSource:
                 key = image.id if image.id not in images else f"{split}/{image.id}"  # each file may count from 1
                 images[key] = image._replace(id=key)
         return Records(list(images.values()), tuple(ids), ids)
-
-    def class_names(self, problems: Problems) -> tuple[str, ...]:
-        """Return the names of all categories."""
-        return self.read(None, Problems(problems.strict)).classes or ()
 
     def _annotate(self, file: "_File", problems: Problems) -> list[AnnotatedImage]:
         """Return the images of a file, with the files that they are found in."""
@@ -204,34 +226,8 @@ def _is_side(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 1 <= value < 2**31
 
 
-def find_coco(root: Path, year: str | None) -> CocoSource | None:
-    """Return the data set of the annotation files in a folder or up to two folders below; None if there are none.
-
-    Files named instances_* are taken if there are any. year: selects the files with it in their names.
-    """
-    patterns = ("*.json", "*/*.json", "*/*/*.json")
-    files = [path for pattern in patterns for path in sorted(root.glob(pattern)) if _is_visible(root, path)]
-    files = [path for path in files if path.name.startswith("instances_")] or files
-    files = [path for path in files if year is None or str(year) in path.name] or files
-    files = [path for path in files if _is_annotation_file(path)]
-    if not files:
-        return None
-    splits: dict[str, list[Path]] = defaultdict(list)
-    for path in files:
-        folder = path.parent.name if path.parent != root else ""
-        splits[split_word(path.stem) or split_word(folder) or ""].append(path)
-    if len(splits) > 1:
-        splits.pop("", None)
-    for paths in splits.values():
-        if len(paths) > 1:
-            got = ", ".join(str(path.relative_to(root)) for path in paths)
-            reason = "holds several annotation files: give one as data.annotations, or the year"
-            raise DataError(reason, file=root, got=got)
-    return CocoSource(root, {split: paths[0] for split, paths in splits.items()})
-
-
 def _is_visible(root: Path, path: Path) -> bool:
-    return not any(is_hidden(part) for part in path.relative_to(root).parts)
+    return path.is_file() and not any(is_hidden(part) for part in path.relative_to(root).parts)
 
 
 def _is_annotation_file(path: Path) -> bool:

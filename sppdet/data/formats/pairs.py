@@ -1,13 +1,16 @@
 """Image files and the label files that belong to them: side by side, or in folders that correspond."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sppdet.data.files import composed, is_image, list_files, split_word, stem_of
+from sppdet.data.files import composed, is_image, list_files, short_names, stem_of
+from sppdet.data.formats.source import Source
 from sppdet.data.problems import Problems
+from sppdet.data.splits import check_splits, split_word
 from sppdet.images import IMAGE_SUFFIXES
+from sppdet.wording import counted
 
 # Names of folders that say what kind of files they hold, not which images.
 KINDS = frozenset(
@@ -43,7 +46,29 @@ class Pairs(NamedTuple):
         return parts
 
 
-def find_pairs(root: Path, suffix: str, problems: Problems | None = None) -> Pairs:
+class PairSource(Source):
+    """Images and their label files. found: problems of the folder, which is looked at once."""
+
+    def __init__(self, root: Path, pairs: Pairs, found: Problems, parts: Mapping[str, set[Path]] | None = None) -> None:
+        """parts: the images of each split; by default those of folders named train, val and so on."""
+        super().__init__(root)
+        self.found, self._pairs, self._parts = found, pairs.images, parts or pairs.splits()
+        self.splits = tuple(sorted(self._parts))
+        strays = {pair.image for pair in pairs.images}.difference(*self._parts.values())
+        if strays and self.splits:
+            found.warn("images of no split", f"{counted(len(strays), 'image')} in no split", root)
+
+    def choose(self, splits: Sequence[str] | None, problems: Problems) -> list[tuple[str, Pair]]:
+        """Return the name and the pair of each image of these splits, in the order of their names; None: of all."""
+        check_splits(splits, self.splits, self.root)
+        problems.found += self.found.found
+        chosen = set().union(*(self._parts[split] for split in splits or ()))
+        pairs = [pair for pair in self._pairs if splits is None or pair.image in chosen]
+        names = short_names(pair.key for pair in pairs)
+        return [(names[pair.key], pair) for pair in pairs]
+
+
+def find_pairs(root: Path, suffix: str, problems: Problems) -> Pairs:
     """Find the images below a folder and their label files with this suffix.
 
     They correspond if their paths differ in folders of KINDS only, or if no other files of their split have this name.
@@ -65,7 +90,7 @@ def find_pairs(root: Path, suffix: str, problems: Problems | None = None) -> Pai
         if key not in found and paths[0].parent not in folders:
             continue
         paths = sorted(paths, key=lambda path: IMAGE_SUFFIXES.index(path.suffix.lower()))
-        if len(paths) > 1 and problems:
+        if len(paths) > 1:
             problems.warn("images of one name", f"left out, as {paths[0].name} has its name", paths[1])
         pairs.append(pair_of(root, paths[0], found.get(key)))
     return Pairs(pairs, [path for paths in labels.values() for path in paths if path not in used])
@@ -74,24 +99,18 @@ def find_pairs(root: Path, suffix: str, problems: Problems | None = None) -> Pai
 def pair_of(root: Path, image: Path, label: Path | None) -> Pair:
     """Return the pair of an image below a folder and its label file."""
     folder = image.parent.relative_to(root).as_posix()
-    return Pair(_key(root, image), image, label, _split_in(folder))
-
-
-def short_names(keys: Iterable[str]) -> dict[str, str]:
-    """Return the last part of each key if no other key has it, else the key."""
-    keys = set(keys)
-    counts = Counter(key.rsplit("/", 1)[-1] for key in keys)
-    return {key: last if counts[last := key.rsplit("/", 1)[-1]] == 1 else key for key in keys}
+    return Pair(key_of(root, image), image, label, _split_in(folder))
 
 
 def _by_key(root: Path, paths: Iterable[Path]) -> dict[str, list[Path]]:
     keyed = defaultdict(list)
     for path in paths:
-        keyed[_key(root, path)].append(path)
+        keyed[key_of(root, path)].append(path)
     return keyed
 
 
-def _key(root: Path, path: Path) -> str:
+def key_of(root: Path, path: Path) -> str:
+    """Return the key of a `Pair` for an image or label file below a folder."""
     *folders, name = composed(path.relative_to(root).as_posix()).split("/")
     return "/".join([*(part for part in folders if part.lower() not in KINDS), stem_of(name)])
 

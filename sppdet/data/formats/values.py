@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from sppdet.data.records import Box
+from sppdet.errors import DataError
 
 TRUE = frozenset({"1", "true", "yes", "y", "t"})
 FALSE = frozenset({"", "0", "false", "no", "n", "f", "none", "null", "unspecified", "unknown"})
@@ -25,6 +27,15 @@ def read_flag(value: object) -> bool | None:
 def read_decimal(text: str) -> float:
     """Return a number whose decimals may follow a comma. Raises ValueError if it is none."""
     return float(text.replace(",", ".") if text.count(",") == 1 and "." not in text else text)
+
+
+def read_number(text: str | None, file: Path, field: str) -> float:
+    """Return the number of `read_decimal`. Raises DataError that names file and field if it is none, or missing."""
+    try:
+        return read_decimal(text or "")
+    except ValueError:
+        reason = "not a number" if text else "missing"
+        raise DataError(reason, file=file, field=field, expected="a number", got=text) from None
 
 
 def surround(xs: Sequence[float], ys: Sequence[float]) -> Box:

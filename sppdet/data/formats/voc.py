@@ -1,14 +1,16 @@
 """Data sets in PASCAL VOC layout: JPEGImages, Annotations and ImageSets/Main in one folder."""
 
-import os
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
-from sppdet.data.files import composed, is_hidden, list_files, read_text, stem_of
-from sppdet.data.formats.xml import LEAST_SIDE, read_xml
-from sppdet.data.problems import Problems, missing_split
-from sppdet.data.records import AnnotatedImage, Records, build_dataset, names_of
+from sppdet.data.build import build_dataset
+from sppdet.data.files import composed, folder_name, is_hidden, list_files, read_text, stem_of
+from sppdet.data.formats.source import Source
+from sppdet.data.formats.xml import LEAST_SIDE, annotate
+from sppdet.data.problems import Problems
+from sppdet.data.records import AnnotatedImage, Records, names_of
+from sppdet.data.splits import NAMED, missing_split
 from sppdet.errors import DataError
 from sppdet.images import IMAGE_SUFFIXES
 from sppdet.structures import Dataset
@@ -38,23 +40,22 @@ def read_voc(
     problems = Problems()
     source = VocSource(Path(root), year)
     records = source.read([split], problems)
-    dataset = build_dataset(
-        f"{source.name} {split}", records, classes or source.class_names(problems), LEAST_SIDE, problems
-    )
+    classes = classes or source.class_names(problems)
+    dataset = build_dataset(f"{source.name} {split}", records, classes, source.least_side, problems)
     problems.log()
     return dataset
 
 
-class VocSource:
+class VocSource(Source):
     """A folder in VOC layout. splits: its lists, or the union of the lists of single classes (cat_train, dog_train)."""
 
-    format = "voc"
+    format, title, expected = "voc", "VOC layout", f"folders {', '.join(PARTS)}"
+    label_suffix = ".xml"
     least_side = LEAST_SIDE
 
     def __init__(self, root: Path, year: str | None) -> None:
         """Raises DataError if the folder is missing, lacks a part of the layout, or holds several data sets."""
-        self.root = _find_folder(root, year)
-        self.name = _name(self.root)
+        super().__init__(_find_folder(root, year))
         self.lists = _find_lists(self.root / "ImageSets" / "Main")
         self.splits = tuple(self.lists)
         self._images = {
@@ -62,6 +63,12 @@ class VocSource:
         }
         self._xmls = {_key(self.root / "Annotations", path): path for path in self._listed("Annotations", (".xml",))}
         self._read: dict[str, AnnotatedImage] = {}
+
+    @classmethod
+    def find(cls, root: Path, year: str | None, /) -> "VocSource | None":
+        """Return the data set with lists in a folder, in VOCdevkit or its parent; None if there is none."""
+        lists = [folder for folder in _candidates(root) if any((folder / PARTS[2]).glob("*.txt"))]
+        return cls(root, year) if lists else None
 
     def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
         """Read the images of these lists, in their order; None: of all lists. An image in several is read once."""
@@ -140,22 +147,10 @@ class VocSource:
         if image is None:
             reason = f"image file not found (nor {', '.join(IMAGE_SUFFIXES[1:])})"
             raise DataError(reason, file=self.root / "JPEGImages" / f"{name}{IMAGE_SUFFIXES[0]}")
-        if xml is None:
-            problems.warn("no annotation file", "no annotation file, taken as without objects", image)
-            record = AnnotatedImage(name, image, image, None, ())
-        else:
-            content = read_xml(xml, problems)
-            if content is None:
-                return None
-            record = AnnotatedImage(name, image, xml, content.size, content.objects)
-        self._read[name] = record
+        record = annotate(name, image, xml, problems)
+        if record:
+            self._read[name] = record
         return record
-
-
-def find_voc(root: Path, year: str | None) -> VocSource | None:
-    """Return the data set in VOC layout, with lists, in a folder, in VOCdevkit or its parent; None if there is none."""
-    lists = [folder for folder in _candidates(root) if any((folder / PARTS[2]).glob("*.txt"))]
-    return VocSource(root, year) if lists else None
 
 
 def _find_folder(root: Path, year: str | None) -> Path:
@@ -166,7 +161,7 @@ def _find_folder(root: Path, year: str | None) -> Path:
         raise DataError("is not in VOC layout", file=root, expected=f"folders {', '.join(PARTS)}")
     listed = ", ".join(str(path) for path in candidates)
     if year is not None:
-        candidates = [path for path in candidates if _name(path) in (str(year), f"VOC{year}")]
+        candidates = [path for path in candidates if folder_name(path) in (str(year), f"VOC{year}")]
         if not candidates:
             raise DataError("no such year", file=root, field="year", expected=f"one of {listed}", got=year)
     if len(candidates) > 1:
@@ -187,7 +182,7 @@ def _find_lists(folder: Path) -> dict[str, list[Path]]:
     """Return the files of each list; if there are only lists of single classes, also those of each split together."""
     files = {path.stem: [path] for path in sorted(folder.glob("*.txt")) if not is_hidden(path.name)}
     lists = dict(files)
-    for split in ("train", "val", "trainval", "test"):
+    for split in NAMED:
         parts = [path for name, paths in files.items() for path in paths if name.endswith(f"_{split}")]
         if parts and split not in files:
             lists[split] = parts
@@ -196,10 +191,6 @@ def _find_lists(folder: Path) -> dict[str, list[Path]]:
 
 def _key(folder: Path, path: Path) -> str:
     return stem_of(path.relative_to(folder).as_posix())
-
-
-def _name(folder: Path) -> str:
-    return Path(os.path.abspath(folder)).name  # resolves ".", but not links
 
 
 def _has_voc_part(folder: Path) -> bool:

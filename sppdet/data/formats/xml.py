@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sppdet.data.formats.units import check_pixels
-from sppdet.data.formats.values import read_decimal, read_flag, surround, surround_rotated
+from sppdet.data.formats.values import read_decimal, read_flag, read_number, surround, surround_rotated
 from sppdet.data.problems import Problems
-from sppdet.data.records import AnnotatedObject, Box
+from sppdet.data.records import AnnotatedImage, AnnotatedObject, Box
 from sppdet.errors import DataError
+from sppdet.structures import ImageId
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 ROTATED = ("cx", "cy", "w", "h", "angle")
@@ -53,6 +54,15 @@ def read_xml(path: Path, problems: Problems) -> XmlFile | None:
     return XmlFile(_read_size(root), tuple(objects), (root.findtext("filename") or "").strip())
 
 
+def annotate(name: ImageId, image: Path, xml: Path | None, problems: Problems) -> AnnotatedImage | None:
+    """Return an image with the objects of its XML file (see `read_xml`); without one it has none, after a warning."""
+    if xml is None:
+        problems.warn("no annotation file", "no annotation file, taken as without objects", image)
+        return AnnotatedImage(name, image, image, None, ())
+    content = read_xml(xml, problems)
+    return content and AnnotatedImage(name, image, xml, content.size, content.objects)
+
+
 class _Shape(NamedTuple):
     """box: as of AnnotatedObject. numbers: corners as the file gives them."""
 
@@ -92,16 +102,16 @@ def _read_shape(path: Path, element: ElementTree.Element, field: str) -> _Shape:
     if corners is not None or (rotated is None and polygon is None):
         if corners is None:
             raise DataError("missing", file=path, field=f"{field}/bndbox", expected=", ".join(CORNERS))
-        xmin, ymin, xmax, ymax = (_read_number(path, corners, key, f"{field}/bndbox/{key}") for key in CORNERS)
+        xmin, ymin, xmax, ymax = (read_number(corners.findtext(key), path, f"{field}/bndbox/{key}") for key in CORNERS)
         return _Shape("bndbox", (xmin - 1, ymin - 1, xmax, ymax), (xmin, ymin, xmax, ymax))
     if rotated is not None:
-        cx, cy, w, h, angle = (_read_number(path, rotated, key, f"{field}/robndbox/{key}") for key in ROTATED)
+        cx, cy, w, h, angle = (read_number(rotated.findtext(key), path, f"{field}/robndbox/{key}") for key in ROTATED)
         box = surround_rotated(cx, cy, w, h, angle)
         return _Shape("robndbox", box, box)
     assert polygon is not None
     points = [each for each in polygon.iter() if re.fullmatch(r"[xy]\d*", each.tag)]
     xs, ys = (
-        [_to_number(path, point.text, f"{field}/polygon/{point.tag}") for point in points if point.tag[0] == axis]
+        [read_number(point.text, path, f"{field}/polygon/{point.tag}") for point in points if point.tag[0] == axis]
         for axis in "xy"
     )
     if not xs or len(xs) != len(ys):
@@ -125,15 +135,3 @@ def _read_size(root: ElementTree.Element) -> tuple[int, int] | None:
     except ValueError:
         return None
     return (int(width), int(height)) if 1 <= width < float("inf") and 1 <= height < float("inf") else None
-
-
-def _read_number(path: Path, element: ElementTree.Element, key: str, field: str) -> float:
-    return _to_number(path, element.findtext(key), field)
-
-
-def _to_number(path: Path, text: str | None, field: str) -> float:
-    try:
-        return read_decimal(text or "")
-    except ValueError:
-        reason = "not a number" if text else "missing"
-        raise DataError(reason, file=path, field=field, expected="a number", got=text) from None

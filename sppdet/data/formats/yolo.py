@@ -1,86 +1,75 @@
 """Data sets in YOLO format: a text file beside each image, one line "class cx cy w h" an object, in fractions."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from sppdet.data.files import read_text
-from sppdet.data.formats.pairs import Pair, Pairs, find_pairs, short_names
+from sppdet.data.formats.pairs import Pair, Pairs, PairSource, find_pairs
 from sppdet.data.formats.units import Sides, check_sides
 from sppdet.data.formats.values import surround
 from sppdet.data.formats.yolo_names import NAME_FILES, find_yaml, read_names, splits_of_lists, splits_of_yaml
-from sppdet.data.problems import Problems, check_splits
+from sppdet.data.problems import Problems
 from sppdet.data.records import AnnotatedImage, AnnotatedObject, Box, Records
 from sppdet.errors import DataError
 from sppdet.images import read_size
-from sppdet.wording import counted
 
-LEAST_SIDE = 0  # pixels
+MOST_CLASSES = 10_000  # without names
 LARGEST = 2  # a number above it is in pixels; up to it, a box may reach beyond its image
 DIGITS = 1e-6  # of the image: the precision of the files, to which corners are rounded to whole pixels
 
 
-class YoloSource:
+class YoloSource(PairSource):
     """A folder with images, label files and the names of the classes.
 
     Splits are those of data.yaml, of lists of images (train.txt), or of folders (images/train), the first there are.
     """
 
-    format = "yolo"
-    least_side = LEAST_SIDE
+    format, title, expected = "yolo", "YOLO format", "text files of labels"
+    label_suffix = ".txt"
 
     def __init__(self, root: Path, pairs: Pairs, found: Problems) -> None:
-        self.root = root
-        self.name = root.resolve().name
-        self.found, yaml = found, find_yaml(root)
-        self.classes = read_names(root, yaml)
-        self.pairs = pairs.images
-        images = [pair.image for pair in self.pairs]
-        given = (splits_of_yaml(yaml, images) if yaml else {}) or splits_of_lists(root, images)
-        self.parts = given or pairs.splits()
-        self.splits = tuple(sorted(self.parts))
-        strays = set(images).difference(*self.parts.values())
-        if strays and self.splits:
-            found.warn("images of no split", f"{counted(len(strays), 'image')} in no split", root)
+        yaml, images = find_yaml(root), [pair.image for pair in pairs.images]
+        parts = (splits_of_yaml(yaml, images) if yaml else {}) or splits_of_lists(root, images)
+        super().__init__(root, pairs, found, parts)
+        self._names = read_names(root, yaml)
+
+    @classmethod
+    def find(cls, root: Path, _year: str | None, /) -> "YoloSource | None":
+        found = Problems()
+        pairs = find_pairs(root, ".txt", found)
+        labels = [pair.label for pair in pairs.images if pair.label]
+        if not labels:
+            return None
+        if not find_yaml(root) and not any((root / name).is_file() for name in NAME_FILES):
+            lines = [line for path in labels[:20] for line in read_text(path).splitlines() if line.strip()]
+            if not lines or not all(map(_looks_right, lines)):
+                return None
+        return cls(root, pairs, found)
 
     def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
-        """Read the images of these splits, in the order of their names; None: of all."""
-        check_splits(splits, self.splits, self.root)
-        problems.found += self.found.found
-        wanted = None if splits is None else set().union(*(self.parts[split] for split in splits))
-        pairs = [pair for pair in self.pairs if wanted is None or pair.image in wanted]
-        names = short_names(pair.key for pair in pairs)
-        images, sides, most = [], [], 0
-        for pair in pairs:
+        images, sides = [], []
+        for name, pair in self.choose(splits, problems):
             with problems.collect("unusable file"):
-                lines = _read_label(pair, self.classes, problems)
-                images.append(_annotate(pair, names[pair.key], lines, self.classes))
-                most = max([most, *(line.label for line in lines)])
+                lines = _read_label(pair, self._names, problems)
+                images.append(_annotate(pair, name, lines, self._classes))
                 sides += [_sides(pair.label, line) for line in lines if pair.label and len(line.numbers) == 4]
         try:
             check_sides(sides, "a class, the center and the sides")
         except DataError as error:
             problems.error("units", error)
             images = []
-        return Records(images, self.classes or tuple(str(number) for number in range(most + 1)))
+        return Records(images, self._classes)
 
-    def class_names(self, problems: Problems) -> tuple[str, ...]:
-        """Return the names in the order of their numbers; the numbers if no file names them."""
-        return self.classes or self.read(None, Problems(problems.strict)).classes or ()
-
-
-def find_yolo(root: Path) -> YoloSource | None:
-    """Return the images with YOLO labels below a folder; None if there are none."""
-    found = Problems()
-    pairs = find_pairs(root, ".txt", found)
-    labels = [pair.label for pair in pairs.images if pair.label]
-    if not labels:
-        return None
-    if not find_yaml(root) and not any((root / name).is_file() for name in NAME_FILES):
-        lines = [line for path in labels[:20] for line in read_text(path).splitlines() if line.strip()]
-        if not lines or not all(map(_looks_right, lines)):
-            return None
-    return YoloSource(root, pairs, found)
+    @cached_property
+    def _classes(self) -> tuple[str, ...]:
+        """Names in the order of their numbers; the numbers up to the highest of any split if no file names them."""
+        most, quiet = 0, Problems(strict=False)
+        for pair in () if self._names else self._pairs:
+            with quiet.collect("unusable file"):
+                most = max([most, *(line.label for line in _read_label(pair, None, quiet))])
+        return self._names or tuple(map(str, range(most + 1)))
 
 
 def _looks_right(line: str) -> bool:
@@ -109,16 +98,12 @@ def _read_label(pair: Pair, classes: Sequence[str] | None, problems: Problems) -
     return lines
 
 
-def _annotate(pair: Pair, name: str, lines: Sequence[_Line], classes: Sequence[str] | None) -> AnnotatedImage:
+def _annotate(pair: Pair, name: str, lines: Sequence[_Line], classes: Sequence[str]) -> AnnotatedImage:
     size = read_size(pair.image) if lines else None
     if lines and size is None:
         raise DataError("cannot be read, so its boxes have no size in pixels", file=pair.image)
     objects = [
-        AnnotatedObject(
-            classes[line.label] if classes else str(line.label), _box(line.numbers, size), False, line.field
-        )
-        for line in lines
-        if size
+        AnnotatedObject(classes[line.label], _box(line.numbers, size), False, line.field) for line in lines if size
     ]
     return AnnotatedImage(name, pair.image, pair.label or pair.image, size, tuple(objects))
 
@@ -137,8 +122,8 @@ def _parse(path: Path, field: str, text: str, classes: Sequence[str] | None) -> 
         raise DataError("not a label", file=path, field=field, expected=expected, got=text[:60]) from None
     if len(numbers) != 4 and (len(numbers) < 6 or len(numbers) % 2):
         raise DataError("not a label", file=path, field=field, expected=expected, got=f"{len(numbers) + 1} numbers")
-    if not (label >= 0 and label == int(min(label, 1e9))) or (classes and label >= len(classes)):
-        known = f"0 to {len(classes) - 1} ({', '.join(classes)})" if classes else "a whole number"
+    if not 0 <= label < (len(classes) if classes else MOST_CLASSES) or label % 1:
+        known = f"0 to {len(classes) - 1} ({', '.join(classes)})" if classes else f"0 to {MOST_CLASSES - 1}"
         raise DataError("unknown class", file=path, field=field, expected=known, got=f"{label:g}")
     if any(number > LARGEST for number in numbers):
         got = " ".join(f"{number:g}" for number in numbers[:4])

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sppdet.data.files import ImageIndex, is_hidden, read_text
+from sppdet.data.files import is_hidden, read_text
+from sppdet.data.formats.image_index import ImageIndex
+from sppdet.data.splits import SYNONYMS
 from sppdet.errors import DataError
 
 NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt", "train/classes.txt", "classes.names")
-SPLITS = ("train", "val", "test")
 
 
 def find_yaml(root: Path) -> Path | None:
@@ -38,8 +39,8 @@ def splits_of_yaml(yaml: Path, images: Sequence[Path]) -> dict[str, set[Path]]:
     content, index = _load(yaml), ImageIndex(yaml.parent, images)
     resolved = [(path, path.resolve()) for path in images]
     splits = {}
-    for split in SPLITS:
-        value = content.get(split) or (content.get("valid") if split == "val" else None)
+    for names in SYNONYMS:
+        value = next((content[name] for name in names if content.get(name)), None)
         found: set[Path] = set()
         for entry in value if isinstance(value, list) else [value] if value else []:
             for place in _places(yaml.parent, str(content.get("path") or ""), str(entry)):
@@ -50,17 +51,19 @@ def splits_of_yaml(yaml: Path, images: Sequence[Path]) -> dict[str, set[Path]]:
                     found |= here
                     break
         if found:
-            splits[split] = found
+            splits[names[0]] = found
     return splits
 
 
 def splits_of_lists(root: Path, images: Sequence[Path]) -> dict[str, set[Path]]:
-    """Return the images in the lists train.txt, val.txt or valid.txt, and test.txt of a folder."""
-    files = {"train": ["train.txt"], "val": ["val.txt", "valid.txt"], "test": ["test.txt"]}
-    index = ImageIndex(root, images)
-    lists = {split: [root / name for name in names if (root / name).is_file()] for split, names in files.items()}
-    splits = {split: set().union(*(_listed(path, index) for path in paths)) for split, paths in lists.items() if paths}
-    return {split: found for split, found in splits.items() if found}
+    """Return the images in the lists of a folder: train.txt, val.txt or valid.txt, test.txt."""
+    index, splits = ImageIndex(root, images), {}
+    for names in SYNONYMS:
+        lists = [root / f"{name}.txt" for name in names if (root / f"{name}.txt").is_file()]
+        found = set().union(*(_listed(path, index) for path in lists))
+        if found:
+            splits[names[0]] = found
+    return splits
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -261,6 +261,18 @@ def test_only_what_is_trained_on_is_reported_before_a_training(voc):
     assert len(found(checked, "image in two splits")) == 1, "copies among the test images are reported"
 
 
+def test_two_annotation_files_of_one_name_are_both_checked(tmp_path):
+    root = write_parts(tmp_path, "roboflow coco")
+    train, val = (root / f"{part}/_annotations.coco.json" for part in ("train", "valid"))
+    change(train, '"width": 64', '"width": 65.5')
+    config = DataConfig(root=str(root), annotations=str(train))
+    checked = check_data(config, NO_LEAST_SIZE, str(val), training=True, decode=False)
+    assert [len(images) for images in checked.parts.values()] == [3, 1]
+    change(train, '"width": 65.5', '"width": 80')
+    checked = check_data(config, NO_LEAST_SIZE, str(val), training=True, decode=False)
+    assert {problem.file for problem in checked.errors} == {str(train)}
+
+
 def test_the_table_counts_each_kind_and_names_the_first_files(voc):
     for name in "abde":
         change(voc / f"Annotations/{name}.xml", "<width>64</width>", "<width>99</width>")

@@ -7,6 +7,9 @@ from sppdet.config.data import DataConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.errors import DataError
 
+NAMES = "".join(f"<label><name>{name}</name></label>" for name in CLASSES)
+LABELS = f"<task><labels>{NAMES}</labels></task>"
+
 
 def make(root: Path, shapes: str | None = None, meta: bool = True) -> Path:
     """The scenes, of which those of image c are these shapes."""
@@ -20,8 +23,7 @@ def make(root: Path, shapes: str | None = None, meta: bool = True) -> Path:
         subset = "Test" if name in "ef" else "Train"
         inner = shapes if shapes and name == "c" else boxes
         images += f'<image id="{i}" name="{name}.png" subset="{subset}" width="64" height="48">{inner}</image>'
-    labels = "".join(f"<label><name>{name}</name></label>" for name in CLASSES)
-    head = f"<meta><task><labels>{labels}</labels></task></meta>" if meta else ""
+    head = f"<meta>{LABELS}</meta>" if meta else ""
     write_text(root / "annotations.xml", f"<annotations><version>1.1</version>{head}{images}</annotations>")
     return root
 
@@ -70,3 +72,15 @@ def test_an_image_that_is_missing(tmp_path):
     (make(tmp_path) / "images/b.png").unlink()
     with pytest.raises(DataError, match=r"b\.png: image file not found, listed in .*annotations\.xml"):
         read(tmp_path, "train")
+
+
+def test_images_that_differ_in_suffix_or_folder_have_their_own_ids(tmp_path):
+    names = ("a.png", "a.jpg", "x\\b.png", "y\\b.png", "z\\c.png")
+    for name in names:
+        write_image(tmp_path / name.replace("\\", "/"))
+    images = "".join(f'<image name="{name}"/>' for name in names)
+    write_text(tmp_path / "annotations.xml", f"<annotations><meta>{LABELS}</meta>{images}</annotations>")
+    config = DataConfig(root=str(tmp_path), split="train", split_fractions=(1.0, 0.0, 0.0))
+    ids = {image.id: image.path for image in read_dataset(config).images}
+    assert sorted(ids) == ["a.jpg", "a.png", "c", "x/b", "y/b"]
+    assert ids["a.jpg"].name == "a.jpg"

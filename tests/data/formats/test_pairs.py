@@ -1,6 +1,6 @@
 from data_sets import write_image, write_text
 
-from sppdet.data.formats.pairs import find_pairs, short_names
+from sppdet.data.formats.pairs import find_pairs
 from sppdet.data.problems import Problems
 
 
@@ -45,7 +45,3 @@ def test_two_images_of_one_name(tmp_path):
     rows, _, found = make(tmp_path, "a.png", "a.jpg", "a.xml")
     assert rows == {"a.jpg": "a.xml"}
     assert str(found.found[0]) == f"{tmp_path / 'a.png'}: left out, as a.jpg has its name"
-
-
-def test_names_are_short_where_they_are_unique():
-    assert short_names(["x/a", "x/b", "y/b", "c"]) == {"x/a": "a", "x/b": "x/b", "y/b": "y/b", "c": "c"}

@@ -114,3 +114,14 @@ def test_boxes_are_those_of_the_upright_image(tmp_path):
 def test_the_scenes_are_what_they_are(tmp_path):
     image = read(tmp_path, yolo_of("a")).images[0]
     assert image.boxes.tolist() == [list(box) for _, box in SCENES["a"]]
+
+
+def test_without_names_all_splits_have_the_same_classes(tmp_path):
+    for split, label in (("train", 1), ("val", 3)):
+        write_image(tmp_path / f"images/{split}/{split}.png")
+        write_text(tmp_path / f"labels/{split}/{split}.txt", f"{label} .5 .5 .2 .2\n")
+    for split in ("train", "val"):
+        assert read_dataset(DataConfig(root=str(tmp_path), split=split)).classes == ("0", "1", "2", "3")
+    write_text(tmp_path / "labels/val/val.txt", "10000 .5 .5 .2 .2\n")
+    with pytest.raises(DataError, match=r"line 1: unknown class \(expected 0 to 9999, got 10000\)"):
+        read_dataset(DataConfig(root=str(tmp_path), split="val"))

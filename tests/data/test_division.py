@@ -5,29 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from sppdet.data.split import PARTS, choose_splits, divide, select
+from sppdet.data.division import divide, select
+from sppdet.data.splits import PARTS
 from sppdet.errors import DataError
 
 FRACTIONS = (0.7, 0.15, 0.15)
-
-
-@pytest.mark.parametrize(
-    ("split", "known", "chosen"),
-    [
-        ("trainval", ["train", "val"], ["train", "val"]),
-        ("trainval", ["training", "valid", "test"], ["training", "valid"]),
-        ("trainval", ["trainval", "train"], ["trainval"]),
-        ("trainval", ["train", "test"], ["train"]),
-        ("trainval", ["val"], None),
-        ("val", ["dev"], ["dev"]),
-        ("valid", ["val"], ["val"]),
-        ("testing", ["test"], ["test"]),
-        ("more", ["more"], ["more"]),
-        ("train", ["trainval"], None),
-    ],
-)
-def test_names_of_splits(split, known, chosen):
-    assert choose_splits(split, known) == chosen
 
 
 objects = st.lists(st.frozensets(st.sampled_from("abcd"), max_size=3), min_size=1, max_size=40)

@@ -1,4 +1,4 @@
-"""Splits of a data set: which of its own lists a name means, and the division of data that have none."""
+"""The division of data without splits into train, val and test."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -6,31 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sppdet.data.files import composed
-from sppdet.data.formats.pairs import short_names
-from sppdet.data.problems import missing_split
+from sppdet.data.files import composed, short_names
 from sppdet.data.records import AnnotatedImage
+from sppdet.data.splits import PARTS, choose_splits, missing_split
 from sppdet.errors import DataError
 from sppdet.files.atomic import read_json
 
-PARTS = ("train", "val", "test")
-SYNONYMS = (("train", "training"), ("val", "valid", "validation", "dev"), ("test", "testing"))
-
 Division = dict[str, list[str]]  # the names of the images of train, val and test
-
-
-def choose_splits(split: str, known: Sequence[str]) -> list[str] | None:
-    """Return the splits of the data that a name means: its own, one of its synonyms, or for trainval train and val.
-
-    None if the data have none of them.
-    """
-    if split in known:
-        return [split]
-    if split == "trainval":
-        train, val = (choose_splits(part, known) for part in ("train", "val"))
-        return [*train, *(val or ())] if train else None
-    synonyms = next((names for names in SYNONYMS if split in names), ())
-    return next(([name] for name in synonyms if name in known), None)
 
 
 def image_names(images: Sequence[AnnotatedImage], root: Path) -> list[str]:
