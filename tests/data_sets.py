@@ -19,6 +19,21 @@ SIZE = (64, 48)
 CLASSES = ("cat", "dog")
 PARTS = {"train": "abd", "val": "e", "test": "cf"}
 
+# A COCO-format file: ids out of order and with gaps, a crowd, a box beyond the image, an image of unknown size.
+COCO: dict[str, list[dict]] = {
+    "images": [
+        {"id": 42, "file_name": "b.jpg", "width": 100, "height": 80},
+        {"id": 7, "file_name": "sub/a.jpg", "width": 100, "height": 80},
+        {"id": 9, "file_name": "c.jpg"},
+    ],
+    "categories": [{"id": 18, "name": "dog"}, {"id": 3, "name": "car"}, {"id": 90, "name": "toothbrush"}],
+    "annotations": [
+        {"id": 1, "image_id": 7, "category_id": 18, "bbox": [10, 20, 30, 40.5], "iscrowd": 0, "area": 1215},
+        {"id": 2, "image_id": 42, "category_id": 3, "bbox": [0.5, 0, 1, 1], "iscrowd": 1, "area": 1},
+        {"id": 3, "image_id": 7, "category_id": 3, "bbox": [90, 70, 30, 30], "area": 900},
+    ],
+}
+
 
 def write_image(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -40,22 +40,6 @@ TINY = DetectorConfig(
 CLASSES = ("circle", "square", "star")
 
 
-# A COCO-format file: ids out of order and with gaps, a crowd, a box beyond the image, an image of unknown size.
-COCO: dict[str, list[dict]] = {
-    "images": [
-        {"id": 42, "file_name": "b.jpg", "width": 100, "height": 80},
-        {"id": 7, "file_name": "sub/a.jpg", "width": 100, "height": 80},
-        {"id": 9, "file_name": "c.jpg"},
-    ],
-    "categories": [{"id": 18, "name": "dog"}, {"id": 3, "name": "car"}, {"id": 90, "name": "toothbrush"}],
-    "annotations": [
-        {"id": 1, "image_id": 7, "category_id": 18, "bbox": [10, 20, 30, 40.5], "iscrowd": 0, "area": 1215},
-        {"id": 2, "image_id": 42, "category_id": 3, "bbox": [0.5, 0, 1, 1], "iscrowd": 1, "area": 1},
-        {"id": 3, "image_id": 7, "category_id": 3, "bbox": [90, 70, 30, 30], "area": 900},
-    ],
-}
-
-
 def as_boxes(rows: object) -> Tensor:
     """Boxes float32 (N, 4) from any rows of four numbers, or none."""
     return torch.as_tensor(rows, dtype=torch.float32).reshape(-1, 4)
@@ -155,6 +139,11 @@ def run_json(capsys, *arguments: object):
     return json.loads(run_text(capsys, *arguments, "--json"))
 
 
+def find_row(lines: Sequence[str], start: str) -> int:
+    """The index of the first line of an output that starts with this text."""
+    return next(n for n, line in enumerate(lines) if line.startswith(start))
+
+
 def watch(patch: pytest.MonkeyPatch, owner: object, name: str, stop_after: float = math.inf) -> list[tuple]:
     """The arguments of each call of a function, which works as before, but Ctrl-C comes after `stop_after` calls."""
     calls: list[tuple] = []
@@ -251,3 +240,8 @@ def train_arguments(place: Path, output: Path) -> list[str]:
         *("--proposals.limit", "30", "--proposals.width", "null", "--spp.scales", "[120]"),
         *("--crop.size", "48", "--crop.context", "4", "--svm.C", "0.01"),
     ]
+
+
+def detector_bytes(run: str | Path) -> bytes:
+    """The file of a run's detector."""
+    return Path(run, "detector.safetensors").read_bytes()

@@ -1,17 +1,13 @@
 """`sppdet train`: what it prints and writes, and how it resumes."""
 
 import pytest
-from factories import run_text, stopping, train_arguments, watch
+from factories import detector_bytes, run_text, stopping, train_arguments, watch
 
 from sppdet.cli import main
 from sppdet.detector import Detector
 from sppdet.files.atomic import read_json
 from sppdet.shapes.scene import SHAPES
 from sppdet.training import fit_heads as fitting, train as stages
-
-
-def detector_bytes(run) -> bytes:
-    return (run / "detector.safetensors").read_bytes()
 
 
 def test_training_says_where_it_stands(place, tmp_path, capsys):

@@ -5,7 +5,8 @@ from operator import itemgetter
 import pytest
 import torch
 from contracts import assert_dataset
-from factories import COCO, annotate, random_image
+from data_sets import COCO
+from factories import annotate, random_image
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.datasets import CocoDetection, FakeData, VOCDetection

@@ -1,5 +1,6 @@
 """A training on the small generated data set that takes a second."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,20 @@ def own_data(shapes, tmp_path) -> Path:
         for file in (shapes / part).iterdir():
             (folder / part / file.name).write_bytes(file.read_bytes())
     return folder
+
+
+@pytest.fixture
+def small(config) -> TrainConfig:
+    """On the first six images."""
+    return replace(config, data=replace(config.data, max_images=6))
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("warm")
+
+
+@pytest.fixture
+def warm_cache(shared_cache, monkeypatch) -> None:
+    """Proposals and features that tests share: search takes most of their time."""
+    monkeypatch.setenv("SPPDET_CACHE", str(shared_cache))

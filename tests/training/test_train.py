@@ -1,29 +1,20 @@
 import logging
-import os
-import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from contracts import assert_same, raised
-from factories import stopping, watch
-from torchvision.ops import box_convert
+from contracts import assert_same
+from factories import detector_bytes, stopping, watch
 
 from sppdet.backbones.zoo import build_backbone
-from sppdet.commands.runs import data_of_run
 from sppdet.config.data import DataConfig
 from sppdet.config.heads import SVMConfig
-from sppdet.config.network import BackboneConfig, FCConfig
+from sppdet.config.network import FCConfig
 from sppdet.config.training import BoxRegressionConfig, FinetuneConfig, TrainConfig
-from sppdet.data.conversion.convert import convert_dataset
-from sppdet.data.dataset import read_dataset
 from sppdet.data.formats.voc import read_voc
 from sppdet.detector import Detector
-from sppdet.errors import ConfigError, DataError, WeightsError
 from sppdet.evaluation.voc import evaluate_voc
-from sppdet.files.atomic import read_json, save_tensors, write_json
 from sppdet.files.run_folder import RunFolder
 from sppdet.heads.calibration import fit_calibration
 from sppdet.proposals.cache import propose
@@ -31,26 +22,7 @@ from sppdet.structures import Dataset, Detections
 from sppdet.training import fit_heads as fitting, train as stages
 from sppdet.training.train import train
 
-
-@pytest.fixture(scope="module")
-def warm_cache(tmp_path_factory) -> Path:
-    """Proposals and features that the tests of this file share: search takes most of their time."""
-    return tmp_path_factory.mktemp("warm")
-
-
-@pytest.fixture(autouse=True)
-def cache(warm_cache, monkeypatch) -> None:
-    monkeypatch.setenv("SPPDET_CACHE", str(warm_cache))
-
-
-@pytest.fixture
-def small(config) -> TrainConfig:
-    """On the first six images."""
-    return replace(config, data=replace(config.data, max_images=6))
-
-
-def detector_bytes(config: TrainConfig) -> bytes:
-    return Path(config.output, "detector.safetensors").read_bytes()
+pytestmark = pytest.mark.usefixtures("warm_cache")
 
 
 def find_all(detector: Detector, dataset: Dataset) -> list[Detections]:
@@ -84,7 +56,8 @@ def test_workers_and_the_cache_do_not_change_the_detector_but_the_seed_does(
     cold = replace(config, output=str(tmp_path / "cold-run"), workers=workers)
     train(cold)
     assert len(list((tmp_path / "cold").glob("*/*/*.safetensors"))) == 12
-    assert detector_bytes(config) == detector_bytes(warm) == detector_bytes(cold) != detector_bytes(other)
+    first, again, anew, with_seed = (detector_bytes(each.output) for each in (config, warm, cold, other))
+    assert first == again == anew != with_seed
 
 
 def test_a_softmax_head_trains_and_detects(config, shapes):
@@ -113,99 +86,6 @@ def test_without_box_regression_detections_are_proposals(small, shapes):
     found = detector.detect(image.read(), boxes)
     assert len(found) > 0
     assert {tuple(box) for box in found.boxes.tolist()} <= {tuple(box) for box in boxes.tolist()}
-
-
-def write_coco(shapes: Path, split: str, file: Path) -> None:
-    dataset = read_voc(shapes, split)
-    images = [{"id": i, "file_name": image.path.name} for i, image in enumerate(dataset.images, 100)]
-    annotations = []
-    for i, image in enumerate(dataset.images, 100):
-        boxes = box_convert(image.boxes, "xyxy", "xywh").tolist()
-        for box, label, difficult in zip(boxes, image.labels.tolist(), image.difficult.tolist(), strict=True):
-            annotations.append({"image_id": i, "category_id": 10 * label, "bbox": box, "iscrowd": int(difficult)})
-    categories = [{"id": 10 * label, "name": name} for label, name in enumerate(dataset.classes, 1)]
-    write_json(file, {"images": images, "annotations": annotations, "categories": categories})
-
-
-def test_coco_format_and_images_in_memory_give_the_detector_of_voc_format(config, shapes, tmp_path):
-    train(config)
-    write_coco(shapes, "trainval", tmp_path / "train.json")
-    write_coco(shapes, "val", tmp_path / "val.json")
-    data = DataConfig(root=str(shapes / "JPEGImages"), annotations=str(tmp_path / "train.json"))
-    coco = replace(config, data=data, val=str(tmp_path / "val.json"), output=str(tmp_path / "coco"))
-    train(coco)
-    memory = replace(config, data=DataConfig(), output=str(tmp_path / "memory"))
-    datasets = [read_voc(shapes, split) for split in ("trainval", "val")]
-    train(memory, *(replace(d, images=[replace(image, image=image.read()) for image in d.images]) for d in datasets))
-    assert detector_bytes(coco) == detector_bytes(memory) == detector_bytes(config)
-
-
-def write_flat(dataset: Dataset, folder: Path, layout: str) -> Path:
-    """The images and boxes without lists, nothing difficult: VOC XML, also Roboflow's, COCO, YOLO or CVAT's."""
-    images, labels = (folder / ("train" if layout == "roboflow" else kind) for kind in ("images", "labels"))
-    images.mkdir(parents=True)
-    labels.mkdir(exist_ok=True)
-    cvat = ""
-    content: dict[str, list] = {"images": [], "annotations": []}
-    content["categories"] = [{"id": label, "name": name} for label, name in enumerate(dataset.classes, 1)]
-    for i, image in enumerate(dataset.images):
-        os.symlink(image.path, images / image.path.name)
-        height, width = image.read().shape[1:]
-        content["images"].append({"id": 7 - i, "file_name": image.path.name})
-        xml, lines, shapes = "", "", ""
-        for (x1, y1, x2, y2), label in zip(image.boxes.tolist(), image.labels.tolist(), strict=True):
-            corners = f"<xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"
-            xml += f"<object><name>{dataset.classes[label - 1]}</name><bndbox>{corners}</bndbox></object>"
-            center = f"{(x1 + x2) / 2 / width:.6f} {(y1 + y2) / 2 / height:.6f}"
-            lines += f"{label - 1} {center} {(x2 - x1) / width:.6f} {(y2 - y1) / height:.6f}\n"
-            corners = f'xtl="{x1:.2f}" ytl="{y1:.2f}" xbr="{x2:.2f}" ybr="{y2:.2f}"'
-            shapes += f'<box label="{dataset.classes[label - 1]}" {corners}/>'
-            box = {"image_id": 7 - i, "category_id": label, "bbox": [x1, y1, x2 - x1, y2 - y1]}
-            content["annotations"].append({"id": len(content["annotations"]), **box})
-        cvat += f'<image id="{i}" name="{image.path.name}" width="{width}" height="{height}">{shapes}</image>'
-        if layout in ("xml", "roboflow"):
-            (labels / f"{image.id}.xml").write_text(f"<annotation>{xml}</annotation>")
-        elif layout == "yolo":
-            (labels / f"{image.id}.txt").write_text(lines)
-    if layout == "yolo":
-        (folder / "classes.txt").write_text("\n".join(dataset.classes))
-    elif layout == "coco":
-        write_json(labels / "all.json", content)
-    elif layout == "cvat":
-        (folder / "annotations.xml").write_text(f"<annotations>{cvat}</annotations>")
-    return folder
-
-
-def test_all_formats_give_the_same_detector_and_the_run_keeps_their_division(config, shapes, tmp_path):
-    dataset, runs = read_voc(shapes, "trainval"), {}
-    for layout in ("xml", "coco", "yolo", "roboflow", "cvat", "voc"):
-        data = DataConfig(root=str(tmp_path / "data" / layout))
-        if layout == "voc":
-            convert_dataset(runs["xml"].data, "voc", tmp_path / "data/voc")
-        else:
-            write_flat(dataset, tmp_path / "data" / layout, layout)
-        runs[layout] = replace(config, data=data, output=str(tmp_path / layout))
-        train(runs[layout])
-    assert len({detector_bytes(run) for run in runs.values()}) == 1
-    splits = [read_json(Path(run.output) / "split.json") for run in runs.values()]
-    assert all(split == splits[0] for split in splits)
-    data = data_of_run(runs["xml"].output, DataConfig(split="test"))
-    assert [image.id for image in read_dataset(data).images] == splits[0]["test"]
-    assert data_of_run(runs["xml"].output, replace(runs["xml"].data, split="test")) == data
-    assert data_of_run(runs["xml"].output, runs["coco"].data).split_file is None
-    (Path(runs["xml"].output) / "detector.safetensors").unlink()
-    image = next((tmp_path / "data/xml/images").iterdir())
-    shutil.copy(image, image.with_name("new.jpg"))  # it stays outside of all parts
-    train(runs["xml"])
-    assert detector_bytes(runs["xml"]) == detector_bytes(runs["coco"])
-
-
-def test_val_of_other_classes_and_too_few_images_are_errors(config, shapes):
-    dataset = read_voc(shapes, "val")
-    with pytest.raises(DataError, match="val: other classes than the training images"):
-        train(replace(config, data=DataConfig()), dataset, replace(dataset, classes=dataset.classes[::-1]))
-    with pytest.raises(DataError, match="too few images"):
-        train(replace(config, data=replace(config.data, max_images=1)))
 
 
 def test_val_apart_needs_no_second_fit(config):
@@ -247,47 +127,6 @@ def test_probabilities_are_fitted_on_what_was_found_in_val(config, shapes, metho
     assert (ap[0] == ap[1]).all()
 
 
-def test_a_run_does_not_go_on_with_other_annotations(small, own_data):
-    """MiningState negatives are positions among regions: of other objects they would be other regions."""
-    config = replace(small, data=replace(small.data, root=str(own_data)))
-    for _ in range(2):  # the second time the same
-        train(config)
-        (Path(config.output) / "detector.safetensors").unlink()
-    file = sorted((own_data / "Annotations").iterdir())[0]
-    file.write_text(re.sub(r"<difficult>0", "<difficult>1", file.read_text(), count=1))
-    before = sorted((path, path.stat().st_mtime_ns) for path in Path(config.output).iterdir())
-    with pytest.raises(ConfigError, match="other images, annotations, proposals or weights") as caught:
-        train(config)
-    assert str(caught.value.file) == config.output
-    assert sorted((path, path.stat().st_mtime_ns) for path in Path(config.output).iterdir()) == before
-
-
-def test_wrong_blocks_and_weights_are_named_before_any_image_is_searched(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(stages, "propose", None)
-    assert raised(ConfigError, train, replace(config, finetune=FinetuneConfig(blocks=6))).field == "finetune.blocks"
-    save_tensors(tmp_path / "other.safetensors", build_backbone("squeezenet1_1", "random").state_dict())
-    with pytest.raises(WeightsError, match=r"other\.safetensors: layers\.0\.weight"):
-        train(replace(config, backbone=BackboneConfig("shapenet", str(tmp_path / "other.safetensors"))))
-
-
-def test_data_come_first_and_nothing_is_left_behind_by_a_mistake(config, own_data, tmp_path):
-    weights = tmp_path / "other.safetensors"
-    save_tensors(weights, build_backbone("squeezenet1_1", "random").state_dict())
-    wrong = replace(config, backbone=BackboneConfig("shapenet", str(weights)))
-    with pytest.raises(DataError, match="nowhere: folder not found"):
-        train(replace(wrong, data=DataConfig(root="nowhere")))
-    own = replace(wrong, data=DataConfig(root=str(own_data)))
-    with pytest.raises(WeightsError, match=r"other\.safetensors"):
-        train(own)
-    (own_data / "ImageSets/Main/val.txt").unlink()
-    (own_data / "ImageSets/Main/trainval.txt").write_text("missing")
-    with pytest.raises(DataError, match="missing"):
-        train(own)
-    with pytest.raises(ConfigError, match="memory_gb"):
-        train(replace(config, memory_gb=1.0))
-    assert not Path(config.output).exists()
-
-
 def test_a_run_knows_the_images_that_it_was_trained_on(small, shapes):
     train(replace(small, data=replace(small.data, split="train", max_images=None)))
     run = RunFolder(small.output)
@@ -303,12 +142,6 @@ def test_softmax_examples_keep_to_the_memory(small, monkeypatch):
     train(replace(small, head="softmax", svm=SVMConfig(max_examples=60)))
     assert len(fits) == 2
     assert 0 < max(len(rows) for rows, *_ in fits) <= 60
-
-
-def test_weights_without_their_configuration_are_an_error(config):
-    save_tensors(Path(config.output) / "detector.safetensors", {"weight": torch.zeros(1)})
-    with pytest.raises(Exception, match=r"config\.json: file not found"):
-        train(config)
 
 
 def test_stages_are_logged(small, caplog):
@@ -345,6 +178,6 @@ def test_fine_tuning_goes_on_to_the_held_out_images_and_after_an_interruption(sm
     train(config)
     once = replace(config, output=str(tmp_path / "once"))
     train(once)
-    assert detector_bytes(config) == detector_bytes(once)
+    assert detector_bytes(config.output) == detector_bytes(once.output)
     monkeypatch.setattr(stages, "finetune", lambda *_: pytest.fail("the detector is there"))
     train(config)

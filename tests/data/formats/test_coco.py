@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from contracts import assert_dataset, raised
-from factories import COCO
+from data_sets import COCO
 
 from sppdet.data.formats.coco import read_coco
 from sppdet.errors import DataError, SppdetError
