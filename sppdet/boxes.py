@@ -86,6 +86,49 @@ def nms(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float, limit: 
     return torch.from_numpy(kept).to(boxes.device)
 
 
+def vote(boxes: Tensor, weights: Tensor, labels: Tensor, kept: Tensor, threshold: float) -> Tensor:
+    """Return the boxes float32 (n, 4) at the indices `kept`, each averaged with the boxes of its label that overlap it
+    (box voting: Gidaris and Komodakis 2015, section 5).
+
+    boxes: float32 (M, 4). weights: (M,); boxes of weights up to 0 do not vote. labels: int64 (M,). threshold: IoU from
+    which a box votes. A kept box without votes stays.
+
+    >>> boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [2.0, 0.0, 12.0, 10.0], [20.0, 0.0, 30.0, 10.0]])
+    >>> vote(boxes, torch.tensor([3.0, 1.0, 1.0]), torch.tensor([0, 0, 0]), torch.tensor([0]), threshold=0.5)
+    tensor([[ 0.5000,  0.0000, 10.5000, 10.0000]])
+    """
+    arrays = (tensor.cpu().numpy() for tensor in (boxes.float(), weights.float(), labels, kept))
+    return torch.from_numpy(_average(*arrays, np.float32(threshold))).to(boxes.device)
+
+
+@compiled(nogil=True)
+def _average(boxes, weights, labels, kept, threshold):  # type: ignore[no-untyped-def]
+    averages = boxes[kept]
+    order = np.argsort(labels, kind="mergesort")  # the voters of a label lie together
+    starts = np.searchsorted(labels[order], labels[kept], side="left")
+    ends = np.searchsorted(labels[order], labels[kept], side="right")
+    for row in range(len(kept)):
+        x1, y1, x2, y2 = boxes[kept[row]]
+        area = (x2 - x1) * (y2 - y1)
+        total, sums = 0.0, np.zeros(4)
+        for index in order[starts[row] : ends[row]]:
+            weight, other = weights[index], boxes[index]
+            width = min(x2, other[2]) - max(x1, other[0])
+            height = min(y2, other[3]) - max(y1, other[1])
+            if width <= 0 or height <= 0 or not weight > 0:
+                continue
+            intersection = width * height
+            union = area + (other[2] - other[0]) * (other[3] - other[1]) - intersection
+            if intersection / union >= threshold:
+                total += weight
+                for side in range(4):
+                    sums[side] += weight * other[side]
+        if total > 0:
+            for side in range(4):
+                averages[row, side] = sums[side] / total
+    return averages
+
+
 @compiled(nogil=True)
 def _suppress(boxes, labels, order, threshold, limit):  # type: ignore[no-untyped-def]
     kept = np.empty(len(order), dtype=np.int64)

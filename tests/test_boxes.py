@@ -8,7 +8,7 @@ from factories import as_boxes
 from hypothesis import given, strategies as st
 from torch import Tensor
 
-from sppdet.boxes import MAX_LOG_RATIO, box_area, box_iou, clip_boxes, decode_boxes, encode_boxes, nms
+from sppdet.boxes import MAX_LOG_RATIO, box_area, box_iou, clip_boxes, decode_boxes, encode_boxes, nms, vote
 
 GRID = 12
 
@@ -133,3 +133,29 @@ def test_nms_suppresses_above_the_threshold_only():
 )
 def test_nms_by_hand(boxes, scores, labels, kept):
     assert nms(as_boxes(boxes), torch.tensor(scores).float(), torch.tensor(labels).long(), 0.3).tolist() == kept
+
+
+@given(st.data())
+def test_votes_are_weighted_means_of_the_boxes_that_overlap(data: st.DataObject):
+    boxes = data.draw(integer_boxes())
+    boxes = torch.cat([boxes, boxes + 1])  # so that some overlap
+    weights = torch.tensor(data.draw(st.lists(st.sampled_from([-1.0, 0, 0.5, 2]), min_size=16, max_size=16)))[
+        : len(boxes)
+    ]
+    labels = torch.tensor(data.draw(st.lists(st.integers(0, 2), min_size=16, max_size=16)))[: len(boxes)]
+    kept = torch.tensor(data.draw(st.lists(st.integers(0, len(boxes) - 1), unique=True)), dtype=torch.int64)
+    threshold = data.draw(st.sampled_from([0.2, 0.55, 0.9]))
+    expected = []
+    for index in kept.tolist():
+        voters = [
+            (float(weight), box)
+            for weight, box, label, overlap in zip(
+                weights, boxes, labels, box_iou(boxes[[index]], boxes)[0], strict=True
+            )
+            if label == labels[index] and overlap >= threshold and weight > 0
+        ]
+        total = sum(weight for weight, _ in voters)
+        expected.append(sum(weight * box for weight, box in voters) / total if voters else boxes[index])
+    found = vote(boxes, weights, labels, kept, threshold)
+    assert found.shape == (len(kept), 4)
+    torch.testing.assert_close(found, torch.stack(expected) if expected else torch.zeros(0, 4))
