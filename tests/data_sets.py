@@ -1,10 +1,16 @@
-"""One small set of annotated images, written in the layouts of labeling tools."""
+"""One small set of annotated images, written in the layouts of labeling tools, and read or converted again."""
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from contracts import assert_dataset
 from PIL import Image
+
+from sppdet.config.data import DataConfig
+from sppdet.data.conversion.convert import Conversion, convert_dataset
+from sppdet.data.dataset import read_dataset
+from sppdet.structures import Dataset
 
 # Name of an image: class and box x1 y1 x2 y2 (0-based, half-open) of its objects. All images are 64 wide and 48 high.
 SCENES: dict[str, list[tuple[str, tuple[int, int, int, int]]]] = {
@@ -157,3 +163,30 @@ def write_whole(root: Path, layout: str) -> Path:
             write_text(root / "data.yaml", "train: images\nnames: [cat, dog]\n")
             return write_files(root, "images", "labels", "txt")
     raise ValueError(layout)
+
+
+def read_scenes(root: Path, split: str = "trainval", **options) -> Dataset:
+    dataset = read_dataset(DataConfig(root=str(root), split=split, **options))
+    assert_dataset(dataset)
+    return dataset
+
+
+def stems(dataset: Dataset) -> str:
+    return "".join(image.path.stem for image in dataset.images)
+
+
+def assert_scenes(dataset: Dataset) -> None:
+    """The boxes and classes of each image are those that were written, and its file is there."""
+    assert dataset.classes == CLASSES
+    for image in dataset.images:
+        assert image.path.is_file()
+        found = [
+            (dataset.classes[label - 1], tuple(box))
+            for label, box in zip(image.labels, image.boxes.tolist(), strict=True)
+        ]
+        assert found == SCENES[image.path.stem]
+
+
+def convert(source: Path, target: str, **options) -> Conversion:
+    """Convert to a folder next to the source, of the name of the target."""
+    return convert_dataset(DataConfig(root=str(source)), target, source.parent / target, **options)

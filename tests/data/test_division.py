@@ -1,16 +1,30 @@
 import random
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from data_sets import (
+    PARTS as SCENE_PARTS,
+    SCENES,
+    read_scenes,
+    stems,
+    write_files,
+    write_image,
+    write_parts,
+    write_voc,
+    write_whole,
+)
 from hypothesis import given, strategies as st
 
+from sppdet.config.data import DataConfig
+from sppdet.data.dataset import read_dataset, record_division
 from sppdet.data.division import divide, select
 from sppdet.data.splits import PARTS
-from sppdet.errors import DataError
+from sppdet.errors import ConfigError, DataError
+from sppdet.files.atomic import read_json, write_json
 
 FRACTIONS = (0.7, 0.15, 0.15)
-
 
 objects = st.lists(st.frozensets(st.sampled_from("abcd"), max_size=3), min_size=1, max_size=40)
 
@@ -58,3 +72,50 @@ def test_a_part_without_images_is_no_split():
     ) as caught:
         select("val", ["a"], {"train": ["a"], "val": [], "test": []}, Path("x"))
     assert caught.value.field == "split"
+
+
+def test_a_lone_part_to_train_on_is_divided_too(tmp_path):
+    for layout in ("roboflow xml", "roboflow coco", "roboflow yolo"):
+        root = write_parts(tmp_path / layout, layout)
+        shutil.rmtree(root / "valid")
+        shutil.rmtree(root / "test")
+        assert sorted(stems(read_scenes(root, "trainval")) + stems(read_scenes(root, "test"))) == sorted(
+            SCENE_PARTS["train"]
+        )
+
+
+def test_seed_and_fractions_make_another_division(tmp_path):
+    root = write_whole(tmp_path, "xml beside")
+    assert stems(read_scenes(root, "train", split_fractions=(1.0, 0.0, 0.0))) == "".join(SCENES)
+    with pytest.raises(DataError, match=r"split: no such split \(expected one of train, trainval, got val\)"):
+        read_scenes(root, "val", split_fractions=(1.0, 0.0, 0.0))
+    assert len({stems(read_scenes(root, "train", split_seed=seed)) for seed in range(9)}) > 1
+    with pytest.raises(ConfigError, match=r"data\.split_fractions: .*add up to 1"):
+        DataConfig(split_fractions=(0.5, 0.1, 0.1))
+
+
+def test_a_division_is_written_down_and_used_again(tmp_path, caplog):
+    config = DataConfig(root=str(write_whole(tmp_path / "set", "xml beside")), split="test")
+    recorded = record_division(config, tmp_path / "split.json")
+    content = read_json(tmp_path / "split.json")
+    assert (content["seed"], content["fractions"]) == (0, [0.7, 0.15, 0.15])
+    assert sorted(content["train"] + content["val"] + content["test"]) == sorted(SCENES)
+    assert stems(read_dataset(recorded)) == stems(read_dataset(config)) == "".join(content["test"])
+    assert not caplog.messages
+    write_files(tmp_path / "set", "", "", "xml", ["a"])
+    for new in ("x", "y"):
+        write_image(tmp_path / f"set/{new}.png")
+    (tmp_path / f"set/{content['train'][0]}.png").unlink()
+    assert stems(read_dataset(recorded)) == "".join(content["test"])
+    said = "\n".join(caplog.messages)
+    assert "split.json: 2 images not in the split" in said
+    assert "split.json: 1 image missing" in said
+    write_json(tmp_path / "split.json", {"train": ["a"]})
+    with pytest.raises(DataError, match=r"split\.json: not a split"):
+        read_dataset(recorded)
+
+
+def test_data_with_parts_are_not_divided(tmp_path):
+    config = DataConfig(root=str(write_voc(tmp_path / "set")))
+    assert record_division(config, tmp_path / "split.json") == config
+    assert not (tmp_path / "split.json").exists()

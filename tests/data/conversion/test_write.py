@@ -1,7 +1,6 @@
 """Files of a converted set: their contents, names and places, and what a format cannot hold."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,8 @@ from data_sets import (
     PARTS,
     SCENES,
     coco_of,
+    convert,
     write_coco,
-    write_files,
     write_image,
     write_parts,
     write_text,
@@ -20,17 +19,12 @@ from data_sets import (
 from PIL import Image
 
 from sppdet.config.data import DataConfig
-from sppdet.data.conversion.convert import Conversion, convert_dataset
+from sppdet.data.conversion.convert import convert_dataset
 from sppdet.data.dataset import read_dataset
 from sppdet.errors import DataError, ImageError
 from sppdet.files.atomic import read_json, write_json
 
 LAYOUTS = ["roboflow xml", "xml by kind", "roboflow coco", "coco", "roboflow yolo", "yolo lists"]
-
-
-def convert(source: Path, target: str, **options) -> Conversion:
-    """Convert to a folder next to the source, of the name of the target."""
-    return convert_dataset(DataConfig(root=str(source)), target, source.parent / target, **options)
 
 
 def files_of(folder: Path) -> set[str]:
@@ -119,19 +113,6 @@ def test_files_of_yolo_format(tmp_path):
     assert (tmp_path / "yolo/data.yaml").read_text() == f"{places}nc: 2\nnames:\n- cat\n- dog\n"
 
 
-def test_names_become_numbers_and_come_back(tmp_path):
-    root = write_files(tmp_path / "set", "", "", "xml", "a")
-    for name in ("000007", "7", "1", "b"):
-        shutil.copy(root / "a.png", root / f"{name}.png")
-        shutil.copy(root / "a.xml", root / f"{name}.xml")
-    convert(root, "coco")
-    images = read_json(tmp_path / "coco/annotations/instances_default.json")["images"]
-    numbers = {Path(image["file_name"]).stem: image["id"] for image in images}
-    assert numbers == {"000007": 7, "1": 1, "7": 2, "a": 3, "b": 4}
-    convert(tmp_path / "coco", "voc")
-    assert set((tmp_path / "voc/ImageSets/Main/default.txt").read_text().split()) == set(numbers)
-
-
 def test_what_is_not_held_is_counted(tmp_path, caplog):
     content = coco_of("ab")
     content["annotations"][0]["iscrowd"] = 1
@@ -156,39 +137,6 @@ def test_images_of_one_name_get_others(tmp_path, caplog):
     names = {"a.png", "train_b.png", "d.png", "A-2.png", "test_b.png", "f.png"}
     assert set(os.listdir(tmp_path / "voc/JPEGImages")) == names
     assert caplog.messages == [f"{tmp_path / 'voc'}: 3 images renamed, such as b.png: train_b"]
-
-
-def test_lists_that_a_format_has_no_name_for(tmp_path, caplog):
-    root = write_voc(tmp_path / "set")
-    lists = {"extra": "a\nc\n", "more": "d\n", "cat_train": "a 1\nb -1\n", "valid": "b\n", "test": "f\n"}
-    for name, text in lists.items():
-        write_text(root / f"ImageSets/Main/{name}.txt", text)
-    assert set(convert(root, "voc").parts) == {"train", "val", "trainval", "test", "extra", "more", "valid"}
-    assert set(convert(root, "coco").parts) == {"train", "val", "test", "extra", "more", "valid"}
-    assert set(convert(root, "yolo").parts) == {"train", "val", "test"}
-    message = "1 image left out, only in extra, more, valid: YOLO format has train, val and test"
-    assert caplog.messages[-1] == f"{root}: {message}"
-    assert caplog.messages.count(f"{root}: 1 list of single classes left out") == 3
-
-
-def test_lists_of_other_names_alone_are_yolos_train(tmp_path):
-    root = write_voc(tmp_path / "set")
-    for name in ("train", "val", "trainval", "test"):
-        (root / f"ImageSets/Main/{name}.txt").unlink()
-    write_text(root / "ImageSets/Main/one.txt", "a\nb\n")
-    write_text(root / "ImageSets/Main/two.txt", "b\nc\n")
-    assert {split: len(part) for split, part in convert(root, "yolo").parts.items()} == {"train": 3}
-    assert (tmp_path / "yolo/data.yaml").read_text().startswith("train: images/train\nnc")
-
-
-def test_val_inside_trainval_stays_what_it_is(tmp_path):
-    root = write_voc(tmp_path / "set")
-    (root / "ImageSets/Main/train.txt").unlink()
-    assert set(convert(root, "coco").parts) == {"val", "trainval", "test"}
-    for split, names in (("trainval", "abde"), ("val", "e")):
-        dataset = read_dataset(DataConfig(root=str(tmp_path / "coco"), split=split))
-        assert "".join(image.path.stem for image in dataset.images) == names
-    assert set(convert(root, "yolo").parts) == {"train", "val", "test"}
 
 
 def test_links_are_made_or_refused(tmp_path, monkeypatch):
@@ -245,20 +193,3 @@ def test_an_image_without_a_suffix_of_one_is_refused(tmp_path):
     write_text(root / "labels.json", (root / "labels.json").read_text().replace("a.png", "a.data"))
     with pytest.raises(DataError, match=r"a\.data: has no suffix of an image"):
         convert(root, "voc")
-
-
-@pytest.mark.parametrize("content", [[], {}, {"category_ids": {"cat": "1"}, "image_ids": {}}])
-def test_ids_of_another_kind_are_refused(tmp_path, content):
-    root = write_voc(tmp_path / "set")
-    write_json(root / "coco_ids.json", content)
-    with pytest.raises(DataError, match=r"coco_ids\.json: category_ids: not ids"):
-        convert(root, "coco")
-
-
-def test_classes_that_the_ids_do_not_name_get_free_ones(tmp_path):
-    root = write_voc(tmp_path / "set")
-    write_json(root / "coco_ids.json", {"category_ids": {"dog": 18}, "image_ids": {"JPEGImages/a.png": 5}})
-    convert(root, "coco")
-    content = read_json(tmp_path / "coco/annotations/instances_train.json")
-    assert {row["name"]: row["id"] for row in content["categories"]} == {"dog": 18, "cat": 19}
-    assert [row["id"] for row in content["images"]] == [5, 1, 2]
