@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from sppdet.data.build import build_dataset
 from sppdet.data.files import is_hidden
-from sppdet.data.formats.coco_values import get, get_id, read_box
+from sppdet.data.formats.coco_values import get, get_id, is_number, read_box
 from sppdet.data.formats.image_index import ImageIndex
 from sppdet.data.formats.source import Source
 from sppdet.data.formats.units import Sides, check_pixels, check_sides
-from sppdet.data.formats.values import read_flag
+from sppdet.data.formats.values import read_flag, whole_size
 from sppdet.data.problems import Problems
 from sppdet.data.records import AnnotatedImage, AnnotatedObject, Records
 from sppdet.data.splits import check_splits, split_word
@@ -175,7 +175,7 @@ class _File:
                 if number in images:
                     raise DataError("id used twice", file=self.path, field=f"{where}.id", got=number)
                 sides = [record.get(key) for key in ("width", "height")]
-                size = (int(sides[0]), int(sides[1])) if all(map(_is_side, sides)) else None
+                size = whole_size(*sides) if all(map(is_number, sides)) else None
                 name = get(self.path, record, "file_name", str, where)
                 images[number] = _Entry(name, size, f"{where}.width")
         return images
@@ -220,10 +220,6 @@ def _sides(box: Sequence[float], size: tuple[int, int] | None, path: Path, field
     (x, y, w, h), (width, height) = box, size
     leaves = x + w > width * 1.01 + 1 or y + h > height * 1.01 + 1
     return Sides(box, x < w <= width + 1 and y < h <= height + 1, leaves, path, field)
-
-
-def _is_side(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 1 <= value < 2**31
 
 
 def _is_visible(root: Path, path: Path) -> bool:

@@ -37,7 +37,7 @@ def read_box(path: Path, record: Any, where: str) -> Box:
     if not record.get("bbox") and record.get("segmentation"):
         return _surround(path, record["segmentation"], f"{where}.segmentation")
     box = get(path, record, "bbox", list, where)
-    if len(box) != 4 or not all(map(_is_number, box)):
+    if len(box) != 4 or not all(map(is_number, box)):
         raise DataError("not a box", file=path, field=f"{where}.bbox", expected="[x, y, w, h]", got=repr(box)[:60])
     x, y, w, h = box
     return x, y, x + w, y + h
@@ -56,7 +56,7 @@ def _surround(path: Path, segmentation: Any, field: str) -> Box:
             return x, y, x + w, y + h
         rows = segmentation if isinstance(segmentation[0], list) else [segmentation]
         xs, ys = ([value for row in rows for value in row[axis::2]] for axis in (0, 1))
-        if all(map(_is_number, (*xs, *ys))) and len(xs) == len(ys) > 0:
+        if all(map(is_number, (*xs, *ys))) and len(xs) == len(ys) > 0:
             return surround(xs, ys)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         pass
@@ -75,5 +75,6 @@ def _wrong_type(path: Path, field: str, expected: str, got: object) -> DataError
     return DataError("wrong type", file=path, field=field, expected=expected, got=repr(got)[:60])
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) is float or (type(value) is int and abs(value) < 2**63)  # larger ones may not fit a float
+def is_number(value: Any) -> bool:
+    """Return True for a number of JSON that fits a float."""
+    return type(value) is float or (type(value) is int and abs(value) < 2**63)

@@ -9,7 +9,7 @@ from pathlib import Path
 from sppdet.data.files import composed, short_names, stem_of
 from sppdet.data.formats.image_index import ImageIndex
 from sppdet.data.formats.source import Source
-from sppdet.data.formats.values import read_number, surround, surround_rotated
+from sppdet.data.formats.values import read_number, surround, surround_rotated, whole_size
 from sppdet.data.formats.xml import parse_xml
 from sppdet.data.problems import Problems
 from sppdet.data.records import AnnotatedImage, AnnotatedObject, Box, Records
@@ -68,8 +68,7 @@ class CvatSource(Source):
                         raise DataError("missing", file=self.file, field=f"{where}/label", expected="a class name")
                     objects.append(AnnotatedObject(label, self._box(shape, where), False, f"{where}/label"))
         sides = [self._number(image, key, field) if image.get(key) else 0 for key in ("width", "height")]
-        size = (int(sides[0]), int(sides[1])) if all(1 <= side < 2**31 for side in sides) else None
-        return AnnotatedImage(name, path, self.file, size, tuple(objects), f"{field}/width")
+        return AnnotatedImage(name, path, self.file, whole_size(*sides), tuple(objects), f"{field}/width")
 
     def _box(self, shape: ElementTree.Element, field: str) -> Box:
         """Return the box of a shape, whose numbers are edges in pixels, 0-based."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sppdet.data.records import Box
 from sppdet.errors import DataError
+from sppdet.structures.valid_boxes import Size
 
 TRUE = frozenset({"1", "true", "yes", "y", "t"})
 FALSE = frozenset({"", "0", "false", "no", "n", "f", "none", "null", "unspecified", "unknown"})
@@ -36,6 +37,11 @@ def read_number(text: str | None, file: Path, field: str) -> float:
     except ValueError:
         reason = "not a number" if text else "missing"
         raise DataError(reason, file=file, field=field, expected="a number", got=text) from None
+
+
+def whole_size(width: float, height: float) -> Size | None:
+    """Return (width, height) in whole pixels, None unless both are of an image."""
+    return (int(width), int(height)) if 1 <= width < 2**31 and 1 <= height < 2**31 else None
 
 
 def surround(xs: Sequence[float], ys: Sequence[float]) -> Box:

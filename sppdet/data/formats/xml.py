@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sppdet.data.formats.units import check_pixels
-from sppdet.data.formats.values import read_decimal, read_flag, read_number, surround, surround_rotated
+from sppdet.data.formats.values import read_decimal, read_flag, read_number, surround, surround_rotated, whole_size
 from sppdet.data.problems import Problems
 from sppdet.data.records import AnnotatedImage, AnnotatedObject, Box
 from sppdet.errors import DataError
@@ -129,9 +129,9 @@ def _read_difficult(path: Path, element: ElementTree.Element, field: str, proble
 
 
 def _read_size(root: ElementTree.Element) -> tuple[int, int] | None:
-    """Return (width, height), None unless both are positive numbers."""
+    """Return (width, height), None unless both are numbers."""
     try:
         width, height = (read_decimal(root.findtext(f"size/{key}") or "0") for key in ("width", "height"))
     except ValueError:
         return None
-    return (int(width), int(height)) if 1 <= width < float("inf") and 1 <= height < float("inf") else None
+    return whole_size(width, height)
