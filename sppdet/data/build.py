@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 
+from sppdet.data.entries import MALFORMED, Entry, describe
 from sppdet.data.problems import Problems
 from sppdet.data.records import AnnotatedImage, AnnotatedObject, Records
 from sppdet.data.sizes import size_fault
@@ -15,7 +16,6 @@ from sppdet.images import read_size
 from sppdet.runtime.prefetch import prefetch
 from sppdet.structures import Annotations, Dataset
 from sppdet.structures.valid_boxes import Size, keep_valid_boxes
-from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -23,12 +23,20 @@ HEADER_THREADS = 4  # they wait for the disk
 
 
 class CheckedImage(NamedTuple):
-    """An image as its file has it. objects: those of its annotations. size: (width, height), None if unknown."""
+    """An image as its file has it. objects: those of its annotations. size: (width, height), None if unknown.
+    ignored, skipped: numbers of its other objects, by class and reason."""
 
     source: AnnotatedImage
     annotations: Annotations
     objects: tuple[AnnotatedObject, ...]
     size: Size | None
+    ignored: Counter[str]
+    skipped: Counter[str]
+
+    @property
+    def entry(self) -> Entry:
+        entry = self.source.entry()
+        return entry._replace(annotations=self.annotations, ignored=self.ignored, skipped=self.skipped)
 
 
 def check_images(
@@ -36,32 +44,44 @@ def check_images(
     classes: Sequence[str],
     least_side: float,
     problems: Problems,
-    ignored: Counter[str] | None = None,
-) -> list[CheckedImage]:
-    """Return the images that are as annotated, with their usable objects, in order.
+    ignore_others: bool = False,
+) -> tuple[list[CheckedImage], list[Entry]]:
+    """Return the images that are as annotated, with their usable objects, in order, and those that are left out.
 
-    classes: names of labels 1..K. Objects of other classes are errors or, with `ignored`, counted there. An image is
-    left out, after an error, if its size is not the annotated one (see `size_fault`), and a box is skipped with a
-    warning if it is not usable (see `keep_valid_boxes`): sides have to exceed `least_side` pixels.
+    classes: names of labels 1..K. Objects of other classes are errors unless `ignore_others`. An image is left out,
+    after an error, if its size is not the annotated one (see `size_fault`), and a box is skipped with a warning if it
+    is not usable (see `keep_valid_boxes`): sides have to exceed `least_side` pixels.
     """
     labels = {label: k for k, label in enumerate(classes, start=1)}
-    checked = []
+    checked, left_out = [], []
     sizes = list(prefetch([image.path for image in images], read_size, HEADER_THREADS, ahead=100))
     for image, size in zip(images, sizes, strict=True):
         fault = size_fault(image, size)
         if fault:
             problems.error(*fault)
+            left_out.append(image.entry(fault[0]))
             continue
-        objects = []
+        objects, ignored = [], Counter[str]()
+        skipped = Counter({MALFORMED: image.malformed} if image.malformed else {})
         for thing in image.objects:
             if thing.name in labels:
                 objects.append(thing)
-            elif ignored is not None:
+            elif ignore_others:
                 ignored[thing.name] += 1
             else:
                 problems.error("unknown class", _unknown_class(image, thing, classes))
-        checked.append(_check_boxes(image, objects, labels, size or image.size, least_side, problems))
-    return checked
+                skipped["unknown class"] += 1
+        usable = _check_boxes(image, objects, labels, size or image.size, least_side, problems)
+        checked.append(usable._replace(ignored=ignored, skipped=usable.skipped + skipped))
+    return checked, left_out
+
+
+class CountedDataset(NamedTuple):
+    """A data set, its origin (format and splits), and all images that were read for it, also those left out."""
+
+    dataset: Dataset
+    origin: str
+    entries: Sequence[Entry]
 
 
 def build_dataset(
@@ -72,27 +92,17 @@ def build_dataset(
     problems: Problems,
     ignore_others: bool = False,
     origin: str = "",
-) -> Dataset:
+) -> CountedDataset:
     """Make the data set of the images (see `check_images`), and log its counts, and its origin: format and splits.
 
     classes: names of labels 1..K. Objects of other classes are errors, or, with `ignore_others`, ignored and counted.
     """
-    others: Counter[str] = Counter()
-    checked = check_images(records.images, classes, least_side, problems, others if ignore_others else None)
-    images = [image.annotations for image in checked]
-    background, kept = sum(not len(image.labels) for image in images), sum(len(image.labels) for image in images)
-    skipped = sum(len(image.objects) for image in records.images) - kept - others.total()
-    of_classes = f"{counted(kept, 'object')} of {counted(len(classes), 'class')}"
-    counts = [f"{counted(len(images), 'image')} ({background} without objects)", of_classes]
-    if len(images) < len(records.images):
-        counts.append(f"{counted(len(records.images) - len(images), 'image')} left out")
-    if skipped:
-        counts.append(f"{counted(skipped, 'object')} skipped")
-    if others:
-        parts = ", ".join(f"{name} {count}" for name, count in others.most_common())
-        counts.append(f"{counted(others.total(), 'object')} of other classes ignored ({parts})")
-    logger.info("%s%s: %s", name, f" ({origin})" if origin else "", ", ".join(counts))
-    return Dataset(name, tuple(classes), tuple(images), _category_ids(classes, records.category_ids))
+    checked, left_out = check_images(records.images, classes, least_side, problems, ignore_others)
+    entries = [*(image.entry for image in checked), *left_out, *records.left_out]
+    logger.info("%s%s: %s", name, f" ({origin})" if origin else "", describe(entries, classes))
+    images = tuple(image.annotations for image in checked)
+    dataset = Dataset(name, tuple(classes), images, _category_ids(classes, records.category_ids))
+    return CountedDataset(dataset, origin, entries)
 
 
 def _unknown_class(image: AnnotatedImage, thing: AnnotatedObject, classes: Sequence[str]) -> DataError:
@@ -108,7 +118,10 @@ def _check_boxes(
     least_side: float,
     problems: Problems,
 ) -> CheckedImage:
+    skipped = Counter[str]()
+
     def report(index: int, reason: str, message: str) -> None:
+        skipped[f"box {reason}"] += 1
         problems.warn(f"box {reason}", message, image.file, objects[index].place)
 
     given = [thing.box for thing in objects]
@@ -116,7 +129,8 @@ def _check_boxes(
     usable = tuple(objects[i] for i in kept)
     numbers = torch.tensor([labels[thing.name] for thing in usable], dtype=torch.int64)
     difficult = torch.tensor([thing.difficult for thing in usable], dtype=torch.bool)
-    return CheckedImage(image, Annotations(image.path, boxes, numbers, difficult, image.id), usable, size)
+    annotations = Annotations(image.path, boxes, numbers, difficult, image.id)
+    return CheckedImage(image, annotations, usable, size, Counter(), skipped)
 
 
 def _category_ids(classes: Sequence[str], known: Mapping[str, int]) -> tuple[int, ...]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sppdet.config.data import DataConfig
-from sppdet.data.build import build_dataset
+from sppdet.data.build import CountedDataset, build_dataset
 from sppdet.data.division import Division, divide, image_names, read_division, select
+from sppdet.data.entries import BEYOND, Entry
 from sppdet.data.files import short_names
 from sppdet.data.formats.find import find_source
 from sppdet.data.formats.source import Source
@@ -33,6 +34,13 @@ def read_dataset(
     Raises ConfigError if no root is given, DataError if the data cannot be read. The error's field is "split" for a
     split that the data do not have: a training then does without the default `val`.
     """
+    return read_counted(config, classes, problems).dataset
+
+
+def read_counted(
+    config: DataConfig, classes: tuple[str, ...] | None = None, problems: Problems | None = None
+) -> CountedDataset:
+    """Read as `read_dataset` does, and return all images of the split as well, also those left out."""
     found = Problems(config.strict) if problems is None else problems
     source = _find(config)
     records, origin, divided = _read_split(source, config, found)
@@ -42,9 +50,11 @@ def read_dataset(
         chosen = known if divided else source.class_names(found)
     if config.classes and not classes:
         _check_classes(config.class_names, known, bool(records.classes), source.root, found)
-    dataset = build_dataset(
+    images, most = records.images, config.max_images
+    beyond = [] if most is None else [image.entry(BEYOND) for image in images[most:]]
+    result = build_dataset(
         Path(config.annotations).stem if config.annotations else f"{source.name} {config.split}",
-        records._replace(images=records.images[: config.max_images]),
+        records._replace(images=images[:most], left_out=[*records.left_out, *beyond]),
         chosen,
         source.least_side,
         found,
@@ -53,7 +63,7 @@ def read_dataset(
     )
     if problems is None:
         found.log()
-    return dataset
+    return result
 
 
 def record_division(config: DataConfig, file: Path) -> DataConfig:
@@ -76,8 +86,20 @@ class Part(NamedTuple):
     records: Records
     problems: Problems
 
+    def entries(self) -> list[Entry]:
+        """Return all images for the counts, without a check of their sizes and boxes."""
+        return [*(image.entry() for image in self.records.images), *self.records.left_out]
 
-def read_parts(config: DataConfig, others: Sequence[str] = ()) -> tuple[Source, dict[str, Part]]:
+
+class Parts(NamedTuple):
+    """All parts of the data, by name. rest: images of none of them, and annotations without an image."""
+
+    source: Source
+    parts: dict[str, Part]
+    rest: list[Entry]
+
+
+def read_parts(config: DataConfig, others: Sequence[str] = ()) -> Parts:
     """Read all parts of the data, by name, without stopping at errors in their files.
 
     Parts are train, val and test, by the data's own names, and config.split and `others` if there are such splits. An
@@ -89,7 +111,7 @@ def read_parts(config: DataConfig, others: Sequence[str] = ()) -> tuple[Source, 
         files = [config.annotations, *(file for file in others if Path(file).suffix)]
         paths = {Path(file).as_posix(): find_source(replace(config, annotations=file)) for file in files}
         short = short_names(paths)
-        return source, {short[path]: _collect(each, None) for path, each in paths.items()}
+        return Parts(source, {short[path]: _collect(each, None) for path, each in paths.items()}, [])
     if _is_divided(source, config):
         whole = _collect(source, None)
         names = image_names(whole.records.images, source.root)
@@ -97,8 +119,10 @@ def read_parts(config: DataConfig, others: Sequence[str] = ()) -> tuple[Source, 
         parts = {}
         for name in (name for name in PARTS if division[name]):
             images = [whole.records.images[i] for i in select(name, names, division, source.root)]
-            parts[name] = Part(whole.records._replace(images=images), whole.problems)
-        return source, parts or {PARTS[0]: whole}
+            parts[name] = Part(whole.records._replace(images=images, left_out=()), whole.problems)
+        places = {entry.place for part in parts.values() for entry in part.entries()}
+        undivided = [entry for entry in whole.entries() if entry.place not in places] if parts else []
+        return Parts(source, parts or {PARTS[0]: whole}, [*undivided, *_rest(source, None)])
     wanted = [split for name in PARTS for split in choose_splits(name, source.splits) or ()]
     wanted += [name for name in ("trainval", config.split, *others) if name in source.splits]
     parts = {name: _collect(source, [name]) for name in dict.fromkeys(wanted)}
@@ -107,7 +131,12 @@ def read_parts(config: DataConfig, others: Sequence[str] = ()) -> tuple[Source, 
         records = parts["trainval"].records
         rest = [image for image in records.images if image.path not in known]
         parts["trainval"] = parts["trainval"]._replace(records=records._replace(images=rest))
-    return source, {name: part for name, part in parts.items() if part.records.images or part.problems.found}
+    filled = {name: part for name, part in parts.items() if part.records.images or part.problems.found}
+    return Parts(source, filled, _rest(source, list(parts)))
+
+
+def _rest(source: Source, splits: Sequence[str] | None) -> list[Entry]:
+    return Part(source.read_rest(splits), Problems(strict=False)).entries()
 
 
 def _collect(source: Source, splits: Sequence[str] | None) -> Part:
@@ -152,7 +181,7 @@ def _read_split(
             problems.warn("images of the split", f"{counted(count, 'image')} {which}", config.split_file)
     sizes = ", ".join(f"{part} {len(division[part])}" for part in division)
     how = f"as in {config.split_file}" if config.split_file else f"by seed {config.split_seed}"
-    return records._replace(images=images), f", divided {how} into {sizes}", records.images
+    return records._replace(images=images, left_out=()), f", divided {how} into {sizes}", records.images
 
 
 def _list(splits: Sequence[str]) -> str:

@@ -36,6 +36,11 @@ class Problems:
         self.strict = strict
         self.found: list[Problem] = []
 
+    @property
+    def last_kind(self) -> str:
+        """Kind of the problem that was found last."""
+        return self.found[-1].kind
+
     @contextmanager
     def collect(self, kind: str) -> Iterator[None]:
         """Collect an error of the block, which then ends early; raise it if strict."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from sppdet.data.entries import Entry
 from sppdet.structures import ImageId
 from sppdet.structures.valid_boxes import Size
 
@@ -27,7 +28,7 @@ class AnnotatedObject(NamedTuple):
 
 class AnnotatedImage(NamedTuple):
     """file: where the objects come from. size: (width, height) as annotated, None if not given. size_field: place of
-    the size in the file."""
+    the size in the file. malformed: number of objects that cannot be read."""
 
     id: ImageId
     path: Path
@@ -35,15 +36,21 @@ class AnnotatedImage(NamedTuple):
     size: Size | None
     objects: tuple[AnnotatedObject, ...]
     size_field: str = "size"
+    malformed: int = 0
+
+    def entry(self, fault: str = "") -> Entry:
+        """Return the image for the counts, left out for a fault unless it is empty."""
+        return Entry((self.file, self.size_field), self.path, len(self.objects) + self.malformed, fault)
 
 
 class Records(NamedTuple):
     """Images of a split, or of all. classes: as a file of the data lists them, in the order of their labels; None if
-    only the objects say. category_ids: ids of these classes, if they are not 1..K."""
+    only the objects say. category_ids: ids of these classes, if they are not 1..K. left_out: images with errors."""
 
     images: list[AnnotatedImage]
     classes: tuple[str, ...] | None = None
     category_ids: Mapping[str, int] = {}
+    left_out: Sequence[Entry] = ()
 
 
 def names_of(images: Sequence[AnnotatedImage]) -> tuple[str, ...]:

@@ -87,8 +87,8 @@ def test_the_counts_add_up_to_what_is_on_disk(tmp_path, caplog):
     with caplog.at_level(logging.INFO, "sppdet"):
         read_scenes(root, "train", classes=["dog"])
     assert re.search(
-        r": 3 images \(1 without objects\), 2 objects of 1 class, 2 objects skipped, "
-        r"2 objects of other classes ignored \(cat 2\)$",
+        r": 3 images \(1 without objects\), 2 objects of 1 class, "
+        r"2 objects skipped \(1 box outside the image, 1 box no area\), 2 objects of other classes ignored \(cat 2\)$",
         caplog.messages[0],
     )
     assert sum((root / f"Annotations/{name}.xml").read_text().count("<object>") for name in "abd") == 2 + 2 + 2

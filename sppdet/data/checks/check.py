@@ -1,6 +1,5 @@
 """The check of annotated data: everything that is wrong with them, and what they hold."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from sppdet.config.data import DataConfig, ProposalConfig
@@ -28,7 +27,7 @@ def check_data(
 
     Raises ConfigError or DataError if there are no data of a known format.
     """
-    source, read = read_parts(config, [held_out] if held_out else [])
+    source, read, rest = read_parts(config, [held_out] if held_out else [])
     used = _used(config, held_out, list(read)) if training else list(read)
     found = Problems(strict=False)
     classes = _class_names(config, source, read, found)
@@ -37,8 +36,7 @@ def check_data(
         problems = Problems(strict=False)
         problems.found += part.problems.found
         images = part.records.images[: config.max_images]
-        ignored = Counter[str]() if config.classes is not None else None
-        parts[name] = check_images(images, classes, source.least_side, problems, ignored)
+        parts[name], _ = check_images(images, classes, source.least_side, problems, config.classes is not None)
         for image in parts[name]:
             check_boxes(image, proposals, problems)
         if name in used:
@@ -53,7 +51,8 @@ def check_data(
         check_strays(every, source.label_suffix, found)
     if decode:
         check_decoding(dict.fromkeys(image.source.path for name in used for image in parts[name]), found)
-    return Check(source.root, source.title, classes, parts, tuple(dict.fromkeys(found.found)))
+    entries = {**{name: part.entries() for name, part in read.items()}, "": rest}
+    return Check(source.root, source.title, classes, parts, tuple(dict.fromkeys(found.found)), entries)
 
 
 def _used(config: DataConfig, held_out: str, names: Sequence[str]) -> list[str]:

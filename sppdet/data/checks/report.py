@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sppdet.data.build import CheckedImage
+from sppdet.data.entries import Entry
 from sppdet.data.problems import Problem
 from sppdet.drawing.tables import align
 
@@ -15,13 +16,18 @@ FILES_SHOWN = 3  # of each kind of problem, in the table
 
 @dataclass(frozen=True, eq=False)
 class Check:
-    """All problems of data, and their images. origin: format. parts: images without errors, by name of the split."""
+    """All problems of data, and their images.
+
+    origin: format. parts: images without errors, by name of the split. entries: all images by name of the split, and
+    under "" those of none of the splits.
+    """
 
     root: Path
     origin: str
     classes: tuple[str, ...]
     parts: Mapping[str, Sequence[CheckedImage]]
     problems: tuple[Problem, ...]
+    entries: Mapping[str, Sequence[Entry]]
 
     @property
     def errors(self) -> list[Problem]:

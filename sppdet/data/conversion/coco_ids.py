@@ -80,7 +80,7 @@ def restore_ids(records: Records, root: Path) -> Records:
     images = [image._replace(id=numbers.get(_below(root, image.path), image.id)) for image in records.images]
     named = dict.fromkeys([*categories, *(records.classes or ())])
     used = sorted({thing.name for image in images for thing in image.objects} - set(named))
-    return Records(images, (*named, *used), categories)
+    return records._replace(images=images, classes=(*named, *used), category_ids=categories)
 
 
 def _below(root: Path, path: Path) -> str:

@@ -82,7 +82,7 @@ def _read_parts(source: Source, problems: Problems) -> dict[str, Dataset]:
         records = restore_ids(source.read([split], quiet), source.root) if split else whole
         records = records._replace(category_ids=whole.category_ids)
         name = f"{source.name} {split}".strip()
-        parts[split] = build_dataset(name, records, classes, source.least_side, problems, origin=source.title)
+        parts[split] = build_dataset(name, records, classes, source.least_side, problems, origin=source.title).dataset
     return parts
 
 

@@ -4,20 +4,17 @@ from collections import defaultdict
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from sppdet.data.build import build_dataset
+from sppdet.data.entries import NO_IMAGE, Entry
 from sppdet.data.files import is_hidden
-from sppdet.data.formats.coco_values import get, get_id, is_number, read_box
+from sppdet.data.formats.coco_file import CocoFile
 from sppdet.data.formats.image_index import ImageIndex
 from sppdet.data.formats.source import Source
-from sppdet.data.formats.units import Sides, check_pixels, check_sides
-from sppdet.data.formats.values import read_flag, whole_size
 from sppdet.data.problems import Problems
-from sppdet.data.records import AnnotatedImage, AnnotatedObject, Records
+from sppdet.data.records import AnnotatedImage, Records
 from sppdet.data.splits import check_splits, split_word
 from sppdet.errors import DataError
-from sppdet.files.atomic import read_json
 from sppdet.structures import Dataset, ImageId
 
 
@@ -40,7 +37,7 @@ def read_coco(
         if name not in known:
             got = ", ".join(known)
             raise DataError("class not in the file", file=annotation_file, field="categories", expected=name, got=got)
-    dataset = build_dataset(Path(annotation_file).stem, records, classes or known, source.least_side, problems)
+    dataset = build_dataset(Path(annotation_file).stem, records, classes or known, source.least_side, problems).dataset
     problems.log()
     return dataset
 
@@ -88,33 +85,45 @@ class CocoSource(Source):
     def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
         """Read the images of these splits, in the order of their files; None: of all."""
         check_splits(splits, self.splits, self.root)
-        parts = [(split, _File(self.files[split], problems)) for split in (self.files if splits is None else splits)]
+        parts = [(split, CocoFile(self.files[split], problems)) for split in (self.files if splits is None else splits)]
         ids: dict[str, int] = {}
         images: dict[ImageId, AnnotatedImage] = {}
+        left_out: list[Entry] = []
         for split, part in parts:
             taken = set(ids.values())
             for number, name in sorted(part.categories.items()):
                 if name not in ids:
                     ids[name] = number if number not in taken else max([*ids.values(), *part.categories]) + 1
-            for image in self._annotate(part, problems):
+            for image in self._annotate(part, problems, left_out):
                 key = image.id if image.id not in images else f"{split}/{image.id}"  # each file may count from 1
                 images[key] = image._replace(id=key)
-        return Records(list(images.values()), tuple(ids), ids)
+        return Records(list(images.values()), tuple(ids), ids, left_out)
 
-    def _annotate(self, file: "_File", problems: Problems) -> list[AnnotatedImage]:
-        """Return the images of a file, with the files that they are found in."""
+    def read_rest(self, splits: Sequence[str] | None) -> Records:
+        others = [split for split in self.files if splits is not None and split not in splits]
+        return self.read(others, Problems(strict=False)) if others else Records([])
+
+    def _annotate(self, file: CocoFile, problems: Problems, left_out: list[Entry]) -> list[AnnotatedImage]:
+        """Return the images of a file, with the files that they are found in; add the others to `left_out`."""
         images: list[AnnotatedImage] = []
         names: dict[Path, str] = {}
         for number, entry in file.images.items():
+            path = None
             with problems.collect("image not found"):
-                path = self._find_image(file.path, entry.name)
-                if names.setdefault(path, entry.name) != entry.name:
-                    message = (
-                        f"image file not found, unless it is {path}, which {names[path]} is, listed in {file.path}"
-                    )
-                    raise DataError(message, file=self.root / entry.name)
-                objects = tuple(file.objects[number])
-                images.append(AnnotatedImage(number, path, file.path, entry.size, objects, entry.field))
+                found = self._find_image(file.path, entry.name)
+                if names.setdefault(found, entry.name) != entry.name:
+                    message = f"image file not found, unless it is {found}, which {names[found]} is"
+                    raise DataError(f"{message}, listed in {file.path}", file=self.root / entry.name)
+                path = found
+            count, objects = file.counts[number], tuple(file.objects[number])
+            if path and not file.fault:
+                malformed = count - len(objects)
+                images.append(AnnotatedImage(number, path, file.path, entry.size, objects, entry.field, malformed))
+            else:
+                fault = file.fault or problems.last_kind
+                left_out.append(Entry((file.path, entry.field), path, count, fault))
+        if strays := file.total - file.counts.total():
+            left_out.append(Entry((file.path, "annotations"), None, strays, NO_IMAGE))
         return images
 
     def _find_image(self, file: Path, name: str) -> Path:
@@ -127,99 +136,6 @@ class CocoSource(Source):
         if found is None:
             raise DataError(f"image file not found, listed in {file}", file=path)
         return found
-
-
-class _Entry(NamedTuple):
-    """An image of a file. size: (width, height), None if not given. field: place of the width."""
-
-    name: str
-    size: tuple[int, int] | None
-    field: str
-
-
-class _File:
-    """The content of an annotation file: categories and images by id, and the objects of each image id."""
-
-    def __init__(self, path: Path, problems: Problems) -> None:
-        self.path = path
-        content = read_json(path)
-        categories = self._read_categories(content)
-        self.images = self._read_images(content, problems)
-        self.objects: dict[ImageId, list[AnnotatedObject]] = defaultdict(list)
-        self._read_objects(content, categories, problems)
-        used = {thing.name for objects in self.objects.values() for thing in objects}
-        roots = {above for name, above in categories.values() if above != name} - used
-        self.categories = {number: name for number, (name, _) in categories.items() if name not in roots}
-
-    def _read_categories(self, content: Any) -> dict[int, tuple[str, str]]:
-        """Return the name and the supercategory of each id."""
-        categories = {}
-        for i, record in enumerate(get(self.path, content, "categories", list)):
-            where = f"categories[{i}]"
-            number = get_id(self.path, record, "id", where, numbers_only=True)
-            categories[number] = (
-                get(self.path, record, "name", str, where).strip(),
-                str(record.get("supercategory", "")),
-            )
-        names = {name for name, _ in categories.values()}
-        if not categories or len(names) < len(content["categories"]):
-            raise DataError("ids and names must be unique, at least one", file=self.path, field="categories")
-        return categories
-
-    def _read_images(self, content: Any, problems: Problems) -> dict[ImageId, _Entry]:
-        images: dict[ImageId, _Entry] = {}
-        for i, record in enumerate(get(self.path, content, "images", list)):
-            with problems.collect("malformed image entry"):
-                where = f"images[{i}]"
-                number = get_id(self.path, record, "id", where)
-                if number in images:
-                    raise DataError("id used twice", file=self.path, field=f"{where}.id", got=number)
-                sides = [record.get(key) for key in ("width", "height")]
-                size = whole_size(*sides) if all(map(is_number, sides)) else None
-                name = get(self.path, record, "file_name", str, where)
-                images[number] = _Entry(name, size, f"{where}.width")
-        return images
-
-    def _read_objects(self, content: Any, categories: dict[int, tuple[str, str]], problems: Problems) -> None:
-        given = []
-        for i, record in enumerate(get(self.path, content, "annotations", list)):
-            with problems.collect("malformed object"):
-                where = f"annotations[{i}]"
-                image = get_id(self.path, record, "image_id", where)
-                category = get_id(self.path, record, "category_id", where)
-                if image not in self.images:
-                    raise DataError("no such image", file=self.path, field=f"{where}.image_id", got=image)
-                if category not in categories:
-                    expected = f"one of {', '.join(name for name, _ in categories.values())}"
-                    field = f"{where}.category_id"
-                    raise DataError("unknown class", file=self.path, field=field, expected=expected, got=category)
-                box = read_box(self.path, record, where)
-                if record.get("bbox"):
-                    given.append(_sides(record["bbox"], self.images[image].size, self.path, f"{where}.bbox"))
-                name, crowd = categories[int(category)][0], self._read_crowd(record, where, problems)
-                self.objects[image].append(AnnotatedObject(name, box, crowd, f"{where}.category_id"))
-        expected = "[x, y, w, h] in pixels"
-        try:
-            check_pixels([box.numbers for box in given], [box.field for box in given], self.path, expected)
-            check_sides(given, expected)
-        except DataError as error:
-            problems.error("units", error)
-            self.images.clear()
-
-    def _read_crowd(self, record: Any, where: str, problems: Problems) -> bool:
-        flag = read_flag(record.get("iscrowd"))
-        if flag is None:
-            message = f"neither 0 nor 1 but {str(record['iscrowd'])[:60]!r}, taken as 0"
-            problems.warn("iscrowd", message, self.path, f"{where}.iscrowd")
-        return bool(flag)
-
-
-def _sides(box: Sequence[float], size: tuple[int, int] | None, path: Path, field: str) -> Sides:
-    if size is None:
-        return Sides(box, True, False, path, field)
-    (x, y, w, h), (width, height) = box, size
-    leaves = x + w > width * 1.01 + 1 or y + h > height * 1.01 + 1
-    return Sides(box, x < w <= width + 1 and y < h <= height + 1, leaves, path, field)
 
 
 def _is_visible(root: Path, path: Path) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import radians
 from pathlib import Path
 
+from sppdet.data.entries import Entry
 from sppdet.data.files import composed, short_names, stem_of
 from sppdet.data.formats.image_index import ImageIndex
 from sppdet.data.formats.source import Source
@@ -17,6 +18,7 @@ from sppdet.data.splits import check_splits, split_word
 from sppdet.errors import DataError
 
 FILE = "annotations.xml"
+SHAPES = ("box", "polygon")
 CORNERS = ("xtl", "ytl", "xbr", "ybr")
 
 
@@ -45,13 +47,30 @@ class CvatSource(Source):
 
     def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
         check_splits(splits, self.splits, self.root)
-        chosen = [(i, image) for i, image in self._images if splits is None or _subset(image) in splits]
+        return self._read([each for each in self._images if splits is None or _subset(each[1]) in splits], problems)
+
+    def read_rest(self, splits: Sequence[str] | None) -> Records:
+        others = [each for each in self._images if splits is not None and _subset(each[1]) not in splits]
+        return self._read(others, Problems(strict=False))
+
+    def _read(self, chosen: Sequence[tuple[int, ElementTree.Element]], problems: Problems) -> Records:
         keys = _unique([composed(image.get("name", "")) for _, image in chosen])
-        names, images = short_names(keys), []
+        names, images, left_out = short_names(keys), list[AnnotatedImage](), list[Entry]()
         for (i, image), key in zip(chosen, keys, strict=True):
+            count = len(images)
             with problems.collect("malformed image entry"):
                 images.append(self._read_image(image, f"image[{i}]", names[key], problems))
-        return Records(images, self._classes or None)
+            if len(images) == count:
+                place = (self.file, f"image[{i}]/width")
+                left_out.append(Entry(place, self._find(image), _count_shapes(image), problems.last_kind))
+        return Records(images, self._classes or None, left_out=left_out)
+
+    def _find(self, image: ElementTree.Element) -> Path | None:
+        """Return the file of an image that cannot be used, if there is one."""
+        try:
+            return self._index.find(image.get("name", ""), self.file)
+        except DataError:
+            return None
 
     def _read_image(self, image: ElementTree.Element, field: str, name: str, problems: Problems) -> AnnotatedImage:
         given = image.get("name", "")
@@ -59,7 +78,7 @@ class CvatSource(Source):
         if path is None:
             raise DataError(f"image file not found, listed in {self.file}", file=self.root / given)
         objects = []
-        for kind in ("box", "polygon"):
+        for kind in SHAPES:
             for n, shape in enumerate(image.findall(kind), start=1):
                 where = f"{field}/{kind}[{n}]"
                 with problems.collect("malformed object"):
@@ -68,7 +87,8 @@ class CvatSource(Source):
                         raise DataError("missing", file=self.file, field=f"{where}/label", expected="a class name")
                     objects.append(AnnotatedObject(label, self._box(shape, where), False, f"{where}/label"))
         sides = [self._number(image, key, field) if image.get(key) else 0 for key in ("width", "height")]
-        return AnnotatedImage(name, path, self.file, whole_size(*sides), tuple(objects), f"{field}/width")
+        size, malformed = whole_size(*sides), _count_shapes(image) - len(objects)
+        return AnnotatedImage(name, path, self.file, size, tuple(objects), f"{field}/width", malformed)
 
     def _box(self, shape: ElementTree.Element, field: str) -> Box:
         """Return the box of a shape, whose numbers are edges in pixels, 0-based."""
@@ -100,6 +120,10 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 def _name(label: ElementTree.Element) -> str:
     return (label.findtext("name") or "").strip()
+
+
+def _count_shapes(image: ElementTree.Element) -> int:
+    return sum(len(image.findall(kind)) for kind in SHAPES)
 
 
 def _subset(image: ElementTree.Element) -> str | None:

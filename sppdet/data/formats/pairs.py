@@ -1,13 +1,16 @@
 """Image files and the label files that belong to them: side by side, or in folders that correspond."""
 
+from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from sppdet.data.entries import ORPHAN, Entry
 from sppdet.data.files import composed, is_image, list_files, short_names, stem_of
 from sppdet.data.formats.source import Source
 from sppdet.data.problems import Problems
+from sppdet.data.records import AnnotatedImage, Records
 from sppdet.data.splits import check_splits, split_word
 from sppdet.images import IMAGE_SUFFIXES
 from sppdet.wording import counted
@@ -52,20 +55,55 @@ class PairSource(Source):
     def __init__(self, root: Path, pairs: Pairs, found: Problems, parts: Mapping[str, set[Path]] | None = None) -> None:
         """parts: the images of each split; by default those of folders named train, val and so on."""
         super().__init__(root)
-        self.found, self._pairs, self._parts = found, pairs.images, parts or pairs.splits()
+        self.found, self._pairs, self._orphans = found, pairs.images, pairs.orphans
+        self._parts = parts or pairs.splits()
         self.splits = tuple(sorted(self._parts))
         strays = {pair.image for pair in pairs.images}.difference(*self._parts.values())
         if strays and self.splits:
             found.warn("images of no split", f"{counted(len(strays), 'image')} in no split", root)
 
-    def choose(self, splits: Sequence[str] | None, problems: Problems) -> list[tuple[str, Pair]]:
-        """Return the name and the pair of each image of these splits, in the order of their names; None: of all."""
+    def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
+        """Read the images of these splits, in the order of their names; None: of all."""
         check_splits(splits, self.splits, self.root)
         problems.found += self.found.found
-        chosen = set().union(*(self._parts[split] for split in splits or ()))
-        pairs = [pair for pair in self._pairs if splits is None or pair.image in chosen]
+        chosen = self._images_of(splits)
+        return self._read([pair for pair in self._pairs if pair.image in chosen], problems)
+
+    def read_rest(self, splits: Sequence[str] | None) -> Records:
+        chosen = self._images_of(splits)
+        records = self._read([pair for pair in self._pairs if pair.image not in chosen], Problems(strict=False))
+        orphans = [Entry((path, "size"), None, self._count_objects(path), ORPHAN) for path in self._orphans]
+        return records._replace(left_out=[*records.left_out, *orphans])
+
+    @abstractmethod
+    def _read(self, pairs: Sequence[Pair], problems: Problems) -> Records:
+        """Read the images of these pairs."""
+
+    @abstractmethod
+    def _count_objects(self, label: Path) -> int:
+        """Return the number of objects in a label file, 0 if it cannot be read."""
+
+    def _images_of(self, splits: Sequence[str] | None) -> set[Path]:
+        if splits is None:
+            return {pair.image for pair in self._pairs}
+        return set().union(*(self._parts[split] for split in splits))
+
+    def _read_each(
+        self, pairs: Sequence[Pair], read: Callable[[str, Pair], AnnotatedImage | None], problems: Problems
+    ) -> Records:
+        """Return what `read` makes of the name and the pair of each image; those with an error are left out."""
         names = short_names(pair.key for pair in pairs)
-        return [(names[pair.key], pair) for pair in pairs]
+        images, left_out = [], []
+        for pair in pairs:
+            image = None
+            with problems.collect("unusable file"):
+                image = read(names[pair.key], pair)
+            if image:
+                images.append(image)
+            else:
+                objects = self._count_objects(pair.label) if pair.label else 0
+                left_out.append(Entry((pair.label or pair.image, "size"), pair.image, objects, problems.last_kind))
+        return Records(images, left_out=left_out)
 
 
 def find_pairs(root: Path, suffix: str, problems: Problems) -> Pairs:

@@ -40,6 +40,13 @@ class Source(ABC):
     def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
         """Read the images of these of its splits; None: of all. Raises DataError with the field "split" for others."""
 
+    @abstractmethod
+    def read_rest(self, splits: Sequence[str] | None) -> Records:
+        """Read what is annotated outside of these splits, or of all that `read` gives if None, for the counts.
+
+        Problems are not reported. Annotations without an image are among the entries left out.
+        """
+
     def class_names(self, problems: Problems) -> tuple[str, ...]:
         """Return the names of labels 1..K, the same for all splits: those that a file of the data lists, or the sorted
         names of the objects in train and val, without such splits of all objects. Raises DataError if there are none.

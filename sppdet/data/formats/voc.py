@@ -5,9 +5,10 @@ from os import PathLike
 from pathlib import Path
 
 from sppdet.data.build import build_dataset
+from sppdet.data.entries import ORPHAN, Entry
 from sppdet.data.files import composed, folder_name, is_hidden, list_files, read_text, stem_of
 from sppdet.data.formats.source import Source
-from sppdet.data.formats.xml import LEAST_SIDE, annotate
+from sppdet.data.formats.xml import LEAST_SIDE, annotate, count_objects
 from sppdet.data.problems import Problems
 from sppdet.data.records import AnnotatedImage, Records, names_of
 from sppdet.data.splits import NAMED, missing_split
@@ -41,7 +42,7 @@ def read_voc(
     source = VocSource(Path(root), year)
     records = source.read([split], problems)
     classes = classes or source.class_names(problems)
-    dataset = build_dataset(f"{source.name} {split}", records, classes, source.least_side, problems)
+    dataset = build_dataset(f"{source.name} {split}", records, classes, source.least_side, problems).dataset
     problems.log()
     return dataset
 
@@ -80,7 +81,17 @@ class VocSource(Source):
             for path in self.lists[split]:
                 with problems.collect("unusable file"):
                     names |= dict.fromkeys(self._read_list(path, problems), path)
-        return Records(self._read_images(names, problems))
+        return self._read_images(names, problems)
+
+    def read_rest(self, splits: Sequence[str] | None) -> Records:
+        problems, listed = Problems(strict=False), set[str]()
+        for path in (path for split in (self.splits if splits is None else splits) for path in self.lists[split]):
+            with problems.collect("unusable file"):
+                listed.update(self._read_list(path, problems))
+        rest = {name: self.root for name in {**self._xmls, **self._images} if name not in listed}
+        records = self._read_images(rest, problems)
+        orphans = [entry if entry.image else entry._replace(fault=ORPHAN) for entry in records.left_out]
+        return records._replace(left_out=orphans)
 
     def class_names(self, problems: Problems) -> tuple[str, ...]:
         """Return the sorted class names of trainval, or of all annotations. Raises DataError if there are none."""
@@ -89,7 +100,7 @@ class VocSource(Source):
             source, images = "ImageSets/Main/trainval.txt", self.read(["trainval"], apart).images
         else:
             source = "Annotations"
-            images = self._read_images(dict.fromkeys(self._xmls, self.root / source), apart)
+            images = self._read_images(dict.fromkeys(self._xmls, self.root / source), apart).images
         classes = names_of(images)
         if not classes:
             raise DataError("no annotated object, so no classes", file=self.root / source)
@@ -129,13 +140,19 @@ class VocSource(Source):
                 return name
         return None
 
-    def _read_images(self, names: Mapping[str, Path], problems: Problems) -> list[AnnotatedImage]:
+    def _read_images(self, names: Mapping[str, Path], problems: Problems) -> Records:
         """Read the images of these names, each listed in a file or folder."""
-        images = []
+        images, left_out = [], []
         for name, path in names.items():
+            record = None
             with problems.collect("unusable file"):
-                images.append(self._read_image(name, path, problems))
-        return [image for image in images if image]
+                record = self._read_image(name, path, problems)
+            xml, image = self._xmls.get(name), self._images.get(name)
+            if record:
+                images.append(record)
+            elif file := xml or image:
+                left_out.append(Entry((file, "size"), image, count_objects(file) if xml else 0, problems.last_kind))
+        return Records(images, left_out=left_out)
 
     def _read_image(self, name: str, listed_in: Path, problems: Problems) -> AnnotatedImage | None:
         if name in self._read:

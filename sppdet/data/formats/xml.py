@@ -18,11 +18,13 @@ LEAST_SIDE = 1  # pixels; a box of one pixel is an accidental click of the annot
 
 
 class XmlFile(NamedTuple):
-    """The content of one file. size: (width, height) in pixels, None if not given. image: its file's name, if given."""
+    """The content of one file. size: (width, height) in pixels, None if not given. image: its file's name, if given.
+    malformed: number of objects that cannot be read."""
 
     size: tuple[int, int] | None
     objects: tuple[AnnotatedObject, ...]
     image: str
+    malformed: int
 
 
 def read_xml(path: Path, problems: Problems) -> XmlFile | None:
@@ -51,7 +53,16 @@ def read_xml(path: Path, problems: Problems) -> XmlFile | None:
     except DataError as error:
         problems.error("units", error)
         return None
-    return XmlFile(_read_size(root), tuple(objects), (root.findtext("filename") or "").strip())
+    malformed = len(root.findall("object")) - len(objects)
+    return XmlFile(_read_size(root), tuple(objects), (root.findtext("filename") or "").strip(), malformed)
+
+
+def count_objects(path: Path) -> int:
+    """Return the number of objects in a file, 0 if it cannot be read."""
+    try:
+        return len(parse_xml(path).findall("object"))
+    except DataError:
+        return 0
 
 
 def annotate(name: ImageId, image: Path, xml: Path | None, problems: Problems) -> AnnotatedImage | None:
@@ -60,7 +71,9 @@ def annotate(name: ImageId, image: Path, xml: Path | None, problems: Problems) -
         problems.warn("no annotation file", "no annotation file, taken as without objects", image)
         return AnnotatedImage(name, image, image, None, ())
     content = read_xml(xml, problems)
-    return content and AnnotatedImage(name, image, xml, content.size, content.objects)
+    if content is None:
+        return None
+    return AnnotatedImage(name, image, xml, content.size, content.objects, malformed=content.malformed)
 
 
 class _Shape(NamedTuple):

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from sppdet.data.entries import ORPHAN
 from sppdet.data.formats.image_index import ImageIndex
-from sppdet.data.formats.pairs import Pairs, PairSource, find_pairs, pair_of
-from sppdet.data.formats.xml import LEAST_SIDE, annotate, read_xml
+from sppdet.data.formats.pairs import Pair, Pairs, PairSource, find_pairs, pair_of
+from sppdet.data.formats.xml import LEAST_SIDE, annotate, count_objects, read_xml
 from sppdet.data.problems import Problems
 from sppdet.data.records import Records
 from sppdet.errors import DataError
@@ -23,15 +24,14 @@ class XmlSource(PairSource):
         found = Problems()
         pairs = _pair_by_content(root, find_pairs(root, ".xml", found))
         for path in pairs.orphans:
-            found.warn("annotation without an image", "no image file for this annotation", path)
+            found.warn(ORPHAN, "no image file for this annotation", path)
         return cls(root, pairs, found) if any(pair.label for pair in pairs.images) else None
 
-    def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
-        images = []
-        for name, pair in self.choose(splits, problems):
-            with problems.collect("unusable file"):
-                images.append(annotate(name, pair.image, pair.label, problems))
-        return Records([image for image in images if image])
+    def _read(self, pairs: Sequence[Pair], problems: Problems) -> Records:
+        return self._read_each(pairs, lambda name, pair: annotate(name, pair.image, pair.label, problems), problems)
+
+    def _count_objects(self, label: Path) -> int:
+        return count_objects(label)
 
 
 def _pair_by_content(root: Path, pairs: Pairs) -> Pairs:

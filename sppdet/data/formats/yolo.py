@@ -32,6 +32,7 @@ class YoloSource(PairSource):
     def __init__(self, root: Path, pairs: Pairs, found: Problems) -> None:
         yaml, images = find_yaml(root), [pair.image for pair in pairs.images]
         parts = (splits_of_yaml(yaml, images) if yaml else {}) or splits_of_lists(root, images)
+        pairs = pairs._replace(orphans=[path for path in pairs.orphans if _is_label(path)])  # not lists of names
         super().__init__(root, pairs, found, parts)
         self._names = read_names(root, yaml)
 
@@ -48,19 +49,27 @@ class YoloSource(PairSource):
                 return None
         return cls(root, pairs, found)
 
-    def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
-        images, sides = [], []
-        for name, pair in self.choose(splits, problems):
-            with problems.collect("unusable file"):
-                lines = _read_label(pair, self._names, problems)
-                images.append(_annotate(pair, name, lines, self._classes))
-                sides += [_sides(pair.label, line) for line in lines if pair.label and len(line.numbers) == 4]
+    def _read(self, pairs: Sequence[Pair], problems: Problems) -> Records:
+        sides: list[Sides] = []
+
+        def read(name: str, pair: Pair) -> AnnotatedImage:
+            lines = _read_label(pair, self._names, problems)
+            malformed = (self._count_objects(pair.label) if pair.label else 0) - len(lines)
+            image = _annotate(pair, name, lines, self._classes)._replace(malformed=malformed)
+            sides.extend(_sides(pair.label, line) for line in lines if pair.label and len(line.numbers) == 4)
+            return image
+
+        records = self._read_each(pairs, read, problems)
         try:
             check_sides(sides, "a class, the center and the sides")
         except DataError as error:
             problems.error("units", error)
-            images = []
-        return Records(images, self._classes)
+            left_out = [*records.left_out, *(image.entry("units") for image in records.images)]
+            return Records([], self._classes, left_out=left_out)
+        return records._replace(classes=self._classes)
+
+    def _count_objects(self, label: Path) -> int:
+        return len(_lines_of(label))
 
     @cached_property
     def _classes(self) -> tuple[str, ...]:
@@ -70,6 +79,19 @@ class YoloSource(PairSource):
             with quiet.collect("unusable file"):
                 most = max([most, *(line.label for line in _read_label(pair, None, quiet))])
         return self._names or tuple(map(str, range(most + 1)))
+
+
+def _lines_of(path: Path) -> list[str]:
+    """Return the lines of a label file that are not empty, none if it cannot be read."""
+    try:
+        return [line for line in read_text(path).splitlines() if line.strip()]
+    except DataError:
+        return []
+
+
+def _is_label(path: Path) -> bool:
+    lines = _lines_of(path)
+    return bool(lines) and all(map(_looks_right, lines))
 
 
 def _looks_right(line: str) -> bool:
