@@ -66,18 +66,11 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
     images, classes, held_out = split.dataset.images, split.dataset.classes, len(split.held_out)
     sizes = counted(len(images), "image"), counted(len(classes), "class")
     logger.info("%s, %s; %d held out to choose thresholds", *sizes, held_out)
-    torch.manual_seed(config.seed)
-    extractor = build_network(config, config.device, config.precision)  # before the hours that proposals may take
-    last_conv_blocks(extractor.backbone, config.finetune.blocks, "finetune.blocks")
-    bounded = bound_memory(config, extractor.dimension, len(classes))
-    proposals = zip(images, propose(images, config.proposals, config.workers), strict=True)
-    regions = [ImageRegions.from_annotations(image, boxes) for image, boxes in proposals]
-    run.begin(config, _hash_data(extractor, regions, split))
+    trainer = prepare(config, run, split)
     if dataset is None and not run.has_weights():
         run.split.unlink(missing_ok=True)
         record_division(config.data, run.split)
     write_json(run.images, [split.keys[i] for i in split.final_fit])
-    trainer = Trainer(bounded, run, extractor, split.dataset, regions)
 
     detector = trainer.fit("train", split.first_fit)
     detections, val_images = trainer.detect(detector, split.held_out), [images[i] for i in split.held_out]
@@ -160,6 +153,22 @@ class Trainer:
         """Return the cache of the current network's features; with fine-tuning it is in the run's folder."""
         folder = self.run.features if self.config.finetune.epochs else None
         return FeatureCache(self.extractor, self.regions, self.config.cache_gb, folder)
+
+
+def prepare(config: TrainConfig, run: RunFolder, split: Split) -> Trainer:
+    """Build the network, search the proposals of all images, and begin the run, or go on with it.
+
+    Raises ConfigError as `train` does.
+    """
+    torch.manual_seed(config.seed)
+    extractor = build_network(config, config.device, config.precision)  # before the hours that proposals may take
+    last_conv_blocks(extractor.backbone, config.finetune.blocks, "finetune.blocks")
+    bounded = bound_memory(config, extractor.dimension, len(split.dataset.classes))
+    images = split.dataset.images
+    proposals = zip(images, propose(images, config.proposals, config.workers), strict=True)
+    regions = [ImageRegions.from_annotations(image, boxes) for image, boxes in proposals]
+    run.begin(config, _hash_data(extractor, regions, split))
+    return Trainer(bounded, run, extractor, split.dataset, regions)
 
 
 def bound_memory(config: TrainConfig, dimension: int, classes: int) -> TrainConfig:
