@@ -1,4 +1,4 @@
-"""EfficientNet-Lite 0 to 2 up to their last map of stride 16, with batch normalization folded into the convolutions.
+"""EfficientNet-Lite 0 to 2 up to their last map of stride 16, or to their end, with batch normalization folded.
 
 EfficientNet (Tan and Le, 2019, table 1) without squeeze-and-excitation, with ReLU6, and with the stem of
 EfficientNet-B0 at any width.
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from sppdet.backbones.hypercolumn import Hypercolumn
 from sppdet.config.network import Tap
 from sppdet.errors import WeightsError
 
@@ -34,10 +35,11 @@ VARIANTS = {
     "efficientnet_lite2": Variant(1.1, 1.2, 260, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
 }
 MEAN, STD = 127 / 255, 128 / 255
-STEM = 32
-# Repeats, kernel, stride, expansion and output channels of each stage up to stride 16, and the expansion after it.
+STEM, HEAD = 32, 1280  # channels of the first and the last convolution
+# Repeats, kernel, stride, expansion and output channels of each stage up to stride 16, and of those after it.
 STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112))
-EXPANSION = 6
+LAST_STAGES = ((4, 5, 2, 6, 192), (1, 3, 1, 6, 320))
+PARTS = ("expand", "depthwise", "project")
 BATCH_NORM_EPSILON = 1e-3
 
 
@@ -61,20 +63,30 @@ class InvertedResidual(nn.Module):
 def build_lite(name: str, tap: Tap) -> nn.Sequential:
     """Build the layers of a network in VARIANTS up to `tap`.
 
-    tap: projection of the last block of stride 16 (without an activation), or the expansion that follows it, the first
-    layer of the next block, with 6 times the channels and ReLU6.
+    tap: projection of the last block of stride 16 (without an activation), the expansion that follows it, the first
+    layer of the next block, with 6 times the channels and ReLU6, or this expansion and the network's last map.
     """
     width, depth, side, _ = VARIANTS[name]
-    layers: list[nn.Module] = [_convolution(3, STEM, kernel=3, stride=2, side=side)]
-    side, inputs = ceil(side / 2), STEM
-    for index, (repeats, kernel, stride, expansion, channels) in enumerate(STAGES):
-        outputs = _round_channels(width * channels)
-        for number in range(ceil(depth * repeats) if index else repeats):
+    blocks: list[InvertedResidual] = []
+    first, inputs, size = 0, STEM, ceil(side / 2)
+    for stage, (repeats, kernel, stride, expansion, channels) in enumerate((*STAGES, *LAST_STAGES)):
+        first = len(blocks) if stage == len(STAGES) else first
+        outputs, fixed = _round_channels(width * channels), stage in (0, len(STAGES) + len(LAST_STAGES) - 1)
+        for number in range(repeats if fixed else ceil(depth * repeats)):
             step = stride if number == 0 else 1
-            layers.append(InvertedResidual(inputs, outputs, kernel, step, expansion, side))
-            side, inputs = ceil(side / step), outputs
-    if tap == "expansion":
-        layers.append(nn.Sequential(OrderedDict(expand=_convolution(inputs, EXPANSION * inputs))))
+            blocks.append(InvertedResidual(inputs, outputs, kernel, step, expansion, size))
+            size, inputs = ceil(size / step), outputs
+    layers: list[nn.Module] = [_convolution(3, STEM, kernel=3, stride=2, side=side), *blocks[:first]]
+    if tap != "projection":
+        layers.append(nn.Sequential(OrderedDict(expand=blocks[first].expand)))
+    if tap == "hypercolumn":
+        rest = nn.Sequential(OrderedDict(depthwise=blocks[first].depthwise, project=blocks[first].project))
+        deep = {str(number): block for number, block in enumerate((rest, *blocks[first + 1 :]), start=first + 1)}
+        from sppdet.backbones.geometry import geometry_of
+
+        whole = nn.Sequential(OrderedDict(deep, head=_convolution(inputs, HEAD)))
+        place = geometry_of(whole)
+        layers.append(Hypercolumn(whole, place.stride, place.center))
     return nn.Sequential(*layers)
 
 
@@ -87,10 +99,11 @@ def fold_weights(state: Mapping[str, Any], names: Iterable[str]) -> dict[str, Te
     for name in names:
         if not name.endswith("conv.weight"):
             continue
-        _, number, *part = name.split(".")[:-2]
-        block = f"_blocks.{int(number) - 1}." if part else ""
-        conv = f"{block}_{part[0]}_conv" if part else "_conv_stem"
-        norm = f"{block}_bn{('expand', 'depthwise', 'project').index(part[0]) if part else 0}"
+        *_, number, part = name.split(".")[:-2]  # the block's number, and the part of it
+        if part in PARTS:
+            conv, norm = f"_blocks.{int(number) - 1}._{part}_conv", f"_blocks.{int(number) - 1}._bn{PARTS.index(part)}"
+        else:
+            conv, norm = ("_conv_head", "_bn1") if part == "head" else ("_conv_stem", "_bn0")
         keys = (f"{conv}.weight", *(f"{norm}.{kind}" for kind in ("weight", "bias", "running_mean", "running_var")))
         tensors = [state[key] for key in keys if isinstance(state.get(key), Tensor)]
         if len(tensors) == len(keys):

@@ -6,6 +6,7 @@ from functools import reduce
 from torch import nn
 
 from sppdet.backbones.efficientnet_lite import InvertedResidual
+from sppdet.backbones.hypercolumn import Hypercolumn
 from sppdet.backbones.lrn import WithinChannelNorm
 from sppdet.errors import InputError
 
@@ -60,6 +61,9 @@ def _follow(before: Geometry, module: nn.Module) -> Geometry:
         case InvertedResidual():
             branch = reduce(_follow, module.children(), before)
             return _join(module, branch, before) if module.shortcut else branch
+        case Hypercolumn():
+            deep = _follow(before, module.deep)
+            return replace(before, receptive_field=deep.receptive_field + deep.stride)
         case WithinChannelNorm():
             return _slide(before, module.neighbors)
         case Fire():

