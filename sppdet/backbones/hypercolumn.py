@@ -8,8 +8,8 @@ class Hypercolumn(nn.Module):
     """Maps (B, C, h, w), followed by the deeper maps that a network computes from them, interpolated to the same cells
     (Hariharan et al. 2015): C + C' channels.
 
-    deep: layers that compute the deeper maps. stride, center: the place of their cells, in cells of the first maps: cell
-    j lies at stride * j + center.
+    deep: layers that compute the deeper maps. stride, center: place of their cells, in cells of the first maps: that of
+    cell j is stride * j + center.
     """
 
     def __init__(self, deep: nn.Module, stride: int, center: float) -> None:
@@ -27,6 +27,6 @@ class Hypercolumn(nn.Module):
         last = deep.shape[axis] - 1
         place = ((torch.arange(cells, device=deep.device) - self.center) / self.stride).clamp(0, last)
         before = place.long()
-        shape = [1] * axis + [cells] + [1] * (3 - axis)
-        weight = (place - before).to(deep.dtype).view(shape)
-        return torch.lerp(deep.index_select(axis, before), deep.index_select(axis, (before + 1).clamp(max=last)), weight)
+        weight = (place - before).to(deep.dtype).view(-1, *[1] * (3 - axis))
+        after = (before + 1).clamp(max=last)
+        return torch.lerp(deep.index_select(axis, before), deep.index_select(axis, after), weight)

@@ -25,7 +25,7 @@ from sppdet.files.atomic import save_tensors
 LITE0 = "efficientnet_lite0"
 BLOCKS = {LITE0: 11, "efficientnet_lite1": 15, "efficientnet_lite2": 15}  # of stride 2 to 16
 TAPS: tuple[Tap, ...] = ("expansion", "projection")
-TOLERANCE = {"expansion": 1e-4, "projection": 4e-4}  # in single precision, of values up to 6 and 46
+TOLERANCE = {"expansion": 1e-4, "projection": 4e-4, "head": 1e-4}  # in single precision, of values up to 6, 46 and 6
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,23 @@ def test_equal_to_the_definition_on_a_photograph(name, photo):
         assert maps.shape[1] == backbone.channels
         torch.testing.assert_close(maps.double(), expected[tap], rtol=0, atol=TOLERANCE[tap])
         assert (float(maps.min()) < 0) == (tap == "projection")
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_hypercolumns_hold_the_expansion_and_the_last_map(name, photo):
+    backbone = build_backbone(name, "DEFAULT", tap="hypercolumn")
+    expansion = build_backbone(name, "DEFAULT", tap="expansion")
+    assert backbone.geometry.stride == expansion.geometry.stride == 16
+    assert backbone.geometry.center == expansion.geometry.center
+    with torch.inference_mode():
+        maps = backbone(backbone.normalize(photo))
+        assert torch.equal(maps[:, : expansion.channels], expansion(expansion.normalize(photo)))
+        last = definition(name).double().extract_features((photo.double() - 127) / 128)
+    offset = 1 if name == LITE0 else 0  # the cell at the first of the last map
+    found = maps[:, expansion.channels :, offset::2, offset::2]
+    torch.testing.assert_close(
+        found.double(), last[:, :, : found.shape[2], : found.shape[3]], rtol=0, atol=TOLERANCE["head"]
+    )
 
 
 @pytest.mark.parametrize("name", VARIANTS)
