@@ -68,9 +68,10 @@ def build_lite(name: str, tap: Tap) -> nn.Sequential:
     """
     width, depth, side, _ = VARIANTS[name]
     blocks: list[InvertedResidual] = []
-    first, inputs, size = 0, STEM, ceil(side / 2)
+    first, last_side, inputs, size = 0, 0, STEM, ceil(side / 2)
     for stage, (repeats, kernel, stride, expansion, channels) in enumerate((*STAGES, *LAST_STAGES)):
-        first = len(blocks) if stage == len(STAGES) else first
+        if stage == len(STAGES):
+            first, last_side = len(blocks), size
         outputs, fixed = _round_channels(width * channels), stage in (0, len(STAGES) + len(LAST_STAGES) - 1)
         for number in range(repeats if fixed else ceil(depth * repeats)):
             step = stride if number == 0 else 1
@@ -82,11 +83,10 @@ def build_lite(name: str, tap: Tap) -> nn.Sequential:
     if tap == "hypercolumn":
         rest = nn.Sequential(OrderedDict(depthwise=blocks[first].depthwise, project=blocks[first].project))
         deep = {str(number): block for number, block in enumerate((rest, *blocks[first + 1 :]), start=first + 1)}
-        from sppdet.backbones.geometry import geometry_of
-
         whole = nn.Sequential(OrderedDict(deep, head=_convolution(inputs, HEAD)))
-        place = geometry_of(whole)
-        layers.append(Hypercolumn(whole, place.stride, place.center))
+        _, kernel, stride, *_ = LAST_STAGES[0]  # the only layer that moves cells
+        center = (kernel - 1) / 2 - _same_padding(kernel, stride, last_side)[0]
+        layers.append(Hypercolumn(whole, stride, center))
     return nn.Sequential(*layers)
 
 
@@ -140,8 +140,7 @@ def _convolution(
     With a stride of 2 and even sides this is one pixel less before the image than after it. As in the original, larger
     images are padded as those of the training, so that cells have the same places in images of all sizes.
     """
-    needed = (ceil(side / stride) - 1) * stride + kernel - side
-    before, after = needed // 2, needed - needed // 2
+    before, after = _same_padding(kernel, stride, side)
     layers = OrderedDict[str, nn.Module]()
     if before != after:
         layers["pad"] = nn.ZeroPad2d((before, after, before, after))
@@ -149,6 +148,12 @@ def _convolution(
     layers["conv"] = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups)
     layers["relu"] = nn.ReLU6(inplace=True)
     return nn.Sequential(layers)
+
+
+def _same_padding(kernel: int, stride: int, side: int) -> tuple[int, int]:
+    """Return the pixels that "same" pads before and after an axis of `side` pixels."""
+    needed = (ceil(side / stride) - 1) * stride + kernel - side
+    return needed // 2, needed - needed // 2
 
 
 def _round_channels(channels: float) -> int:
