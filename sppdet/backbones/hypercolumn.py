@@ -17,13 +17,13 @@ class Hypercolumn(nn.Module):
         self.deep, self.stride, self.center = deep, stride, center
 
     def forward(self, maps: Tensor) -> Tensor:
-        deep = self.deep(maps)
-        for axis in (2, 3):
-            deep = self._interpolate(deep, axis, maps.shape[axis])
-        return torch.cat([maps, deep.to(memory_format=torch.channels_last)], dim=1)
+        deep = self.deep(maps).permute(0, 2, 3, 1)  # the channels of a cell are moved at once
+        for axis in (1, 2):
+            deep = self._interpolate(deep, axis, maps.shape[axis + 1])
+        return torch.cat([maps, deep.permute(0, 3, 1, 2)], dim=1)
 
     def _interpolate(self, deep: Tensor, axis: int, cells: int) -> Tensor:
-        """Interpolate linearly along an axis; cells beyond the first and last repeat these."""
+        """Interpolate (B, h, w, C) linearly along an axis; cells beyond the first and last repeat these."""
         last = deep.shape[axis] - 1
         place = ((torch.arange(cells, device=deep.device) - self.center) / self.stride).clamp(0, last)
         before = place.long()
