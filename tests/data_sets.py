@@ -1,6 +1,7 @@
 """One small set of annotated images, written in the layouts of labeling tools, and read or converted again."""
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -190,3 +191,20 @@ def assert_scenes(dataset: Dataset) -> None:
 def convert(source: Path, target: str, **options) -> Conversion:
     """Convert to a folder next to the source, of the name of the target."""
     return convert_dataset(DataConfig(root=str(source)), target, source.parent / target, **options)
+
+
+def image_files(root: Path) -> list[str]:
+    """All that are not hidden, at any depth."""
+    found = []
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            f"{folder}/{name}" for name in names if name.endswith((".png", ".jpg", ".bmp")) and not name.startswith(".")
+        ]
+    return [name for name in found if name.endswith((".png", ".jpg", ".bmp"))]
+
+
+def count_xml(root: Path) -> int:
+    """Objects of the XML files in VOC layout that are complete."""
+    texts = [path.read_text() for path in (root / "Annotations").glob("*.xml")]
+    return sum(text.count("<object>") for text in texts if text.rstrip().endswith("</annotation>"))

@@ -22,12 +22,20 @@ def is_image(name: str) -> bool:
 
 
 def list_files(root: str | PathLike[str]) -> list[Path]:
-    """Return visible files at any depth, following links; files of a folder come before those of its subfolders."""
+    """Return visible files at any depth; files of a folder come before those of its subfolders.
+
+    Links are followed, except to a folder that they lie in.
+    """
     tree = []
     for parent, folders, names in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        folders[:] = sorted(name for name in folders if not is_hidden(name) and not _leads_up(parent, name))
         tree.append((parent, sorted(name for name in names if not is_hidden(name))))
     return [Path(parent, name) for parent, names in sorted(tree) for name in names]
+
+
+def _leads_up(parent: str, name: str) -> bool:
+    path = Path(parent, name)
+    return path.is_symlink() and Path(parent).resolve().is_relative_to(path.resolve())
 
 
 def list_images(root: str | PathLike[str]) -> list[Path]:

@@ -39,6 +39,7 @@ class RunFolder:
         self.data_hash = self.path / "data.json"
         self.images = self.path / "images.json"
         self.split = self.path / "split.json"
+        self.readme = self.path / "README.md"
         self.val = self.path / "val.json"
         self.val_picture = self.path / "val.jpg"
         self.mined = self.path / "mined.safetensors"

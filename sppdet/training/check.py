@@ -4,17 +4,20 @@ import logging
 
 from sppdet.config.training import TrainConfig
 from sppdet.data.checks.check import check_data
+from sppdet.data.files import list_images
 from sppdet.errors import DataError
+from sppdet.training.account import Inventory
 
 logger = logging.getLogger(__name__)
 
 NAMED = 10  # errors that are named; the others are counted
 
 
-def check_training_data(config: TrainConfig) -> None:
-    """Log the number of warnings of each kind, and raise DataError if there are errors that config.data does not allow.
+def check_training_data(config: TrainConfig) -> Inventory:
+    """Log the number of warnings of each kind, and return what lies in the folder of the data.
 
-    Splits that are not trained on are searched for copies of the images only. Images are not decoded.
+    Splits that are not trained on are searched for copies of the images only. Images are not decoded. Raises DataError
+    if there are errors that config.data does not allow.
     """
     data = config.data
     check = check_data(data, config.proposals, config.val, training=True, decode=False)
@@ -27,7 +30,8 @@ def check_training_data(config: TrainConfig) -> None:
             logger.info("%s in the data: %s%s (%s)", word, ", ".join(counts), left_out, way)
     errors = check.errors
     if not errors or not data.strict:
-        return
+        numbers = {kind: len(those) for kind, those in check.kinds().items()}
+        return Inventory(check.root, list_images(check.root), check.entries, numbers)
     way = "--data.strict false leaves its image or object out"
     if len(errors) == 1:
         raise DataError(f"{errors[0].message}; {way}", file=errors[0].file, field=errors[0].field)

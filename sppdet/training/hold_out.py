@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sppdet.config.training import TrainConfig
+from sppdet.data.build import CountedDataset
 from sppdet.data.checks.readable import keep_readable
-from sppdet.data.dataset import read_dataset
+from sppdet.data.dataset import read_counted
 from sppdet.errors import DataError
 from sppdet.structures import Dataset
 from sppdet.wording import counted
@@ -23,13 +24,17 @@ class Split(NamedTuple):
     """The images of a training and their roles.
 
     final_fit: indices of the images that the final heads are fitted to. held_out: indices of the images that the first
-    heads are evaluated on. keys: content key of each image.
+    heads are evaluated on. keys: content key of each image. how: the images held out, in words. read: the data sets as
+    read, none if they were given. unreadable: image files that are left out.
     """
 
     dataset: Dataset
     final_fit: list[int]
     held_out: list[int]
     keys: list[str]
+    how: str = ""
+    read: tuple[CountedDataset, ...] = ()
+    unreadable: frozenset[Path | None] = frozenset()
 
     @property
     def first_fit(self) -> list[int]:
@@ -54,13 +59,20 @@ def hold_out(config: TrainConfig, dataset: Dataset | None = None, val: Dataset |
 def _divide(config: TrainConfig, dataset: Dataset | None, val: Dataset | None) -> Split:
     limited = dataset is None and config.data.max_images is not None and config.val == TrainConfig.val
     name = config.val if val is None else val.name
+    read: list[CountedDataset] = []
     if dataset is None:
-        dataset = read_dataset(config.data)
-        val = _read_val(dataset, config) if val is None else val
+        read = [read_counted(config.data)]
+        dataset = read[0].dataset
+        if val is None and (held := _read_val(dataset, config)):
+            read.append(held)
+            val = held.dataset
     if val is not None and val.classes != dataset.classes:
         names = [", ".join(each.classes) for each in (dataset, val)]
         raise DataError("other classes than the training images", field="val", expected=names[0], got=names[1])
-    dataset, *others = keep_readable([dataset, *([val] if val else [])], config.data.skip_unreadable, config.workers)
+    given = [dataset, *([val] if val else [])]
+    dataset, *others = keep_readable(given, config.data.skip_unreadable, config.workers)
+    before, after = ({image.path for each in sets for image in each.images} for sets in (given, [dataset, *others]))
+    unreadable = frozenset(before - after)
     final_fit, keys = list(range(len(dataset))), [image.cache_key() for image in dataset.images]
     reason = "there is no val"
     for val in others:
@@ -78,17 +90,19 @@ def _divide(config: TrainConfig, dataset: Dataset | None, val: Dataset | None) -
         elif not _has_objects(joined, held_out):
             reason = f"{name} has no objects{among}"
         else:
-            logger.info("held out: the images of %s%s", name, among)
+            how = f"the images of {name}{among}"
+            logger.info("held out: %s", how)
             _count_copies(joined, held_out, {image.path for image in val.images})
-            return Split(joined, final_fit, held_out, all_keys)
+            return Split(joined, final_fit, held_out, all_keys, how, tuple(read), unreadable)
     if len(final_fit) < 2:
         raise DataError("too few images", field="data", expected="at least 2, one to be held out", got=len(final_fit))
-    logger.info("held out: %s image, as %s", "every fifth" if len(final_fit) >= HELD_OUT else "the last", reason)
+    how = f"{'every fifth' if len(final_fit) >= HELD_OUT else 'the last'} image, as {reason}"
+    logger.info("held out: %s", how)
     chosen = _every_fifth(dataset)
     held_out = _with_copies([keys[i] for i in chosen], keys)
     held_out = held_out if len(held_out) < len(dataset) else chosen
     _count_copies(dataset, held_out, {dataset.images[i].path for i in chosen})
-    return Split(dataset, final_fit, held_out, keys)
+    return Split(dataset, final_fit, held_out, keys, how, tuple(read), unreadable)
 
 
 def _every_fifth(dataset: Dataset) -> list[int]:
@@ -155,7 +169,7 @@ def _has_objects(dataset: Dataset, indices: list[int]) -> bool:
     return len(_without_objects(dataset, indices)) < len(dataset.classes)
 
 
-def _read_val(dataset: Dataset, config: TrainConfig) -> Dataset | None:
+def _read_val(dataset: Dataset, config: TrainConfig) -> CountedDataset | None:
     """Read the images that `config.val` names. None if it has its default and the data have no such split."""
     data, default = config.data, config.val == TrainConfig.val
     if not config.val or (data.annotations and default):
@@ -163,7 +177,7 @@ def _read_val(dataset: Dataset, config: TrainConfig) -> Dataset | None:
     split, annotations = (data.split, config.val) if data.annotations else (config.val, None)
     try:
         val = replace(data, split=split, annotations=annotations, max_images=None)
-        return read_dataset(val, dataset.classes)
+        return read_counted(val, dataset.classes)
     except DataError as error:
         if default and error.field == "split":  # not every data set has one
             return None

@@ -5,6 +5,7 @@ Every step leaves its result in the run's folder, from which an interrupted trai
 
 import logging
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,11 +33,13 @@ from sppdet.heads.linear import Heads
 from sppdet.postprocess import postprocess
 from sppdet.proposals.cache import propose
 from sppdet.structures import Dataset, Detections
+from sppdet.training.account import Account, take_account
 from sppdet.training.check import check_training_data
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.finetune import finetune
 from sppdet.training.fit_heads import fit_heads
 from sppdet.training.hold_out import Split, hold_out
+from sppdet.training.run_readme import Session, write_detector_readme
 from sppdet.training.sampling import ImageRegions
 from sppdet.wording import counted
 
@@ -58,11 +61,8 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
     if run.detector.is_file():
         logger.info("%s is trained already; to train again, remove it or give another --output", run.path)
         return Detector.load(run.path, config.device, config.precision)
-    divided = run.has_weights() and run.split.is_file()
-    data = replace(config.data, split_file=str(run.split)) if divided else config.data
-    if dataset is None:
-        check_training_data(replace(config, data=data))
-    split = hold_out(replace(config, data=data), dataset, val)
+    begun, resumed = time.perf_counter(), run.has_weights()
+    split, account = _read_data(config, run, dataset, val)
     images, classes, held_out = split.dataset.images, split.dataset.classes, len(split.held_out)
     sizes = counted(len(images), "image"), counted(len(classes), "class")
     logger.info("%s, %s; %d held out to choose thresholds", *sizes, held_out)
@@ -84,10 +84,26 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
     if split.first_fit != split.final_fit:
         detector = trainer.fit("all", split.final_fit, known=split.first_fit)
     detector.thresholds, detector.calibration = thresholds, calibration
+    session = Session(run, trainer.extractor.backbone.device, begun, resumed)
+    write_detector_readme(session, config, account, result)
     detector.save(run.detector)
     shutil.rmtree(run.features, ignore_errors=True)
     logger.info("detector in %s", run.detector)
     return detector
+
+
+def _read_data(
+    config: TrainConfig, run: RunFolder, dataset: Dataset | None, val: Dataset | None
+) -> tuple[Split, Account]:
+    """Check and divide the images; a run that goes on has them divided as before."""
+    divided = run.has_weights() and run.split.is_file()
+    config = replace(config, data=replace(config.data, split_file=str(run.split))) if divided else config
+    inventory = check_training_data(config) if dataset is None else None
+    split = hold_out(config, dataset, val)
+    account = take_account(split, inventory)
+    if inventory:
+        logger.info("%s", account)
+    return split._replace(read=()), account
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,17 @@ def test_images_of_all_suffixes_are_listed_and_hidden_ones_are_not(tmp_path):
     ]
 
 
+def test_links_are_followed_except_to_a_folder_that_they_lie_in(tmp_path):
+    (tmp_path / "data/a/b").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    for name in ("data/a/x.png", "data/a/b/y.png", "other/z.png"):
+        (tmp_path / name).touch()
+    for link, target in {"a/up": "..", "a/b/top": "../..", "a/b/self": ".", "elsewhere": "../other"}.items():
+        (tmp_path / "data" / link).symlink_to(target)
+    found = [path.relative_to(tmp_path / "data").as_posix() for path in list_images(tmp_path / "data")]
+    assert found == ["a/x.png", "a/b/y.png", "elsewhere/z.png"]
+
+
 def test_stems_lose_suffixes_of_images_and_labels_only():
     assert [stem_of(name) for name in ("a.jpg", "b/v1.5", "x.TIFF", "x.xml", "a_jpg.rf.0a", "c\\d.png")] == [
         *("a", "b/v1.5", "x", "x", "a_jpg.rf.0a", "c/d")

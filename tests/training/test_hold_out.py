@@ -20,7 +20,7 @@ VAL = (4, 9, 14)  # the generated set's val among its 15 images of trainval
 
 def held_out(config: TrainConfig) -> tuple[list[str], list[str], list[str]]:
     """The names of all images, of those that are fitted at the end, and of those held out before."""
-    dataset, fitted, out, _ = hold_out(config)
+    dataset, fitted, out, *_ = hold_out(config)
     names = [str(image.id) for image in dataset.images]
     assert len(set(names)) == len(names)
     return names, [names[i] for i in fitted], [names[i] for i in out]

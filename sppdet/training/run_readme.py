@@ -1,0 +1,148 @@
+"""The README of a run: with what result it was trained on what, how it is repeated, and what comes next."""
+
+import platform
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from sppdet.config.training import TrainConfig
+from sppdet.drawing.tables import percent
+from sppdet.evaluation.voc import VOCResult
+from sppdet.files.atomic import write_text
+from sppdet.files.run_folder import RunFolder
+from sppdet.runtime.machine import hardware_name
+from sppdet.training.account import HELD_OUT, Account
+from sppdet.wording import counted
+
+
+class Session(NamedTuple):
+    """A call that trains. begun: time.perf_counter() at its start. resumed: whether it went on from an earlier one."""
+
+    run: RunFolder
+    device: torch.device
+    begun: float
+    resumed: bool
+
+    def write_readme(self, title: str, sections: Mapping[str, Sequence[str]]) -> None:
+        """Write README.md into the folder of the run: paragraphs, tables and blocks by heading."""
+        parts = [f"# {title}"]
+        for heading, paragraphs in sections.items():
+            parts += [f"## {heading}", *filter(None, paragraphs)]
+        write_text(self.run.readme, "\n\n".join(parts) + "\n")
+
+    def describe(self, settings: Mapping[str, object], command: Sequence[str | Path]) -> list[str]:
+        """Return paragraphs about the training. command: repeats it with the settings in the run's folder, none if
+        it had other data than they name."""
+        from sppdet import __version__
+
+        seconds = f"{time.perf_counter() - self.begun:.0f} s" + (" since it was resumed" if self.resumed else "")
+        threads = counted(torch.get_num_threads(), "thread")
+        rows = {
+            **settings,
+            "versions": f"sppdet {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
+            "machine": f"{hardware_name(self.device)} ({self.device.type}), {threads}, {platform.system()}",
+            "finished": f"{time.strftime('%Y-%m-%d %H:%M')}, after {seconds}",
+        }
+        way = "The same training again" if command else "The data were given in Python"
+        settings_in = f"All settings are in `{self.run.config.name}`; commands are given from `{Path.cwd()}`. {way}"
+        again = self.run.path.with_name(f"{self.run.path.name}-again")
+        whole = (*command, "--config", self.run.config, "--output", again)
+        return [
+            table(("", ""), list(rows.items())),
+            f"{settings_in}{':' if command else '.'}",
+            commands(whole) if command else "",
+        ]
+
+
+def table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+    """Return a table in Markdown; columns after the first that have a title are to the right.
+
+    >>> print(table(("images", "all"), [("cat", 3)]))
+    | images | all |
+    |---|--:|
+    | cat | 3 |
+    """
+    rule = "|".join("--:" if title and i else "---" for i, title in enumerate(header))
+    lines = [" | ".join(str(cell).replace("|", r"\|") for cell in row) for row in (header, *rows)]
+    return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])])
+
+
+def commands(*lines: Sequence[str | Path]) -> str:
+    """Return a block of commands, each given by its arguments."""
+    return "\n".join(["```sh", *(shlex.join(["sppdet", *map(str, line)]) for line in lines), "```"])
+
+
+def write_detector_readme(session: Session, config: TrainConfig, account: Account, result: VOCResult) -> None:
+    """Write the README of a detector's run. result: of the images held out."""
+    run, classes = session.run, result.classes
+    held_out = counted(account.parts[HELD_OUT].images, "image")
+    fit = "before the last fit, which was to them as well" if account.refitted else "which was not trained on them"
+    settings = {
+        "network": f"{config.backbone.name}, weights {config.backbone.weights}",
+        "features, heads": f"{config.features}, {config.head}",
+        "fine-tuning": counted(config.finetune.epochs, "epoch") if config.finetune.epochs else "none",
+        "seed": config.seed,
+    }
+    divided = ("--data.split_file", run.split) if run.split.is_file() else ()
+    sections = {
+        "Result": [
+            f"mAP {percent(result.map_voc07)} (VOC, 11 points), {percent(result.map_area)} (area) on {held_out} held "
+            f"out, {fit}. `{run.val.name}` has all numbers, `{run.val_picture.name}` shows images."
+        ],
+        "Data": [_found(config, account), *_counts(account), _classes(account, result), _problems(config, account)],
+        "Training": session.describe(settings, ("train", *divided) if account.root else ()),
+        "Next": [
+            commands(
+                ("evaluate", run.path),
+                ("diagnose", run.path),
+                ("detect", run.path, "photo.jpg", "--output", "runs/pictures"),
+            )
+        ],
+    }
+    session.write_readme(f"Detector of {counted(len(classes), 'class')}: {', '.join(classes)}", sections)
+
+
+def _found(config: TrainConfig, account: Account) -> str:
+    held_out = f"Held out to choose thresholds: {account.how}."
+    if account.root is None:
+        return f"In memory. {held_out}"
+    data = config.data
+    chosen = f"`{data.annotations}`" if data.annotations else f"split `{data.split}`"
+    return f"Found in `{account.root.resolve()}`: {account.origin}. Trained on: {chosen}. {held_out}"
+
+
+def _counts(account: Account) -> list[str]:
+    """Return the tables of everything on disk, and of the images used with all of their objects."""
+    parts = account.parts.values()
+    rows = [
+        ("images", *(part.images for part in parts)),
+        ("… without objects: background", *(part.background for part in parts)),
+        ("objects used", *(part.objects.total() for part in parts)),
+    ]
+    for reason in dict.fromkeys(reason for part in parts for reason in part.others):
+        rows.append((f"objects left out: {reason}", *(part.others[reason] for part in parts)))
+    rows.append(("all objects", *(part.objects.total() + part.others.total() for part in parts)))
+    everything = table(("on disk", "image files", "objects"), [*account.rows, account.total]) if account.rows else ""
+    return [everything, table(("of the images used", *account.parts), rows)]
+
+
+def _classes(account: Account, result: VOCResult) -> str:
+    aps = map(percent, result.ap_voc07.tolist())
+    counts = [[part.objects[name] for part in account.parts.values()] for name in result.classes]
+    rows = [(name, *numbers, ap) for name, numbers, ap in zip(result.classes, counts, aps, strict=True)]
+    return table(("objects used of class", *account.parts, "AP (11 points)"), rows)
+
+
+def _problems(config: TrainConfig, account: Account) -> str:
+    if account.root is None:
+        return ""
+    listed = f"`sppdet check-data {shlex.quote(config.data.root)}` lists them"
+    texts = []
+    for grade, word in (("error", "Errors, left out"), ("warning", "Warnings")):
+        kinds = [f"{count} {kind}" for (severity, kind), count in account.problems.items() if severity == grade]
+        texts += [f"{word}: {', '.join(kinds)}"] if kinds else []
+    return f"{'. '.join(texts)} ({listed})." if texts else "Nothing wrong was found in the data."
