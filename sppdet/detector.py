@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from os import PathLike
 
 import torch
@@ -217,7 +216,7 @@ class EncodedImage:
     def detect(self, boxes: Tensor) -> Detections:
         """Score the boxes, move them by box regression, and select the best of those that overlap."""
         check_boxes(boxes)
-        heads = self.detector.heads
-        score = partial(apply_to_features, self.image_features, function=heads)
-        found = postprocess(heads, score, boxes, self.size, self.detector.config.selection)
-        return replace(found, classes=self.detector.classes)
+        heads, selection = self.detector.heads, self.detector.config.selection
+        with torch.inference_mode():
+            outputs = apply_to_features(self.image_features, boxes, heads)
+        return replace(postprocess(heads, outputs, boxes, self.size, selection), classes=self.detector.classes)

@@ -1,6 +1,6 @@
 """Outputs of the heads to detections, and the detections of several detectors to one set."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -14,42 +14,29 @@ from sppdet.structures import Detections
 
 
 def postprocess(
-    heads: Heads, score: Callable[[Tensor], Tensor], boxes: Tensor, size: tuple[int, int], selection: SelectionConfig
+    heads: Heads, outputs: Tensor, boxes: Tensor, size: tuple[int, int], selection: SelectionConfig
 ) -> Detections:
-    """Score boxes (N, 4) of an image of `size` (H, W), move them by their offsets, and select the best of those that
-    overlap.
-
-    score: function from boxes (n, 4) to the heads' outputs (n, outputs) for their features. In every further pass the
-    best boxes found so far are scored and moved as well (Gidaris and Komodakis 2015, section 5).
-    """
-    moved, scores = _move(heads, score(boxes), boxes, size)
-    for _ in range(selection.passes - 1):
-        found = select(moved, scores, selection, heads.kind).boxes[: selection.rescored].to(boxes.device)
-        again = _move(heads, score(found), found, size)
-        moved, scores = torch.cat([moved, again[0]]), torch.cat([scores, again[1]])
-    return select(moved, scores, selection, heads.kind)
-
-
-def _move(heads: Heads, outputs: Tensor, boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Return the box of every region and class (N, K, 4), inside the image, and their scores (N, K)."""
+    """Convert the heads' outputs (N, outputs) for boxes (N, 4) in an image of `size` (H, W) to detections: move the
+    boxes by their offsets, and select the best of those that overlap."""
     with stage("heads"), torch.inference_mode():
         class_outputs, offsets = heads.split(outputs)
-        scores = heads.activate(class_outputs)
+        scores = heads.activate(class_outputs)  # (N, K)
         boxes = boxes.to(scores.device)
-        repeated = boxes[:, None].expand(-1, heads.num_classes, -1)
-        return clip_boxes(repeated if offsets is None else decode_boxes(boxes, offsets), *size), scores
+        repeated = boxes[:, None].expand(-1, heads.num_classes, -1)  # (N, K, 4)
+        moved = repeated if offsets is None else decode_boxes(boxes, offsets)
+    with stage("nms"):
+        return select(clip_boxes(moved, *size), scores, selection, heads.kind)
 
 
 def select(boxes: Tensor, scores: Tensor, config: SelectionConfig, kind: HeadKind = "svm") -> Detections:
     """Select boxes of (N, K, 4) with scores (N, K) above the minimum that survive NMS, up to a number per class, and
     let the others vote on their places if `config.vote_iou` is below 1."""
-    with stage("nms"), torch.inference_mode():
-        lowest = minimum_score(config, kind)
-        region, label = (scores > lowest).nonzero(as_tuple=True)
-        boxes, scores = boxes[region, label], scores[region, label]
-        kept = nms(boxes, scores, label, config.nms_iou, config.max_per_class)
-        best = boxes[kept] if config.vote_iou == 1 else vote(boxes, scores - lowest, label, kept, config.vote_iou)
-        return Detections(best.cpu().clone(), label[kept].cpu() + 1, scores[kept].cpu().clone())
+    lowest = minimum_score(config, kind)
+    region, label = (scores > lowest).nonzero(as_tuple=True)
+    boxes, scores = boxes[region, label], scores[region, label]
+    kept = nms(boxes, scores, label, config.nms_iou, config.max_per_class)
+    best = boxes[kept] if config.vote_iou == 1 else vote(boxes, scores - lowest, label, kept, config.vote_iou)
+    return Detections(best.cpu().clone(), label[kept].cpu() + 1, scores[kept].cpu().clone())
 
 
 def minimum_score(config: SelectionConfig, kind: HeadKind) -> float:

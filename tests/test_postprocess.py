@@ -7,8 +7,7 @@ from torch import Tensor
 
 from sppdet.boxes import box_iou
 from sppdet.config.detector import SelectionConfig
-from sppdet.heads.linear import Heads
-from sppdet.postprocess import combine_detections, postprocess, select
+from sppdet.postprocess import combine_detections, select
 from sppdet.structures import Detections
 
 HERE, NEAR, FAR = [0, 0, 10, 10], [1, 0, 11, 10], [50, 50, 60, 60]  # HERE and NEAR overlap by 9/11
@@ -111,28 +110,3 @@ def test_boxes_vote_with_their_score_above_the_lowest():
         (SQUARES[2].tolist(), 1, -1.0),
     ]
     assert rows(select(alike(SQUARES, 2), scores, SelectionConfig(vote_iou=0.9)))[0] == (SQUARES[0].tolist(), 1, 0.5)
-
-
-def test_further_passes_score_the_best_boxes_found_among_all():
-    """Heads that shift every box right by a quarter of its width, and prefer boxes further to the right."""
-    heads = Heads("svm", 1, 1)
-    asked = []
-
-    def score(boxes: Tensor) -> Tensor:
-        asked.append(boxes.clone())
-        outputs = torch.zeros(len(boxes), 5)
-        outputs[:, 0], outputs[:, 1] = boxes[:, 0] / 100 - 1, 0.25
-        return outputs
-
-    start = torch.tensor([[0.0, 0, 20, 20], [60, 0, 80, 20]])
-    one = postprocess(heads, score, start, (50, 100), SelectionConfig())
-    assert rows(one) == [([65, 0, 85, 20], 1, pytest.approx(-0.4)), ([5, 0, 25, 20], 1, -1)]
-    asked.clear()
-    two = postprocess(heads, score, start, (50, 100), SelectionConfig(passes=2, rescored=1))
-    assert [boxes.tolist() for boxes in asked] == [start.tolist(), [[65, 0, 85, 20]]]
-    # Its box moved once more has a better score and suppresses the first.
-    assert rows(two) == [([70, 0, 90, 20], 1, pytest.approx(-0.35)), ([5, 0, 25, 20], 1, -1)]
-    asked.clear()
-    nothing = postprocess(heads, score, torch.zeros(0, 4), (50, 100), SelectionConfig(passes=3, vote_iou=0.5))
-    assert len(nothing) == 0
-    assert [boxes.shape for boxes in asked] == [(0, 4)] * 3

@@ -6,10 +6,10 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from sppdet.comparison.paper import COLUMNS, DETECTION_MAP, FIVE_SCALES
@@ -190,8 +190,8 @@ def _detect(detector: Detector, test: Dataset, workers: int) -> dict[str, list[D
     pairs = zip(test.images, proposals, strict=True)
     for image, boxes in trim_memory(tqdm(pairs, desc="detect", unit="image", total=len(proposals))):
         encoded = detector.encode(image.read())
-        # Both rows score the same tensor of proposals: its outputs are remembered.
-        score = cache(partial(apply_to_features, encoded.image_features, function=detector.heads))
+        with torch.inference_mode():
+            outputs = apply_to_features(encoded.image_features, boxes, detector.heads)
         for row, heads in (("", plain), ("+bb", detector.heads)):
-            detections[row].append(postprocess(heads, score, boxes, encoded.size, detector.config.selection))
+            detections[row].append(postprocess(heads, outputs, boxes, encoded.size, detector.config.selection))
     return detections

@@ -76,8 +76,6 @@ class SelectionConfig:
         min_score: scores must be greater; null: -1.5 for SVMs, 0.01 for softmax.
         nms_iou: IoU with a better box of the class above which a box is suppressed.
         max_per_class: maximum number of detections per class and image; 0: all.
-        passes: number of times that regions are scored; in each after the first, the best boxes found so far are.
-        rescored: number of these boxes.
         vote_iou: IoU from which boxes of the class vote on the place of a detection, with their scores above min_score
             as weights; 1: no voting.
     """
@@ -85,8 +83,6 @@ class SelectionConfig:
     min_score: float | None = None
     nms_iou: float = fraction(0.3)
     max_per_class: int = at_least(0, 100)
-    passes: int = at_least(1, 1)
-    rescored: int = at_least(1, 100)
     vote_iou: float = fraction(1.0)
 
 

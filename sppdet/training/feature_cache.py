@@ -55,23 +55,21 @@ class FeatureCache:
 
     def features(self, i: int, indices: Tensor | None = None) -> Tensor:
         """Return the features float32 (n, D) of regions `indices` of image i, or of all, on the network's device."""
-        return self.image(i).features(self._boxes(i, indices))
+        image, boxes = self._restore(i, indices)
+        return image.features(boxes)
 
     def apply_to_features(self, i: int, function: Callable[[Tensor], Tensor], indices: Tensor | None = None) -> Tensor:
         """Apply a row-wise function to the same features, as `features.extractor.apply_to_features` does."""
-        return apply_to_features(self.image(i), self._boxes(i, indices), function)
-
-    def image(self, i: int) -> ImageFeatures:
-        """Return image i, encoded; for crops only the image's regions have features."""
-        return self.extractor.restore(*self._load(i), self.regions[i].boxes)
+        return apply_to_features(*self._restore(i, indices), function)
 
     def size(self, i: int) -> tuple[int, int]:
         """Return (H, W) of image i."""
         return self._load(i)[1]
 
-    def _boxes(self, i: int, indices: Tensor | None) -> Tensor:
+    def _restore(self, i: int, indices: Tensor | None) -> tuple[ImageFeatures, Tensor]:
         boxes = self.regions[i].boxes
-        return boxes if indices is None else boxes[indices]
+        image = self.extractor.restore(*self._load(i), boxes)
+        return image, boxes if indices is None else boxes[indices]
 
     def _file(self, i: int) -> Path:
         if i not in self._files:

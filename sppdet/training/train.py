@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from sppdet.drawing.contact_sheet import write_contact_sheet
 from sppdet.errors import ConfigError
 from sppdet.evaluation.voc import VOCResult, evaluate_voc
 from sppdet.features.build import build_extractor, build_network
-from sppdet.features.extractor import FeatureExtractor, apply_to_features
+from sppdet.features.extractor import FeatureExtractor
 from sppdet.files.atomic import content_key, hash_tensors, write_json
 from sppdet.files.run_folder import RunFolder
 from sppdet.heads.calibration import fit_calibration
@@ -143,12 +142,10 @@ class Trainer:
         detections = []
         heads, selection = detector.heads, detector.config.selection
         for i in tqdm(images, desc="held-out images", unit="image"):
-            proposals = self.regions[i].boxes[self.regions[i].num_objects :]
-            # Stored crops have the features of their own boxes only.
-            stored = selection.passes == 1 or not self.extractor.per_region
-            image = cache.image(i) if stored else self.extractor.encode(self.regions[i].annotations.read())
-            score = partial(apply_to_features, image, function=heads)
-            detections.append(postprocess(heads, score, proposals, cache.size(i), selection))
+            regions = self.regions[i]
+            proposals = torch.arange(regions.num_objects, len(regions.boxes))
+            outputs = cache.apply_to_features(i, heads, proposals)
+            detections.append(postprocess(heads, outputs, regions.boxes[proposals], cache.size(i), selection))
         return detections
 
     def _finetune(self, name: str, images: list[int]) -> Heads:
