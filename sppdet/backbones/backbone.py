@@ -17,13 +17,15 @@ class Backbone(nn.Module):
     """A network from normalized images to their conv5 maps.
 
     channels: C of the maps. geometry: position of their cells in the image. precision: of the convolutions. mean, std:
-    float32 (3,), for `normalize`, ImageNet's unless the weights were trained with others.
+    float32 (3,), for `normalize`, ImageNet's unless the weights were trained with others. left_out: names of the whole
+    network's weights that its layers after conv5 have.
     """
 
     mean: Tensor
     std: Tensor
+    left_out: frozenset[str] = frozenset()
 
-    def __init__(self, name: str, layers: nn.Sequential, channels: int, precision: Precision = "fp32") -> None:
+    def __init__(self, name: str, layers: nn.Module, channels: int, precision: Precision = "fp32") -> None:
         super().__init__()
         self.name = name
         self.layers = layers
@@ -51,11 +53,15 @@ class Backbone(nn.Module):
 def last_conv_blocks(backbone: Backbone, blocks: int, field: str = "blocks") -> nn.ModuleList:
     """Return the convolutions in the last `blocks` blocks of a network.
 
-    A block is a convolution, a Fire module or a stage of residual blocks. Batch normalization is not included. Raises
-    ConfigError, naming `field`, if the network has fewer blocks.
+    A block is a convolution, a Fire module or a stage of residual blocks; in networks of a library, the layers whose
+    names begin with the same two parts, a stage or a residual block. Linear layers are convolutions, too. Batch
+    normalization is not included. Raises ConfigError, naming `field`, if the network has fewer blocks.
     """
-    parts = ([part for part in layer.modules() if isinstance(part, nn.Conv2d)] for layer in backbone.layers)
-    convolutions = [part for part in parts if part]  # of each block
+    parts = 1 if isinstance(backbone.layers, nn.Sequential) else 2
+    convolutions: dict[tuple[str, ...], list[nn.Module]] = {}
+    for name, layer in backbone.layers.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            convolutions.setdefault(tuple(name.split(".")[:parts]), []).append(layer)
     if not 0 <= blocks <= len(convolutions):
         raise ConfigError("out of range", field=field, expected=f"0 to {len(convolutions)}", got=blocks)
-    return nn.ModuleList(chain.from_iterable(convolutions[len(convolutions) - blocks :]))
+    return nn.ModuleList(chain.from_iterable(list(convolutions.values())[len(convolutions) - blocks :]))

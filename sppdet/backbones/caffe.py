@@ -118,7 +118,7 @@ def _check_network(layers: Mapping[str, CaffeLayer], backbone: Backbone, source:
             raise WeightsError("layer missing", file=source, field=name, expected=network, got=got)
     end = list(layers).index(names[-1]) + 1
     found = [layer for layer in list(layers.values())[:end] if layer.kind in OPTIONS or layer.blobs]
-    wanted = [described for module in backbone.layers if (described := _describe(module))]
+    wanted = [described for module in backbone.layers.children() if (described := _describe(module))]
     convolutions = iter(names)
     order = " ".join(next(convolutions) if kind == "Convolution" else kind for kind, _ in wanted)
     got = " ".join(layer.name if layer.kind == "Convolution" else layer.kind for layer in found)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from sppdet.backbones import efficientnet_lite
 from sppdet.backbones.backbone import Backbone
+from sppdet.backbones.libraries import TIMM, whole_network
 from sppdet.errors import WeightsError
 from sppdet.files.atomic import with_prefix
 from sppdet.wording import counted
@@ -36,15 +38,16 @@ PRETRAINED = {
 def load_weights(backbone: Backbone, weights: str | PathLike[str]) -> None:
     """Load weights into a backbone.
 
-    weights: a name in torchvision's weights enum of the network ("DEFAULT" for EfficientNet-Lite, see
-    `package_weights`), or a file (.safetensors, or saved by torch.save) with the state dict of torchvision's or
-    efficientnet-lite-pytorch's whole network or of a Backbone (see `convert_caffe`), or a classifier or detector.
+    weights: a name in torchvision's weights enum of the network, "DEFAULT" for EfficientNet-Lite (see
+    `package_weights`) and timm's networks, or a file (.safetensors, or saved by torch.save) with the state dict of the
+    library's whole network or of a Backbone (see `convert_caffe`), or a classifier or detector.
     The enum's weights come with the mean and std of their training, those of a Backbone with its own.
     Raises WeightsError for weights that are missing, damaged, cannot be downloaded or are of another network.
     """
     state, source = read_weights(backbone.name, weights)
     network = f"the weights of {backbone.name}"
-    prefix, tensors = _layer_prefix(backbone.name, state), backbone.state_dict()
+    tensors = backbone.state_dict()
+    prefix = _layer_prefix(backbone, state)
     if backbone.name in efficientnet_lite.VARIANTS:
         network += " with the same backbone.tap"
         if "_conv_stem.weight" in state:
@@ -67,7 +70,7 @@ def load_weights(backbone: Backbone, weights: str | PathLike[str]) -> None:
     # A deeper network of the same family has every key, and more: ResNet-34 contains ResNet-18.
     parts = {key.split(".")[0] for key in keys.values()}
     for key in state:
-        if key not in keys.values() and str(key).split(".")[0] in parts:
+        if key not in keys.values() and key not in backbone.left_out and str(key).split(".")[0] in parts:
             raise WeightsError("unknown key", file=source, field=str(key), expected=network)
 
 
@@ -80,13 +83,18 @@ def read_weights(name: str, weights: str | PathLike[str]) -> tuple[dict[str, Any
     entry = _torchvision_weights(name).get(str(weights))
     if entry is not None:
         preset = entry.transforms()
-        return {**_download(entry), "mean": torch.tensor(preset.mean), "std": torch.tensor(preset.std)}, entry.url
-    if str(weights) == "DEFAULT" and name in efficientnet_lite.VARIANTS:
+        read = partial(entry.get_state_dict, map_location="cpu", check_hash=True, weights_only=True)
+        normalization = {"mean": torch.tensor(preset.mean), "std": torch.tensor(preset.std)}
+        return {**_download(read, entry.url), **normalization}, entry.url
+    has_default = name in efficientnet_lite.VARIANTS or name.startswith(TIMM)
+    if has_default and str(weights) == "DEFAULT":
+        if name.startswith(TIMM):
+            return _download(lambda: whole_network(name, pretrained=True).state_dict(), name), name
         weights = efficientnet_lite.package_weights(name)
     path = Path(weights).expanduser()
     if not path.is_file():
         names = ", ".join(_torchvision_weights(name)) or f"torchvision has no weights for {name}"
-        known = "'DEFAULT'" if name in efficientnet_lite.VARIANTS else f"a name in torchvision ({names})"
+        known = "'DEFAULT'" if has_default else f"a name in torchvision ({names})"
         expected = f"a weight file, 'random' or {known}"
         raise WeightsError("weights not found", file=path, field="backbone.weights", expected=expected)
     return _read(path), path
@@ -99,14 +107,14 @@ def _torchvision_weights(name: str) -> dict[str, WeightsEnum]:
     return dict(get_model_weights(name).__members__) if name in list_models() else {}
 
 
-def _download(entry: WeightsEnum) -> dict[str, Any]:
+def _download(read: Callable[[], dict[str, Any]], source: str) -> dict[str, Any]:
     try:
         with redirect_stdout(sys.stderr):  # torch announces the download on stdout, which is for results
-            return entry.get_state_dict(map_location="cpu", check_hash=True, weights_only=True)
+            return read()
     except Exception as error:  # no connection, a full disk, a wrong hash, a damaged cache
         hint = "a connection, or a downloaded file named in backbone.weights"
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise WeightsError(f"cannot be downloaded: {reason}", file=entry.url, expected=hint) from error
+        raise WeightsError(f"cannot be downloaded: {reason}", file=source, expected=hint) from error
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -140,8 +148,10 @@ def _name_some(keys: Iterable[Any]) -> str:
     return f"{counted(len(names), 'key')}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
 
 
-def _layer_prefix(name: str, state: dict[str, Any]) -> str:
+def _layer_prefix(backbone: Backbone, state: dict[str, Any]) -> str:
     """Return the prefix of a layer's name in a file: a Backbone's "layers.", torchvision's "features." or none."""
-    if not _torchvision_weights(name) or any(str(key).startswith("layers.") for key in state):
+    name, layers = backbone.name, [f"layers.{layer}" for layer, _ in backbone.layers.named_children()]
+    of_sppdet = not _torchvision_weights(name) and not name.startswith(TIMM)
+    if of_sppdet or any(str(key).startswith(f"{layer}.") for layer in layers for key in state):
         return "layers."
-    return "" if name.startswith("resnet") else "features."
+    return "features." if "layers.0" in layers else ""

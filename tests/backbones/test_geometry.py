@@ -1,46 +1,20 @@
 """The geometry worked out from the layers, against the pixels from which a cell really draws."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from factories import examples
 from hypothesis import given, strategies as st
-from torch import nn
+from impulses import let_everything_through, measure
+from torch import Tensor, fx, nn
 from torchvision.models.resnet import BasicBlock
 from torchvision.models.squeezenet import Fire
 
 from sppdet.backbones.geometry import Geometry, geometry_of
+from sppdet.backbones.tracing import trace
 from sppdet.backbones.zoo import BACKBONES, build_backbone
 from sppdet.errors import InputError
-
-
-def let_everything_through(network: nn.Module) -> None:
-    """Positive convolutions, averages for maxima, no bounds: every pixel of a receptive field moves its cell."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.constant_(module.weight, 1 / module.weight[0].numel())
-        for name, child in module.named_children():
-            if isinstance(child, nn.MaxPool2d):
-                pool = nn.AvgPool2d(child.kernel_size, child.stride, child.padding, child.ceil_mode)
-                setattr(module, name, pool)
-            if isinstance(child, nn.ReLU6):
-                setattr(module, name, nn.Identity())
-
-
-def extent(network: nn.Module, image: torch.Tensor, axis: int, cell: int) -> tuple[int, int]:
-    """First and last pixel along `axis` of an image that move the cells at `cell` of the map."""
-    image = image.clone().requires_grad_()
-    (moved,) = torch.autograd.grad(network(image).select(axis, cell).sum(), image)
-    pixels = torch.nonzero(moved.transpose(axis, -1).flatten(0, -2).abs().sum(dim=0)).flatten()
-    return int(pixels[0]), int(pixels[-1])
-
-
-def measure(network: nn.Module, image: torch.Tensor, axis: int) -> Geometry:
-    """The geometry as the gradients of two neighboring cells in the middle of the map show it."""
-    cell = network(image).shape[axis] // 2
-    (first, last), (next_first, next_last) = (extent(network, image, axis, c) for c in (cell, cell + 1))
-    assert 0 < first < next_last < image.shape[axis] - 1, "the image is too small to see all of the receptive field"
-    stride = next_first - first
-    return Geometry(stride, (first + last) / 2 - stride * cell, last - first + 1)
 
 
 @pytest.mark.parametrize("axis", [2, 3])
@@ -100,7 +74,7 @@ def test_a_single_layer():
     [
         *((nn.Conv2d(3, 3, (3, 5)), "not square"), (nn.Conv2d(3, 3, 3, stride=(1, 2)), "not square")),
         *((nn.Conv2d(3, 3, 3, padding="same"), "not square"), (nn.MaxPool2d((2, 3)), "not square")),
-        (nn.Upsample(scale_factor=2), r"unknown geometry.*Upsample"),
+        (nn.Upsample(scale_factor=2), r"^Upsample 1: layer of unknown geometry"),
     ],
 )
 def test_layers_must_be_square_and_known(layer, said):
@@ -114,3 +88,104 @@ def test_branches_must_line_up():
     for branched in (fire, BasicBlock(8, 8, stride=2, downsample=nn.Conv2d(8, 8, 1))):
         with pytest.raises(InputError, match=rf"{type(branched).__name__}.*line up"):
             geometry_of(branched)
+
+
+class SqueezeAndExcitation(nn.Module):
+    def forward(self, maps: Tensor) -> Tensor:
+        weights = torch.sigmoid(maps.mean((2, 3), keepdim=True))
+        return maps * weights.expand_as(maps)
+
+
+class ChannelsLast(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.linear = nn.LayerNorm(4), nn.Linear(4, 4)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.linear(self.norm(maps.permute(0, 2, 3, 1))).permute(0, 3, 1, 2) + maps
+
+
+class Halves(nn.Module):
+    """Halves of the channels that see 3 and 1 cells, and a slice of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(2, 2, 3, padding=1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        first, second = maps.chunk(2, dim=1)
+        return torch.cat([self.layer(first), second, maps[:, :1]], dim=1)[:, :4, :, :]
+
+
+class Padded(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(4, 4, 2)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.layer(nn.functional.pad(maps, (0, 1, 0, 1)))
+
+
+class Apart(nn.Module):
+    """Branches whose cells are half a cell apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.pool = nn.Conv2d(4, 4, 3, stride=2, padding=1), nn.AvgPool2d(2, ceil_mode=True)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.layer(maps) + self.pool(maps)
+
+
+@pytest.mark.parametrize(
+    ("layer", "center", "receptive_field"),
+    [
+        *((SqueezeAndExcitation(), 0, 3), (ChannelsLast(), 0, 3), (Halves(), 0, 7), (Padded(), 1, 5)),
+        (Apart(), 0, 7),  # pixels -3 to 3 through the layer, -1 to 3 through the pool
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_functions_between_layers(layer, center, receptive_field):
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, stride=2, padding=1), layer).eval()
+    geometry = geometry_of(network)
+    assert (geometry.center, geometry.receptive_field) == (center, receptive_field)
+    traced = fx.GraphModule(network, trace(network))
+    let_everything_through(traced)
+    assert measure(traced, torch.ones(1, 1, 40, 40), axis=3) == geometry
+
+
+class Calls(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.function(maps)
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (lambda maps: maps[:, :, 1:], "getitem"),
+        (lambda maps: maps[..., 1:], "getitem"),
+        (lambda maps: maps[0], "getitem"),
+        (lambda maps: maps.flatten(2), "flatten"),
+        (lambda maps: maps.permute(0, 1, 3, 2), "permute"),
+        (lambda maps: maps.mean(2), "mean"),
+        (lambda maps: maps.chunk(2, dim=2)[0], "chunk"),
+        (lambda maps: torch.cat([maps, maps]), "cat"),
+        (lambda maps: torch.cat([maps, maps], dim=-1), "cat"),
+        (lambda maps: nn.functional.interpolate(maps, scale_factor=2), "interpolate"),
+    ],
+)
+def test_other_functions_are_named(function, name):
+    with pytest.raises(InputError, match=rf"^Calls 1: function of unknown geometry \(got {name}"):
+        geometry_of(nn.Sequential(nn.Conv2d(3, 4, 3), Calls(function)))
+
+
+@pytest.mark.parametrize(
+    "function", [lambda maps: maps.permute(0, 2, 3, 1), lambda maps: maps.mean((-1, -2)), lambda maps: maps.shape[2]]
+)
+def test_a_network_must_compute_a_map(function):
+    with pytest.raises(InputError, match=r"Calls: does not compute a map"):
+        geometry_of(Calls(function))

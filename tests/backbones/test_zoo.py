@@ -103,6 +103,6 @@ def test_shapenet_is_small_and_moves():
 
 def test_unknown_backbone():
     with pytest.raises(
-        ConfigError, match=r"backbone\.name: unknown backbone \(expected alexnet, .*shapenet, got vgg17"
+        ConfigError, match=r"backbone\.name: unknown backbone \(expected alexnet, .*shapenet, .*timm/NAME, got vgg17"
     ):
         build_backbone("vgg17", "random")
