@@ -123,7 +123,8 @@ class Evaluation:
             rows.append([f"mAP, SVD {self.ranks}", percent(self.truncated.map_voc07), percent(self.truncated.map_area)])
             changes = (self.truncated.map_voc07 - self.map_voc07, self.truncated.map_area - self.map_area)
             rows.append(["change, points", *(points(change, "+.2f") for change in changes)])
-        notes = [f"COCO AP {percent(self.coco['AP'])}; {counted(self.images, 'image')}"]
+        coco = ", ".join(f"{name} {percent(self.coco[name])}" for name in ("AP", "AP50", "AP75"))
+        notes = [f"COCO {coco}; {counted(self.images, 'image')}"]
         if resamples := len(self.bootstrap.resampled_voc07):
             notes[0] += f"; 95% of {resamples} resamples"
         notes += [str(self.reliability)] if self.reliability else []
