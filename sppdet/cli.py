@@ -40,15 +40,15 @@ from sppdet.runtime.memory import keep_freed_memory
 
 GROUPS = {"classify": ("train", "evaluate", "predict", "crops"), "explain": ("pooling",)}
 NAMES = """
-demo train ablate classify evaluate diagnose combine detect proposals explain compare download
-check-data convert convert-data
+demo train ablate learning-curve classify evaluate diagnose combine detect proposals explain compare
+download check-data convert convert-data
 """
 COMMANDS = {name: GROUPS.get(name, ()) for name in NAMES.split()}  # commands of a group are functions of one file
 PYTHON_ONLY = ("dataset",)
 JSON = "JSON, the result as --json prints it, is described in data/README.md."
 # Explained here, for all commands.
 COMMON = {"device": "auto (CUDA if torch finds it), cpu or cuda", "precision": "precision of the convolutions"}
-RESUMED = ("demo", "train", "ablate", "classify train", "proposals", "download")
+RESUMED = ("demo", "train", "ablate", "learning-curve", "classify train", "proposals", "download")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Figures of a comparison: time by stage, and its growth with the number of regions."""
+"""Figures of comparisons: time by stage, its growth with the regions, and mAP against the training images."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sppdet.comparison.learning_curve import LearningCurve
 from sppdet.comparison.report import Comparison
 from sppdet.drawing.figures import draw_fractions, new_figure, save_figure
 from sppdet.runtime.stopwatch import STAGES
@@ -62,6 +63,54 @@ def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
     axes.legend()
     figure.suptitle(f"Time against regions, {comparison.machine['machine']}", fontsize=9)
     save_figure(figure, path)
+
+
+def plot_learning_curve(curve: LearningCurve, path: str | PathLike[str]) -> None:
+    """Write a PNG: mAP against the number of training images on a log axis, and the fitted curve, both with intervals.
+
+    Small dots are single seeds, hollow ones predictions.
+    """
+    from matplotlib.ticker import NullLocator
+
+    figure = new_figure(6.5, 4.5)
+    axes = figure.subplots()
+    images = [share.images for share in curve.shares]
+    ticks = [*images]
+    if fit := curve.extrapolation:
+        predictions = [fit.predict(multiple) for multiple in curve.multiples]
+        ticks += [one.images for one in predictions]
+        multiples = np.geomspace(images[0], max(ticks), 60) / images[-1]
+        line = [fit.predict(multiple) for multiple in multiples]
+        low, high = 100 * np.array([one.map_voc07.interval for one in line]).T
+        axes.fill_between(multiples * images[-1], low, high, color=COLORS[1], alpha=0.15, linewidth=0)
+        style: dict[str, Any] = {"color": COLORS[1], "linewidth": 1.2}
+        for part, dashes in ((multiples <= 1, "-"), (multiples >= multiples[multiples <= 1].max(), "--")):
+            values = 100 * np.array([one.map_voc07.value for one in line])
+            axes.plot(multiples[part] * images[-1], values[part], dashes, **style)
+        for one in predictions:
+            value = 100 * one.map_voc07.value
+            axes.plot(one.images, value, "o", color=COLORS[1], markerfacecolor="white")
+            _write_value(axes, one.images, value)
+    for share in curve.shares:
+        value, ends = 100 * share.mean.map_voc07, 100 * np.array(share.mean.interval_voc07)
+        whiskers = [[value - ends[0]], [ends[1] - value]]
+        axes.errorbar(share.images, value, whiskers, fmt="o", color=COLORS[0], capsize=3, linewidth=1.2)
+        if len(share.maps) > 1:
+            axes.plot([share.images] * len(share.maps), 100 * np.array(share.maps), ".", color=COLORS[0], alpha=0.5)
+        _write_value(axes, share.images, value)
+    axes.set_xscale("log")
+    ticks = sorted(set(ticks))
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.margins(x=0.1, y=0.1)
+    axes.set(xlabel="training images", ylabel="VOC07 mAP (%), 95% intervals")
+    axes.grid(alpha=0.3)
+    figure.suptitle(f"mAP on {counted(len(curve.shares[0].mean.images), 'held-out image')}", fontsize=10)
+    save_figure(figure, path)
+
+
+def _write_value(axes: Axes, x: float, y: float) -> None:
+    axes.annotate(f"{y:.1f}", (x, y), (5, -10), textcoords="offset points", fontsize=8)
 
 
 def _draw_seconds(axes: Axes, comparison: Comparison) -> None:

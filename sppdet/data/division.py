@@ -32,6 +32,30 @@ def divide(names: Sequence[str], classes: Sequence[frozenset[str]], fractions: S
     classes: the classes of the objects of each image. Depends on the names, the classes and the seed, not on the order.
     An image counts for its rarest class. A class of few images has one in each part before any has two.
     """
+    division: Division = {part: [] for part in PARTS}
+    for group in _shuffled_groups(names, classes, seed):
+        for part, size in zip(PARTS, _sizes(len(group), fractions), strict=True):
+            division[part] += group[:size]
+            group = group[size:]
+    return {part: sorted(division[part]) for part in PARTS}
+
+
+def mix(names: Sequence[str], classes: Sequence[frozenset[str]], seed: int) -> list[str]:
+    """Return the names, each once, in random order, so that the first n have their fraction of every class, for any n.
+
+    Takes the arguments of `divide`, and an image counts for its rarest class here as well: of the class's m images the
+    i-th stands where (i - 1/2) / m of all names are before it.
+    """
+    places = {
+        name: ((i + 0.5) / len(group), _shuffled(name, seed))
+        for group in _shuffled_groups(names, classes, seed)
+        for i, name in enumerate(group)
+    }
+    return sorted(places, key=places.__getitem__)
+
+
+def _shuffled_groups(names: Sequence[str], classes: Sequence[frozenset[str]], seed: int) -> list[list[str]]:
+    """Return the names by the rarest class of their images, "" for none, each group in random order."""
     of_name: dict[str, frozenset[str]] = {}  # a file may be listed under several ids
     for name, each in zip(names, classes, strict=True):
         of_name[name] = of_name.get(name, frozenset()) | each
@@ -39,13 +63,11 @@ def divide(names: Sequence[str], classes: Sequence[frozenset[str]], fractions: S
     groups: dict[str, list[str]] = defaultdict(list)
     for name, each in of_name.items():
         groups[min(each, key=lambda one: (counts[one], one), default="")].append(name)
-    division: Division = {part: [] for part in PARTS}
-    for _, group in sorted(groups.items()):
-        shuffled = sorted(group, key=lambda name: (hashlib.sha256(f"{seed} {name}".encode()).hexdigest(), name))
-        for part, size in zip(PARTS, _sizes(len(group), fractions), strict=True):
-            division[part] += shuffled[:size]
-            shuffled = shuffled[size:]
-    return {part: sorted(division[part]) for part in PARTS}
+    return [sorted(group, key=lambda name: _shuffled(name, seed)) for _, group in sorted(groups.items())]
+
+
+def _shuffled(name: str, seed: int) -> tuple[str, str]:
+    return hashlib.sha256(f"{seed} {name}".encode()).hexdigest(), name
 
 
 def _sizes(count: int, fractions: Sequence[float]) -> list[int]:

@@ -69,6 +69,22 @@ class BootstrapMAP:
         """Return the mean mAP of one or more detectors, such as several seeds; raises InputError as `minus` does."""
         return _combine(several, lambda *values: np.mean(values, axis=0))
 
+    @staticmethod
+    def over_seeds(several: Sequence[BootstrapMAP]) -> BootstrapMAP:
+        """Return the mean mAP of one or more seeds, with resamples of the seeds as well as of the images.
+
+        A resample draws one seed fewer than there are, with replacement, which gives the mean of few seeds its variance
+        without bias (Rao and Wu, Resampling Inference with Complex Survey Data, 1988). Calls with as many seeds draw
+        the same ones: they stay paired if seeds are in the same order. Raises InputError as `minus` does.
+        """
+        seeds, rng = len(several), np.random.default_rng([several[0].seed, len(several)])
+        drawn = rng.integers(seeds, size=(max(seeds - 1, 1), len(several[0].resampled_voc07)))
+
+        def average(*values: Any) -> Any:
+            return np.mean(values if np.ndim(values) == 1 else np.take_along_axis(np.array(values), drawn, 0), axis=0)
+
+        return _combine(several, average)
+
     def as_dict(self) -> dict[str, Any]:
         """Return both numbers under the names of the JSON output, with their `interval` if there are resamples."""
         maps = {"map_voc07": self.map_voc07, "map_area": self.map_area}

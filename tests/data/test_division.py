@@ -19,7 +19,7 @@ from hypothesis import given, strategies as st
 
 from sppdet.config.data import DataConfig
 from sppdet.data.dataset import read_dataset, record_division
-from sppdet.data.division import divide, select
+from sppdet.data.division import divide, mix, select
 from sppdet.data.splits import PARTS
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import read_json, write_json
@@ -49,6 +49,29 @@ def test_parts_have_their_fractions_of_every_class():
         assert abs(len(division[part]) - 1000 * fraction) <= 2
         found = Counter(one for name in division[part] for one in classes[names.index(name)])
         assert all(abs(found[one] / total[one] - fraction) < 0.06 for one in "abc")
+
+
+@given(objects, st.integers(0, 5), st.randoms())
+def test_any_first_part_of_mixed_names_has_its_fraction_of_every_class(classes, seed, mixer):
+    names = [f"{i}" for i in range(len(classes))]
+    order = mix(names, classes, seed)
+    assert sorted(order) == sorted(names)
+    rows = list(zip(names, classes, strict=True))
+    mixer.shuffle(rows)
+    assert mix(*zip(*rows, strict=True), seed) == order
+    counts = Counter(one for each in classes for one in each)
+    rarest = [min(sorted(each), key=counts.__getitem__, default="") for each in classes]
+    for n in range(1, len(order) + 1):
+        first = Counter(rarest[int(name)] for name in order[:n])
+        for one, total in Counter(rarest).items():
+            others = len(set(rarest)) - 1  # each rounds to a whole number of images, and so does this one
+            assert abs(first[one] - n * total / len(order)) <= 0.5 + 0.5 * others * total / len(order) + 0.5
+
+
+def test_other_seeds_mix_otherwise():
+    names, classes = [f"{i}" for i in range(60)], [frozenset("abc"[i % 3]) for i in range(60)]
+    assert len({tuple(mix(names, classes, seed)) for seed in range(5)}) == 5
+    assert mix([*names, *names], [*classes, *classes], 0) == mix(names, classes, 0)  # a file listed twice
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,20 @@ def test_without_objects_there_is_no_number(images, classes) -> None:
     assert np.isnan(result.minus(result).interval_area).all()
 
 
+def test_seeds_are_drawn_with_the_images() -> None:
+    """The variance over resamples is that of the images plus that of a mean of three, from their sample variance."""
+    rng, maps, resamples = np.random.default_rng(0), (0.40, 0.43, 0.38), 40_000
+    noise = rng.normal(0, 0.01, resamples)  # of the images, the same for all seeds
+    runs = [BootstrapMAP(m, m / 2, m + noise, m / 2 + noise, ("a",), 0) for m in maps]
+    both = BootstrapMAP.over_seeds(runs)
+    assert both.map_voc07 == BootstrapMAP.mean(runs).map_voc07 == pytest.approx(np.mean(maps))
+    assert both.resampled_voc07.var() == pytest.approx(0.01**2 + np.var(maps, ddof=1) / 3, rel=0.02)
+    assert both.resampled_area.var() == pytest.approx(0.01**2 + np.var(maps, ddof=1) / 3 / 4, rel=0.02)
+    better = [BootstrapMAP(m + 0.1, m, m + 0.1 + noise, m + noise, ("a",), 0) for m in maps]
+    assert BootstrapMAP.over_seeds(better).minus(both).resampled_voc07 == pytest.approx(0.1)  # the same seeds
+    assert (BootstrapMAP.over_seeds(runs[:1]).resampled_voc07 == runs[0].resampled_voc07).all()
+
+
 def test_as_dict_with_and_without_resamples() -> None:
     values = np.linspace(0, 1, 201)
     numbers = BootstrapMAP(0.5, 0.25, values, values / 2, ("a",), 0).as_dict()
