@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from sppdet.classification.classifier import Classifier, new_classifier
 from sppdet.classification.evaluation import measure_topk_correct, summarize
+from sppdet.classification.run_readme import write_classifier_readme
 from sppdet.classification.views import resize_to_view
 from sppdet.config.classification import FitConfig, TrainClassifierConfig
 from sppdet.data.checks.readable import keep_readable_files
@@ -28,6 +30,7 @@ from sppdet.images import read_image
 from sppdet.runtime.memory import release_freed_memory
 from sppdet.runtime.prefetch import prefetch
 from sppdet.training.gradient_descent import Descent, Loss, descend, scale_to_norm
+from sppdet.training.run_readme import Session
 from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
@@ -49,19 +52,16 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
         raise ConfigError("no data given", field="data.train", expected="a folder: --data.train PATH")
     run = RunFolder(config.output)
     run.check_config(config)
+    begun = time.perf_counter()
     if run.classifier.is_file():
         logger.info("%s is trained already; to train again, remove it or give another --output", run.path)
         classifier = Classifier.load(run.path, config.device, config.precision)
         if config.data.val and not run.val.is_file():
-            folders = [read_image_folder(config.data.val, classifier.classes)]
-            (val,) = keep_readable_files(folders, config.data.skip_unreadable, config.workers)
-            _evaluate(classifier, val, config)
+            _finish(Session(run, classifier.backbone.device, begun, True), config, classifier, *_read_folders(config))
         return classifier
-    images = read_image_folder(config.data.train)
-    if len(images.classes) < 2:
-        raise DataError("too few classes", file=config.data.train, expected="2 folders or more", got=images.classes[0])
-    folders = [images, *([read_image_folder(config.data.val, images.classes)] if config.data.val else [])]
-    images, *held_out = keep_readable_files(folders, config.data.skip_unreadable, config.workers)
+    resumed = run.has_weights()
+    folders, kept = _read_folders(config)
+    images = kept[0]
     torch.manual_seed(config.seed)
     classifier = new_classifier(config, images.classes, config.device, config.precision, config.dropout)
     weights = hash_tensors([images.labels, *classifier.state_dict().values()])
@@ -84,16 +84,33 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     write_json(run.training_history, [{"size": epochs.size(i), **numbers} for i, numbers in enumerate(history)])
     classifier.save(run.classifier)
     run.training_state.unlink()
-    for val in held_out:
-        _evaluate(classifier, val, config)
+    _finish(Session(run, classifier.backbone.device, begun, resumed), config, classifier, folders, kept)
     return classifier
 
 
-def _evaluate(classifier: Classifier, val: ImageFolder, config: TrainClassifierConfig) -> None:
-    """Measure the accuracy on the held-out images."""
-    accuracy = summarize(measure_topk_correct([classifier], val)[0], val)
-    write_json(RunFolder(config.output).val, accuracy.as_dict())
-    logger.info("accuracy on %s: %.3f", config.data.val, accuracy.topk["top1"].mean)
+def _read_folders(config: TrainClassifierConfig) -> tuple[list[ImageFolder], list[ImageFolder]]:
+    """Return the images to train on and, if any, those of data.val, and both without those that are left out."""
+    images = read_image_folder(config.data.train)
+    if len(images.classes) < 2:
+        raise DataError("too few classes", file=config.data.train, expected="2 folders or more", got=images.classes[0])
+    folders = [images, *([read_image_folder(config.data.val, images.classes)] if config.data.val else [])]
+    return folders, keep_readable_files(folders, config.data.skip_unreadable, config.workers)
+
+
+def _finish(
+    session: Session,
+    config: TrainClassifierConfig,
+    classifier: Classifier,
+    read: Sequence[ImageFolder],
+    kept: Sequence[ImageFolder],
+) -> None:
+    """Measure the accuracy on the images of data.val, if there are any, and write the README of the run."""
+    accuracy = None
+    for val in kept[1:]:
+        accuracy = summarize(measure_topk_correct([classifier], val)[0], val)
+        write_json(session.run.val, accuracy.as_dict())
+        logger.info("accuracy on %s: %.3f", config.data.val, accuracy.topk["top1"].mean)
+    write_classifier_readme(session, config, read, kept, accuracy)
 
 
 def _check_network(classifier: Classifier, config: TrainClassifierConfig) -> None:

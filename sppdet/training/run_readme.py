@@ -85,7 +85,7 @@ def write_detector_readme(session: Session, config: TrainConfig, account: Accoun
         "network": f"{config.backbone.name}, weights {config.backbone.weights}",
         "features, heads": f"{config.features}, {config.head}",
         "fine-tuning": counted(config.finetune.epochs, "epoch") if config.finetune.epochs else "none",
-        "seed": config.seed,
+        "seed": str(config.seed),
     }
     divided = ("--data.split_file", run.split) if run.split.is_file() else ()
     sections = {

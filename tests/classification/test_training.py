@@ -1,3 +1,4 @@
+import shlex
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -12,6 +13,7 @@ from sppdet.classification import training as module
 from sppdet.classification.classifier import Classifier, new_classifier
 from sppdet.classification.training import Epochs, train_classifier
 from sppdet.classification.views import resize_to_view
+from sppdet.cli import main
 from sppdet.config.classification import FoldersConfig
 from sppdet.config.network import FCConfig
 from sppdet.data.formats.image_folder import read_image_folder
@@ -42,7 +44,7 @@ def test_colors_are_learnt(config, view, blocks, caplog):
     assert course[-1]["loss"] < course[0]["loss"]
     assert "accuracy on" in caplog.text
     assert sorted(path.name for path in Path(config.output).iterdir()) == [
-        *("classifier.safetensors", "config.json", "data.json", "images.json"),
+        *("README.md", "classifier.safetensors", "config.json", "data.json", "images.json"),
         *("training.json", "training.png", "val.json"),
     ]
     loaded = Classifier.load(config.output)
@@ -209,9 +211,23 @@ def test_unreadable_images_are_left_out_where_asked_for(config, colors, tmp_path
         "red": 4,
     }
     assert len(read_json(Path(config.output, "images.json"))) == 17
+    (colors / "photo.png").write_bytes((colors / "red/1.png").read_bytes())
     Path(config.output, "val.json").unlink()
     train_classifier(config)
     assert read_json(Path(config.output, "val.json")) == result
+    text = Path(config.output, "README.md").read_text()
+    assert f"Accuracy on 16 images of `data.val`: top1 {result['top1']['mean']:.2%}." in text
+    for folder, fate, kept, left_out, others in ((colors, "trained on", 17, 1, 1), (val, "measured on", 16, 2, 0)):
+        every = len(list(folder.rglob("*.png")))
+        rows = [f"| {fate} | {kept} |", f"| unreadable image | {left_out} |"]
+        rows += [f"| other image files | {others} |"] * bool(others)
+        table = "\n".join([f"| in `{folder}` | image files |", "|---|--:|", *rows, f"| all | {every} |"])
+        assert table in text
+        assert kept + left_out + others == every
+    assert f"| green | 5 | 6 | {result['per_class']['green']['top1']:.2%} |" in text
+    again = next(line for line in text.splitlines() if line.startswith("sppdet classify train"))
+    assert main(shlex.split(again)[1:]) == 0
+    assert state_of(f"{config.output}-again") == state_of(config.output)
     for file in (colors / "red").iterdir():
         file.write_bytes(b"text")
     with pytest.raises(DataError, match="class red: none of its images can be read"):
