@@ -64,9 +64,9 @@ class Extrapolation:
 
     def predict(self, multiple: float) -> Prediction:
         """Return what `multiple` times the largest number of images would give."""
-        images = round(multiple * self.images[-1])
+        images = multiple * self.images[-1]
         maps, largest = 1 - self.laws.errors(images), 1 - self.laws.errors(self.images[-1])
-        return Prediction(multiple, images, Estimate.of(maps), Estimate.of(maps - largest))
+        return Prediction(multiple, round(images), Estimate.of(maps), Estimate.of(maps - largest))
 
     @property
     def limit(self) -> Estimate:
