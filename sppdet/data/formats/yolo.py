@@ -53,8 +53,9 @@ class YoloSource(PairSource):
         sides: list[Sides] = []
 
         def read(name: str, pair: Pair) -> AnnotatedImage:
+            before = len(problems.found)
             lines = _read_label(pair, self._names, problems)
-            malformed = (self._count_objects(pair.label) if pair.label else 0) - len(lines)
+            malformed = len(problems.found) - before
             image = _annotate(pair, name, lines, self._classes)._replace(malformed=malformed)
             sides.extend(_sides(pair.label, line) for line in lines if pair.label and len(line.numbers) == 4)
             return image
