@@ -60,6 +60,17 @@ class InvertedResidual(nn.Module):
         return projected + maps if self.shortcut else projected
 
 
+class WithDeeperMap(nn.Module):
+    """Maps joined with those that `deep` computes from them."""
+
+    def __init__(self, deep: nn.Module, join: Hypercolumn) -> None:
+        super().__init__()
+        self.deep, self.join = deep, join
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.join(maps, self.deep(maps))
+
+
 def build_lite(name: str, tap: Tap) -> nn.Sequential:
     """Build the layers of a network in VARIANTS up to `tap`.
 
@@ -86,7 +97,7 @@ def build_lite(name: str, tap: Tap) -> nn.Sequential:
         whole = nn.Sequential(OrderedDict(deep, head=_convolution(inputs, HEAD)))
         _, kernel, stride, *_ = LAST_STAGES[0]  # the only layer that moves cells
         center = (kernel - 1) / 2 - _same_padding(kernel, stride, last_side)[0]
-        layers.append(Hypercolumn(whole, stride, center))
+        layers.append(WithDeeperMap(whole, Hypercolumn(stride, center)))
     return nn.Sequential(*layers)
 
 

@@ -96,20 +96,20 @@ def _place(node: fx.Node, network: nn.Module, places: Mapping[fx.Node, Place]) -
     if not maps:
         return EVERYWHERE if EVERYWHERE in given else None
     if node.op == "call_module":
-        return _through_layer(network.get_submodule(str(node.target)), maps[0], describe(network, str(node.target)))
+        return _through_layer(network.get_submodule(str(node.target)), maps, describe(network, str(node.target)))
     return _through_function(node, maps, describe(network, node.meta["layer"]))
 
 
-def _through_layer(layer: nn.Module, given: Map, where: str) -> Place:
+def _through_layer(layer: nn.Module, maps: Sequence[Map], where: str) -> Place:
+    given = maps[0]
     match layer:
         case nn.Conv2d() | nn.MaxPool2d() | nn.AvgPool2d() if given.channels == 1:
             return Map(_slide(given.geometry, layer, where))
         case WithinChannelNorm():
             return Map(_slide(given.geometry, layer.neighbors, where))
         case Hypercolumn():
-            deep, before = geometry_of(layer.deep), given.geometry
-            seen = before.receptive_field + before.stride * (deep.receptive_field - 1 + deep.stride)
-            return Map(replace(before, receptive_field=seen))
+            deep = maps[1].geometry  # a cell sees two of the deeper cells
+            return Map(replace(given.geometry, receptive_field=deep.receptive_field + deep.stride))
         case nn.ZeroPad2d() if given.channels == 1:
             return _pad(given, layer.padding, where)
         case nn.AdaptiveAvgPool2d() if layer.output_size in (1, (1, 1)):

@@ -5,19 +5,18 @@ from torch import Tensor, nn
 
 
 class Hypercolumn(nn.Module):
-    """Maps (B, C, h, w), followed by the deeper maps that a network computes from them, interpolated to the same cells
+    """Maps (B, C, h, w), followed by deeper maps (B, C', h', w') of the same images, interpolated to the same cells
     (Hariharan et al. 2015): C + C' channels.
 
-    deep: layers that compute the deeper maps. stride, center: place of their cells, in cells of the first maps: that of
-    cell j is stride * j + center.
+    stride, center: place of the deeper cells, in cells of the first maps: that of cell j is stride * j + center.
     """
 
-    def __init__(self, deep: nn.Module, stride: int, center: float) -> None:
+    def __init__(self, stride: float, center: float) -> None:
         super().__init__()
-        self.deep, self.stride, self.center = deep, stride, center
+        self.stride, self.center = stride, center
 
-    def forward(self, maps: Tensor) -> Tensor:
-        deep = self.deep(maps).permute(0, 2, 3, 1)  # the channels of a cell are moved at once
+    def forward(self, maps: Tensor, deep: Tensor) -> Tensor:
+        deep = deep.permute(0, 2, 3, 1)  # the channels of a cell are moved at once
         for axis in (1, 2):
             deep = self._interpolate(deep, axis, maps.shape[axis + 1])
         return torch.cat([maps, deep.permute(0, 3, 1, 2)], dim=1)

@@ -1,6 +1,7 @@
-"""Networks of torchvision and timm by their names, up to the last map of stride 16."""
+"""Networks of torchvision and timm by their names, up to the last map of stride 16 or with their last map."""
 
 from difflib import get_close_matches
+from math import inf
 from types import ModuleType
 from typing import Any
 
@@ -8,8 +9,10 @@ import torch
 import torchvision
 from torch import fx, nn
 
-from sppdet.backbones.geometry import Map, follow
+from sppdet.backbones.geometry import Geometry, Map, follow
+from sppdet.backbones.hypercolumn import Hypercolumn
 from sppdet.backbones.tracing import trace
+from sppdet.config.network import Tap
 from sppdet.errors import ConfigError
 
 STRIDE = 16
@@ -44,20 +47,29 @@ def normalization(network: nn.Module) -> dict[str, tuple[float, float, float]]:
     return {key: config[key] for key in ("mean", "std") if key in config}
 
 
-def cut(network: nn.Module, name: str) -> fx.GraphModule:
+def cut(network: nn.Module, name: str, tap: Tap = "expansion") -> fx.GraphModule:
     """Return the part of a network up to the last map of stride 16 that everything after it is computed from.
 
     In ResNet this is the end of the third stage of blocks, where a network expands its channels before it halves the
-    map (MobileNet, EfficientNet), that expansion. Layers keep their names. Raises InputError, naming the layer, if the
-    geometry cannot be derived, and ConfigError if there is no such map.
+    map (MobileNet, EfficientNet), that expansion. Layers keep their names. tap: "hypercolumn" joins the network's last
+    map to it. Raises InputError, naming the layer, if the geometry cannot be derived, and ConfigError if there is no
+    such map.
     """
     graph = trace(network)
-    last = _last_map(network, graph)
-    if last is None:
+    maps = _last_maps(network, graph, inf if tap == "hypercolumn" else STRIDE)
+    if STRIDE not in maps:
         raise ConfigError(f"no map of stride {STRIDE} that all later ones come from", field="backbone.name", got=name)
     *nodes, output = graph.nodes
-    output.args = (last,)
-    for node in reversed(nodes[nodes.index(last) + 1 :]):
+    (last, place), (end, deepest) = maps[STRIDE], maps[max(maps)]
+    output.args = (end,)
+    if tap == "hypercolumn":
+        if end is last:
+            raise ConfigError(f"no map of a stride over {STRIDE}", field="backbone.tap", expected="expansion", got=tap)
+        center = (deepest.center - place.center) / STRIDE
+        network.add_module("hypercolumn", Hypercolumn(deepest.stride / STRIDE, center))
+        with graph.inserting_before(output):
+            output.args = (graph.call_module("hypercolumn", (last, end)),)
+    for node in reversed(nodes[nodes.index(end) + 1 :]):
         graph.erase_node(node)
     for node in [node for node in nodes if node.op == "get_attr"]:
         if node.users:
@@ -67,16 +79,16 @@ def cut(network: nn.Module, name: str) -> fx.GraphModule:
     return fx.GraphModule(network, graph).eval()
 
 
-def _last_map(network: nn.Module, graph: fx.Graph) -> fx.Node | None:
-    """Return the last map of stride 16 that no later node bypasses."""
+def _last_maps(network: nn.Module, graph: fx.Graph, limit: float) -> dict[int, tuple[fx.Node, Geometry]]:
+    """Return the last map of each stride up to `limit` that no later node bypasses."""
     order = {node: index for index, node in enumerate(graph.nodes)}
-    last, reach = None, 0  # reach: of the last node that reads what comes before this one
+    last, reach = {}, 0  # reach: of the last node that reads what comes before this one
     for node, place in follow(network, graph):
         if isinstance(place, Map):
-            if place.geometry.stride > STRIDE:
+            if place.geometry.stride > limit:
                 break
-            if reach <= order[node] and place.geometry.stride == STRIDE and place == Map(place.geometry):
-                last = node
+            if reach <= order[node] and place == Map(place.geometry):
+                last[place.geometry.stride] = node, place.geometry
         if place is not None:
             reach = max([reach, *(order[user] for user in node.users)])
     return last

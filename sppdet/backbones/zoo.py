@@ -36,12 +36,16 @@ def build_backbone(
     name: one of BACKBONES, another of torchvision's for classification, or "timm/NAME" (see `cut`).
     weights: "random" (He initialization with a fixed seed), a name in torchvision's weights enum of this network
     ("DEFAULT", "IMAGENET1K_V1"), or a file for `load_weights`. precision: of the convolutions.
-    tap: last layer of EfficientNet-Lite (see `build_lite`).
-    Raises ConfigError for an unknown name or a device that is not available, WeightsError for unusable weights, and
-    InputError for a network whose geometry cannot be derived.
+    tap: map to compute: of EfficientNet-Lite see `build_lite`, of torchvision's and timm's networks `cut`.
+    Raises ConfigError for an unknown name, a map that the network does not have, or a device that is not available,
+    WeightsError for unusable weights, and InputError for a network whose geometry cannot be derived.
     """
     place = find_device(device)
-    if name in BACKBONES:
+    of_library = in_library(name)
+    if not of_library and name not in BACKBONES:
+        expected = f"{', '.join(BACKBONES)}, another of torchvision's or timm/NAME"
+        raise ConfigError("unknown backbone", field="backbone.name", expected=expected, got=name)
+    if name in VARIANTS or (name in BACKBONES and tap == "expansion"):
         # The meta device allocates and initializes nothing: VGG-16's classifier alone would take half a gigabyte.
         with torch.device("meta"):
             layers = build_lite(name, tap) if name in VARIANTS else _layers(name)
@@ -49,20 +53,20 @@ def build_backbone(
         backbone = Backbone(name, layers.to_empty(device="cpu"), channels, precision)
         if name in VARIANTS:
             backbone.mean.fill_(MEAN), backbone.std.fill_(STD)
-    elif in_library(name):
-        backbone = _from_library(name, precision)
+    elif of_library and tap != "projection":
+        backbone = _from_library(name, precision, tap)
     else:
-        expected = f"{', '.join(BACKBONES)}, another of torchvision's or timm/NAME"
-        raise ConfigError("unknown backbone", field="backbone.name", expected=expected, got=name)
+        expected = "expansion or hypercolumn" if of_library else "expansion"
+        raise ConfigError(f"not a map of {name}", field="backbone.tap", expected=expected, got=tap)
     _initialize(backbone, torch.Generator().manual_seed(RANDOM_SEED))
     if weights != "random":
         load_weights(backbone, weights)
     return backbone.eval().requires_grad_(False).to(place).to(memory_format=torch.channels_last)
 
 
-def _from_library(name: str, precision: Precision) -> Backbone:
+def _from_library(name: str, precision: Precision, tap: Tap) -> Backbone:
     network = whole_network(name)
-    layers = cut(network, name)
+    layers = cut(network, name, tap)
     backbone = Backbone(name, layers, _try_sizes(layers, name), precision)
     for buffer, values in normalization(network).items():
         backbone.get_buffer(buffer).copy_(torch.tensor(values))
@@ -74,7 +78,7 @@ def _try_sizes(layers: nn.Module, name: str) -> int:
     """Return the channels of the maps, or raise ConfigError unless images may have any size."""
     try:
         with redirect_stderr(StringIO()), torch.inference_mode():  # stderr: the graph prints where it failed
-            for side in range(64, 64 + STRIDE, 2):  # with every remainder modulo the stride
+            for side in range(64, 64 + 2 * STRIDE, 2):  # with every remainder modulo the strides
                 maps = layers(torch.zeros(1, 3, side, side + 1))
     except RuntimeError as error:
         raise ConfigError("cannot take images of any size", field="backbone.name", got=name) from error

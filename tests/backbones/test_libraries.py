@@ -43,12 +43,6 @@ LAST = {**TORCHVISION, **TIMM}
 CHANNELS = {"mobilenet_v3_large": 672, "efficientnet_b0": 672, "convnext_tiny": 384, "regnet_y_400mf": 208}
 
 
-@pytest.fixture(autouse=True)
-def _skip_without_timm(request) -> None:
-    if str(getattr(request.node, "callspec", None) and request.node.callspec.params.get("name")).startswith("timm/"):
-        pytest.importorskip("timm")
-
-
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "efficientnet_b0", "regnet_y_400mf", *TIMM])
 def test_geometry_is_what_an_impulse_moves(name):
     backbone = build_backbone(name, "random")
