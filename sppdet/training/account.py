@@ -14,6 +14,8 @@ from sppdet.structures import Annotations
 from sppdet.training.hold_out import Split
 
 TRAINED, HELD_OUT = "trained on", "held out"
+FIRST, FINAL = "first fit", "final fit"
+ROLES_IN_TWO_FITS = {TRAINED: "in both fits", HELD_OUT: "held out of the first fit"}
 UNREADABLE = "unreadable image"
 COPY = "copy of an image above"
 NO_SPLIT = "in none of the splits"
@@ -55,25 +57,41 @@ class Account(NamedTuple):
     """The data of a training.
 
     rows: all files and objects; none of data in memory. parts: the images of TRAINED and HELD_OUT. how: the images held
-    out, in words. refitted: whether the last fit is to these too. root, origin: folder, format and splits; None and ""
-    for data in memory. problems: as of `Inventory`.
+    out, in words. final: the images of the final fit. root, origin: folder, format and splits; None and "" for data in
+    memory. problems: as of `Inventory`.
     """
 
     rows: list[Row]
     parts: dict[str, PartCounts]
     how: str
-    refitted: bool
+    final: PartCounts
     root: Path | None = None
     origin: str = ""
     problems: Mapping[tuple[str, str], int] = {}
+
+    @property
+    def refitted(self) -> bool:
+        """True if the final fit is a second one, also to images that the first, which is measured, was not to."""
+        return self.final.images > self.parts[TRAINED].images
+
+    @property
+    def fits(self) -> dict[str, PartCounts]:
+        """The images of each fit, and those held out."""
+        if not self.refitted:
+            return self.parts
+        return {FIRST: self.parts[TRAINED], HELD_OUT: self.parts[HELD_OUT], FINAL: self.final}
+
+    def name(self, fate: str) -> str:
+        """Return a fate in words that are exact where there are two fits."""
+        return ROLES_IN_TWO_FITS.get(fate, fate) if self.refitted else fate
 
     @property
     def total(self) -> Row:
         return Row("all", sum(row.images for row in self.rows), sum(row.objects for row in self.rows))
 
     def __str__(self) -> str:
-        images = ", ".join(f"{row.images} {row.fate}" for row in self.rows if row.images)
-        objects = ", ".join(f"{row.objects} {row.fate}" for row in self.rows if row.objects)
+        images = ", ".join(f"{row.images} {self.name(row.fate)}" for row in self.rows if row.images)
+        objects = ", ".join(f"{row.objects} {self.name(row.fate)}" for row in self.rows if row.objects)
         return f"{self.total.images} image files: {images}; {self.total.objects} annotated objects: {objects}"
 
 
@@ -84,11 +102,9 @@ def take_account(split: Split, inventory: Inventory | None) -> Account:
     for i, image in enumerate(split.dataset.images):
         images[HELD_OUT if i in held_out else TRAINED].append(image)
     entries = {id(entry.annotations): entry for each in split.read for entry in each.entries if entry.annotations}
-    parts = {
-        role: _count(those, [entries[id(each)] for each in those if id(each) in entries], split.dataset.classes)
-        for role, those in images.items()
-    }
-    account = Account([], parts, split.how, split.first_fit != split.final_fit)
+    parts = {role: _count(those, entries, split.dataset.classes) for role, those in images.items()}
+    final = _count([split.dataset.images[i] for i in split.final_fit], entries, split.dataset.classes)
+    account = Account([], parts, split.how, final)
     if inventory is None:
         return account
     roles = {id(image): role for role, those in images.items() for image in those}
@@ -104,11 +120,12 @@ def take_account(split: Split, inventory: Inventory | None) -> Account:
     )
 
 
-def _count(images: Sequence[Annotations], entries: Sequence[Entry], classes: Sequence[str]) -> PartCounts:
+def _count(images: Sequence[Annotations], entries: Mapping[int, Entry], classes: Sequence[str]) -> PartCounts:
+    """Return the counts of images. entries: by the ids of their annotations in memory."""
     objects, others = Counter[str](), Counter({"difficult": sum(int(image.difficult.sum()) for image in images)})
     for image in images:
         objects.update(classes[label - 1] for label in image.labels[~image.difficult].tolist())
-    for entry in entries:
+    for entry in (entries[id(image)] for image in images if id(image) in entries):
         others.update({f"of class {name}": count for name, count in entry.ignored.items()})
         others.update(entry.skipped)
     background = sum(not len(image.labels) for image in images)

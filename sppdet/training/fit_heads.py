@@ -22,6 +22,8 @@ from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
 
+STEPS = {"train": "first fit", "all": "final fit", "start": "before fine-tuning"}
+
 
 def fit_heads(
     run: RunFolder,
@@ -39,7 +41,7 @@ def fit_heads(
     file = run.heads(name)
     if not file.is_file():
         cache.fill(images)
-        logger.info("fitting heads on %s", counted(len(images), "image"))
+        logger.info("%s: fitting heads on %s", STEPS.get(name, name), counted(len(images), "image"))
         match config.head:
             case "svm":
                 start = MiningState.load(run.mined, cache, classes, config.svm) if known else None

@@ -15,7 +15,7 @@ from sppdet.evaluation.voc import VOCResult
 from sppdet.files.atomic import write_text
 from sppdet.files.run_folder import RunFolder
 from sppdet.runtime.machine import hardware_name
-from sppdet.training.account import HELD_OUT, Account
+from sppdet.training.account import HELD_OUT, TRAINED, Account
 from sppdet.wording import counted
 
 
@@ -39,7 +39,8 @@ class Session(NamedTuple):
         it had other data than they name."""
         from sppdet import __version__
 
-        seconds = f"{time.perf_counter() - self.begun:.0f} s" + (" since it was resumed" if self.resumed else "")
+        since = "since it was resumed" if self.resumed else "from the check of the data on"
+        seconds = f"{time.perf_counter() - self.begun:.0f} s {since}"
         threads = counted(torch.get_num_threads(), "thread")
         rows = {
             **settings,
@@ -79,8 +80,6 @@ def commands(*lines: Sequence[str | Path]) -> str:
 def write_detector_readme(session: Session, config: TrainConfig, account: Account, result: VOCResult) -> None:
     """Write the README of a detector's run. result: of the images held out."""
     run, classes = session.run, result.classes
-    held_out = counted(account.parts[HELD_OUT].images, "image")
-    fit = "before the last fit, which was to them as well" if account.refitted else "which was not trained on them"
     settings = {
         "network": f"{config.backbone.name}, weights {config.backbone.weights}",
         "features, heads": f"{config.features}, {config.head}",
@@ -90,8 +89,8 @@ def write_detector_readme(session: Session, config: TrainConfig, account: Accoun
     divided = ("--data.split_file", run.split) if run.split.is_file() else ()
     sections = {
         "Result": [
-            f"mAP {percent(result.map_voc07)} (VOC, 11 points), {percent(result.map_area)} (area) on {held_out} held "
-            f"out, {fit}. `{run.val.name}` has all numbers, `{run.val_picture.name}` shows images."
+            f"mAP {percent(result.map_voc07)} (VOC, 11 points), {percent(result.map_area)} (area) {_fits(account)} "
+            f"`{run.val.name}` has all numbers, `{run.val_picture.name}` shows images."
         ],
         "Data": [_found(config, account), *_counts(account), _classes(account, result), _problems(config, account)],
         "Training": session.describe(settings, ("train", *divided) if account.root else ()),
@@ -106,18 +105,30 @@ def write_detector_readme(session: Session, config: TrainConfig, account: Accoun
     session.write_readme(f"Detector of {counted(len(classes), 'class')}: {', '.join(classes)}", sections)
 
 
+def _fits(account: Account) -> str:
+    """Return the images that mAP and thresholds are of, and those that each fit is to."""
+    first, held_out, final = account.parts[TRAINED], account.parts[HELD_OUT].images, account.final
+    others = f"the other {counted(first.images, 'image')} ({counted(first.objects.total(), 'object')})"
+    whose = "a detector" if account.refitted else "this detector, which was"
+    measured = f"on {counted(held_out, 'image')} held out ({account.how}), measured by {whose} trained on {others}. "
+    measured += "Thresholds were chosen on the same images."
+    if not account.refitted:
+        return measured
+    images = f"{'all ' if final.images == first.images + held_out else ''}{counted(final.images, 'image')}"
+    return f"{measured} The final detector is trained on {images} ({counted(final.objects.total(), 'object')})."
+
+
 def _found(config: TrainConfig, account: Account) -> str:
-    held_out = f"Held out to choose thresholds: {account.how}."
     if account.root is None:
-        return f"In memory. {held_out}"
+        return "In memory."
     data = config.data
     chosen = f"`{data.annotations}`" if data.annotations else f"split `{data.split}`"
-    return f"Found in `{account.root.resolve()}`: {account.origin}. Trained on: {chosen}. {held_out}"
+    return f"Found in `{account.root.resolve()}`: {account.origin}. Images to train on: {chosen}."
 
 
 def _counts(account: Account) -> list[str]:
     """Return the tables of everything on disk, and of the images used with all of their objects."""
-    parts = account.parts.values()
+    parts = account.fits.values()
     rows = [
         ("images", *(part.images for part in parts)),
         ("… without objects: background", *(part.background for part in parts)),
@@ -126,15 +137,16 @@ def _counts(account: Account) -> list[str]:
     for reason in dict.fromkeys(reason for part in parts for reason in part.others):
         rows.append((f"objects left out: {reason}", *(part.others[reason] for part in parts)))
     rows.append(("all objects", *(part.objects.total() + part.others.total() for part in parts)))
-    everything = table(("on disk", "image files", "objects"), [*account.rows, account.total]) if account.rows else ""
-    return [everything, table(("of the images used", *account.parts), rows)]
+    fates = [(account.name(row.fate), row.images, row.objects) for row in account.rows]
+    everything = table(("on disk", "image files", "objects"), [*fates, account.total]) if fates else ""
+    return [everything, table(("of the images used", *account.fits), rows)]
 
 
 def _classes(account: Account, result: VOCResult) -> str:
     aps = map(percent, result.ap_voc07.tolist())
-    counts = [[part.objects[name] for part in account.parts.values()] for name in result.classes]
+    counts = [[part.objects[name] for part in account.fits.values()] for name in result.classes]
     rows = [(name, *numbers, ap) for name, numbers, ap in zip(result.classes, counts, aps, strict=True)]
-    return table(("objects used of class", *account.parts, "AP (11 points)"), rows)
+    return table(("objects used of class", *account.fits, "AP (11 points)"), rows)
 
 
 def _problems(config: TrainConfig, account: Account) -> str:

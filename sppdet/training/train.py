@@ -63,8 +63,10 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
     begun, resumed = time.perf_counter(), run.has_weights()
     split, account = _read_data(config, run, dataset, val)
     images, classes, held_out = split.dataset.images, split.dataset.classes, len(split.held_out)
+    refitted, first = split.first_fit != split.final_fit, len(split.first_fit)
     sizes = counted(len(images), "image"), counted(len(classes), "class")
-    logger.info("%s, %s; %d held out to choose thresholds", *sizes, held_out)
+    fits = f"first fit to {first}, final fit to {len(split.final_fit)}" if refitted else f"one fit, to {first}"
+    logger.info("%s, %s; %d held out to choose thresholds: %s", *sizes, held_out, fits)
     trainer = prepare(config, run, split)
     if dataset is None and not run.has_weights():
         run.split.unlink(missing_ok=True)
@@ -75,12 +77,12 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
     detections, val_images = trainer.detect(detector, split.held_out), [images[i] for i in split.held_out]
     result = evaluate_voc(detections, val_images, classes)
     write_json(run.val, {"images": held_out, **result.as_dict()})
-    logger.info("held-out images: map_voc07 %.4f", result.map_voc07)
+    logger.info("first fit, on the %d held-out images: map_voc07 %.4f", held_out, result.map_voc07)
     thresholds = choose_thresholds(result)
     calibration = fit_calibration([(c.scores, c.correct) for c in result.curves.values()], config.calibration)
     shown = [calibration.calibrate(found.above(thresholds)) for found in detections[:DRAWN]]
     write_contact_sheet(run.val_picture, [image.read() for image in val_images[:DRAWN]], shown, classes)
-    if split.first_fit != split.final_fit:
+    if refitted:
         detector = trainer.fit("all", split.final_fit, known=split.first_fit)
     detector.thresholds, detector.calibration = thresholds, calibration
     session = Session(run, trainer.extractor.backbone.device, begun, resumed)

@@ -43,17 +43,26 @@ def test_the_counts_add_up_to_what_is_on_disk(config, own_data, caplog):
     (_, everything), (title, used), (_, classes), _ = tables_of(text)
     rows = {name: [int(cell) for cell in cells] for name, cells in everything.items()}
     assert rows.pop("all") == [len(image_files(own_data)), count_xml(own_data)]
-    assert {name: images for name, (images, _) in rows.items()} == {"trained on": 12, "held out": 3, "split test": 6}
-    for role, total, objects in zip(title[1:], used["all objects"], used["objects used"], strict=True):
-        column = title.index(role) - 1
-        assert int(total) == rows[role][1]
+    both, held = "in both fits", "held out of the first fit"
+    assert {name: images for name, (images, _) in rows.items()} == {both: 12, held: 3, "split test": 6}
+    fits = {"first fit": [both], "held out": [held], "final fit": [both, held]}
+    assert title[1:] == list(fits)
+    assert used["images"] == ["12", "3", "15"]
+    for column, (name, total, objects) in enumerate(
+        zip(title[1:], used["all objects"], used["objects used"], strict=True)
+    ):
+        assert int(total) == sum(rows[role][1] for role in fits[name])
         assert int(objects) == sum(int(cells[column]) for cells in classes.values())
         left_out = [int(cells[column]) for name, cells in used.items() if name.startswith("objects left out: ")]
         assert int(total) == int(objects) + sum(left_out)
-    assert used["objects left out: box reversed"] == ["1", "0"]
-    assert f"{len(image_files(own_data))} image files: 12 trained on, 3 held out, 6 split test" in caplog.text
+    assert used["objects left out: box reversed"] == ["1", "0", "1"]
+    assert f"{len(image_files(own_data))} image files: 12 {both}, 3 {held}, 6 split test" in caplog.text
     val = read_json(Path(config.output) / "val.json")
     assert f"mAP {val['map_voc07']:.2%} (VOC, 11 points), {val['map_area']:.2%} (area) on 3 images held out" in text
+    first, _, final = used["objects used"]
+    assert f"(the images of val), measured by a detector trained on the other 12 images ({first} objects)" in text
+    assert f"The final detector is trained on all 15 images ({final} objects)." in text
+    assert re.search(r"finished \| .*, after \d+ s from the check of the data on \|", text)
     assert f"Found in `{own_data}`: VOC layout, splits test, train, trainval, val" in text
     assert "Warnings: " in text
     assert "1 box reversed" in text
@@ -101,8 +110,22 @@ def test_data_in_memory(config, shapes):
     train(replace(config, data=DataConfig()), dataset)
     text = text_of(config.output)
     (_, used), (_, classes), _ = tables_of(text)
-    assert used["images"] == ["2", "1"]
-    assert "In memory. Held out to choose thresholds: the last image, as there is no val." in text
+    assert used["images"] == ["2", "1", "3"]
+    assert "on 1 image held out (the last image, as there is no val), measured by" in text
+    assert "Thresholds were chosen on the same images." in text
+    assert "\n\nIn memory.\n" in text
     assert "The data were given in Python." in text
     assert set(classes) == set(dataset.classes)
     assert [command[0] for command in commands_of(text)] == ["evaluate", "diagnose", "detect"]
+
+
+def test_a_single_fit_is_not_called_two(config, caplog):
+    with caplog.at_level("INFO", "sppdet"):
+        train(replace(config, data=replace(config.data, split="train", max_images=None)))
+    text = text_of(config.output)
+    assert re.search(r"measured by this detector, which was trained on the other \d+ images", text)
+    assert "final" not in text
+    (_, everything), (title, _), *_ = tables_of(text)
+    assert list(everything)[:2] == title[1:] == ["trained on", "held out"]
+    assert re.search(r"held out to choose thresholds: one fit, to \d+$", caplog.text, re.MULTILINE)
+    assert "final fit" not in caplog.text

@@ -147,8 +147,13 @@ def test_softmax_examples_keep_to_the_memory(small, monkeypatch):
 def test_stages_are_logged(small, caplog):
     with caplog.at_level(logging.INFO, "sppdet"):
         train(small)
-    steps = ("6 images, 6 classes; 1 held out", "fitting heads on 5", "held-out", "on 6", "detector in")
-    places = [caplog.text.index(step) for step in steps]
+    steps = (
+        "6 images, 6 classes; 1 held out",
+        "first fit: fitting heads on 5",
+        "held-out",
+        "final fit: fitting heads on 6",
+    )
+    places = [caplog.text.index(step) for step in (*steps, "detector in")]
     assert places == sorted(places)
 
 
