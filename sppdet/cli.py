@@ -48,6 +48,7 @@ PYTHON_ONLY = ("dataset",)
 JSON = "JSON, the result as --json prints it, is described in data/README.md."
 # Explained here, for all commands.
 COMMON = {"device": "auto (CUDA if torch finds it), cpu or cuda", "precision": "precision of the convolutions"}
+NAMED = 3  # files of counted warnings
 RESUMED = ("demo", "train", "ablate", "learning-curve", "classify train", "proposals", "download")
 
 
@@ -213,24 +214,27 @@ class _ProgressHandler(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.warned: set[str] = set()
-        self.counted: dict[str, set[str]] = {}  # the lines of each kind of warning
+        self.counted: dict[str, dict[str, None]] = {}  # the lines of each kind of warning
 
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
         line = self.format(record)
-        alike = self.counted.setdefault(record.msg, set()) if hasattr(record, "counted") else set()
+        alike = self.counted.setdefault(record.msg, {}) if hasattr(record, "counted") else {}
         if line not in self.warned and not alike:
             tqdm.write(line, file=sys.stderr)
-        alike.add(line)
+        alike[line] = None
         if record.levelno >= logging.WARNING:
             self.warned.add(line)
 
     def count(self) -> None:
-        """Write the number of counted warnings of each kind, and begin again."""
+        """Write the number of counted warnings of each kind, with the first files, and begin again."""
         for message, lines in self.counted.items():
             if len(lines) > 1:
-                print(f"{message.removeprefix('%s: ')}: {len(lines)} files", file=sys.stderr)
+                ending = message.removeprefix("%s")
+                files = ", ".join(line.removesuffix(ending) for line in list(lines)[:NAMED])
+                more = ", ..." if len(lines) > NAMED else ""
+                print(f"{ending.removeprefix(': ')}: {len(lines)} files: {files}{more}", file=sys.stderr)
         self.counted.clear()
 
 

@@ -81,10 +81,10 @@ def test_warnings_of_many_files_are_counted(tmp_path, capsys):
     usage = ["download", str(tmp_path), "--years", "[1999]"]
     assert main(usage) == 1  # sets the log up
     (handler,) = [each for each in logging.getLogger("sppdet").handlers if hasattr(each, "count")]
-    for name in "abcab":
+    for name in "abcadb":
         logging.getLogger("sppdet").warning("%s: damaged", f"{name}.jpg", extra={"counted": True})
     handler.count()  # as a command does in the end
     handler.count()
     assert main(usage) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if "damaged" in line]
-    assert lines == ["a.jpg: damaged", "damaged: 3 files"]
+    assert lines == ["a.jpg: damaged", "damaged: 4 files: a.jpg, b.jpg, c.jpg, ..."]

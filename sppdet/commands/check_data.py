@@ -10,12 +10,14 @@ from sppdet.commands.summary import Summary
 from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.config.network import Device, Precision
 from sppdet.errors import DataError
+from sppdet.wording import counted
 
 if TYPE_CHECKING:
     from sppdet.data.build import CheckedImage
     from sppdet.data.checks.report import Check
     from sppdet.data.problems import Problem
 
+UNREADABLE = "unreadable image"  # the kind of problem
 CONFIDENT = 0.5  # probability of a detection that may contradict a label
 
 
@@ -57,7 +59,10 @@ def check_data(
     write_json(folder / "check.json", found.as_dict())
     plot_check(found, folder / "check.png")
     count = len(found.errors)
-    message = f"{count} error{'s' if count > 1 else ''}: something would be trained wrongly"
+    unreadable = any(problem.kind == UNREADABLE for problem in found.errors)
+    ways = "--data.strict false" + (" and --data.skip_unreadable true leave" if unreadable else " leaves")
+    wrong = f"{counted(count, 'error')}: something would be trained wrongly; all are in {folder / 'check.json'}"
+    message = f"{wrong}, and {ways} these images or objects out of a training"
     errors = [DataError(message, file=found.root)] if count else []
     return Summary(found.as_dict(), f"{found}\n\nwritten to {output}", errors)
 
@@ -72,7 +77,7 @@ def _doubts(check: Check, run: str, device: Device, precision: Precision, worker
     from sppdet.structures import Annotations, Dataset
 
     detector = load_run(run, device, precision)
-    damaged = {problem.file for problem in check.problems if problem.kind == "unreadable image"}
+    damaged = {problem.file for problem in check.problems if problem.kind == UNREADABLE}
     every = [image for part in check.parts.values() for image in part]
     images = [image for image in every if str(image.source.path) not in damaged]
     names = tuple(dict.fromkeys([*detector.classes, *check.classes]))

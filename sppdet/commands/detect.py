@@ -83,10 +83,13 @@ def _write_entries(folder: Path, entries: list[dict[str, Any]], files: Sequence[
     except (SppdetError, TypeError, KeyError):  # none, or JSON of something else
         earlier = set()
     write_json(file, [entry for entry in entries if Path(entry["picture"]).is_file()])
-    kept = {path.resolve() for path in (*files, *(Path(entry["picture"]) for entry in entries))}
-    for picture in earlier:
-        if picture.resolve() not in kept:
-            picture.unlink(missing_ok=True)
+    images, new = ({path.resolve() for path in paths} for paths in (files, (Path(e["picture"]) for e in entries)))
+    replaced = [picture for picture in earlier if picture.is_file() and picture.resolve() not in images]
+    for picture in replaced:
+        if picture.resolve() not in new:
+            picture.unlink()
+    if replaced:
+        logger.info("replaced %s of an earlier detect in %s", counted(len(replaced), "picture"), folder)
 
 
 def _describe(entry: dict[str, Any]) -> str:

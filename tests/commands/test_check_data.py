@@ -44,9 +44,18 @@ def test_errors_exit_with_1_after_everything_is_printed(voc, tmp_path, capsys):
     assert set(numbers["problems"][0]) == {"file", "field", "kind", "severity", "message"}
     assert numbers["summary"]["kinds"][0] == {"kind": "annotated size", "severity": "error", "count": 2}
     assert numbers["summary"]["classes"]["dog"] == {"train": 0, "val": 2, "test": 0}
-    assert captured.err.splitlines()[-1] == f"sppdet: error: {voc}: 2 errors: something would be trained wrongly"
+    wrong = f"sppdet: error: {voc}: 2 errors: something would be trained wrongly"
+    where = f"all are in {tmp_path / 'out/check.json'}"
+    way = "--data.strict false leaves these images or objects out of a training"
+    assert captured.err.splitlines()[-1] == f"{wrong}; {where}, and {way}"
+    (voc / "JPEGImages/d.png").write_text("no image")
     assert main(arguments) == 1
-    assert "annotated size            error      2  Annotations/a.xml, Annotations/b.xml" in capsys.readouterr().out
+    assert (
+        "annotated size            error      2  Annotations/a.xml, Annotations/b.xml"
+        in (captured := capsys.readouterr()).out
+    )
+    assert "3 errors: " in captured.err
+    assert "--data.strict false and --data.skip_unreadable true leave these" in captured.err
 
 
 def test_a_run_doubts_labels(place, run, tmp_path, capsys, monkeypatch):

@@ -121,13 +121,16 @@ def test_a_picture_that_was_not_written_is_not_listed(place, tmp_path):
     assert [str(file) for file in (tmp_path / "found").glob("*.jpg")] == [entry["picture"]]
 
 
-def test_the_last_detections_replace_those_in_the_folder(place, folder, tmp_path, capsys):
+def test_the_last_detections_replace_those_in_the_folder(place, folder, tmp_path, capsys, caplog):
+    caplog.set_level(logging.INFO, "sppdet")
     out = tmp_path / "out"
     shutil.copy(folder / "b.jpg", folder / "a.jpg")
     run_json(capsys, "detect", place / "spp", folder, "--output", out)
+    assert "earlier detect" not in caplog.text
     (out / "own.jpg").write_text("a picture of the user's")
     (folder / "b.jpg").rename(folder / "c.jpg")
     entries = run_json(capsys, "detect", place / "spp", folder, "--output", out)
+    assert f"replaced 2 pictures of an earlier detect in {out}" in caplog.messages
     assert read_json(out / "detections.json") == entries
     assert sorted(file.name for file in out.iterdir()) == ["a.jpg", "c.jpg", "detections.json", "own.jpg"]
     (folder / "c.jpg").write_text("not an image")

@@ -1,5 +1,6 @@
 """A data set of any format, written in another with all its splits."""
 
+import logging
 import os
 import re
 import shutil
@@ -17,11 +18,13 @@ from sppdet.data.formats.source import Source
 from sppdet.data.formats.voc import VocSource
 from sppdet.data.problems import Problems
 from sppdet.data.records import names_of
-from sppdet.data.splits import NAMED
+from sppdet.data.splits import NAMED, STANDARD
 from sppdet.errors import DataError
 from sppdet.files.atomic import new_folder
 from sppdet.structures import Dataset
 from sppdet.wording import counted
+
+logger = logging.getLogger(__name__)
 
 WRITERS = {"voc": write_voc, "coco": write_coco, "yolo": write_yolo}
 CLASS_LIST = re.compile(rf".+_({'|'.join(NAMED)})")  # VOC's cat_train
@@ -64,6 +67,10 @@ def convert_dataset(config: DataConfig, target: Target, folder: Path, link: bool
         problems.warn("renamed", f"{counted(len(different), 'image')} renamed, such as {path.name}: {name}", folder)
     problems.found = list(dict.fromkeys(problems.found))  # an image may be in several splits
     problems.log()
+    if not any(split in NAMED or split in STANDARD for split in source.splits):
+        same = "" if problems.found else ", in the same way as the data"  # whose names and classes the copy then has
+        message = "no train, val and test in the data: the copy has %s; a training divides it by seed%s"
+        logger.info(message, ", ".join(parts), same)
     return Conversion(source.format, parts, len(different), left_out)
 
 

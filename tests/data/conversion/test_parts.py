@@ -21,7 +21,8 @@ def test_lists_that_a_format_has_no_name_for(tmp_path, caplog):
     assert caplog.messages.count(f"{root}: 1 list of single classes left out") == 3
 
 
-def test_lists_of_other_names_alone_are_yolos_train(tmp_path):
+def test_lists_of_other_names_alone_are_yolos_train(tmp_path, caplog):
+    caplog.set_level("INFO", "sppdet")
     root = write_voc(tmp_path / "set")
     for name in ("train", "val", "trainval", "test"):
         (root / f"ImageSets/Main/{name}.txt").unlink()
@@ -29,6 +30,7 @@ def test_lists_of_other_names_alone_are_yolos_train(tmp_path):
     write_text(root / "ImageSets/Main/two.txt", "b\nc\n")
     assert {split: len(part) for split, part in convert(root, "yolo").parts.items()} == {"train": 3}
     assert (tmp_path / "yolo/data.yaml").read_text().startswith("train: images/train\nnc")
+    assert caplog.messages[-1].startswith("no train, val and test in the data: the copy has train; a training divides")
 
 
 def test_val_inside_trainval_stays_what_it_is(tmp_path):

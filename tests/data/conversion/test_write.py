@@ -46,6 +46,18 @@ def test_boxes_and_splits_of_all_layouts_are_kept(tmp_path, layout, target, capl
     assert not caplog.messages
 
 
+@pytest.mark.parametrize("target", ["voc", "coco", "yolo"])
+def test_a_copy_of_data_without_splits_is_divided_as_they_are(tmp_path, target, caplog):
+    caplog.set_level("INFO", "sppdet")
+    root = write_whole(tmp_path / "set", "xml beside")
+    (split,) = convert(root, target).parts
+    message = f"the copy has {split}; a training divides it by seed, in the same way as the data"
+    assert caplog.messages[-1] == f"no train, val and test in the data: {message}"
+    for part in ("train", "val", "test"):
+        one, other = (read_dataset(DataConfig(root=str(folder), split=part)) for folder in (root, tmp_path / target))
+        assert {image.path.name for image in one.images} == {image.path.name for image in other.images}
+
+
 def test_files_of_voc_layout(tmp_path):
     content = coco_of("ac")
     content["annotations"][1] |= {"bbox": [30.25, 5, 20, 1.5], "iscrowd": 1}
