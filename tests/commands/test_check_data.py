@@ -50,10 +50,8 @@ def test_errors_exit_with_1_after_everything_is_printed(voc, tmp_path, capsys):
     assert captured.err.splitlines()[-1] == f"{wrong}; {where}, and {way}"
     (voc / "JPEGImages/d.png").write_text("no image")
     assert main(arguments) == 1
-    assert (
-        "annotated size            error      2  Annotations/a.xml, Annotations/b.xml"
-        in (captured := capsys.readouterr()).out
-    )
+    captured = capsys.readouterr()
+    assert "annotated size            error      2  Annotations/a.xml, Annotations/b.xml" in captured.out
     assert "3 errors: " in captured.err
     assert "--data.strict false and --data.skip_unreadable true leave these" in captured.err
 
