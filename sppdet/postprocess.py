@@ -49,7 +49,8 @@ def combine_detections(detections: Sequence[Detections], selection: SelectionCon
     it overlaps (SPPnet, section 4, "Model Combination for Detection"). Up to `max_per_class` of a class remain.
 
     Scores must mean the same in all of them, as calibrated ones do. The paper combines all candidate windows; here each
-    detector's own NMS comes first. Equal scores stand in the order of the detectors.
+    detector's own NMS and voting come first, and `selection.vote_iou` is not used again. Equal scores stand in the
+    order of the detectors.
     """
     selection = selection or SelectionConfig()
     boxes, labels, scores = (

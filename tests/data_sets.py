@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from contracts import assert_dataset
@@ -11,6 +11,7 @@ from PIL import Image
 from sppdet.config.data import DataConfig
 from sppdet.data.conversion.convert import Conversion, convert_dataset
 from sppdet.data.dataset import read_dataset
+from sppdet.data.formats.coco import read_coco
 from sppdet.structures import Dataset
 
 # Name of an image: class and box x1 y1 x2 y2 (0-based, half-open) of its objects. All images are 64 wide and 48 high.
@@ -164,6 +165,13 @@ def write_whole(root: Path, layout: str) -> Path:
             write_text(root / "data.yaml", "train: images\nnames: [cat, dog]\n")
             return write_files(root, "images", "labels", "txt")
     raise ValueError(layout)
+
+
+def read_coco_content(images: Path, content: object, classes: Sequence[str] | None = None) -> Dataset:
+    """The content of an annotation file next to a folder of images, written and read."""
+    path = images.parent / "some.json"
+    path.write_text(json.dumps(content))
+    return read_coco(images, path, classes)
 
 
 def read_scenes(root: Path, split: str = "trainval", **options) -> Dataset:
