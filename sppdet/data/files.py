@@ -24,7 +24,7 @@ def is_image(name: str) -> bool:
 def list_files(root: str | PathLike[str]) -> list[Path]:
     """Return visible files at any depth; files of a folder come before those of its subfolders.
 
-    Links are followed, except to a folder that they lie in.
+    Links are followed, except to a folder that they lie in, also by way of other links.
     """
     tree = []
     for parent, folders, names in os.walk(root, followlinks=True):
@@ -35,7 +35,7 @@ def list_files(root: str | PathLike[str]) -> list[Path]:
 
 def _leads_up(parent: str, name: str) -> bool:
     path = Path(parent, name)
-    return path.is_symlink() and Path(parent).resolve().is_relative_to(path.resolve())
+    return path.is_symlink() and any(folder.resolve().is_relative_to(path.resolve()) for folder in path.parents)
 
 
 def list_images(root: str | PathLike[str]) -> list[Path]:

@@ -29,6 +29,15 @@ def test_links_are_followed_except_to_a_folder_that_they_lie_in(tmp_path):
     assert found == ["a/x.png", "a/b/y.png", "elsewhere/z.png"]
 
 
+def test_links_that_lead_to_each_other_are_followed_once(tmp_path):
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.png").touch()
+        (tmp_path / name / "other").symlink_to(f"../{other}")
+    found = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
+    assert found == ["a/a.png", "a/other/b.png", "b/b.png", "b/other/a.png"]
+
+
 def test_stems_lose_suffixes_of_images_and_labels_only():
     assert [stem_of(name) for name in ("a.jpg", "b/v1.5", "x.TIFF", "x.xml", "a_jpg.rf.0a", "c\\d.png")] == [
         *("a", "b/v1.5", "x", "x", "a_jpg.rf.0a", "c/d")
