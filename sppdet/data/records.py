@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sppdet.data.entries import Entry
+from sppdet.errors import DataError
 from sppdet.structures import ImageId
 from sppdet.structures.valid_boxes import Size
 
+LISTED_TWICE = "image listed twice"  # the kind of problem
 Box = tuple[float, float, float, float]
 
 
@@ -51,6 +53,12 @@ class Records(NamedTuple):
     classes: tuple[str, ...] | None = None
     category_ids: Mapping[str, int] = {}
     left_out: Sequence[Entry] = ()
+
+
+def listed_twice(file: Path, field: str, name: str) -> DataError:
+    """Return the error of each of several entries of one image: the objects of one are background in the others."""
+    message = f"{LISTED_TWICE}: keep one entry of it, with the objects of all"
+    return DataError(message, file=file, field=field, got=name)
 
 
 def names_of(images: Sequence[AnnotatedImage]) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ RIGHT = {
 }
 
 WRONG = {
-    "11_types/bbox_text": r"train\.json: annotations\[0\]\.bbox: not a box",
+    "11_types/bbox_text": r"train\.json: annotations\[0\]\.bbox: texts instead of numbers",
     "18_no_bndbox/empty": r"a1\.xml: object\[2\]/bndbox/xmin: missing",
     "19_negatives/no_bytes": r"a5\.xml: .* the file is empty; remove it if its image has no objects",
     "20_no_bbox/annotations_null": r"train\.json: annotations: wrong type",

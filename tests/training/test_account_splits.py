@@ -1,6 +1,7 @@
 """The account of images by the split that they are in, for every layout and every way of holding images out."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -61,15 +62,21 @@ def test_data_that_are_divided(tmp_path, layout):
 def test_files_of_their_own_and_images_under_two_ids(tmp_path):
     root = write_coco(tmp_path / "coco", "images", "train.json", "abd")
     content = coco_of("abd")
-    content["images"].append({"id": 7, "file_name": "a.png"})
+    shutil.copy(root / "images/a.png", root / "images/again.png")
+    content["images"].append({"id": 7, "file_name": "again.png"})
     content["annotations"].append({"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4]})
     write_text(root / "train.json", json.dumps(content))
     write_coco(root, "images", "val.json", "ae")
     config = config_of(root, tmp_path / "run", annotations=str(root / "train.json"))
     account = account_of(replace(config, val=str(root / "val.json")))
-    assert rows_of(account) == {TRAINED: (2, 2), HELD_OUT: (2, 2 + 1 + 2), COPY: (0, 2)}
+    assert rows_of(account) == {TRAINED: (2, 2), HELD_OUT: (3, 2 + 1 + 2), COPY: (0, 2)}
     assert account.total[1:] == (len(image_files(root)), 5 + 4)
     assert account.parts[HELD_OUT].images == 3
+    content["images"][-1]["file_name"] = "a.png"
+    write_text(root / "train.json", json.dumps(content))
+    account = account_of(replace(config, val=str(root / "val.json")))
+    assert rows_of(account) == {TRAINED: (2, 2), HELD_OUT: (2, 4), "image listed twice": (0, 3), OTHER: (1, 0)}
+    assert_adds_up(account, root, 5 + 4)
 
 
 def test_images_beyond_the_limit_and_copies(tmp_path):

@@ -26,11 +26,19 @@ def check_names(parts: Sequence[Records], wanted: Sequence[str], root: Path, pro
 
 
 def check_presence(
-    parts: Mapping[str, Sequence[CheckedImage]], classes: Sequence[str], root: Path, problems: Problems
+    parts: Mapping[str, Sequence[CheckedImage]],
+    classes: Sequence[str],
+    refused: Mapping[str, set[str]],
+    root: Path,
+    problems: Problems,
 ) -> None:
-    """Report classes without objects, or with difficult ones only, in all parts or in one. root: of the data."""
+    """Report classes without objects, or with difficult ones only, in all parts or in one.
+
+    refused: by part, the classes that may have objects there which errors refuse: these are reported already.
+    root: of the data.
+    """
     present = {
-        name: {thing.name for image in images for thing in image.objects if not thing.difficult}
+        name: refused[name] | {thing.name for image in images for thing in image.objects if not thing.difficult}
         for name, images in parts.items()
         if images
     }

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sppdet.data.build import CheckedImage
 from sppdet.data.checks.readable import find_unreadable
+from sppdet.data.entries import Entry
 from sppdet.data.files import is_hidden, is_image
 from sppdet.data.problems import Problems
 from sppdet.data.records import AnnotatedImage
@@ -31,7 +32,7 @@ def check_copies(parts: Mapping[str, Sequence[CheckedImage]], problems: Problems
                 continue
             kind = "image in two splits" if other != name else "image twice"
             message = f"is the same image as {first.source.path} (id {first.source.id}, {other})"
-            message += "" if _content(first) == _content(image) else ", annotated differently"
+            message += "" if _content(first) == _content(image) else ", annotated differently: keep the right one"
             problems.warn(kind, message, image.source.path, f"id {image.source.id}, {name}")
 
 
@@ -41,17 +42,20 @@ def check_decoding(paths: Iterable[Path], problems: Problems) -> None:
         problems.error("unreadable image", error)
 
 
-def check_strays(images: Sequence[AnnotatedImage], label_suffix: str | None, problems: Problems) -> None:
+def check_strays(
+    images: Sequence[AnnotatedImage], left_out: Iterable[Entry], label_suffix: str | None, problems: Problems
+) -> None:
     """Report images and label files next to those of the data that belong to none of them and have no other problem.
 
-    label_suffix: that of label files, None if the format has none.
+    left_out: images with errors. label_suffix: that of label files, None if the format has none.
     """
+    refused = {entry.image for entry in left_out}
     used = {image.path for image in images}
     labels = {image.file for image in images} - used
     reported = {Path(problem.file).stem for problem in problems.found if problem.file}
     others = [path for path in _neighbors(used) if is_image(path.name)]
     for path in others:
-        if path.stem not in reported:
+        if path.stem not in reported and path not in refused:
             problems.warn("image not used", "is in no list, or not annotated", path)
     stems = {path.stem for path in (*used, *others)} | reported
     for path in _neighbors(labels):

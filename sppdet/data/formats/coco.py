@@ -1,6 +1,6 @@
 """Data sets in COCO format: a folder of images and JSON files of annotations."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -12,7 +12,7 @@ from sppdet.data.formats.coco_file import CocoFile
 from sppdet.data.formats.image_index import ImageIndex
 from sppdet.data.formats.source import Source
 from sppdet.data.problems import Problems
-from sppdet.data.records import AnnotatedImage, Records
+from sppdet.data.records import LISTED_TWICE, AnnotatedImage, Records, listed_twice
 from sppdet.data.splits import check_splits, split_word
 from sppdet.errors import DataError
 from sppdet.structures import Dataset, ImageId
@@ -107,6 +107,7 @@ class CocoSource(Source):
         """Return the images of a file, with the files that they are found in; add the others to `left_out`."""
         images: list[AnnotatedImage] = []
         names: dict[Path, str] = {}
+        times = Counter(Path(entry.name) for entry in file.images.values())
         for number, entry in file.images.items():
             path = None
             with problems.collect("image not found"):
@@ -115,13 +116,16 @@ class CocoSource(Source):
                     message = f"image file not found, unless it is {found}, which {names[found]} is"
                     raise DataError(f"{message}, listed in {file.path}", file=self.root / entry.name)
                 path = found
+            fault = "" if path else problems.last_kind
+            if path and times[Path(entry.name)] > 1:
+                fault = LISTED_TWICE
+                problems.error(fault, listed_twice(file.path, entry.field.replace(".width", ".file_name"), entry.name))
             count, objects = file.counts[number], tuple(file.objects[number])
-            if path and not file.fault:
+            if path and not fault and not file.fault:
                 malformed = count - len(objects)
                 images.append(AnnotatedImage(number, path, file.path, entry.size, objects, entry.field, malformed))
             else:
-                fault = file.fault or problems.last_kind
-                left_out.append(Entry((file.path, entry.field), path, count, fault))
+                left_out.append(Entry((file.path, entry.field), path, count, file.fault or fault))
         if strays := file.total - file.counts.total():
             left_out.append(Entry((file.path, "annotations"), None, strays, NO_IMAGE))
         return images

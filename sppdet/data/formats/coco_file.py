@@ -80,7 +80,8 @@ class CocoFile:
                 where = f"annotations[{i}]"
                 image = get_id(self.path, record, "image_id", where)
                 if image not in self.images:
-                    raise DataError("no such image", file=self.path, field=f"{where}.image_id", got=image)
+                    reason = "no such image: add it to images, or remove the annotation"
+                    raise DataError(reason, file=self.path, field=f"{where}.image_id", got=image)
                 self.counts[image] += 1
                 category = get_id(self.path, record, "category_id", where)
                 if category not in categories:

@@ -1,5 +1,6 @@
 """Values of a COCO annotation file: ids, boxes and segmentations, checked."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ from sppdet.data.formats.values import surround
 from sppdet.data.records import Box
 from sppdet.errors import DataError
 from sppdet.structures import ImageId
+
+SIDES = "[x, y, w, h]"
 
 
 def get(path: Path, record: Any, key: str, kind: type, where: str = "") -> Any:
@@ -38,7 +41,7 @@ def read_box(path: Path, record: Any, where: str) -> Box:
         return _surround(path, record["segmentation"], f"{where}.segmentation")
     box = get(path, record, "bbox", list, where)
     if len(box) != 4 or not all(map(is_number, box)):
-        raise DataError("not a box", file=path, field=f"{where}.bbox", expected="[x, y, w, h]", got=repr(box)[:60])
+        raise DataError(_reason(box, "not a box"), file=path, field=f"{where}.bbox", expected=SIDES, got=show(box))
     x, y, w, h = box
     return x, y, x + w, y + h
 
@@ -60,7 +63,14 @@ def _surround(path: Path, segmentation: Any, field: str) -> Box:
             return surround(xs, ys)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         pass
-    raise DataError("not polygons", file=path, field=field, expected="[[x, y, ...], ...]", got=repr(segmentation)[:60])
+    reason = _reason(segmentation, "not polygons")
+    raise DataError(reason, file=path, field=field, expected="[[x, y, ...], ...]", got=show(segmentation))
+
+
+def _reason(value: Any, otherwise: str) -> str:
+    rows = value if isinstance(value, list) else []
+    numbers = [number for row in rows for number in (row if isinstance(row, list) else [row])]
+    return "texts instead of numbers" if any(isinstance(number, str) for number in numbers) else otherwise
 
 
 def _value(path: Path, record: Any, key: str, expected: str, where: str) -> Any:
@@ -72,7 +82,12 @@ def _value(path: Path, record: Any, key: str, expected: str, where: str) -> Any:
 
 
 def _wrong_type(path: Path, field: str, expected: str, got: object) -> DataError:
-    return DataError("wrong type", file=path, field=field, expected=expected, got=repr(got)[:60])
+    return DataError("wrong type", file=path, field=field, expected=expected, got=show(got))
+
+
+def show(value: object) -> str:
+    """Return the beginning of a value as JSON has it."""
+    return json.dumps(value, ensure_ascii=False)[:60]
 
 
 def is_number(value: Any) -> bool:

@@ -13,7 +13,7 @@ from sppdet.data.formats.source import Source
 from sppdet.data.formats.values import read_number, surround, surround_rotated, whole_size
 from sppdet.data.formats.xml import parse_xml
 from sppdet.data.problems import Problems
-from sppdet.data.records import AnnotatedImage, AnnotatedObject, Box, Records
+from sppdet.data.records import LISTED_TWICE, AnnotatedImage, AnnotatedObject, Box, Records, listed_twice
 from sppdet.data.splits import check_splits, split_word
 from sppdet.errors import DataError
 
@@ -56,17 +56,21 @@ class CvatSource(Source):
     def _read(self, chosen: Sequence[tuple[int, ElementTree.Element]], problems: Problems) -> Records:
         keys = _unique([composed(image.get("name", "")) for _, image in chosen])
         names, images, left_out = short_names(keys), list[AnnotatedImage](), list[Entry]()
+        times = Counter((self._find(image), _subset(image)) for _, image in chosen)
         for (i, image), key in zip(chosen, keys, strict=True):
-            count = len(images)
-            with problems.collect("malformed image entry"):
+            count, path = len(images), self._find(image)
+            twice = path is not None and times[path, _subset(image)] > 1
+            with problems.collect(LISTED_TWICE if twice else "malformed image entry"):
+                if twice:
+                    raise listed_twice(self.file, f"image[{i}]/name", image.get("name", ""))
                 images.append(self._read_image(image, f"image[{i}]", names[key], problems))
             if len(images) == count:
                 place = (self.file, f"image[{i}]/width")
-                left_out.append(Entry(place, self._find(image), _count_shapes(image), problems.last_kind))
+                left_out.append(Entry(place, path, _count_shapes(image), problems.last_kind))
         return Records(images, self._classes or None, left_out=left_out)
 
     def _find(self, image: ElementTree.Element) -> Path | None:
-        """Return the file of an image that cannot be used, if there is one."""
+        """Return the file of an image, if there is one."""
         try:
             return self._index.find(image.get("name", ""), self.file)
         except DataError:

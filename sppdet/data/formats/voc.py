@@ -10,7 +10,7 @@ from sppdet.data.files import composed, folder_name, is_hidden, list_files, read
 from sppdet.data.formats.source import Source
 from sppdet.data.formats.xml import LEAST_SIDE, annotate, count_objects
 from sppdet.data.problems import Problems
-from sppdet.data.records import AnnotatedImage, Records, names_of
+from sppdet.data.records import LISTED_TWICE, AnnotatedImage, Records, names_of
 from sppdet.data.splits import NAMED, missing_split
 from sppdet.errors import DataError
 from sppdet.images import IMAGE_SUFFIXES
@@ -126,7 +126,8 @@ class VocSource(Source):
                 first = " ".join(words) or last
                 name = self._find_name(first) or stem_of(first)
             if name in seen:
-                problems.error("image listed twice", DataError("image listed twice", file=path, field=field, got=name))
+                reason = f"{LISTED_TWICE}: keep one of the lines"
+                problems.error(LISTED_TWICE, DataError(reason, file=path, field=field, got=name))
             seen[name] = None
         if not seen:
             raise DataError("lists no images", file=path)

@@ -66,7 +66,8 @@ class Place(NamedTuple):
 
     def reject(self, field: str, expected: str, got: object, reason: str = "cannot be used") -> NoReturn:
         where = f"{self.name}, {field}" if field else self.name
-        raise DataError(reason, file=self.file, field=where, expected=expected, got=repr(got))
+        shown = "null" if got is None else repr(got)
+        raise DataError(reason, file=self.file, field=where, expected=expected, got=shown)
 
 
 def write_coco_results(path: str | PathLike[str], detections: Sequence[Detections], dataset: Dataset) -> None:

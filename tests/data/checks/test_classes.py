@@ -1,4 +1,7 @@
+import json
+
 from data_checks import change, check, found
+from data_sets import coco_of, write_coco, write_text
 
 
 def test_class_names_that_differ_in_case_or_blanks(voc):
@@ -24,3 +27,23 @@ def test_unknown_classes_and_classes_that_are_left_out(voc):
     (problem,) = found(check(voc), "unknown class")
     assert problem[:4] == (str(file), "object[1]/name", "unknown class", "error")
     assert not [problem for problem in check(voc, classes=["cat"]).problems if problem.severity == "error"]
+
+
+def test_classes_whose_objects_errors_refuse_are_not_said_to_have_none(tmp_path):
+    root, content = write_coco(tmp_path, "images", "val.json"), coco_of("abcdef")
+    write_coco(root, "images", "train.json")
+    for thing in content["annotations"]:
+        if thing["category_id"] == 1:
+            thing["bbox"] = list(map(str, thing["bbox"]))
+    write_text(root / "val.json", json.dumps(content))
+    checked = check(root)
+    assert len(found(checked, "malformed object")) == 3
+    assert not found(checked, "class without objects")
+
+
+def test_classes_of_images_that_errors_leave_out_are_not_said_to_have_none(voc):
+    for name in "ab":  # all of train but d, which has a cat only
+        change(voc / f"Annotations/{name}.xml", "<width>64", "<width>640")
+    checked = check(voc)
+    assert len(found(checked, "annotated size")) == 2
+    assert "train" not in {problem.field for problem in found(checked, "class without objects")}

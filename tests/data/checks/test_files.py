@@ -53,7 +53,10 @@ def test_one_image_in_two_splits_or_under_two_ids(voc):
     assert twice[:4] == (str(images / "d.png"), "id d, train", "image twice", "warning")
     assert twice.message == f"is the same image as {images / 'b.png'} (id b, train)"
     assert across[:4] == (str(images / "c.png"), "id c, test", "image in two splits", "warning")
-    assert across.message == f"is the same image as {images / 'a.png'} (id a, train), annotated differently"
+    assert (
+        across.message
+        == f"is the same image as {images / 'a.png'} (id a, train), annotated differently: keep the right one"
+    )
 
 
 def test_one_name_in_two_lists_is_found_but_not_in_trainval(voc):
@@ -65,6 +68,24 @@ def test_one_file_under_two_ids_in_coco_format(tmp_path):
     root, content = write_coco(tmp_path, "images", "all.json"), coco_of("abcdef")
     content["images"].append({**content["images"][1], "id": 77})
     write_text(root / "all.json", json.dumps(content))
-    (problem,) = [p for p in check(root).problems if p.kind in ("image twice", "image in two splits")]
-    assert problem.file == str(root / "images/b.png")
-    assert problem.field.startswith("id 77, ")
+    checked = check(root)
+    assert not [p for p in checked.problems if p.kind in ("image twice", "image in two splits")]
+    assert not found(checked, "image not used"), "it is in the file"
+    problems = found(checked, "image listed twice")
+    assert [p[:2] for p in problems] == [(str(root / "all.json"), f"images[{i}].file_name") for i in (1, 6)]
+    assert {p.severity for p in problems} == {"error"}
+    assert problems[0].message == ("image listed twice: keep one entry of it, with the objects of all (got b.png)")
+    parts = checked.parts.values()
+    assert "b" not in {image.source.path.stem for images in parts for image in images}
+
+
+def test_one_file_under_two_names_in_cvat(tmp_path):
+    write_image(tmp_path / "images/a.png")
+    write_image(tmp_path / "images/b.png")
+    box = '<box label="cat" xtl="1" ytl="2" xbr="20" ybr="30"/>'
+    names = ("a.png", "images/a.png", "b.png")
+    images = "".join(f'<image name="{name}" width="64" height="48">{box}</image>' for name in names)
+    write_text(tmp_path / "annotations.xml", f"<annotations>{images}</annotations>")
+    problems = faults(check(tmp_path))
+    place = str(tmp_path / "annotations.xml")
+    assert [p[:4] for p in problems] == [(place, f"image[{i}]/name", "image listed twice", "error") for i in (1, 2)]
