@@ -19,7 +19,7 @@ from data_sets import (
     yolo_of,
 )
 
-from sppdet.training.account import COPY, HELD_OUT, NO_SPLIT, TRAINED
+from sppdet.training.account import COPY, HELD_OUT, NO_SPLIT, OTHER, TRAINED
 
 
 @pytest.mark.parametrize(
