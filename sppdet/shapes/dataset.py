@@ -1,18 +1,35 @@
-"""A generated data set in VOC layout that needs no download: shapes on photographs."""
+"""Generated data sets in VOC layout that need no download: shapes or cutouts on photographs."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 from os import PathLike
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import new_folder, read_json, write_json
+from sppdet.shapes.cutouts import THINGS, draw_cutouts, load_areas, load_cutouts
 from sppdet.shapes.scene import SHAPES, Scene, draw_scene
 
-VERSION = 1  # of the drawing: another version gives other images for the same seed
-MOST_SHAPES = 4  # per image; at least one
 BORDERS = (345, 355)  # columns of the photographs: training left of the first, test right of the second
+Draw = Callable[[np.random.Generator, Sequence[str], Sequence[np.ndarray]], Scene]
+
+
+class Kind(NamedTuple):
+    """A kind of data set. version: of the drawing; another one gives other images for the same seed.
+
+    most: objects per image; at least one. photographs: returns those of a split for `draw`.
+    """
+
+    name: str
+    version: int
+    classes: tuple[str, ...]
+    most: int
+    photographs: Callable[[str], list[np.ndarray]]
+    draw: Draw
 
 
 def generate_shapes(folder: str | PathLike[str], seed: int = 0, train: int = 200, test: int = 120) -> Path:
@@ -25,12 +42,25 @@ def generate_shapes(folder: str | PathLike[str], seed: int = 0, train: int = 200
     interrupted call leaves nothing in `folder`, and the next call starts again.
     Raises ConfigError for a number that is too small, DataError if `folder` holds anything else.
     """
+    return _generate(Path(folder), Kind("shapes", 1, SHAPES, 4, _photographs, draw_scene), seed, train, test)
+
+
+def generate_cutouts(folder: str | PathLike[str], seed: int = 0, train: int = 60, test: int = 30) -> Path:
+    """Generate a data set of three things cut out of photographs, as `generate_shapes` does; see `draw_cutouts`.
+
+    Test images show the same flower, pagoda and person at other places, in other sizes and light, and on other
+    backgrounds than the training images, so they do not say how well another flower would be found.
+    """
+    draw = partial(draw_cutouts, cutouts=load_cutouts())
+    return _generate(Path(folder), Kind("cutouts", 1, THINGS, 3, load_areas, draw), seed, train, test)
+
+
+def _generate(folder: Path, kind: Kind, seed: int, train: int, test: int) -> Path:
     for name, value, least in (("seed", seed, 0), ("train", train, 5), ("test", test, 1)):
         if value < least:
             raise ConfigError("too small", field=name, expected=f"at least {least}", got=value)
-    folder = Path(folder)
-    parameters = {"version": VERSION, "seed": seed, "train": train, "test": test}
-    marker = folder / "shapes.json"
+    parameters = {"version": kind.version, "seed": seed, "train": train, "test": test}
+    marker = folder / f"{kind.name}.json"
     if marker.is_file():
         if (found := read_json(marker)) == parameters:
             return folder
@@ -38,22 +68,22 @@ def generate_shapes(folder: str | PathLike[str], seed: int = 0, train: int = 200
     with new_folder(folder) as unfinished:
         for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
             (unfinished / part).mkdir(parents=True)
-        _write_set(unfinished, seed, train, test)
-        write_json(unfinished / "shapes.json", parameters)
+        _write_set(unfinished, kind, seed, train, test)
+        write_json(unfinished / marker.name, parameters)
     return folder
 
 
-def _write_set(folder: Path, seed: int, train: int, test: int) -> None:
+def _write_set(folder: Path, kind: Kind, seed: int, train: int, test: int) -> None:
     lists: dict[str, list[str]] = {"train": [], "val": [], "trainval": [], "test": []}
     for stream, (split, images, first) in enumerate((("trainval", train, 1), ("test", test, train + 1))):
         rng = np.random.default_rng([seed, stream])
-        photographs = _photographs(split)
-        # Without end, each class once in every six, so that classes are balanced.
-        classes = (SHAPES[i] for _ in count() for i in rng.permutation(len(SHAPES)))
+        photographs = kind.photographs(split)
+        # Without end, each class once in every round, so that classes are balanced.
+        classes = (kind.classes[i] for _ in count() for i in rng.permutation(len(kind.classes)))
         for i in range(images):
-            names = [next(classes) for _ in range(rng.integers(1, MOST_SHAPES + 1))]
+            names = [next(classes) for _ in range(rng.integers(1, kind.most + 1))]
             name = f"{first + i:06d}"
-            _write_scene(folder, name, draw_scene(rng, names, photographs))
+            _write_scene(folder, name, kind.draw(rng, names, photographs))
             lists[split].append(name)
     lists["val"] = lists["trainval"][4::5]
     lists["train"] = [name for name in lists["trainval"] if name not in lists["val"]]

@@ -3,8 +3,11 @@
 No random choice but the outline depends on the class, so classes differ in shape only.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -30,7 +33,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Scene:
-    """A generated image uint8 (H, W, 3) RGB and its shapes."""
+    """A generated image uint8 (H, W, 3) RGB and its objects."""
 
     image: np.ndarray
     shapes: tuple[Shape, ...]
@@ -77,14 +80,32 @@ def draw_scene(rng: np.random.Generator, names: Sequence[str], photographs: Sequ
     photographs: uint8 (H, W, 3) RGB areas for background and textures.
     """
     height, width = int(rng.integers(168, 193)), int(rng.integers(224, 257))
-    canvas = _background(rng, photographs, height, width)
-    placed: list[tuple[str, _Cover]] = []
+
+    def draw(name: str) -> Cover:
+        return _draw(rng, name, height, width)
+
+    def paint(canvas: np.ndarray, cover: Cover) -> np.ndarray:
+        return _fill(rng, _contrasting_color(rng, canvas, cover.alpha), photographs, height, width)
+
+    return compose(background(rng, photographs, height, width), names, draw, paint)
+
+
+def compose(
+    canvas: np.ndarray,
+    names: Sequence[str],
+    draw: Callable[[str], Cover],
+    paint: Callable[[np.ndarray, Cover], np.ndarray],
+) -> Scene:
+    """Put objects on a background float32 (H, W, 3), later ones in front. Without a free position one is left out.
+
+    draw: returns an object by name at a random position. paint: returns its pixels (H, W, 3) there.
+    """
+    placed: list[tuple[str, Cover]] = []
     for name in names:
-        cover = _try_position(rng, name, height, width, [cover for _, cover in placed])
+        cover = _try_positions(partial(draw, name), [cover for _, cover in placed])
         if cover is None:
             continue
-        fill = _fill(rng, _contrasting_color(rng, canvas, cover.alpha), photographs, height, width)
-        canvas += (fill - canvas) * cover.alpha[:, :, None]
+        canvas += (paint(canvas, cover) - canvas) * cover.alpha[:, :, None]
         for _, behind in placed:
             behind.seen *= 1 - cover.alpha
         placed.append((name, cover))
@@ -93,13 +114,18 @@ def draw_scene(rng: np.random.Generator, names: Sequence[str], photographs: Sequ
 
 
 @dataclass
-class _Cover:
-    """The coverage of pixels by a shape. area: of the whole shape in pixels, including the part outside the image."""
+class Cover:
+    """The coverage of pixels by an object.
+
+    area: of the whole object in pixels, including the part outside the image. pixels: float32 (H, W, 3), if it has its
+    own.
+    """
 
     alpha: np.ndarray  # (H, W) in 0..1
     seen: np.ndarray  # (H, W), alpha without what the shapes in front hide
     area: float
     truncated: bool
+    pixels: np.ndarray | None = None
 
     def visible(self, seen: np.ndarray) -> float:
         return float(seen.sum()) / self.area
@@ -110,25 +136,28 @@ class _Cover:
         return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _try_position(
-    rng: np.random.Generator, name: str, height: int, width: int, others: Sequence[_Cover]
-) -> _Cover | None:
-    """Try random sizes, aspect ratios, rotations and positions until the shape and those behind are visible enough."""
+def _try_positions(draw: Callable[[], Cover], others: Sequence[Cover]) -> Cover | None:
+    """Draw until the object and those behind it are visible enough."""
     for _ in range(ATTEMPTS):
-        side = np.exp(rng.uniform(*np.log(SIDES)))
-        stretch = np.exp(rng.uniform(*np.log(ASPECTS)) / 2)
-        size = np.array([side * stretch, side / stretch])
-        contours = outline(name, rng.uniform(0, 2 * np.pi))
-        corner = rng.uniform(-OVERHANG * size, np.array([width, height]) - (1 - OVERHANG) * size)
-        contours = [contour * size + corner for contour in contours]
-        alpha = _rasterize(contours, height, width)
-        whole, *holes = (cv2.contourArea(contour.astype(np.float32)) for contour in contours)
-        truncated = bool((corner < 0).any() or (corner + size > [width, height]).any())
-        cover = _Cover(alpha, alpha.copy(), whole - sum(holes), truncated)
-        seen = [cover.visible(alpha)] + [other.visible(other.seen * (1 - alpha)) for other in others]
+        cover = draw()
+        seen = [cover.visible(cover.alpha)] + [other.visible(other.seen * (1 - cover.alpha)) for other in others]
         if min(seen) >= LEAST_VISIBLE:
             return cover
     return None
+
+
+def _draw(rng: np.random.Generator, name: str, height: int, width: int) -> Cover:
+    """Draw a shape of random size, aspect ratio, rotation and position."""
+    side = np.exp(rng.uniform(*np.log(SIDES)))
+    stretch = np.exp(rng.uniform(*np.log(ASPECTS)) / 2)
+    size = np.array([side * stretch, side / stretch])
+    contours = outline(name, rng.uniform(0, 2 * np.pi))
+    corner = rng.uniform(-OVERHANG * size, np.array([width, height]) - (1 - OVERHANG) * size)
+    contours = [contour * size + corner for contour in contours]
+    alpha = _rasterize(contours, height, width)
+    whole, *holes = (cv2.contourArea(contour.astype(np.float32)) for contour in contours)
+    truncated = bool((corner < 0).any() or (corner + size > [width, height]).any())
+    return Cover(alpha, alpha.copy(), whole - sum(holes), truncated)
 
 
 def _rasterize(contours: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
@@ -141,7 +170,7 @@ def _rasterize(contours: Sequence[np.ndarray], height: int, width: int) -> np.nd
     return small.astype(np.float32) / 255
 
 
-def _background(rng: np.random.Generator, photographs: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
+def background(rng: np.random.Generator, photographs: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
     """Return a crop of a photograph, float32 (H, W, 3), of random position, zoom, flip, brightness, contrast."""
     cut = _cut(rng, photographs, height, width, zoom=rng.uniform(0.9, 2.2))
     gain = rng.uniform(0.75, 1.2) * rng.uniform(0.93, 1.07, 3)

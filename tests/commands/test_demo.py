@@ -14,17 +14,17 @@ from sppdet.shapes.pretrain import Pretraining
 @pytest.fixture
 def small(monkeypatch) -> None:
     """A few images, one short epoch and a few regions in place of the real demonstration."""
-    monkeypatch.setattr(module, "TRAIN_IMAGES", 10)
-    monkeypatch.setattr(module, "TEST_IMAGES", 6)
+    size = module.Size(train=10, test=6, timed=1, regions=16)
+    monkeypatch.setattr(module, "SHAPES", size)
+    monkeypatch.setattr(module, "REAL", size)
     short = replace(Pretraining().fit, epochs=1)
     monkeypatch.setattr("sppdet.shapes.pretrain.Pretraining", partial(Pretraining, fit=short, sizes=(48,)))
-    monkeypatch.setattr(module, "PROPOSALS", 16)
-    monkeypatch.setattr(module, "TIMED_IMAGES", 1)
 
 
 @pytest.mark.usefixtures("small")
-def test_the_demonstration_ends_with_its_numbers_and_files(tmp_path, monkeypatch):
-    done = demo(output=str(tmp_path), workers=0)
+@pytest.mark.parametrize("real", [False, True])
+def test_the_demonstration_ends_with_its_numbers_and_files(real, tmp_path):
+    done = demo(real=real, output=str(tmp_path), workers=0)
     result = json.loads(json.dumps(done.as_dict()))
     for name in ("spp", "rcnn"):
         assert 0 <= result[name]["map_voc07"] <= 1
@@ -47,10 +47,14 @@ def test_the_demonstration_ends_with_its_numbers_and_files(tmp_path, monkeypatch
         assert sheet.width > sheet.height  # three images a row, two rows
 
     text = str(done)
+    assert ("cutouts of photographs" in text) == ("do not say how well" in text) == result["real"] == real
     assert f"{100 * result['spp']['map_voc07']:.1f}%" in text
     assert all(file in text for file in result["files"])
 
-    # A second run trains nothing again and gives the same detectors.
+
+@pytest.mark.usefixtures("small")
+def test_a_second_run_trains_nothing_again_and_gives_the_same_detectors(tmp_path, monkeypatch):
+    result = demo(output=str(tmp_path), workers=0).as_dict()
     monkeypatch.setattr("sppdet.shapes.pretrain.pretrain", None)
     monkeypatch.setattr("sppdet.training.train.propose", None)
     again = demo(output=str(tmp_path), workers=0).as_dict()

@@ -56,7 +56,7 @@ def test_scene_keeps_its_promises(seed, names):
 
 def test_box_is_tight_around_what_is_drawn(monkeypatch):
     """One shape on a flat background: the box is where the image differs from it."""
-    monkeypatch.setattr(scenes, "_background", lambda _rng, _photographs, h, w: np.full((h, w, 3), 128, np.float32))
+    monkeypatch.setattr(scenes, "background", lambda _rng, _photographs, h, w: np.full((h, w, 3), 128, np.float32))
     for seed in range(12):
         scene = draw_scene(np.random.default_rng(seed), [SHAPES[seed % 6]], [PHOTOGRAPH])
         differs = np.abs(scene.image.astype(int) - 128).max(axis=2) > 12
