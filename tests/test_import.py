@@ -28,6 +28,21 @@ def test_nothing_heavy_is_imported(code):
     assert (ended.returncode, ended.stderr) == (0, "[]\n")
 
 
+def test_a_detector_of_the_recommended_network_needs_no_torchvision(tmp_path):
+    """It would double the time until a detector is loaded."""
+    code = f"""
+import sys
+from sppdet import Detector, load_config
+detector = Detector(load_config("configs/quick.yaml"), ["cat"])
+detector.save({str(tmp_path / "detector.safetensors")!r})
+Detector.load({str(tmp_path)!r})
+assert not {{"torchvision", "sklearn", "matplotlib"}} & set(sys.modules)
+"""
+    root = Path(__file__).parent.parent
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=root)
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_the_names_of_the_package_are_found_when_asked_for():
     import sppdet
     from sppdet.detector import Detector

@@ -6,7 +6,6 @@ from types import ModuleType
 from typing import Any
 
 import torch
-import torchvision
 from torch import fx, nn
 
 from sppdet.backbones.geometry import Geometry, Map, follow
@@ -22,7 +21,9 @@ RANDOM_SEED = 0
 
 def in_library(name: str) -> bool:
     """Return whether a network is one of torchvision's for classification, or asked of timm ("timm/NAME")."""
-    return name.startswith(TIMM) or name in torchvision.models.list_models(module=torchvision.models)
+    from torchvision import models
+
+    return name.startswith(TIMM) or name in models.list_models(module=models)
 
 
 def whole_network(name: str, **options: Any) -> nn.Module:
@@ -33,7 +34,9 @@ def whole_network(name: str, **options: Any) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(RANDOM_SEED)
         if not name.startswith(TIMM):
-            return torchvision.models.get_model(name, weights=None).eval()
+            from torchvision.models import get_model
+
+            return get_model(name, weights=None).eval()
         timm, model = _import_timm(name), name.removeprefix(TIMM)
         if not timm.is_model(model):
             close = ", ".join(get_close_matches(model, timm.list_models())) or "a name in timm.list_models()"

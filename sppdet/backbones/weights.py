@@ -102,6 +102,8 @@ def read_weights(name: str, weights: str | PathLike[str]) -> tuple[dict[str, Any
 
 def _torchvision_weights(name: str) -> dict[str, WeightsEnum]:
     """Return torchvision's weights of a network by name; empty for a network that torchvision does not have."""
+    if name in efficientnet_lite.VARIANTS:  # torchvision takes a second to import
+        return {}
     from torchvision.models import get_model_weights, list_models
 
     return dict(get_model_weights(name).__members__) if name in list_models() else {}

@@ -17,10 +17,8 @@ from sppdet.config.network import Precision, Tap
 from sppdet.errors import ConfigError
 from sppdet.runtime.machine import find_device
 
-BACKBONES = (
-    *("alexnet", "caffenet", "zf5", "squeezenet1_0", "squeezenet1_1", "vgg16", "vgg16_caffe"),
-    *("resnet18", "resnet50", *VARIANTS, "shapenet"),
-)
+OWN = ("caffenet", "zf5", "vgg16_caffe", *VARIANTS, "shapenet")
+BACKBONES = (*OWN, "alexnet", "squeezenet1_0", "squeezenet1_1", "vgg16", "resnet18", "resnet50")
 RANDOM_SEED = 0
 
 
@@ -41,7 +39,7 @@ def build_backbone(
     WeightsError for unusable weights, and InputError for a network whose geometry cannot be derived.
     """
     place = find_device(device)
-    of_library = in_library(name)
+    of_library = name not in OWN and in_library(name)  # torchvision takes a second to import
     if not of_library and name not in BACKBONES:
         expected = f"{', '.join(BACKBONES)}, another of torchvision's or timm/NAME"
         raise ConfigError("unknown backbone", field="backbone.name", expected=expected, got=name)
