@@ -14,7 +14,7 @@ from sppdet.backbones.fully_connected import FullyConnected
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config.detector import DetectorConfig, FeatureKind
 from sppdet.config.network import Precision
-from sppdet.config.record import as_dict, from_dict
+from sppdet.config.record import as_dict, base_of, from_dict
 from sppdet.errors import ConfigError, InputError, WeightsError
 from sppdet.features.build import build_extractor, build_network
 from sppdet.features.extractor import FeatureExtractor, ImageFeatures, apply_to_features
@@ -153,7 +153,8 @@ class Detector(nn.Module):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write weights, classes and configuration into one safetensors file."""
-        header = {"config": as_dict(self.config), "classes": self.classes, "box_regression": self.heads.box_regression}
+        config = as_dict(base_of(self.config, DetectorConfig))
+        header = {"config": config, "classes": self.classes, "box_regression": self.heads.box_regression}
         save_tensors(path, self.state_dict(), {"kind": "detector", **header})
 
     @classmethod

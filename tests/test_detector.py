@@ -9,6 +9,7 @@ from PIL import Image
 from sppdet.boxes import box_iou, decode_boxes
 from sppdet.config.detector import DetectorConfig, SelectionConfig
 from sppdet.config.heads import HeadKind
+from sppdet.config.training import TrainConfig
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, InputError, WeightsError
 from sppdet.features.crop import CropExtractor
@@ -186,3 +187,10 @@ def test_what_overlaps_a_better_one_of_its_class_goes():
         boxes = found.boxes[found.labels == k]
         overlap = box_iou(boxes, boxes).fill_diagonal_(0)
         assert overlap.max() <= 0.3 + 1e-6
+
+
+def test_a_detector_of_a_training_configuration_is_saved_without_the_rest_of_it(tmp_path):
+    """As `load_config` gives it."""
+    config = TrainConfig(**{name: getattr(CONFIG, name) for name in DetectorConfig.__dataclass_fields__})
+    Detector(config, CLASSES).save(tmp_path / "detector.safetensors")
+    assert Detector.load(tmp_path).config == CONFIG

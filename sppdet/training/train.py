@@ -132,9 +132,8 @@ class Trainer:
             if config.head != "softmax":
                 heads = fit_heads(self.run, name, self._cache(), images, classes, config)
         heads = heads if config.box_regression.enabled else heads.without_box_regression()
-        detector = base_of(config, DetectorConfig)
         # The file holds the proposals of the training images only.
-        detector = replace(detector, proposals=replace(detector.proposals, file=None))
+        detector = replace(base_of(config, DetectorConfig), proposals=replace(config.proposals, file=None))
         return Detector(detector, self.dataset.classes, self.extractor, heads)
 
     def detect(self, detector: Detector, images: list[int]) -> list[Detections]:
