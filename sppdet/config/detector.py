@@ -5,6 +5,7 @@ differently. Nothing here imports torch, so that `sppdet --help` stays quick.
 """
 
 from dataclasses import field
+from math import inf
 from typing import Literal
 
 from sppdet.config.data import ProposalConfig
@@ -84,6 +85,11 @@ class SelectionConfig:
     nms_iou: float = fraction(0.3)
     max_per_class: int = at_least(0, 100)
     vote_iou: float = fraction(1.0)
+
+    def check(self) -> None:
+        if self.vote_iou < 1 and self.min_score in (-inf, inf):
+            reason = "leaves no weights to vote with"
+            raise ConfigError(reason, field="selection.min_score", expected="a finite score", got=self.min_score)
 
 
 @section("")

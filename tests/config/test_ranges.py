@@ -23,7 +23,7 @@ OUT_OF_RANGE: list[tuple[type, str, list[tuple[str, Any]]]] = [
     (CropConfig, "crop.", [("context", -1), ("batch_size", 0)]),
     (RoIConfig, "roi.", [("size", 0), ("samples", 0)]),
     (PyramidConfig, "pyramid.", [("levels", ())]),
-    (SelectionConfig, "selection.", [("nms_iou", -0.1)]),
+    (SelectionConfig, "selection.", [("nms_iou", -0.1), ("vote_iou", 1.1)]),
     (FCConfig, "fc.", [("depth", 3), ("depth", -1), ("width", 0)]),
     (ProposalConfig, "proposals.", [("width", 0), ("limit", 0)]),
     (DataConfig, "data.", [("max_images", 0), ("split_seed", -1), ("split_fractions", (0.5, 0.5, 1.5))]),
@@ -75,6 +75,7 @@ def test_a_value_of_another_type_is_refused_when_the_record_is_made(kind, values
     ("make", "message"),
     [
         (lambda: CropConfig(size=32, context=16), r"crop\.context: .*less than half of crop\.size 32, got 16"),
+        (lambda: SelectionConfig(min_score=-float("inf"), vote_iou=0.5), r"min_score: leaves no weights.*finite.*-inf"),
         (lambda: TrainConfig(finetune=FinetuneConfig(epochs=1)), r"finetune\.blocks: leaves nothing to fine-tune"),
         (
             lambda: TrainConfig(finetune=FinetuneConfig(epochs=1, blocks=1), precision="fp16"),
