@@ -40,7 +40,7 @@ def write_classifier_readme(
             f"Accuracy on {counted(accuracy.images, 'image')} of `data.val`: {tops}. `{run.val.name}` has all numbers."
         )
     settings = {
-        "network": f"{config.backbone.name}, weights {config.backbone.weights}",
+        "network": f"{config.backbone.name}, {config.backbone.tap}, weights {config.backbone.weights}",
         "views": f"{config.view}, sizes {', '.join(map(str, config.sizes))}",
         "blocks of the network trained": "all" if config.blocks is None else str(config.blocks),
         "epochs": str(config.fit.epochs),

@@ -81,7 +81,7 @@ def write_detector_readme(session: Session, config: TrainConfig, account: Accoun
     """Write the README of a detector's run. result: of the images held out."""
     run, classes = session.run, result.classes
     settings = {
-        "network": f"{config.backbone.name}, weights {config.backbone.weights}",
+        "network": f"{config.backbone.name}, {config.backbone.tap}, weights {config.backbone.weights}",
         "features, heads": f"{config.features}, {config.head}",
         "fine-tuning": counted(config.finetune.epochs, "epoch") if config.finetune.epochs else "none",
         "seed": str(config.seed),
