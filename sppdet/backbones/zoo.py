@@ -41,7 +41,7 @@ def build_backbone(
     place = find_device(device)
     of_library = name not in OWN and in_library(name)  # torchvision takes a second to import
     if not of_library and name not in BACKBONES:
-        expected = f"{', '.join(BACKBONES)}, another of torchvision's or timm/NAME"
+        expected = f"{', '.join(sorted(BACKBONES))}, another of torchvision's or timm/NAME"
         raise ConfigError("unknown backbone", field="backbone.name", expected=expected, got=name)
     if name in VARIANTS or (name in BACKBONES and tap == "expansion"):
         # The meta device allocates and initializes nothing: VGG-16's classifier alone would take half a gigabyte.
