@@ -1,15 +1,15 @@
 """The only image decoder: a file, array or PIL image becomes uint8 (3, H, W) RGB. Also resizing and normalization."""
 
 import logging
-import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from mimetypes import guess_type
 from os import PathLike
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 from sppdet.errors import ConfigError, ImageError, InputError
+from sppdet.runtime.limits import read_variable, way_out
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +29,19 @@ IMAGE_SUFFIXES = (  # of all commands and formats, the most common first
     *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm"),
 )
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")  # others, such as EPS, may run programs
 ORIENTATION = 0x0112  # EXIF tag
-TURNS = {  # by orientation, what makes the image upright, in Pillow's words
-    **{2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM"},
-    **{5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"},
+STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by orientation, an upright (H, W, 3) as it is in the file
+    **{1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1]},
+    **{
+        5: lambda a: a.swapaxes(0, 1),
+        6: np.rot90,
+        7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+        8: lambda a: np.rot90(a, 3),
+    },
 }
+STRIP = 1 << 20  # pixels that are converted at once, to take less memory
+MOST_SCANS = 100  # of a JPEG, each of which takes as long as the whole picture
 PIXELS, BITS = "SPPDET_MAX_PIXELS", "SPPDET_IMAGE_BITS"  # environment variables
 BRIGHT = 1 << 14  # images of 16 bits without such a pixel were probably recorded with fewer bits
 DARK = "the depth of its pixels is unknown: most of 16 bits are not used"
@@ -44,8 +53,9 @@ def read_image(path: str | PathLike[str]) -> Tensor:
 
     Float pixels are in [0, 1] or [0, 255]. Whole numbers of more than 8 bits are scaled from 0..65535, unless the
     environment variable SPPDET_IMAGE_BITS gives their depth; it is required if all are below a quarter of that.
-    SPPDET_MAX_PIXELS replaces Pillow's limit of 179 megapixels.
-    Raises ImageError for a file that is missing, truncated, too large, of unknown depth or not an image.
+    SPPDET_MAX_PIXELS replaces Pillow's limit of 179 megapixels (half as many of WebP). Decoding takes about 8 bytes per
+    pixel (16 of WebP).
+    Raises ImageError for a file that is missing, truncated, too large, of unknown depth or not an image of `FORMATS`.
     """
     with _decoding(path) as image:
         return _from_pil(image)
@@ -68,15 +78,20 @@ def _decoding(path: str | PathLike[str]) -> Iterator[Image.Image]:
         raise ImageError("image file not found", file=path)
     try:
         with _open(path) as image:
+            if image.format == "WEBP":  # its decoder takes twice the memory
+                pixels = 2 * image.width * image.height
+                if pixels > (read_variable(PIXELS) or 2 * (Image.MAX_IMAGE_PIXELS or pixels)):
+                    raise _too_large(pixels)
+            scans = Path(path).read_bytes().count(b"\xff\xda") if image.info.get("progressive") else 0
+            if scans > MOST_SCANS:
+                raise ImageError("would take too long to decode", expected=f"up to {MOST_SCANS} scans", got=scans)
             yield image
     except ImageError as error:
         raise error.in_file(path) from None
     except ConfigError:
         raise
     except Image.DecompressionBombError as error:
-        pixels = re.findall(r"\d+", str(error))[0]
-        way = f"a higher limit: environment variable {PIXELS}={pixels}"
-        raise ImageError("too large", file=path, expected=way, got=f"{pixels} pixels") from error
+        raise _too_large(int(re.findall(r"\d+", str(error))[0])).in_file(path) from error
     except Exception as error:  # damaged files make Pillow raise almost any exception
         if (guess_type(path)[0] or "").startswith("video/"):
             way = f"its frames as images: ffmpeg -i {Path(path).name} frame-%05d.jpg"
@@ -84,11 +99,17 @@ def _decoding(path: str | PathLike[str]) -> Iterator[Image.Image]:
         raise ImageError(f"cannot be decoded: {error}", file=path) from error
 
 
+def _too_large(pixels: int) -> ImageError:
+    return ImageError("too large", expected=way_out(PIXELS, pixels), got=f"{pixels} pixels")
+
+
 def read_size(path: str | PathLike[str], stored: bool = False) -> tuple[int, int] | None:
     """Return (width, height) of an image file, upright by its EXIF orientation or as stored, from its header only.
 
     None if the file is missing or not an image.
     """
+    if not Path(path).is_file():
+        return None
     try:
         with _open(path) as image:
             width, height = image.size
@@ -175,9 +196,9 @@ def _open(path: str | PathLike[str]) -> Image.Image:
     """Open an image file. Warnings of Pillow about EXIF data become one in the log that names the file."""
     with _opening, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        if limit := _variable(PIXELS):
+        if limit := read_variable(PIXELS):
             Image.MAX_IMAGE_PIXELS = -(-limit // 2)  # Pillow warns above it, and refuses above twice as many
-        image = Image.open(path)
+        image = Image.open(path, formats=FORMATS)
         if image.format != "PNG":  # would be decoded here
             _orientation(image)
     if any(issubclass(warning.category, UserWarning) for warning in caught):
@@ -188,23 +209,39 @@ def _open(path: str | PathLike[str]) -> Image.Image:
 def _from_pil(image: Image.Image) -> Tensor:
     stored = str(getattr(image, "tile", ""))  # the format of the pixels in the file, such as 'I;16B'
     image.load()
-    turn = TURNS.get(_orientation(image))
-    image = image if turn is None else image.transpose(Image.Transpose[turn])
+    orientation = _orientation(image)
+    size = (image.width, image.height) if orientation > 4 else (image.height, image.width)
+    upright = np.empty((*size, 3), np.uint8)
+    target = STORED[orientation](upright)
     if image.mode[0] in "IF":
-        array = np.repeat(_to_8_bits(np.asarray(image), 12 if "I;12" in stored else _variable(BITS))[:, :, None], 3, 2)
+        low, high = (np.array([getattr(rows, name)() for _, rows in _strips(image)]) for name in ("min", "max"))
+        bits = 12 if "I;12" in stored else read_variable(BITS)
+        for y, rows in _strips(image):
+            target[y : y + len(rows)] = _to_8_bits(rows, low.min(), high.max(), bits)[:, :, None]
     else:
-        if "transparency" in image.info:
-            image = image.convert("RGBA")  # Pillow warns of a transparent palette that becomes RGB in one step
-        array = np.asarray(image.convert("RGB"))
-        if re.search(";16[BLN]", stored) and 0 < array.max() < BRIGHT >> 8 and _variable(BITS) != 16:
+        for y, rows in _strips(image, "RGB"):
+            target[y : y + len(rows)] = rows
+        if re.search(";16[BLN]", stored) and 0 < (high := upright.max()) < BRIGHT >> 8 and read_variable(BITS) != 16:
             way = f"images of 8 bits, or environment variable {BITS}=16 if they are dark"
-            raise ImageError(DARK, expected=way, got=f"pixels up to {array.max() << 8 | 255}")
-    return torch.from_numpy(array.copy()).permute(2, 0, 1)
+            raise ImageError(DARK, expected=way, got=f"pixels up to {high << 8 | 255}")
+    return torch.from_numpy(upright).permute(2, 0, 1)
 
 
-def _to_8_bits(gray: np.ndarray, bits: int | None) -> np.ndarray:
-    """Return gray pixels, uint16, int32 or float32, of any depth as uint8. Raises ImageError if it is not known."""
-    low, high = gray.min(), gray.max()
+def _strips(image: Image.Image, mode: str | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the first row and the pixels of strips of an image, in another mode if it is given."""
+    rows = max(1, STRIP // image.width)
+    for y in range(0, image.height, rows):
+        strip = image.crop((0, y, image.width, min(y + rows, image.height))) if rows < image.height else image
+        if mode and "transparency" in image.info:
+            strip = strip.convert("RGBA")  # Pillow warns of a transparent palette that becomes RGB in one step
+        yield y, np.asarray(strip.convert(mode) if mode else strip)
+
+
+def _to_8_bits(gray: np.ndarray, low: Any, high: Any, bits: int | None) -> np.ndarray:
+    """Return gray pixels, uint16, int32 or float32, of any depth as uint8. Raises ImageError if it is not known.
+
+    low, high: extremes of the whole image.
+    """
     if gray.dtype.kind == "f":
         highest, expected = (1 if high <= 1 else 255), "pixels in [0, 1] or [0, 255]"
     else:
@@ -219,18 +256,10 @@ def _to_8_bits(gray: np.ndarray, bits: int | None) -> np.ndarray:
     return (gray.astype(np.float32) / (highest / 255)).round().astype(np.uint8)
 
 
-def _variable(name: str) -> int | None:
-    """Return an environment variable that is a positive whole number; None if it is not set."""
-    text = os.environ.get(name)
-    if text and not (text.isdecimal() and int(text)):
-        raise ConfigError("cannot be used", field=name, expected="a positive whole number", got=text)
-    return int(text) if text else None
-
-
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1..8; 1 if there is none or the EXIF data are damaged."""
     try:
         orientation = image.getexif().get(ORIENTATION, 1)
-        return int(orientation) if orientation in TURNS else 1
+        return int(orientation) if orientation in STORED else 1
     except Exception:  # other tags may be malformed in many ways
         return 1

@@ -11,11 +11,13 @@ Ids are compared as text: an id 42 is "42" in a file. Boxes with scores are sort
 the file.
 """
 
+import struct
 import zlib
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NoReturn
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -23,8 +25,11 @@ from torch import Tensor
 
 from sppdet.errors import DataError
 from sppdet.files.atomic import read_json
+from sppdet.proposals.mat import CELL, MatFile
+from sppdet.runtime.limits import check_bytes
 from sppdet.structures import ImageId
 
+MOST_PIXELS = 10_000_000  # of a coordinate, up to which float32 knows whole pixels
 # Boxes float64 (N, 4), or (N, 5) with the score, of each id.
 BoxesOfId = dict[str, np.ndarray]
 
@@ -69,31 +74,40 @@ def _read_json(file: Path, wanted: set[str]) -> BoxesOfId:
 
 
 def _read_npz(file: Path, wanted: set[str]) -> BoxesOfId:
+    content, unpacked = {}, 0
     try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            content = {id: arrays[id] for id in wanted.intersection(arrays.files)}
-    except (BadZipFile, zlib.error, OSError, ValueError, EOFError, AttributeError, TypeError) as error:
+        with ZipFile(file) as archive:
+            for info in archive.infolist():
+                id = info.filename.removesuffix(".npy")
+                if id in wanted:
+                    unpacked += info.file_size
+                    check_bytes(unpacked, file)
+                    content[id] = np.lib.format.read_array(BytesIO(archive.read(info)), allow_pickle=False)
+    except DataError:
+        raise
+    except Exception as error:  # damaged files make these readers raise errors of many kinds
         raise DataError(f"is not a readable .npz file: {error}", file=file) from error
     return {id: _as_array(boxes, file, id, "boxes") for id, boxes in content.items()}
 
 
 def _read_mat(file: Path, wanted: set[str]) -> BoxesOfId:
-    from scipy.io import loadmat
-
     try:
-        content = loadmat(file, variable_names=["images", "boxes"])
-        names = [_read_id(cell) for cell in content["images"].ravel()]
-        cells = content["boxes"].ravel()
+        mat = MatFile(file, ("images", "boxes"))
+        is_cells = mat.variables["images"][0] == CELL
+        images = [mat.array(cell) for cell in mat.cells("images")] if is_cells else [mat.array(mat.variables["images"])]
+        names = [_read_id(value) for image in images for value in ([image] if is_cells else np.asarray(image).flat)]
+        cells = mat.cells("boxes")
+        if len(names) != len(cells):
+            message = "differs in length from images"
+            raise DataError(message, file=file, field="boxes", expected=len(names), got=len(cells))
+        content = {id: mat.array(cell) for id, cell in zip(names, cells, strict=True) if id in wanted}
     except NotImplementedError as error:
         raise DataError("is of MATLAB version 7.3; save it with -v7", file=file) from error
     except KeyError as error:
         name = str(error.args[0])
         raise DataError("variable not found", file=file, field=name, expected="images and boxes") from error
-    except Exception as error:  # scipy raises errors of many kinds for damaged files
+    except (ValueError, OSError, OverflowError, struct.error, zlib.error) as error:
         raise DataError(f"is not a readable .mat file: {error}", file=file) from error
-    if len(names) != len(cells):
-        raise DataError("differs in length from images", file=file, field="boxes", expected=len(names), got=len(cells))
-    content = {id: cell for id, cell in zip(names, cells, strict=True) if id in wanted}
     arrays = {id: _as_array(cell, file, id, "boxes") for id, cell in content.items()}
     return {id: np.hstack([boxes[:, [1, 0]] - 1, boxes[:, [3, 2]], boxes[:, 4:]]) for id, boxes in arrays.items()}
 
@@ -124,6 +138,10 @@ def _finish(boxes: np.ndarray, file: Path, id: str) -> Tensor:
         single = boxes.astype(np.float32)
     if not np.isfinite(single).all():
         _refuse("not finite", file, id, "boxes", "finite numbers", boxes[~np.isfinite(single).all(axis=1)][0].tolist())
+    huge = (abs(boxes[:, :4]) > MOST_PIXELS).any(axis=1)
+    if huge.any():
+        expected = f"up to {MOST_PIXELS} pixels"
+        _refuse("out of range", file, id, "boxes", expected, boxes[huge][0, :4].tolist())
     wrong = (single[:, 2:4] < single[:, :2]).any(axis=1)
     if wrong.any():
         _refuse("corners in the wrong order", file, id, "boxes", "x1 <= x2, y1 <= y2", boxes[wrong][0, :4].tolist())
