@@ -32,13 +32,8 @@ IMAGE_SUFFIXES = (  # of all commands and formats, the most common first
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")  # others, such as EPS, may run programs
 ORIENTATION = 0x0112  # EXIF tag
 STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by orientation, an upright (H, W, 3) as it is in the file
-    **{1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1]},
-    **{
-        5: lambda a: a.swapaxes(0, 1),
-        6: np.rot90,
-        7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-        8: lambda a: np.rot90(a, 3),
-    },
+    **{2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 8: lambda a: np.rot90(a, 3)},
+    **{5: lambda a: a.swapaxes(0, 1), 6: np.rot90, 7: lambda a: a[::-1, ::-1].swapaxes(0, 1)},
 }
 STRIP = 1 << 20  # pixels that are converted at once, to take less memory
 MOST_SCANS = 100  # of a JPEG, each of which takes as long as the whole picture
@@ -212,7 +207,7 @@ def _from_pil(image: Image.Image) -> Tensor:
     orientation = _orientation(image)
     size = (image.width, image.height) if orientation > 4 else (image.height, image.width)
     upright = np.empty((*size, 3), np.uint8)
-    target = STORED[orientation](upright)
+    target = STORED.get(orientation, np.asarray)(upright)
     if image.mode[0] in "IF":
         low, high = (np.array([getattr(rows, name)() for _, rows in _strips(image)]) for name in ("min", "max"))
         bits = 12 if "I;12" in stored else read_variable(BITS)

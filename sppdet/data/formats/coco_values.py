@@ -1,10 +1,12 @@
 """Values of a COCO annotation file: ids, boxes and segmentations, checked."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
-from sppdet.data.formats.values import surround
+from sppdet.data.formats.rle import surround_runs
+from sppdet.data.formats.values import MOST_PIXELS, surround
 from sppdet.data.records import Box
 from sppdet.errors import DataError
 from sppdet.structures import ImageId
@@ -50,13 +52,7 @@ def _surround(path: Path, segmentation: Any, field: str) -> Box:
     """Return the box around polygons [[x, y, x, y, ...], ...] or a run-length encoding {counts, size}."""
     try:
         if isinstance(segmentation, dict):
-            from pycocotools import mask
-
-            encoded = segmentation
-            if isinstance(segmentation["counts"], list):
-                encoded = mask.frPyObjects(segmentation, *segmentation["size"])
-            x, y, w, h = mask.toBbox(encoded).tolist()
-            return x, y, x + w, y + h
+            return surround_runs(segmentation)
         rows = segmentation if isinstance(segmentation[0], list) else [segmentation]
         xs, ys = ([value for row in rows for value in row[axis::2]] for axis in (0, 1))
         if all(map(is_number, (*xs, *ys))) and len(xs) == len(ys) > 0:
@@ -91,5 +87,5 @@ def show(value: object) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Return True for a number of JSON that fits a float."""
-    return type(value) is float or (type(value) is int and abs(value) < 2**63)
+    """Return True for a number of JSON that may be in an image; nan and infinities are left to the check of boxes."""
+    return type(value) in (int, float) and not MOST_PIXELS < abs(value) < math.inf

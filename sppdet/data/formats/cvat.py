@@ -10,7 +10,7 @@ from sppdet.data.entries import Entry
 from sppdet.data.files import composed, short_names, stem_of
 from sppdet.data.formats.image_index import ImageIndex
 from sppdet.data.formats.source import Source
-from sppdet.data.formats.values import read_number, surround, surround_rotated, whole_size
+from sppdet.data.formats.values import read_float, read_number, surround, surround_rotated, whole_size
 from sppdet.data.formats.xml import parse_xml
 from sppdet.data.problems import Problems
 from sppdet.data.records import LISTED_TWICE, AnnotatedImage, AnnotatedObject, Box, Records, listed_twice
@@ -97,9 +97,10 @@ class CvatSource(Source):
     def _box(self, shape: ElementTree.Element, field: str) -> Box:
         """Return the box of a shape, whose numbers are edges in pixels, 0-based."""
         if shape.tag == "polygon":
-            points = [pair.split(",") for pair in shape.get("points", "").split(";")]
             try:
-                return surround([float(x) for x, _ in points], [float(y) for _, y in points])
+                points = [map(read_float, pair.split(",")) for pair in shape.get("points", "").split(";")]
+                xs, ys = zip(*((x, y) for x, y in points), strict=True)
+                return surround(xs, ys)
             except ValueError:
                 got = shape.get("points", "")[:60]
                 field = f"{field}/points"

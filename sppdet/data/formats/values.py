@@ -8,6 +8,7 @@ from sppdet.data.records import Box
 from sppdet.errors import DataError
 from sppdet.structures.valid_boxes import Size
 
+MOST_PIXELS = 10_000_000  # of a coordinate, up to which float32 knows whole pixels
 TRUE = frozenset({"1", "true", "yes", "y", "t"})
 FALSE = frozenset({"", "0", "false", "no", "n", "f", "none", "null", "unspecified", "unknown"})
 
@@ -20,14 +21,22 @@ def read_flag(value: object) -> bool | None:
     if text in TRUE or text in FALSE:
         return text in TRUE
     try:
-        return float(text) != 0
+        return read_float(text) != 0
     except ValueError:
         return None
 
 
+def read_float(text: str) -> float:
+    """Return a number, which may be nan or inf. Raises ValueError if it is none, or finite and in no image."""
+    number = float(text)
+    if "_" in text or not text.isascii() or MOST_PIXELS < abs(number) < math.inf:  # Python reads 1_0 as 10
+        raise ValueError(text)
+    return number
+
+
 def read_decimal(text: str) -> float:
-    """Return a number whose decimals may follow a comma. Raises ValueError if it is none."""
-    return float(text.replace(",", ".") if text.count(",") == 1 and "." not in text else text)
+    """Return the number of `read_float`, whose decimals may follow a comma."""
+    return read_float(text.replace(",", ".") if text.count(",") == 1 and "." not in text else text)
 
 
 def read_number(text: str | None, file: Path, field: str) -> float:
@@ -36,7 +45,8 @@ def read_number(text: str | None, file: Path, field: str) -> float:
         return read_decimal(text or "")
     except ValueError:
         reason = "not a number" if text else "missing"
-        raise DataError(reason, file=file, field=field, expected="a number", got=text) from None
+        expected = f"a number, up to {MOST_PIXELS}"
+        raise DataError(reason, file=file, field=field, expected=expected, got=text and text[:60]) from None
 
 
 def whole_size(width: float, height: float) -> Size | None:

@@ -40,6 +40,9 @@ def read_xml(path: Path, problems: Problems) -> XmlFile | None:
     for index, element in enumerate(root.findall("object"), start=1):
         field = f"object[{index}]"
         with problems.collect("malformed object"):
+            for tag in ("name", "bndbox"):
+                if len(element.findall(tag)) > 1:
+                    raise DataError("given more than once", file=path, field=f"{field}/{tag}", expected="one")
             name = (element.findtext("name") or "").strip()
             if not name:
                 raise DataError("missing", file=path, field=f"{field}/name", expected="a class name")
@@ -115,6 +118,9 @@ def _read_shape(path: Path, element: ElementTree.Element, field: str) -> _Shape:
     if corners is not None or (rotated is None and polygon is None):
         if corners is None:
             raise DataError("missing", file=path, field=f"{field}/bndbox", expected=", ".join(CORNERS))
+        for child in corners:
+            if len(corners.findall(child.tag)) > 1:
+                raise DataError("given more than once", file=path, field=f"{field}/bndbox/{child.tag}", expected="one")
         xmin, ymin, xmax, ymax = (read_number(corners.findtext(key), path, f"{field}/bndbox/{key}") for key in CORNERS)
         return _Shape("bndbox", (xmin - 1, ymin - 1, xmax, ymax), (xmin, ymin, xmax, ymax))
     if rotated is not None:

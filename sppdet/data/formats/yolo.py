@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sppdet.data.files import read_text
 from sppdet.data.formats.pairs import Pair, Pairs, PairSource, find_pairs
 from sppdet.data.formats.units import Sides, check_sides
-from sppdet.data.formats.values import surround
+from sppdet.data.formats.values import read_float, surround
 from sppdet.data.formats.yolo_names import NAME_FILES, find_yaml, read_names, splits_of_lists, splits_of_yaml
 from sppdet.data.problems import Problems
 from sppdet.data.records import AnnotatedImage, AnnotatedObject, Box, Records
@@ -97,7 +97,7 @@ def _is_label(path: Path) -> bool:
 
 def _looks_right(line: str) -> bool:
     try:
-        return len([float(word) for word in line.split()]) >= 5
+        return len([read_float(word) for word in line.split()]) >= 5
     except ValueError:
         return False
 
@@ -140,7 +140,7 @@ def _sides(file: Path, line: _Line) -> Sides:
 def _parse(path: Path, field: str, text: str, classes: Sequence[str] | None) -> _Line:
     expected = "a class and 4 numbers, or a class and the x y of 3 or more points"
     try:
-        label, *numbers = [float(word) for word in text.split()]
+        label, *numbers = [read_float(word) for word in text.split()]
     except ValueError:
         raise DataError("not a label", file=path, field=field, expected=expected, got=text[:60]) from None
     if len(numbers) != 4 and (len(numbers) < 6 or len(numbers) % 2):
@@ -148,7 +148,7 @@ def _parse(path: Path, field: str, text: str, classes: Sequence[str] | None) -> 
     if not 0 <= label < (len(classes) if classes else MOST_CLASSES) or label % 1:
         known = f"0 to {len(classes) - 1} ({', '.join(classes)})" if classes else f"0 to {MOST_CLASSES - 1}"
         raise DataError("unknown class", file=path, field=field, expected=known, got=f"{label:g}")
-    if any(number > LARGEST for number in numbers):
+    if not all(abs(number) <= LARGEST for number in numbers):
         got = " ".join(f"{number:g}" for number in numbers[:4])
         raise DataError("not fractions of the image", file=path, field=field, expected="from 0 to 1", got=got)
     return _Line(field, int(label), numbers)

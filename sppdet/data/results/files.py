@@ -52,7 +52,8 @@ class Place(NamedTuple):
     def number(self, field: str, value: Any) -> float:
         """Return a JSON number or a text field as a number that is finite in float32."""
         try:
-            number = float("nan") if isinstance(value, bool) else float(value)
+            wrong = isinstance(value, bool) or "_" in str(value)  # Python reads 1_0 as 10
+            number = float("nan") if wrong else float(value)
         except (TypeError, ValueError, OverflowError):
             number = float("nan")
         if not abs(number) <= LARGEST_FLOAT32:
