@@ -16,12 +16,15 @@ import numpy as np
 
 from sppdet.errors import WeightsError
 from sppdet.files.atomic import reading_failed
+from sppdet.runtime.limits import check_bytes
 
 T = TypeVar("T")
 Value = int | memoryview  # a varint, or bytes
 Message = dict[int, list[Value]]  # values of each field by its number, in the order of the file
 
 VARINT, DOUBLE, BYTES, FLOAT = 0, 1, 2, 5  # wire types; Caffe's files have no groups (3 and 4)
+MOST_FIELDS = 1_000_000  # of a message; a network has hundreds of layers
+MOST_DIMENSIONS = 32  # as in Caffe
 FIXED_SIZES = {DOUBLE: 8, FLOAT: 4}
 
 
@@ -98,8 +101,11 @@ def read_binaryproto(path: str | PathLike[str]) -> np.ndarray:
 def parse(data: memoryview) -> Message:
     """Return the fields of a message. Raises ValueError for bytes that are not a message, or end too early."""
     message: Message = {}
-    position = 0
+    position = count = 0
     while position < len(data):
+        count += 1
+        if count > MOST_FIELDS:
+            raise ValueError(f"has a message of more than {MOST_FIELDS} fields")
         key, position = _varint(data, position)
         number, wire = key >> 3, key & 7
         value: Value
@@ -129,6 +135,7 @@ def _varint(data: memoryview, position: int) -> tuple[int, int]:
 
 def _decode(path: str | PathLike[str], read: Callable[[memoryview], T], expected: str) -> T:
     try:
+        check_bytes(Path(path).stat().st_size, path, WeightsError)
         return read(memoryview(Path(path).read_bytes()))
     except OSError as error:
         raise WeightsError(reading_failed(error), file=path, expected=expected) from error
@@ -173,7 +180,7 @@ def _read_options(layer: Message, kind: str, generation: Generation, name: str) 
         values = [value for number in numbers for value in layer.get(number, [])]
         given = set(_floats(values, "<f4").tolist() if option in FLOATS else _integers(values))
         if len(given) > 1:
-            raise ValueError(f"{name}: {option} is not one number but {sorted(given)}")
+            raise ValueError(f"{name}: {option} is not one number but {sorted(given)[:5]}")
         options[option] = given.pop() if given else DEFAULTS.get(option, 0)
     return options
 
@@ -186,8 +193,10 @@ def _read_blob(blob: Message, layer: str = "array") -> np.ndarray:
         shape = _integers(parse(_bytes(blob[7][-1])).get(1, []))
     elif any(number in blob for number in (1, 2, 3, 4)):
         shape = [sum(_integers(blob.get(number, [])[-1:])) for number in (1, 2, 3, 4)]
-    if math.prod(shape) != len(data):
-        raise ValueError(f"{layer}: {len(data)} numbers for a shape of {list(shape)}")
+    if len(shape) > MOST_DIMENSIONS or math.prod(shape) != len(data):
+        raise ValueError(f"{layer}: {len(data)} numbers for a shape of {list(shape[:MOST_DIMENSIONS])}")
+    if not np.isfinite(data).all():
+        raise ValueError(f"{layer}: numbers that are not finite")
     return data.reshape(shape)
 
 

@@ -5,6 +5,7 @@ import http.client
 import os
 import shutil
 import tarfile
+import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from sppdet.errors import DataError
 
 BLOCK_BYTES = 1 << 20
+UNPACKING = ".unpacking-"  # folders of unfinished archives
 TIMEOUT_SECONDS = 60  # without a byte
 
 
@@ -64,6 +66,8 @@ def download_voc(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot be made: {error.strerror}", file=folder) from error
+    for left in folder.glob(f"{UNPACKING}*"):  # of a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     for archive in (archive for year in years for archive in table[year]):
         done = folder / "VOCdevkit" / f".{archive.name}.done"
         if done.is_file():
@@ -127,18 +131,27 @@ def _check(path: Path, md5: str) -> None:
 
 def _unpack(path: Path, folder: Path) -> None:
     """Unpack next to the destination, then move, so that no half-written file ever has its final name."""
-    temporary = folder / f".{path.name}.unpacking"
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=UNPACKING))  # new and empty: nothing can wait in it
     try:
-        with tarfile.open(path) as tar:
-            tar.extractall(temporary, filter="data")
+        with tarfile.open(path, "r:") as tar:  # not compressed: its members have no more bytes than it has
+            members = tar.getmembers()
+            for member in members:
+                _check_member(member, path)
+            tar.extractall(temporary, members, filter="data")
         if not (temporary / "VOCdevkit").is_dir():
             raise DataError("holds no VOCdevkit folder", file=path)
         _merge(temporary / "VOCdevkit", folder / "VOCdevkit")
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, RecursionError) as error:
         raise DataError(f"cannot be unpacked: {error}", file=path) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_member(member: tarfile.TarInfo, path: Path) -> None:
+    """Raise DataError for a member that is not a plain file or folder below the archive's own folder."""
+    plain = member.isdir() or (member.isreg() and not member.issparse())
+    if not plain or member.name.startswith("/") or ".." in member.name.split("/"):
+        raise DataError("cannot be unpacked: not a plain file", file=path, got=member.name)
 
 
 def _merge(source: Path, target: Path) -> None:

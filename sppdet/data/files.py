@@ -9,6 +9,9 @@ from unicodedata import normalize
 
 from sppdet.errors import DataError
 from sppdet.images import IMAGE_SUFFIXES
+from sppdet.runtime.limits import check_bytes
+
+MOST_LINKS = 10_000  # folders that links lead to
 
 
 def is_hidden(name: str) -> bool:
@@ -22,20 +25,41 @@ def is_image(name: str) -> bool:
 
 
 def list_files(root: str | PathLike[str]) -> list[Path]:
-    """Return visible files at any depth; files of a folder come before those of its subfolders.
+    """Return visible files at any depth; files of a folder come before those of its subfolders. Pipes are left out.
 
-    Links are followed, except to a folder that they lie in, also by way of other links.
+    Links are followed, except to a folder that they lie in, also by way of other links. Raises DataError if so many
+    folders lie behind links that these must lead to each other.
     """
-    tree = []
-    for parent, folders, names in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not is_hidden(name) and not _leads_up(parent, name))
-        tree.append((parent, sorted(name for name in names if not is_hidden(name))))
+    tree, linked, real = [], 0, os.path.realpath(root)
+    folders = [(str(root), real, _with_parents(real))]
+    while folders:
+        parent, real, above = folders.pop()
+        names = []
+        for entry in _entries(parent):
+            if os.path.isdir(entry.path):  # entry.is_dir() fails for a link to itself
+                inner = os.path.realpath(os.path.join(real, entry.name))
+                if inner not in above:
+                    folders.append((entry.path, inner, above | _with_parents(inner)))
+                linked += entry.is_symlink()
+            elif os.path.isfile(entry.path):
+                names.append(entry.name)
+        if linked > MOST_LINKS:
+            raise DataError("links that lead to each other", file=root, expected=f"up to {MOST_LINKS} linked folders")
+        tree.append((parent, sorted(names)))
     return [Path(parent, name) for parent, names in sorted(tree) for name in names]
 
 
-def _leads_up(parent: str, name: str) -> bool:
-    path = Path(parent, name)
-    return path.is_symlink() and any(folder.resolve().is_relative_to(path.resolve()) for folder in path.parents)
+def _with_parents(folder: str) -> frozenset[str]:
+    return frozenset(map(str, (folder, *Path(folder).parents)))
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """Return what is visible in a folder; nothing if it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not is_hidden(entry.name)]
+    except OSError:
+        return []
 
 
 def list_images(root: str | PathLike[str]) -> list[Path]:
@@ -74,6 +98,9 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
 def read_text(path: Path) -> str:
     """Return a text file in UTF-8, or in UTF-16 with a byte order mark. Raises DataError that names the file."""
     try:
+        if path.exists() and not path.is_file():  # such as a pipe, which would be waited for
+            raise DataError("is no file", file=path)
+        check_bytes(path.stat().st_size, path)
         data = path.read_bytes()
         return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:

@@ -16,6 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sppdet.errors import DataError, SppdetError, WeightsError
+from sppdet.files.bounded_json import parse_json
+from sppdet.runtime.limits import check_bytes
 
 
 def cache_folder() -> Path:
@@ -120,9 +122,13 @@ def reading_failed(error: OSError) -> str:
 
 
 def read_json(path: str | PathLike[str]) -> Any:
-    """Parse a JSON file in UTF-8 or UTF-16. Raises SppdetError that names the file if it is missing or not JSON."""
+    """Parse a JSON file in UTF-8 or UTF-16.
+
+    Raises SppdetError that names the file if it is missing, not JSON, or larger or deeper than may be read.
+    """
     try:
-        return json.loads(Path(path).read_bytes())
+        check_bytes(Path(path).stat().st_size, path)
+        return parse_json(Path(path).read_bytes())
     except OSError as error:
         raise SppdetError(reading_failed(error), file=path) from error
     except (ValueError, RecursionError) as error:
@@ -152,7 +158,7 @@ def load_tensors(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str
         raise WeightsError("file not found", file=path)
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["sppdet"])
+            header = parse_json((file.metadata() or {})["sppdet"].encode())
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise WeightsError("is not a readable sppdet safetensors file", file=path, got=error) from error

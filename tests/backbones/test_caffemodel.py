@@ -195,3 +195,17 @@ def test_files_that_are_not_there(tmp_path):
     for read in (read_caffemodel, read_binaryproto):
         assert "not found" in str(error_of(read, tmp_path / "none.caffemodel"))
         assert "cannot be read" in str(error_of(read, tmp_path))
+
+
+def test_shapes_fields_and_numbers_are_bounded(path, monkeypatch):
+    """A shape of 100,000 huge dimensions took half a minute to multiply."""
+    shape = b"".join(varint(2**62) for _ in range(100_000))
+    inner = encode(1, shape)
+    write(path, encode(7, inner) + encode(5, np.zeros(4, "<f4").tobytes()))
+    assert "4 numbers for a shape of" in str(error_of(read_binaryproto, path))
+    assert len(str(error_of(read_binaryproto, path))) < 1000
+    write(path, encode(5, np.array([1, np.nan], "<f4").tobytes()))
+    assert "not finite" in str(error_of(read_binaryproto, path))
+    monkeypatch.setattr("sppdet.backbones.caffemodel.MOST_FIELDS", 9)
+    write(path, b"".join(encode(5, b"\0\0\0\0") for _ in range(10)))
+    assert "more than 9 fields" in str(error_of(read_binaryproto, path))

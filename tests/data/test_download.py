@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import io
 import os
@@ -204,3 +205,44 @@ def test_table_is_complete_and_an_unknown_year_is_named(tmp_path):
     assert all(len(archive.md5) == 32 and archive.url.endswith(f"/{archive.name}") for archive in archives)
     with pytest.raises(DataError, match=r"years: no such year \(expected one of 2007, 2012, got 2011\)"):
         download_voc(tmp_path, years=["2011"])
+
+
+def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        link("VOCdevkit/VOC2007", "elsewhere"),
+        link("VOCdevkit/a", "VOCdevkit/b", tarfile.LNKTYPE),
+        link("VOCdevkit/pipe", "", tarfile.FIFOTYPE),
+        link("VOCdevkit/sparse", "", tarfile.GNUTYPE_SPARSE),
+        tarfile.TarInfo("/VOCdevkit/a"),
+        tarfile.TarInfo("VOCdevkit/a/../b"),
+    ],
+    ids=lambda member: member.name,
+)
+def test_nothing_is_extracted_if_a_member_is_not_a_plain_file(tmp_path, monkeypatch, member):
+    """The link of one archive could lead the files of the next one out of the folder."""
+    monkeypatch.setattr(tarfile.TarFile, "extractall", lambda *_, **__: pytest.fail("extracted"))
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("VOCdevkit/first"))
+        tar.addfile(member)
+    (tmp_path / "a.tar").write_bytes(buffer.getvalue())
+    with pytest.raises(DataError, match=r"a\.tar: .*cannot be unpacked: "):
+        download_voc(tmp_path / "data", archives=tmp_path, table=table({"a.tar": buffer.getvalue()}))
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_a_compressed_archive_is_refused_and_leftovers_are_removed(tmp_path):
+    data = gzip.compress(TRAINVAL)
+    (tmp_path / "a.tar").write_bytes(data)
+    (tmp_path / "data/.unpacking-x").mkdir(parents=True)
+    (tmp_path / "data/.unpacking-x/planted").touch()
+    with pytest.raises(DataError, match=r"a\.tar: cannot be unpacked"):
+        download_voc(tmp_path / "data", archives=tmp_path, table=table({"a.tar": data}))
+    assert list((tmp_path / "data").iterdir()) == []

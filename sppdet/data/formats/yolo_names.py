@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sppdet.config.yaml import load_yaml
 from sppdet.data.files import is_hidden, read_text
 from sppdet.data.formats.image_index import ImageIndex
 from sppdet.data.splits import SYNONYMS
@@ -71,8 +72,8 @@ def _load(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        content = yaml.load(read_text(path), Loader=yaml.BaseLoader)
-    except (yaml.YAMLError, RecursionError) as error:
+        content = load_yaml(read_text(path), as_text=True)
+    except yaml.YAMLError as error:
         raise DataError(f"is not YAML: {' '.join(str(error).split())}", file=path) from error
     return content if isinstance(content, dict) else {}
 
