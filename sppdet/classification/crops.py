@@ -8,9 +8,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.boxes import clip_boxes
+from sppdet.data.files import file_names, fits_file_name
 from sppdet.drawing.detections import write_picture
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import read_json, write_json
+from sppdet.files.owned import hold_folder
 from sppdet.images import to_array
 from sppdet.structures import Annotations, Dataset
 
@@ -24,19 +26,21 @@ def write_crops(dataset: Dataset, folder: Path, context: float = 0.0) -> int:
     """
     if context < 0:
         raise ConfigError("out of range", field="context", expected="0 or more", got=context)
-    wrong = [name for name in dataset.classes if not name.strip(". ") or "/" in name or "\\" in name]
+    wrong = [name for name in dataset.classes if not fits_file_name(name) or not name.strip(". ")]
     if wrong:
         raise DataError("cannot be the name of a folder", field="class", got=wrong[0])
     record, contents = folder / "crops.json", {"data": dataset.name, "images": len(dataset), "context": context}
-    if folder.is_dir() and any(folder.iterdir()) and (not record.is_file() or read_json(record) != contents):
-        raise ConfigError("holds something else; choose another folder or remove it", file=folder, field="output")
-    write_json(record, contents)
+    files = file_names([str(image.id) for image in dataset.images])
     count = 0
-    for image in tqdm(dataset.images, desc="crops", unit="image"):
-        for k, pixels in _cut(image, context):
-            name = dataset.classes[int(image.labels[k]) - 1]
-            write_picture(folder / name / f"{image.id}_{k + 1}.png", to_array(pixels))
-            count += 1
+    with hold_folder(folder, "set of crops"):
+        if record.is_file() and read_json(record) != contents:
+            raise ConfigError("holds something else; choose another folder or remove it", file=folder, field="output")
+        write_json(record, contents)
+        for file, image in zip(files, tqdm(dataset.images, desc="crops", unit="image"), strict=True):
+            for k, pixels in _cut(image, context):
+                name = dataset.classes[int(image.labels[k]) - 1]
+                write_picture(folder / name / f"{file}_{k + 1}.png", to_array(pixels))
+                count += 1
     return count
 
 

@@ -128,6 +128,7 @@ def evaluate_classifiers(
     device: Device = "auto",
     precision: Precision = "fp32",
     skip_unreadable: bool = False,
+    allow_outside: bool = False,
 ) -> Accuracy:
     """Evaluate a classifier, or the mean over a recipe's seeds, on a folder of images.
 
@@ -140,7 +141,7 @@ def evaluate_classifiers(
         if (names := each.classes("classifier")) != classes:
             expected, got = ", ".join(classes), ", ".join(names)
             raise DataError("knows other classes than the first run", file=run, expected=expected, got=got)
-    images = read_image_folder(folder, classes)
+    images = read_image_folder(folder, classes, allow_outside)
     (images,) = keep_readable_files([images], skip_unreadable, THREADS, "--skip_unreadable")
     for run, each in folders.items():
         if each.images.is_file() and (count := each.trained_on([content_key(file) for file in images.files])):

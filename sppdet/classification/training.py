@@ -44,7 +44,8 @@ NORM_IMAGES = 64  # for the mean norm of the features
 def train_classifier(config: TrainClassifierConfig) -> Classifier:
     """Train a classifier into `config.output`, resuming where an earlier call stopped.
 
-    Raises ConfigError if the folder holds a run of another configuration or of other data, DataError if there are fewer
+    Raises ConfigError if the folder holds a run of another configuration or of other data, or files of the user's, and
+    waits for another process that trains this one there. Raises DataError if there are fewer
     than two classes, ImageError if images cannot be decoded, unless they are skipped. Until the data and the network
     are checked, nothing is written.
     """
@@ -52,14 +53,21 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
         raise ConfigError("no data given", field="data.train", expected="a folder: --data.train PATH")
     run = RunFolder(config.output)
     run.check_config(config)
+    if not run.classifier.is_file():
+        with run.hold(config):
+            if not run.classifier.is_file():  # which another process may have finished meanwhile
+                return _train(config, run)
     begun = time.perf_counter()
-    if run.classifier.is_file():
-        logger.info("%s is trained already; to train again, remove it or give another --output", run.path)
-        classifier = Classifier.load(run.path, config.device, config.precision)
-        if config.data.val and not run.val.is_file():
+    logger.info("%s is trained already; to train again, remove it or give another --output", run.path)
+    classifier = Classifier.load(run.path, config.device, config.precision)
+    if config.data.val and not run.val.is_file():
+        with run.hold(config):
             _finish(Session(run, classifier.backbone.device, begun, True), config, classifier, *_read_folders(config))
-        return classifier
-    resumed = run.has_weights()
+    return classifier
+
+
+def _train(config: TrainClassifierConfig, run: RunFolder) -> Classifier:
+    begun, resumed = time.perf_counter(), run.has_weights()
     folders, kept = _read_folders(config)
     images = kept[0]
     torch.manual_seed(config.seed)
@@ -90,10 +98,12 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
 
 def _read_folders(config: TrainClassifierConfig) -> tuple[list[ImageFolder], list[ImageFolder]]:
     """Return the images to train on and, if any, those of data.val, and both without those that are left out."""
-    images = read_image_folder(config.data.train)
+    outside = config.data.allow_outside
+    images = read_image_folder(config.data.train, allow_outside=outside)
     if len(images.classes) < 2:
         raise DataError("too few classes", file=config.data.train, expected="2 folders or more", got=images.classes[0])
-    folders = [images, *([read_image_folder(config.data.val, images.classes)] if config.data.val else [])]
+    val = [read_image_folder(config.data.val, images.classes, outside)] if config.data.val else []
+    folders = [images, *val]
     return folders, keep_readable_files(folders, config.data.skip_unreadable, config.workers)
 
 

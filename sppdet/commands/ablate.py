@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sppdet.comparison.paper import COLUMNS, DETECTION_MAP
@@ -43,6 +42,7 @@ def ablate(
     from sppdet.comparison.ablation import Ablation, configure_cell, evaluate_cell
     from sppdet.data.dataset import read_dataset
     from sppdet.files.atomic import write_json
+    from sppdet.files.owned import hold_folder
 
     if not seeds:
         raise ConfigError("none given", field="seeds", expected="at least one", got="[]")
@@ -56,8 +56,9 @@ def ablate(
     test = read_dataset(replace(config.data, split=test_split, max_images=None), classes)
     trainings = {(row, column): configure_cell(config, row, column) for row in rows for column in columns}
     cells: list[Cell] = []
-    for number, ((row, column), settings) in enumerate(trainings.items(), start=1):
-        logger.info("cell %d of %d: %s, %s", number, len(trainings), row, column)
-        cells.append(evaluate_cell(settings, row, column, seeds, test, test_split))
-        write_json(Path(config.output) / "ablation.json", Ablation(cells, config.output).as_dict())
+    with hold_folder(config.output, "ablation") as owned:
+        for number, ((row, column), settings) in enumerate(trainings.items(), start=1):
+            logger.info("cell %d of %d: %s, %s", number, len(trainings), row, column)
+            cells.append(evaluate_cell(settings, row, column, seeds, test, test_split))
+            write_json(owned.path / "ablation.json", Ablation(cells, config.output).as_dict())
     return Ablation(cells, config.output)

@@ -50,14 +50,17 @@ def check_data(
     from sppdet.data.checks.check import check_data as check
     from sppdet.data.checks.picture import plot_check
     from sppdet.files.atomic import write_json
+    from sppdet.files.owned import OwnedFolder, hold_folder
 
+    folder = Path(output)
+    OwnedFolder(folder, "check").check()
     data = data_of_run(run, replace(data, root=path) if path else data)
     found = check(data, proposals)
     if run:
         found = replace(found, problems=(*found.problems, *_doubts(found, run, device, precision, workers)))
-    folder = Path(output)
-    write_json(folder / "check.json", found.as_dict())
-    plot_check(found, folder / "check.png")
+    with hold_folder(folder, "check"):
+        write_json(folder / "check.json", found.as_dict())
+        plot_check(found, folder / "check.png")
     count = len(found.errors)
     unreadable = any(problem.kind == UNREADABLE for problem in found.errors)
     ways = "--data.strict false" + (" and --data.skip_unreadable true leave" if unreadable else " leaves")

@@ -40,6 +40,7 @@ def evaluate(
     views: ViewsConfig = ViewsConfig(),
     resamples: int = 1000,
     skip_unreadable: bool = False,
+    allow_outside: bool = False,
     device: Device = "auto",
     precision: Precision = "fp32",
 ) -> Accuracy:
@@ -52,6 +53,7 @@ def evaluate(
         views: parts of each image that are scored
         resamples: bootstrap resamples of the images for 95% intervals; 0: none
         skip_unreadable: leave out images that cannot be decoded, as the first run does on its data.val
+        allow_outside: read images that links lead to outside of the folder, as the first run does on its data.val
     """
     from sppdet.classification.evaluation import evaluate_classifiers
     from sppdet.files.run_folder import RunFolder
@@ -61,9 +63,11 @@ def evaluate(
     if data is None and first.config.is_file():
         trained = first.load_config(TrainClassifierConfig).data
         data, skip_unreadable = trained.val, skip_unreadable or trained.skip_unreadable
+        allow_outside = allow_outside or trained.allow_outside
     if data is None:
         raise ConfigError("no data given, and the run has no data.val", field="data", expected="a folder: --data PATH")
-    return evaluate_classifiers(runs, data, views, against, resamples, device, precision, skip_unreadable)
+    skipping = (skip_unreadable, allow_outside)
+    return evaluate_classifiers(runs, data, views, against, resamples, device, precision, *skipping)
 
 
 def predict(
@@ -87,9 +91,12 @@ def predict(
     """
     from sppdet.classification.classifier import Classifier
     from sppdet.commands.detect import image_files, read_images
+    from sppdet.files.owned import refuse_existing
 
     if output and Path(output).suffix not in (".csv", ".json"):
         raise ConfigError("unknown format", field="output", expected="a .csv or .json file", got=output)
+    if output:
+        refuse_existing(output)
     if top < 1:
         raise ConfigError("out of range", field="top", expected="1 or more", got=top)
     files = image_files(images)  # looked at before the network

@@ -42,7 +42,7 @@ def combine(
     if resamples < 0:
         raise ConfigError("out of range", field="resamples", expected="0 or more", got=resamples)
 
-    from sppdet.commands.evaluate import write_evaluation
+    from sppdet.commands.evaluate import EVALUATION, write_evaluation
     from sppdet.commands.runs import (
         classes_of,
         count_trained_on,
@@ -54,8 +54,11 @@ def combine(
     )
     from sppdet.data.results.files import read_results
     from sppdet.evaluation.evaluation import evaluate_detections
+    from sppdet.files.owned import OwnedFolder
     from sppdet.postprocess import combine_detections
 
+    folder = Path(output or f"runs/combine-{'-'.join(Path(run).resolve().name for run in runs)}")
+    OwnedFolder(folder, EVALUATION).check()
     classes = {run: classes_of(run) for run in runs if is_run(run)}
     first = next(iter(classes), None)
     data = data_of_run(first, data)
@@ -74,7 +77,6 @@ def combine(
         found[run] = [detector.probabilities(one) for one in raw]
     selection = detectors[first].config.selection if first else SelectionConfig()
     union = [combine_detections(parts, selection) for parts in zip(*(found[run] for run in runs), strict=True)]
-    folder = Path(output or f"runs/combine-{'-'.join(Path(run).resolve().name for run in runs)}")
     single = {run: found[run] for run in runs}
     result = evaluate_detections(union, dataset, resamples, True, single)
     result = replace(result, folder=folder, trained_on=count_trained_on(detectors, dataset))

@@ -41,15 +41,18 @@ def compare(
         dataset: images in memory, in place of `data`
     """
     from sppdet.commands.runs import classes_of, data_of_run, load_run, read_data, warn_trained_on
-    from sppdet.comparison.compare import compare_detectors, write_comparison
+    from sppdet.comparison.compare import COMPARISON, compare_detectors, write_comparison
+    from sppdet.files.owned import OwnedFolder
 
     names = [Path(run).resolve().name for run in runs]
     if len(set(names)) < len(names):
         raise ConfigError("two runs of one name", field="runs", expected="distinct names", got=", ".join(runs))
+    folder = output or f"runs/compare-{'-'.join(names)}"
+    OwnedFolder(folder, COMPARISON).check()
     classes = [classes_of(run) for run in runs]  # data are looked at before the networks
     if dataset is None:
         dataset = read_data(data_of_run(runs[0], data), classes[0], workers=2)
     warn_trained_on(runs, dataset)
     detectors = {name: load_run(run, device, precision) for name, run in zip(names, runs, strict=True)}
     comparison = compare_detectors(detectors, dataset, regions, growth, baseline)
-    return write_comparison(comparison, output or f"runs/compare-{'-'.join(names)}")
+    return write_comparison(comparison, folder)

@@ -13,6 +13,7 @@ def convert_data(
     output: str,
     images: Literal["copy", "link"] = "copy",
     format: DataFormat = "auto",
+    allow_outside: bool = False,
 ) -> Summary:
     """Convert annotated images to VOC layout, COCO or YOLO format, with all their splits.
 
@@ -25,13 +26,16 @@ def convert_data(
         output: new folder; one that holds anything is refused
         images: copy or link (hard links, on the same disk)
         format: format of the source; auto: found by looking
+        allow_outside: read images outside of the source too: names with "..", absolute names, and links that lead out
     """
     from pathlib import Path
 
     from sppdet.config.data import DataConfig
     from sppdet.data.conversion.convert import convert_dataset
 
-    done = convert_dataset(DataConfig(root=source, format=format), to, Path(output), images == "link")
+    done = convert_dataset(
+        DataConfig(root=source, format=format, allow_outside=allow_outside), to, Path(output), images == "link"
+    )
     splits = {}
     for split, part in done.parts.items():
         splits[split] = {

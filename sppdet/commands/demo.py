@@ -55,6 +55,15 @@ def demo(
         seed: seed of the images and the training
         workers: images searched at once, a thread each
     """
+    from sppdet.files.owned import hold_folder
+    from sppdet.runtime.machine import find_device
+
+    find_device(device)  # before anything is made
+    with hold_folder(output or ("runs/demo-real" if real else "runs/demo"), "demo") as owned:
+        return _demo(owned.path, real, seed, device, precision, workers)
+
+
+def _demo(folder: Path, real: bool, seed: int, device: Device, precision: Precision, workers: int) -> Summary:
     import time
 
     from sppdet.commands.evaluate import evaluate
@@ -62,12 +71,10 @@ def demo(
     from sppdet.data.dataset import read_dataset
     from sppdet.detector import Detector
     from sppdet.files.atomic import write_json
-    from sppdet.runtime.machine import find_device
     from sppdet.training.train import train
 
     start = time.perf_counter()
-    folder, size = Path(output or ("runs/demo-real" if real else "runs/demo")), REAL if real else SHAPES
-    find_device(device)  # before anything is made
+    size = REAL if real else SHAPES
     special = _cutouts(folder, seed) if real else _shapes(folder, seed, device)
     spp = replace(special, device=device, precision=precision, workers=workers, seed=seed)
     configs = {"spp": spp, "rcnn": replace(spp, features="crop", output=str(folder / f"rcnn-{seed}"))}

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sppdet.commands.summary import Summary
 from sppdet.config.network import Device, Precision
-from sppdet.errors import ConfigError, DataError, ImageError, SppdetError
+from sppdet.errors import ConfigError, DataError, ImageError
 from sppdet.wording import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sppdet.commands.runs import Run
+    from sppdet.files.owned import OwnedFolder
 
 logger = logging.getLogger(__name__)
+
+RESULT = "detections.json"
 
 
 def detect(
@@ -34,7 +36,7 @@ def detect(
     """Detect objects in images: pictures with boxes, and the boxes as data.
 
     Images that cannot be read are left out and reported at the end. Pictures of earlier detections in the same folder
-    are removed.
+    are removed, other files there are kept: one with the name of a picture is an error.
 
     Args:
         run: run folder or detector file
@@ -45,51 +47,57 @@ def detect(
     """
     from sppdet.commands.runs import load_run
     from sppdet.drawing.detections import draw_detections, write_picture
+    from sppdet.files.owned import hold_folder
 
     files, folder = image_files(images), Path(output)  # looked at before the network
-    detector = load_run(run, device, precision, probabilities)
     names = _picture_names(files)
     if not {(folder / name).resolve() for name in names}.isdisjoint(file.resolve() for file in files):
         raise ConfigError("pictures would replace images", field="output", expected="another folder", got=output)
     entries, errors = list[dict[str, Any]](), list[ImageError]()
-    try:
-        for i, image in read_images(files, errors, "detect"):
-            shown = detector.detect(image)
-            if threshold is None:  # class thresholds apply to raw scores, even when probabilities are drawn
-                shown = shown.above(detector.thresholds)
-            shown = detector.probabilities(shown) if probabilities else shown
-            shown = shown if threshold is None else shown.above(threshold)
-            picture = folder / names[i]
-            rows = [{"class": detector.classes[k - 1], "score": s, "box": box.tolist()} for box, k, s in shown]
-            entries.append({"image": str(files[i]), "picture": str(picture), "detections": rows})
-            write_picture(picture, draw_detections(image, shown, detector.classes))
-    finally:  # after Ctrl-C as well
-        if entries or not errors:
-            _write_entries(folder, entries, files)
+    with hold_folder(folder, "detection") as owned:
+        earlier = owned.files()
+        owned.claim([*names, RESULT])
+        detector = load_run(run, device, precision, probabilities)
+        try:
+            for i, image in read_images(files, errors, "detect"):
+                shown = detector.detect(image)
+                if threshold is None:  # class thresholds apply to raw scores, even when probabilities are drawn
+                    shown = shown.above(detector.thresholds)
+                shown = detector.probabilities(shown) if probabilities else shown
+                shown = shown if threshold is None else shown.above(threshold)
+                picture = folder / names[i]
+                rows = [{"class": detector.classes[k - 1], "score": s, "box": box.tolist()} for box, k, s in shown]
+                entries.append({"image": str(files[i]), "picture": str(picture), "detections": rows})
+                write_picture(picture, draw_detections(image, shown, detector.classes))
+        finally:  # after Ctrl-C as well
+            if entries or not errors:
+                _write_entries(owned, entries, files, earlier)
+            else:
+                owned.record(earlier)
     lines = [*map(_describe, entries), f"written to {output}"] if entries else []
     return Summary(entries, "\n".join(lines), errors)
 
 
-def _write_entries(folder: Path, entries: list[dict[str, Any]], files: Sequence[Path]) -> None:
+def _write_entries(
+    owned: OwnedFolder, entries: list[dict[str, Any]], files: Sequence[Path], earlier: Iterable[str]
+) -> None:
     """Write detections.json of the pictures that are there, and remove those of the detections that it replaces.
 
-    files: the images, which stay even if they are such pictures.
+    files: the images, which stay even if they are such pictures. earlier: names of the files of those detections.
     """
-    from sppdet.files.atomic import read_json, write_json
+    from sppdet.files.atomic import write_json
 
-    file = folder / "detections.json"
-    try:
-        earlier = {folder / Path(entry["picture"]).name for entry in read_json(file)}
-    except (SppdetError, TypeError, KeyError):  # none, or JSON of something else
-        earlier = set()
-    write_json(file, [entry for entry in entries if Path(entry["picture"]).is_file()])
-    images, new = ({path.resolve() for path in paths} for paths in (files, (Path(e["picture"]) for e in entries)))
-    replaced = [picture for picture in earlier if picture.is_file() and picture.resolve() not in images]
+    written = [entry for entry in entries if Path(entry["picture"]).is_file()]
+    write_json(owned.path / RESULT, written)
+    new, images = {Path(entry["picture"]).name for entry in written}, {file.resolve() for file in files}
+    pictures = [owned.path / name for name in earlier if name != RESULT]
+    replaced = [picture for picture in pictures if picture.is_file() and picture.resolve() not in images]
     for picture in replaced:
-        if picture.resolve() not in new:
+        if picture.name not in new:
             picture.unlink()
+    owned.record({*new, RESULT})
     if replaced:
-        logger.info("replaced %s of an earlier detect in %s", counted(len(replaced), "picture"), folder)
+        logger.info("replaced %s of an earlier detect in %s", counted(len(replaced), "picture"), owned.path)
 
 
 def _describe(entry: dict[str, Any]) -> str:
@@ -140,8 +148,6 @@ def read_images(files: Sequence[Path], errors: list[ImageError], title: str) -> 
 
 def _picture_names(files: Sequence[Path]) -> list[str]:
     """Return stem.jpg for each file, numbered if that name is taken."""
-    names: dict[str, None] = {}
-    for file in files:
-        candidates = (f"{file.stem}{f'-{n}' if n > 1 else ''}.jpg" for n in itertools.count(1))
-        names[next(name for name in candidates if name not in names)] = None
-    return list(names)
+    from sppdet.data.files import file_names
+
+    return [f"{name}.jpg" for name in file_names([file.stem for file in files])]

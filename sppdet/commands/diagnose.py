@@ -35,11 +35,13 @@ def diagnose(
     if (run is None) == (detections is None):
         raise ConfigError("give a run or --detections, one of them", field="run")
 
+    from sppdet.commands.evaluate import EVALUATION
     from sppdet.commands.runs import classes_of, data_of_run, read_data, saved_detections, warn_trained_on
     from sppdet.data.results.files import read_results
     from sppdet.evaluation.diagnose import diagnose as diagnose_detections
     from sppdet.evaluation.plots import plot_diagnosis
     from sppdet.files.atomic import write_json
+    from sppdet.files.owned import hold_folder
     from sppdet.files.run_folder import RunFolder
 
     classes = classes_of(run) if run else None
@@ -55,6 +57,7 @@ def diagnose(
     found = diagnose_detections(read_results(file, dataset), dataset.images, dataset.classes, similar)
     found = replace(found, folder=folder)
     if folder:
-        write_json(folder / "diagnosis.json", found.as_dict())
-        plot_diagnosis(found, folder / "diagnosis.png")
+        with hold_folder(folder, EVALUATION):
+            write_json(folder / "diagnosis.json", found.as_dict())
+            plot_diagnosis(found, folder / "diagnosis.png")
     return found

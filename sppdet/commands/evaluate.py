@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sppdet.evaluation.evaluation import Evaluation
     from sppdet.structures import Dataset, Detections
 
+EVALUATION = "evaluation"  # the kind of the folder
+
 
 def evaluate(
     run: Run | None = None,
@@ -76,6 +78,7 @@ def evaluate(
     from sppdet.detector import Detector
     from sppdet.evaluation.evaluation import evaluate_detections
     from sppdet.evaluation.voc import evaluate_voc
+    from sppdet.files.owned import OwnedFolder
     from sppdet.files.run_folder import RunFolder
 
     classes = None if run is None else classes_of(run)  # data are looked at before the network
@@ -86,6 +89,8 @@ def evaluate(
         if folder is None and run is not None and not isinstance(run, Detector):
             folder = RunFolder(run).evaluation(data)
             source = {**source_of(run, dataset), "proposals": proposals, "probabilities": probabilities}
+    if folder:
+        OwnedFolder(folder, EVALUATION).check()  # before hours of detection
     detector = None if run is None else load_run(run, device, precision, probabilities)
     truncated = detector.truncated(svd) if detector and svd is not None else None
     others = None
@@ -125,12 +130,14 @@ def write_evaluation(
     from sppdet.data.results.files import write_coco_results, write_voc_results
     from sppdet.evaluation.plots import plot_precision_recall
     from sppdet.files.atomic import write_json
+    from sppdet.files.owned import hold_folder
 
-    (folder / "source.json").unlink(missing_ok=True)
-    write_json(folder / "curves.json", result.voc.as_dict(curves=True)["per_class"])
-    plot_precision_recall(result.voc, folder / "precision_recall.png")
-    write_coco_results(folder / "detections.json", detections, dataset)
-    write_voc_results(folder / "comp4", detections, dataset, split)
-    write_json(folder / "evaluation.json", result.as_dict())
-    if source:
-        write_json(folder / "source.json", source)
+    with hold_folder(folder, EVALUATION):
+        (folder / "source.json").unlink(missing_ok=True)
+        write_json(folder / "curves.json", result.voc.as_dict(curves=True)["per_class"])
+        plot_precision_recall(result.voc, folder / "precision_recall.png")
+        write_coco_results(folder / "detections.json", detections, dataset)
+        write_voc_results(folder / "comp4", detections, dataset, split)
+        write_json(folder / "evaluation.json", result.as_dict())
+        if source:
+            write_json(folder / "source.json", source)

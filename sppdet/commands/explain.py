@@ -36,6 +36,8 @@ def pooling(
         ceil_mode: windows that end outside the map, window and general forms
         output: PNG file of the figure
     """
+    from sppdet.drawing.figures import is_own_figure
+    from sppdet.files.owned import refuse_existing
     from sppdet.pooling.coverage import explain_level, format_reports, plot_reports
     from sppdet.pooling.forms import GeneralPooling, PaddedPooling, WindowPooling
     from sppdet.pooling.pyramid import SpatialPyramidPooling
@@ -48,6 +50,8 @@ def pooling(
         raise ConfigError("is an option of the window and general forms only", field="ceil_mode", got=f"form {form}")
     if not output.endswith(".png"):
         raise ConfigError("unknown format", field="output", expected="a .png file", got=output)
+    if not is_own_figure(output):
+        refuse_existing(output)
     window = (3 if kernel is None else kernel, 2 if stride is None else stride, padding or 0)
     forms: dict[str, Callable[[int], PoolingForm]] = {
         "window": lambda n: WindowPooling((n,), ceil_mode=ceil_mode),

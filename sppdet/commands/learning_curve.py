@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sppdet.config.training import TrainConfig
@@ -57,12 +56,14 @@ def learning_curve(
     from sppdet.comparison.plots import plot_learning_curve
     from sppdet.comparison.shares import evaluate_shares
     from sppdet.files.atomic import write_json
+    from sppdet.files.owned import hold_folder
     from sppdet.training.check import check_training_data
     from sppdet.training.hold_out import hold_out
 
     check_training_data(config)
-    measured = evaluate_shares(config, hold_out(config), shares, seeds)
-    curve, folder = LearningCurve(measured, multiples, goal, config.output), Path(config.output)
-    write_json(folder / "learning_curve.json", curve.as_dict())
-    plot_learning_curve(curve, folder / "learning_curve.png")
+    with hold_folder(config.output, "learning curve") as owned:
+        measured = evaluate_shares(config, hold_out(config), shares, seeds)
+        curve = LearningCurve(measured, multiples, goal, config.output)
+        write_json(owned.path / "learning_curve.json", curve.as_dict())
+        plot_learning_curve(curve, owned.path / "learning_curve.png")
     return curve

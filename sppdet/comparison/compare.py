@@ -16,8 +16,11 @@ from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError, InputError
 from sppdet.evaluation.bootstrap import bootstrap_map
 from sppdet.files.atomic import write_json
+from sppdet.files.owned import hold_folder
 from sppdet.runtime.machine import hardware_name
 from sppdet.structures import Dataset
+
+COMPARISON = "comparison"  # the kind of the folder
 
 
 def compare_detectors(
@@ -80,10 +83,11 @@ def compare_detectors(
 
 def write_comparison(comparison: Comparison, folder: str) -> Comparison:
     """Write compare.json, stages.png and, if it was measured, growth.png. Returns the comparison with its folder."""
-    write_json(Path(folder) / "compare.json", comparison.as_dict())
-    plot_stages(comparison, Path(folder) / "stages.png")
-    if comparison.growth:
-        plot_growth(comparison, Path(folder) / "growth.png")
+    with hold_folder(folder, COMPARISON):
+        write_json(Path(folder) / "compare.json", comparison.as_dict())
+        plot_stages(comparison, Path(folder) / "stages.png")
+        if comparison.growth:
+            plot_growth(comparison, Path(folder) / "growth.png")
     return replace(comparison, folder=folder)
 
 

@@ -69,7 +69,11 @@ def evaluate_shares(config: TrainConfig, split: Split, fractions: Sequence[float
 def _evaluate_share(config: TrainConfig, split: Split, share: Sequence[int]) -> BootstrapMAP:
     """Train on the images with these indices, as the first fit of `train` does, and evaluate on those held out."""
     run = RunFolder(config.output)
-    run.check_config(config)
+    with run.hold(config):
+        return _evaluate_held(config, run, split, share)
+
+
+def _evaluate_held(config: TrainConfig, run: RunFolder, split: Split, share: Sequence[int]) -> BootstrapMAP:
     chosen = sorted([*share, *split.held_out])
     place = {i: n for n, i in enumerate(chosen)}
     final_fit, held_out = [place[i] for i in share], [place[i] for i in split.held_out]

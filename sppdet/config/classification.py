@@ -84,11 +84,13 @@ class FoldersConfig:
         train: training images.
         val: images to measure the accuracy on at the end; by default none.
         skip_unreadable: leave out images that cannot be decoded, instead of stopping.
+        allow_outside: read images outside of these folders too, which links in them lead to.
     """
 
     train: str = ""
     val: str | None = None
     skip_unreadable: bool = False
+    allow_outside: bool = False
 
 
 @section("")

@@ -25,6 +25,7 @@ class DataConfig:
         split_seed: seed of this division.
         skip_unreadable: leave out images that cannot be decoded, instead of stopping.
         split_file: images of train, val and test, as split.json of a run; instead of a division or the data's splits.
+        allow_outside: read images outside of root too: names with "..", absolute names, and links that lead out.
         strict: stop at errors in the data; otherwise they are reported, and their images or objects left out.
     """
 
@@ -39,6 +40,7 @@ class DataConfig:
     split_seed: int = at_least(0, 0)
     skip_unreadable: bool = False
     split_file: str | None = None
+    allow_outside: bool = False
     strict: bool = True
 
     @property

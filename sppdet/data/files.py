@@ -1,17 +1,20 @@
 """Files below a folder, and their names."""
 
 import os
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from unicodedata import normalize
 
 from sppdet.errors import DataError
 from sppdet.images import IMAGE_SUFFIXES
 from sppdet.runtime.limits import check_bytes
 
 MOST_LINKS = 10_000  # folders that links lead to
+
+LONGEST_NAME = 200  # bytes; file systems take 255, of which suffixes and temporary names need some
+UNPRINTABLE = frozenset({"Cc", "Cs", "Cn", "Zl", "Zp"})  # categories: control, half and unassigned characters, breaks
 
 
 def is_hidden(name: str) -> bool:
@@ -72,6 +75,24 @@ def list_folders(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir() and not is_hidden(path.name))
 
 
+def leading_outside(root: str | PathLike[str], paths: Iterable[Path]) -> set[Path]:
+    """Return the files that do not lie below a folder, by their names or by way of links."""
+    top, folders, found = os.path.realpath(root), dict[Path, str](), set[Path]()
+    for path in paths:
+        folder = folders.get(path.parent) or folders.setdefault(path.parent, os.path.realpath(path.parent))
+        place = os.path.realpath(path) if path.is_symlink() else folder
+        if not Path(place).is_relative_to(top):
+            found.add(path)
+    return found
+
+
+def outside_error(file: Path) -> DataError:
+    """Return the error of a file that lies outside of the data."""
+    reason = "lies outside of the folder of the data, by its name or by a link"
+    option = "--data.allow_outside true (classify evaluate, convert-data: --allow_outside)"
+    return DataError(reason, file=file, expected=f"a file in that folder; {option} reads it all the same")
+
+
 def folder_name(folder: Path) -> str:
     """Return the name of a folder, also of "."; a link has its own."""
     return Path(os.path.abspath(folder)).name
@@ -79,7 +100,7 @@ def folder_name(folder: Path) -> str:
 
 def composed(name: str) -> str:
     """Return the name with composed accents (NFC) and forward slashes; file systems and programs differ in both."""
-    return normalize("NFC", name).replace("\\", "/")
+    return unicodedata.normalize("NFC", name).replace("\\", "/")
 
 
 def stem_of(name: str) -> str:
@@ -93,6 +114,33 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
     keys = set(keys)
     counts = Counter(key.rsplit("/", 1)[-1] for key in keys)
     return {key: last if counts[last := key.rsplit("/", 1)[-1]] == 1 else key for key in keys}
+
+
+def file_names(keys: Sequence[str]) -> list[str]:
+    """Return a name for a new file of each key, without a suffix: one that any system takes, and a line in a list.
+
+    They differ in more than case. Blanks at the ends, control characters and slashes are left out or replaced, and the
+    ends of long names.
+    """
+    names: dict[str, str] = {}
+    for key in keys:
+        clean = _clean(key)
+        numbered = (clean if n == 1 else f"{clean}-{n}" for n in range(1, len(keys) + 1))
+        name = next(name for name in numbered if name.casefold() not in names)
+        names[name.casefold()] = name
+    return list(names.values())
+
+
+def _clean(key: str) -> str:
+    name = "_".join(part for part in composed(key).split("/") if part.strip("."))
+    name = "".join("_" if unicodedata.category(char) in UNPRINTABLE else char for char in name)
+    return name.encode()[:LONGEST_NAME].decode(errors="ignore").strip().lstrip(".") or "image"
+
+
+def fits_file_name(name: str) -> bool:
+    """Return True if a name can be part of a file's as it is: printable, not too long and without slashes."""
+    printable = not any(unicodedata.category(char) in UNPRINTABLE for char in name)
+    return printable and not {"/", "\\"} & {*name} and len(name.encode()) <= LONGEST_NAME
 
 
 def read_text(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sppdet.files.atomic import write_atomically
@@ -11,6 +12,8 @@ from sppdet.files.atomic import write_atomically
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+SOFTWARE = "sppdet"
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -36,5 +39,14 @@ def draw_fractions(
 
 
 def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
-    """Write a PNG. Raises SppdetError if the file cannot be written."""
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
+    """Write a PNG that says it is sppdet's. Raises SppdetError if the file cannot be written."""
+    own = {"Software": SOFTWARE}
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", metadata=own))
+
+
+def is_own_figure(path: str | PathLike[str]) -> bool:
+    """Return True for a file that `save_figure` wrote."""
+    if not Path(path).is_file():
+        return False
+    with Path(path).open("rb") as file:
+        return f"Software\0{SOFTWARE}".encode() in file.read(200)

@@ -12,6 +12,7 @@ from sppdet.config.data import DataConfig
 from sppdet.config.record import as_dict, from_dict
 from sppdet.errors import ConfigError, WeightsError
 from sppdet.files.atomic import content_key, load_tensors, read_json, write_json
+from sppdet.files.owned import hold_folder
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -21,7 +22,7 @@ T = TypeVar("T")
 Kind = Literal["detector", "classifier"]
 
 # These say how a run is carried out, not what it gives; a resumed run may change them, and move to another device.
-EXECUTION_KEYS = ("workers", "cache_gb", "output", "device")
+EXECUTION_KEYS = ("workers", "cache_gb", "output", "device", "data.allow_outside")
 ADVICE = "choose another folder or remove it"
 
 
@@ -136,11 +137,28 @@ class RunFolder:
 
         EXECUTION_KEYS may differ. Keys that are younger than the run had their defaults.
         """
-        if not self.has_weights():  # nothing here depends on a configuration yet
-            return
-        wanted = as_dict(config)
+        if self.has_weights():  # otherwise nothing here depends on a configuration yet
+            self._check_same(config, read_json(self.config))
+
+    @contextmanager
+    def hold(self, config: DataclassInstance) -> Iterator[None]:
+        """Keep other processes from the folder while the block trains in it.
+
+        If another one trains this configuration there, it is waited for. Raises ConfigError if another one trains
+        another configuration, or as `check_config` does, or if the folder is not a run's and holds anything.
+        """
+
+        def check_owner(owner: dict[str, Any]) -> None:
+            if isinstance(owner.get("config"), dict):
+                self._check_same(config, owner["config"])
+
+        with hold_folder(self.path, "run", as_dict(config), check_owner):
+            self.check_config(config)
+            yield
+
+    def _check_same(self, config: DataclassInstance, other: dict[str, Any]) -> None:
         defaults = _flatten(as_dict(type(config)()))
-        started, now = defaults | _flatten(read_json(self.config)), _flatten(wanted)
+        started, now = defaults | _flatten(other), _flatten(as_dict(config))
         different = [key for key in now if key not in EXECUTION_KEYS and started.get(key) != now[key]]
         if different:
             expected, got = (", ".join(f"{key}={each.get(key)}" for key in different) for each in (started, now))

@@ -51,15 +51,22 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
     """Train a detector and save it in `config.output`, resuming where an earlier call stopped.
 
     dataset, val: the training images and the images to hold out, in place of those that the configuration names.
-    Raises ConfigError if the folder holds another run (another configuration or other data), or if `config.memory_gb`
-    is too little. The detector of a finished run of this configuration is returned without looking at the data. Data,
-    network and proposals are checked in this order; until then nothing is written.
+    Raises ConfigError if the folder holds another run (another configuration or other data) or files of the user's, or
+    if `config.memory_gb` is too little. If another process trains this configuration there, it is waited for. The
+    detector of a finished run of this configuration is returned without looking at the data. Data, network and
+    proposals are checked in this order; until then nothing is written.
     """
     run = RunFolder(config.output)
     run.check_config(config)
-    if run.detector.is_file():
-        logger.info("%s is trained already; to train again, remove it or give another --output", run.path)
-        return Detector.load(run.path, config.device, config.precision)
+    if not run.detector.is_file():
+        with run.hold(config):
+            if not run.detector.is_file():  # which another process may have finished meanwhile
+                return _train(config, run, dataset, val)
+    logger.info("%s is trained already; to train again, remove it or give another --output", run.path)
+    return Detector.load(run.path, config.device, config.precision)
+
+
+def _train(config: TrainConfig, run: RunFolder, dataset: Dataset | None, val: Dataset | None) -> Detector:
     begun, resumed = time.perf_counter(), run.has_weights()
     split, account = _read_data(config, run, dataset, val)
     images, classes, held_out = split.dataset.images, split.dataset.classes, len(split.held_out)

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from factories import run_json, run_text, stopping
+from factories import run_error, run_json, run_text, stopping
 from PIL import Image
 
 from sppdet.cli import main
@@ -87,7 +87,7 @@ def test_a_folder_and_lines(place, folder, tmp_path, capsys):
     out = run_text(capsys, "detect", place / "spp", folder, "--output", tmp_path / "out", "--threshold", "100")
     lines = [f"{folder / name}: nothing" for name in ("b.jpg", "b.png")]
     assert out.splitlines() == [*lines, f"written to {tmp_path / 'out'}"]
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["b-2.jpg", "b.jpg", "detections.json"]
+    assert sorted(file.name for file in (tmp_path / "out").glob("[!.]*")) == ["b-2.jpg", "b.jpg", "detections.json"]
 
 
 def test_an_unreadable_image_does_not_lose_the_others(place, folder, tmp_path, capsys):
@@ -132,13 +132,29 @@ def test_the_last_detections_replace_those_in_the_folder(place, folder, tmp_path
     entries = run_json(capsys, "detect", place / "spp", folder, "--output", out)
     assert f"replaced 2 pictures of an earlier detect in {out}" in caplog.messages
     assert read_json(out / "detections.json") == entries
-    assert sorted(file.name for file in out.iterdir()) == ["a.jpg", "c.jpg", "detections.json", "own.jpg"]
+    assert sorted(file.name for file in out.glob("[!.]*")) == ["a.jpg", "c.jpg", "detections.json", "own.jpg"]
     (folder / "c.jpg").write_text("not an image")
     assert main(["detect", str(place / "spp"), str(folder / "c.jpg"), "--output", str(out)]) == 1
     assert read_json(out / "detections.json") == entries  # nothing was detected
     (out / "detections.json").write_text("{}")
     run_json(capsys, "detect", place / "spp", folder / "a.jpg", "--output", out)
-    assert sorted(file.name for file in out.iterdir()) == ["a.jpg", "c.jpg", "detections.json", "own.jpg"]
+    assert sorted(file.name for file in out.glob("[!.]*")) == ["a.jpg", "detections.json", "own.jpg"]
+    shutil.copy(folder / "a.jpg", folder / "own.jpg")
+    error = run_error(capsys, "detect", place / "spp", folder / "own.jpg", "--output", out)
+    assert f"{out / 'own.jpg'}: output: is a file of yours" in error
+    assert (out / "own.jpg").read_text() == "a picture of the user's"
+
+
+def test_photographs_in_the_output_folder_stay_as_they_are(place, folder, tmp_path, capsys):
+    """Also by another name of the folder, and if their own pictures would have other names than they."""
+    content = (folder / "b.jpg").read_bytes()
+    (folder / "b.jpg").rename(folder / "b.png")
+    (tmp_path / "link").symlink_to(folder)
+    for output in (folder, tmp_path / "link"):
+        error = run_error(capsys, "detect", place / "spp", folder / "b.png", "--output", output)
+        assert "output: holds something else" in error
+    assert [file.name for file in folder.iterdir()] == ["b.png"]
+    assert (folder / "b.png").read_bytes() == content
 
 
 def test_images_in_subfolders_are_counted(folder, caplog):

@@ -142,10 +142,10 @@ def test_takes_the_proposals_of_another_program(place, data, tmp_path, capsys):
     test = read_voc(place / "shapes", "test")
     boxes = [image.boxes for image in test.images]
     proposal_file(tmp_path / "objects.npz", [image.id for image in test.images], boxes)
-    files = ("--proposals", tmp_path / "objects.npz", "--output", tmp_path)
+    files = ("--proposals", tmp_path / "objects.npz", "--output", tmp_path / "out")
     numbers = run_json(capsys, "evaluate", place / "spp", *data, *files)
     objects = sum(map(len, boxes))
-    assert 0 < len(read_json(tmp_path / "detections.json")) <= objects * len(SHAPES)
+    assert 0 < len(read_json(tmp_path / "out/detections.json")) <= objects * len(SHAPES)
     assert numbers["map_voc07"] > 0
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from contracts import raised
 
-from sppdet.config.classification import TrainClassifierConfig
+from sppdet.classification.training import train_classifier
+from sppdet.config.classification import FoldersConfig, TrainClassifierConfig
 from sppdet.config.data import DataConfig
 from sppdet.config.heads import SVMConfig
 from sppdet.config.record import as_dict
@@ -12,6 +13,7 @@ from sppdet.config.training import FinetuneConfig, TrainConfig
 from sppdet.errors import ConfigError, WeightsError
 from sppdet.files.atomic import read_json, save_tensors, write_json
 from sppdet.files.run_folder import RunFolder
+from sppdet.training.train import train
 
 CONFIG = TrainConfig(svm=SVMConfig(C=0.01))
 
@@ -29,6 +31,28 @@ def test_the_keys_that_differ_are_named(folder):
     folder.check_config(replace(CONFIG, workers=7, cache_gb=1, output="elsewhere", device="cuda"))
     error = raised(ConfigError, folder.check_config, replace(CONFIG, seed=3, svm=SVMConfig(C=1.0)))
     assert (error.expected, error.got) == ("svm.C=0.01, seed=0", "svm.C=1.0, seed=3")
+
+
+def test_a_second_start_with_another_configuration_is_refused_while_the_first_one_works(tmp_path):
+    """From the first second on, when the first has not written its configuration yet."""
+    run = RunFolder(tmp_path / "run")
+    with run.hold(CONFIG), pytest.raises(ConfigError) as caught, RunFolder(run.path).hold(replace(CONFIG, seed=3)):
+        pass
+    assert (caught.value.expected, caught.value.got) == ("seed=0", "seed=3")
+    with run.hold(replace(CONFIG, seed=3)):  # nothing was made
+        pass
+
+
+def test_a_training_leaves_the_users_own_files_as_they_are(tmp_path):
+    names = ("config.json", "data.json", "val.json", "classifier.json")
+    for name in names:
+        write_json(tmp_path / name, "mine")
+    data = FoldersConfig(train=str(tmp_path))
+    for function, config in ((train, TrainConfig()), (train_classifier, TrainClassifierConfig(data=data))):
+        with pytest.raises(ConfigError, match="output: holds something else"):
+            function(replace(config, output=str(tmp_path)))
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(names)
+    assert {read_json(tmp_path / name) for name in names} == {"mine"}
 
 
 def test_a_run_from_before_a_key_goes_on_with_its_default(folder):

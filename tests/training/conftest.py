@@ -1,5 +1,6 @@
 """A training on the small generated data set that takes a second."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +17,9 @@ def config(shapes, tmp_path) -> TrainConfig:
 
 @pytest.fixture
 def own_data(shapes, tmp_path) -> Path:
-    """A copy of the set whose lists and annotations may be changed; images are linked."""
+    """A copy of the set whose lists and annotations may be changed."""
     folder = tmp_path / "own"
-    (folder / "ImageSets/Main").mkdir(parents=True)
-    (folder / "Annotations").mkdir()
-    (folder / "JPEGImages").symlink_to(shapes / "JPEGImages")
-    for part in ("ImageSets/Main", "Annotations"):
-        for file in (shapes / part).iterdir():
-            (folder / part / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(shapes, folder)
     return folder
 
 

@@ -1,6 +1,5 @@
 """The format of the data makes no difference to the detector."""
 
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +54,7 @@ def write_flat(dataset: Dataset, folder: Path, layout: str) -> Path:
     content: dict[str, list] = {"images": [], "annotations": []}
     content["categories"] = [{"id": label, "name": name} for label, name in enumerate(dataset.classes, 1)]
     for i, image in enumerate(dataset.images):
-        os.symlink(image.path, images / image.path.name)
+        shutil.copy(image.path, images)
         height, width = image.read().shape[1:]
         content["images"].append({"id": 7 - i, "file_name": image.path.name})
         xml, lines, shapes = "", "", ""

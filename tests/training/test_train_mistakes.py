@@ -37,11 +37,11 @@ def test_a_run_does_not_go_on_with_other_annotations(small, own_data):
         (Path(config.output) / "detector.safetensors").unlink()
     file = sorted((own_data / "Annotations").iterdir())[0]
     file.write_text(re.sub(r"<difficult>0", "<difficult>1", file.read_text(), count=1))
-    before = sorted((path, path.stat().st_mtime_ns) for path in Path(config.output).iterdir())
+    before = sorted((path, path.stat().st_mtime_ns) for path in Path(config.output).glob("[!.]*"))
     with pytest.raises(ConfigError, match="other images, annotations, proposals or weights") as caught:
         train(config)
     assert str(caught.value.file) == config.output
-    assert sorted((path, path.stat().st_mtime_ns) for path in Path(config.output).iterdir()) == before
+    assert sorted((path, path.stat().st_mtime_ns) for path in Path(config.output).glob("[!.]*")) == before
 
 
 def test_wrong_blocks_and_weights_are_named_before_any_image_is_searched(config, tmp_path, monkeypatch):

@@ -1,7 +1,6 @@
 """Data sets written as files, in VOC layout, COCO or YOLO format: their images, and the objects of each split."""
 
 import json
-import unicodedata
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sppdet.data.conversion.parts import Parts, unique_images
-from sppdet.data.files import composed, short_names
+from sppdet.data.files import composed, file_names, short_names
 from sppdet.data.formats.pairs import key_of
 from sppdet.errors import DataError, ImageError
 from sppdet.images import IMAGE_SUFFIXES, read_size
@@ -93,25 +92,12 @@ def write_yolo(folder: Path, parts: Parts, root: Path, place: Place) -> Written:
 def name_images(images: Sequence[Annotations], root: Path) -> list[str]:
     """Return a name of each image for a new file: its file's without suffix, and with its folders if others have it.
 
-    They differ in more than case. Blanks at the ends, control characters and slashes are left out or replaced.
+    The names are those of `file_names`.
     """
     paths = [image.path or Path(str(image.id)) for image in images]
     keys = [key_of(root, path) if path.is_relative_to(root) else composed(path.stem) for path in paths]
     short = short_names(keys)
-    names: dict[str, str] = {}
-    for key in keys:
-        clean = _clean(short[key])
-        numbered = (clean if n == 1 else f"{clean}-{n}" for n in range(1, len(keys) + 1))
-        name = next(name for name in numbered if name.casefold() not in names)
-        names[name.casefold()] = name
-    return list(names.values())
-
-
-def _clean(key: str) -> str:
-    """Return a name that is a file's on any system and a line in a list."""
-    name = "_".join(part for part in key.split("/") if part.strip("."))
-    name = "".join("_" if unicodedata.category(char) in ("Cc", "Cs", "Cn", "Zl", "Zp") else char for char in name)
-    return name.strip().lstrip(".") or "image"
+    return file_names([short[key] for key in keys])
 
 
 def _place(image: Annotations, folder: Path, where: str, name: str, place: Place) -> str:

@@ -19,18 +19,22 @@ from sppdet.structures import Dataset, ImageId
 
 
 def read_coco(
-    images_folder: str | PathLike[str], annotation_file: str | PathLike[str], classes: Sequence[str] | None = None
+    images_folder: str | PathLike[str],
+    annotation_file: str | PathLike[str],
+    classes: Sequence[str] | None = None,
+    allow_outside: bool = False,
 ) -> Dataset:
     """Read all images of an annotation file, in its order, and their objects. Image and category ids are kept.
 
     classes: names of labels 1..K; by default all categories in the order of their ids, without a root category: one
-    that has no objects and is the supercategory of others.
+    that has no objects and is the supercategory of others. allow_outside: read images outside of the folder too.
     bbox [x, y, w, h] becomes (x, y, x + w, y + h), clipped to the image; without it, the box around the segmentation is
     taken. `iscrowd` becomes difficult. Unusable boxes are skipped and logged (see `keep_valid_boxes`).
     Raises DataError that names file and field if anything is missing, malformed or of an unknown class.
     """
     problems = Problems()
     source = CocoSource(Path(images_folder), {"": Path(annotation_file)})
+    source.allow_outside = allow_outside
     records = source.read(None, problems)
     known = records.classes or ()
     for name in classes or ():
@@ -82,7 +86,7 @@ class CocoSource(Source):
                 raise DataError(reason, file=root, got=got)
         return cls(root, {split: paths[0] for split, paths in splits.items()})
 
-    def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
+    def _read_splits(self, splits: Sequence[str] | None, problems: Problems) -> Records:
         """Read the images of these splits, in the order of their files; None: of all."""
         check_splits(splits, self.splits, self.root)
         parts = [(split, CocoFile(self.files[split], problems)) for split in (self.files if splits is None else splits)]
@@ -101,7 +105,7 @@ class CocoSource(Source):
 
     def read_rest(self, splits: Sequence[str] | None) -> Records:
         others = [split for split in self.files if splits is not None and split not in splits]
-        return self.read(others, Problems(strict=False)) if others else Records([])
+        return self._read_splits(others, Problems(strict=False)) if others else Records([])
 
     def _annotate(self, file: CocoFile, problems: Problems, left_out: list[Entry]) -> list[AnnotatedImage]:
         """Return the images of a file, with the files that they are found in; add the others to `left_out`."""

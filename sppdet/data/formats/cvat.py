@@ -45,7 +45,7 @@ class CvatSource(Source):
                     return cls(root, file, content)
         return None
 
-    def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
+    def _read_splits(self, splits: Sequence[str] | None, problems: Problems) -> Records:
         check_splits(splits, self.splits, self.root)
         return self._read([each for each in self._images if splits is None or _subset(each[1]) in splits], problems)
 

@@ -25,6 +25,12 @@ def find_source(config: DataConfig) -> Source:
     Raises DataError if the folder is missing, or if there is none of its format in it.
     """
     root = Path(config.root)
+    source = _find(root, config)
+    source.top, source.allow_outside = root.parent if root.is_file() else root, config.allow_outside
+    return source
+
+
+def _find(root: Path, config: DataConfig) -> Source:
     if config.annotations:
         return CocoSource(root, {"": Path(config.annotations)})
     if root.is_file():

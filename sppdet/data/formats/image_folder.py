@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sppdet.data.files import list_folders, list_images
+from sppdet.data.files import leading_outside, list_folders, list_images, outside_error
 from sppdet.errors import DataError
 from sppdet.images import IMAGE_SUFFIXES
 
@@ -21,13 +21,16 @@ class ImageFolder:
     labels: Tensor
 
 
-def read_image_folder(root: str | PathLike[str], classes: tuple[str, ...] | None = None) -> ImageFolder:
+def read_image_folder(
+    root: str | PathLike[str], classes: tuple[str, ...] | None = None, allow_outside: bool = False
+) -> ImageFolder:
     """Read the images ROOT/CLASS/**/IMAGE, in the order of their classes and paths.
 
     Hidden files and folders, such as .ipynb_checkpoints and __MACOSX, are left out.
 
     classes: names of the classes, such as a classifier's; by default the sorted names of the folders. Raises DataError
-    that names the folder if it is missing, holds no images, or is not one of the classes.
+    that names the folder if it is missing, holds no images, or is not one of the classes, and one that names the image
+    if a link leads out of the root, unless allow_outside.
     """
     if not Path(root).is_dir():
         raise DataError("folder not found", file=root)
@@ -45,4 +48,7 @@ def read_image_folder(root: str | PathLike[str], classes: tuple[str, ...] | None
             raise DataError("no images in the folder", file=folder, expected=", ".join(IMAGE_SUFFIXES))
         files += images
         labels += [classes.index(folder.name)] * len(images)
+    outside = set() if allow_outside else leading_outside(root, files)
+    for file in sorted(outside)[:1]:
+        raise outside_error(file)
     return ImageFolder(tuple(classes), tuple(files), torch.tensor(labels))

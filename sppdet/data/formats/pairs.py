@@ -62,7 +62,7 @@ class PairSource(Source):
         if strays and self.splits:
             found.warn("images of no split", f"{counted(len(strays), 'image')} in no split", root)
 
-    def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
+    def _read_splits(self, splits: Sequence[str] | None, problems: Problems) -> Records:
         """Read the images of these splits, in the order of their names; None: of all."""
         check_splits(splits, self.splits, self.root)
         problems.found += self.found.found

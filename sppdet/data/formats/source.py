@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from sppdet.data.files import folder_name
+from sppdet.data.files import folder_name, leading_outside, outside_error
 from sppdet.data.problems import Problems
 from sppdet.data.records import Records, names_of
 from sppdet.data.splits import choose_splits
 from sppdet.errors import DataError
+
+OUTSIDE = "file outside of the data"  # the kind of problem
 
 
 class Source(ABC):
@@ -17,7 +19,7 @@ class Source(ABC):
 
     format: its name in the configuration. title: its name in logs. expected: what its folders hold. label_suffix: that
     of label files, if each image has one. least_side: pixels that the sides of a box have to exceed. splits: the names
-    of the data's own splits, none if they have none.
+    of the data's own splits, none if they have none. top: images and label files lie below it, unless allow_outside.
     """
 
     format: str
@@ -28,17 +30,36 @@ class Source(ABC):
     splits: tuple[str, ...] = ()
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root = self.top = root
         self.name = folder_name(root)
+        self.allow_outside = False
 
     @classmethod
     @abstractmethod
     def find(cls, root: Path, year: str | None, /) -> Self | None:
         """Return the data set in a folder, None if it holds none of this format. year: if it may hold several."""
 
-    @abstractmethod
     def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
-        """Read the images of these of its splits; None: of all. Raises DataError with the field "split" for others."""
+        """Read the images of these of its splits; None: of all. Raises DataError with the field "split" for others, and
+        one for an image or label file that lies outside of `top`.
+        """
+        records = self._read_splits(splits, problems)
+        if self.allow_outside:
+            return records
+        files = [[image.path, *([image.file] if self.label_suffix else [])] for image in records.images]
+        outside = leading_outside(self.top, (file for each in files for file in each))
+        inside, left_out = [], [*records.left_out]
+        for image, each in zip(records.images, files, strict=True):
+            if away := [file for file in each if file in outside]:
+                problems.error(OUTSIDE, outside_error(away[0]))
+                left_out.append(image.entry(OUTSIDE))
+            else:
+                inside.append(image)
+        return records._replace(images=inside, left_out=left_out)
+
+    @abstractmethod
+    def _read_splits(self, splits: Sequence[str] | None, problems: Problems) -> Records:
+        """Read as `read` does, files outside of `top` too."""
 
     @abstractmethod
     def read_rest(self, splits: Sequence[str] | None) -> Records:

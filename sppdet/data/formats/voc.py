@@ -25,13 +25,17 @@ VOC_CLASSES = (
 
 
 def read_voc(
-    root: str | PathLike[str], split: str, classes: Sequence[str] | None = None, year: str | None = None
+    root: str | PathLike[str],
+    split: str,
+    classes: Sequence[str] | None = None,
+    year: str | None = None,
+    allow_outside: bool = False,
 ) -> Dataset:
     """Read the images listed in ImageSets/Main/<split>.txt, in the order of the list, and their objects.
 
     root: the year's folder, VOCdevkit or its parent. year: selects the year if root holds more than one.
     classes: names of labels 1..K; by default the sorted names of all objects in the trainval list (in all annotations
-    if there is no such list), which are the same for all splits.
+    if there is no such list), which are the same for all splits. allow_outside: follow links that lead out of root.
 
     A box (xmin, ymin, xmax, ymax), 1-based with inclusive corners, becomes (xmin - 1, ymin - 1, xmax, ymax), clipped to
     the image. Unusable boxes are skipped and logged (see `keep_valid_boxes`). A missing `difficult` means 0. A listed
@@ -40,6 +44,7 @@ def read_voc(
     """
     problems = Problems()
     source = VocSource(Path(root), year)
+    source.top, source.allow_outside = Path(root), allow_outside
     records = source.read([split], problems)
     classes = classes or source.class_names(problems)
     dataset = build_dataset(f"{source.name} {split}", records, classes, source.least_side, problems).dataset
@@ -71,7 +76,7 @@ class VocSource(Source):
         lists = [folder for folder in _candidates(root) if any((folder / PARTS[2]).glob("*.txt"))]
         return cls(root, year) if lists else None
 
-    def read(self, splits: Sequence[str] | None, problems: Problems) -> Records:
+    def _read_splits(self, splits: Sequence[str] | None, problems: Problems) -> Records:
         """Read the images of these lists, in their order; None: of all lists. An image in several is read once."""
         names: dict[str, Path] = {}
         for split in self.splits if splits is None else splits:

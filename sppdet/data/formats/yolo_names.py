@@ -36,7 +36,10 @@ def read_names(root: Path, yaml: Path | None) -> tuple[str, ...] | None:
 
 
 def splits_of_yaml(yaml: Path, images: Sequence[Path]) -> dict[str, set[Path]]:
-    """Return the images in the folders or lists that a YAML file names; without those that are not there."""
+    """Return the images in the folders or lists that a YAML file names; without those that are not there.
+
+    Raises DataError for a list that lies outside of the folder of the file.
+    """
     content, index = _load(yaml), ImageIndex(yaml.parent, images)
     resolved = [(path, path.resolve()) for path in images]
     splits = {}
@@ -47,7 +50,10 @@ def splits_of_yaml(yaml: Path, images: Sequence[Path]) -> dict[str, set[Path]]:
             for place in _places(yaml.parent, str(content.get("path") or ""), str(entry)):
                 inside = place.resolve()
                 here = {path for path, full in resolved if full.is_relative_to(inside)}
-                here = _listed(place, index) if place.is_file() else here
+                if place.is_file():
+                    if not inside.is_relative_to(yaml.parent.resolve()):
+                        raise DataError("names a list outside of its folder", file=yaml, field=names[0], got=entry)
+                    here = _listed(place, index)
                 if here:
                     found |= here
                     break

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import torch
 
-from sppdet.data.files import composed, is_hidden, read_text
+from sppdet.data.files import composed, fits_file_name, is_hidden, read_text
 from sppdet.data.results.ids import Ids, category_ids, image_ids
 from sppdet.data.results.plausible import check_boxes_fit, check_classes_fit
 from sppdet.errors import DataError
@@ -90,10 +90,10 @@ def write_voc_results(
     """Write comp4_det_<split>_<class>.txt for every class, lines "id score x1 y1 x2 y2" with 1-based inclusive corners.
 
     Numbers are written in full: reading gives the same float32 (coordinates under 2^-29 pixels round to 0). If a class
-    name cannot be part of a file name (it has a slash), a warning is logged and nothing is written.
+    name cannot be part of a file name (it has a slash, say), a warning is logged and nothing is written.
     """
     check_detections(detections, dataset.images, dataset.classes)
-    unusable = [name for name in dataset.classes if Path(name).name != name]
+    unusable = [name for name in dataset.classes if not fits_file_name(name)]
     if unusable:
         logger.warning("%s: not written, as class %r cannot be part of a file name", folder, unusable[0])
         return

@@ -1,0 +1,147 @@
+"""Folders that commands write to: marked as sppdet's own, and held by one process at a time.
+
+A folder that holds anything and has no mark is the user's, and refused. The mark is a hidden folder with two files:
+what wrote the folder, and a lock of the operating system, which ends with its process, also when that is killed.
+"""
+
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from sppdet.errors import ConfigError, SppdetError
+from sppdet.files.atomic import read_json, write_json
+
+logger = logging.getLogger(__name__)
+
+MARK = ".sppdet"
+OTHER_FOLDER = "a new or an empty folder, or one that this command made"
+POLL_SECONDS = 0.5
+
+
+class OwnedFolder:
+    """A folder and its mark. kind: what a command makes there, such as a run."""
+
+    def __init__(self, path: str | PathLike[str], kind: str) -> None:
+        self.path, self.kind = Path(path), kind
+        self.mark = self.path / MARK
+        self.lock, self._owner = self.mark / "lock", self.mark / "owner.json"
+
+    def check(self) -> None:
+        """Raise ConfigError if the folder is a file, or holds anything without being marked as of this kind."""
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError("is not a folder", file=self.path, field="output", expected=OTHER_FOLDER)
+        if not self.path.is_dir():
+            return
+        try:
+            empty = not any(self.path.iterdir())
+        except OSError as error:
+            raise SppdetError(f"cannot be read: {error.strerror}", file=self.path, field="output") from error
+        if not empty and (self.mark.is_symlink() or not self.mark.is_dir()):
+            expected = f"{OTHER_FOLDER}; for one of an earlier version: mkdir {self.mark}"
+            raise ConfigError("holds something else", file=self.path, field="output", expected=expected)
+        kind = self.owner().get("kind", self.kind)
+        if kind != self.kind:
+            got = f"a folder of a {kind}, not of a {self.kind}"
+            raise ConfigError("holds something else", file=self.path, field="output", expected=OTHER_FOLDER, got=got)
+
+    def owner(self) -> dict[str, Any]:
+        """Return what the mark says: kind, process, host, since, and files and config if they are known."""
+        try:
+            content = read_json(self._owner)
+        except SppdetError:  # none, or damaged: the lock alone keeps others away
+            content = {}
+        return content if isinstance(content, dict) else {}
+
+    def files(self) -> set[str]:
+        """Return the names of the files in the folder that `claim` recorded."""
+        names = self.owner().get("files")
+        return {name for name in names if Path(str(name)).name == name} if isinstance(names, list) else set()
+
+    def claim(self, names: Sequence[str]) -> None:
+        """Record files that are about to be written, beside those recorded already.
+
+        Raises ConfigError if one of them exists that is not recorded: it is the user's.
+        """
+        known = self.files()
+        for name in names:
+            if name not in known and os.path.lexists(self.path / name):
+                file = self.path / name
+                raise ConfigError("is a file of yours", file=file, field="output", expected="another folder")
+        self.record(known.union(names))
+
+    def record(self, names: set[str]) -> None:
+        write_json(self._owner, {**self.owner(), "files": sorted(names)})
+
+
+@contextmanager
+def hold_folder(
+    path: str | PathLike[str],
+    kind: str,
+    config: Mapping[str, Any] | None = None,
+    check_owner: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> Iterator[OwnedFolder]:
+    """Own a folder while the block runs: make and mark it, and keep other processes from it.
+
+    If another process holds it, the log says which, and this one waits. check_owner: called with what that one's mark
+    says, its config included; it may raise in place of waiting. Nothing is left of a folder in which the block wrote
+    nothing. Raises ConfigError for a folder of the user's (`OwnedFolder.check`).
+    """
+    from filelock import FileLock
+
+    folder = OwnedFolder(path, kind)
+    folder.check()
+    missing = [each for each in (folder.path, *folder.path.parents) if not each.exists()]
+    try:
+        folder.mark.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.lock)
+        _acquire(lock, folder, check_owner)
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SppdetError(f"cannot be written: {reason}", file=folder.path, field="output") from error
+    try:
+        folder.check()  # another kind may have been made meanwhile
+        owner = {
+            "kind": kind,
+            "process": os.getpid(),
+            "host": platform.node(),
+            "since": time.strftime("%Y-%m-%d %H:%M"),
+        }
+        write_json(folder._owner, {**folder.owner(), **owner, "config": config})
+        yield folder
+    finally:
+        with suppress(OSError):
+            if [each.name for each in folder.path.iterdir()] == [MARK]:
+                for file in (folder._owner, folder.lock):
+                    file.unlink(missing_ok=True)
+                for each in (folder.mark, *missing):
+                    each.rmdir()
+        lock.release()
+
+
+def _acquire(lock: Any, folder: OwnedFolder, check_owner: Callable[[dict[str, Any]], None]) -> None:
+    from filelock import Timeout
+
+    told = False
+    while True:
+        try:
+            lock.acquire(timeout=POLL_SECONDS if told else 0)
+            return
+        except Timeout:
+            owner = folder.owner()
+            check_owner(owner)
+            if not told and owner:
+                holder = f"process {owner.get('process')} on {owner.get('host')}, since {owner.get('since')}"
+                logger.info("%s: in use by %s; waiting for it to end", folder.path, holder)
+            told = True
+
+
+def refuse_existing(file: str | PathLike[str]) -> None:
+    """Raise ConfigError if there is such a file already, which a result would replace."""
+    if os.path.lexists(file):
+        raise ConfigError("exists already", file=file, field="output", expected="a new file; or remove this one")

@@ -1,0 +1,134 @@
+"""Folders of the user's are refused, and one process at a time writes to one of sppdet's."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from sppdet.errors import ConfigError
+from sppdet.files.atomic import write_json
+from sppdet.files.owned import MARK, OwnedFolder, hold_folder, refuse_existing
+
+HOLDER = """
+import sys, fcntl
+file = open(sys.argv[1], "a")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    """A folder that an earlier command made."""
+    with hold_folder(tmp_path / "run", "run", {"seed": 1}):
+        (tmp_path / "run/heads").touch()
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def other_process(run):
+    """Another process that holds the folder, until it is killed."""
+    arguments = [sys.executable, "-S", "-c", HOLDER, str(run / MARK / "lock")]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_a_folder_of_the_users_is_refused_and_left_as_it_is(tmp_path):
+    (tmp_path / "config.json").write_text("mine")
+    with pytest.raises(ConfigError, match=r"output: holds something else .*empty folder"), hold_folder(tmp_path, "run"):
+        pass
+    with pytest.raises(ConfigError, match="is not a folder"), hold_folder(tmp_path / "config.json", "run"):
+        pass
+    assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_a_mark_that_leads_elsewhere_is_none(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / MARK).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="holds something else"), hold_folder(tmp_path / "run", "run"):
+        pass
+    assert not any((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_folder_goes_on_as_what_it_is(run):
+    with hold_folder(run, "run"):
+        pass
+    with pytest.raises(ConfigError, match="got a folder of a run, not of a detection"), hold_folder(run, "detection"):
+        pass
+    assert sorted(file.name for file in run.iterdir()) == [MARK, "heads"]
+
+
+def test_a_run_of_an_earlier_version_goes_on_after_the_command_that_the_error_names(run):
+    (run / MARK / "lock").unlink()
+    (run / MARK / "owner.json").unlink()
+    (run / MARK).rmdir()
+    with pytest.raises(ConfigError, match=rf"mkdir {run / MARK}"):
+        OwnedFolder(run, "run").check()
+    (run / MARK).mkdir()
+    with hold_folder(run, "run"):
+        pass
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"files": 3}', '{"kind'])
+def test_a_damaged_mark_stops_nothing_and_claims_nothing(run, content):
+    (run / MARK / "owner.json").write_text(content)
+    with hold_folder(run, "run") as owned:
+        assert owned.files() == set()
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_nothing_is_left_where_nothing_was_written(tmp_path, made):
+    if made:
+        (tmp_path / "a/run").mkdir(parents=True)
+    with pytest.raises(ZeroDivisionError), hold_folder(tmp_path / "a/run", "run"):
+        raise ZeroDivisionError
+    assert [file.name for file in tmp_path.rglob("*")] == (["a", "run"] if made else [])
+
+
+def test_only_files_that_were_claimed_are_replaced(run):
+    with hold_folder(run, "run") as owned:
+        owned.claim(["a.jpg"])
+        (run / "a.jpg").touch()
+        owned.claim(["a.jpg", "b.jpg"])
+        with pytest.raises(ConfigError, match=r"heads: output: is a file of yours"):
+            owned.claim(["c.jpg", "heads"])
+        assert owned.files() == {"a.jpg", "b.jpg"}
+    write_json(run / MARK / "owner.json", {"files": ["../../planted", "a.jpg"]})
+    assert OwnedFolder(run, "run").files() == {"a.jpg"}
+
+
+def test_another_process_is_waited_for_until_it_is_killed(run, other_process, caplog):
+    caplog.set_level("INFO", "sppdet")
+    timer = threading.Timer(0.2, other_process.kill)
+    timer.start()
+    with hold_folder(run, "run"):
+        timer.join()
+        assert other_process.wait() < 0
+    assert f"{run}: in use by process {os.getpid()} on " in caplog.text  # which the mark names here
+
+
+def test_another_process_with_another_configuration_is_an_error_at_once(run, other_process):
+    def check_owner(owner: dict) -> None:
+        assert owner["config"] == {"seed": 1}
+        raise ConfigError("another configuration")
+
+    before = (run / MARK / "owner.json").read_text()
+    with pytest.raises(ConfigError, match="another configuration"), hold_folder(run, "run", {"seed": 2}, check_owner):
+        pass
+    assert (run / MARK / "owner.json").read_text() == before
+    assert other_process.poll() is None
+
+
+def test_a_file_of_results_replaces_none(tmp_path):
+    refuse_existing(tmp_path / "new.csv")
+    (tmp_path / "old.csv").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=r"old\.csv: output: exists already"):
+        refuse_existing(tmp_path / "old.csv")
