@@ -18,6 +18,7 @@ function runs, nor do the annotations of options, so that `sppdet --help` stays 
 
 import argparse
 import inspect
+import io
 import json
 import logging
 import sys
@@ -37,6 +38,7 @@ from sppdet.config.usage import explain_usage
 from sppdet.config.yaml import read_yaml_12
 from sppdet.errors import SppdetError
 from sppdet.runtime.memory import keep_freed_memory
+from sppdet.wording import printable
 
 GROUPS = {"classify": ("train", "evaluate", "predict", "crops"), "explain": ("pooling",)}
 NAMES = """
@@ -54,6 +56,9 @@ RESUMED = ("demo", "train", "ablate", "learning-curve", "classify train", "propo
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns 0, 1 for an error in the user's data, 2 for wrong usage, 130 for Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # for what its encoding lacks, such as ASCII's
     log_to_stderr()
     keep_freed_memory()
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -194,7 +199,7 @@ def _report(result: Any, as_json: bool) -> int:
 
         print(json.dumps(json_ready(result.as_dict()), indent=1, allow_nan=False))
     elif str(result):
-        print(result)
+        print(printable(str(result)))
     errors = getattr(result, "errors", ())
     for error in errors:
         print_error(one_line(error))
@@ -202,7 +207,7 @@ def _report(result: Any, as_json: bool) -> int:
 
 
 def print_error(text: str) -> None:
-    print(f"sppdet: error: {text}", file=sys.stderr)
+    print(f"sppdet: error: {printable(text)}", file=sys.stderr)
 
 
 class _ProgressHandler(logging.Handler):
@@ -219,7 +224,7 @@ class _ProgressHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        line = self.format(record)
+        line = printable(self.format(record))
         alike = self.counted.setdefault(record.msg, {}) if hasattr(record, "counted") else {}
         if line not in self.warned and not alike:
             tqdm.write(line, file=sys.stderr)

@@ -67,7 +67,7 @@ def _shuffled_groups(names: Sequence[str], classes: Sequence[frozenset[str]], se
 
 
 def _shuffled(name: str, seed: int) -> tuple[str, str]:
-    return hashlib.sha256(f"{seed} {name}".encode()).hexdigest(), name
+    return hashlib.sha256(f"{seed} {name}".encode("utf-8", "surrogatepass")).hexdigest(), name
 
 
 def _sizes(count: int, fractions: Sequence[float]) -> list[int]:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sppdet.files.atomic import write_atomically
+from sppdet.wording import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SOFTWARE = "sppdet"
+LONGEST_LABEL = 60  # characters of a label of an axis; longer ones would leave no room to draw
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -40,6 +42,15 @@ def draw_fractions(
 
 def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
     """Write a PNG that says it is sppdet's. Raises SppdetError if the file cannot be written."""
+    from matplotlib.text import Text
+    from matplotlib.ticker import FuncFormatter
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # a class may have $ in its name
+        text.set_text(printable(text.get_text()))
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        if isinstance(axis.get_major_formatter(), FuncFormatter):  # that of labels that are given
+            axis.set_ticklabels([printable(label.get_text())[:LONGEST_LABEL] for label in axis.get_ticklabels()])
     own = {"Software": SOFTWARE}
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", metadata=own))
 

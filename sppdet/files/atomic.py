@@ -96,8 +96,12 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_text(path: str | PathLike[str], text: str) -> None:
-    """Write text atomically, UTF-8."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    """Write text atomically, UTF-8. Names of files in it that are not UTF-8 keep their bytes."""
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half characters, which JSON may give
+        data = text.encode("utf-8", "backslashreplace")
+    write_atomically(path, lambda temporary: temporary.write_bytes(data))
 
 
 def write_json(path: str | PathLike[str], value: Any) -> None:

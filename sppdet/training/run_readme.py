@@ -16,7 +16,7 @@ from sppdet.files.atomic import write_text
 from sppdet.files.run_folder import RunFolder
 from sppdet.runtime.machine import hardware_name
 from sppdet.training.account import HELD_OUT, TRAINED, Account
-from sppdet.wording import counted
+from sppdet.wording import counted, printable
 
 
 class Session(NamedTuple):
@@ -32,7 +32,7 @@ class Session(NamedTuple):
         parts = [f"# {title}"]
         for heading, paragraphs in sections.items():
             parts += [f"## {heading}", *filter(None, paragraphs)]
-        write_text(self.run.readme, "\n\n".join(parts) + "\n")
+        write_text(self.run.readme, printable("\n\n".join(parts)) + "\n")
 
     def describe(self, settings: Mapping[str, object], command: Sequence[str | Path]) -> list[str]:
         """Return paragraphs about the training. command: repeats it with the settings in the run's folder, none if
