@@ -43,7 +43,7 @@ def test_colors_are_learnt(config, view, blocks, caplog):
     assert [epoch["size"] for epoch in course] == [32, 40] * 3
     assert course[-1]["loss"] < course[0]["loss"]
     assert "accuracy on" in caplog.text
-    assert sorted(path.name for path in Path(config.output).iterdir()) == [
+    assert sorted(path.name for path in Path(config.output).glob("[!.]*")) == [
         *("README.md", "classifier.safetensors", "config.json", "data.json", "images.json"),
         *("training.json", "training.png", "val.json"),
     ]

@@ -33,7 +33,7 @@ def test_it_reads_what_evaluate_left(place, evaluated, tmp_path, capsys):
         output = tmp_path / form
         again = run_json(capsys, "diagnose", "--detections", evaluated / "test" / form, *data, "--output", output)
         assert again == numbers
-        assert sorted(file.name for file in output.iterdir()) == ["diagnosis.json", "diagnosis.png"]
+        assert sorted(file.name for file in output.glob("[!.]*")) == ["diagnosis.json", "diagnosis.png"]
 
 
 def test_it_prints_tables(place, evaluated, capsys):

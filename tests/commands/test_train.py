@@ -29,9 +29,9 @@ def test_a_run_holds_its_detector_configuration_and_held_out_figures(place, feat
 
 def test_a_finished_run_is_left_alone(place, run, monkeypatch, capsys):
     monkeypatch.setattr(stages, "propose", None)
-    before = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in run.iterdir()}
+    before = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in run.glob("[!.]*")}
     assert main(train_arguments(place, run)) == 0
-    assert {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in run.iterdir()} == before
+    assert {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in run.glob("[!.]*")} == before
     assert "is trained already; to train again, remove it or give another --output" in capsys.readouterr().err
 
 
@@ -53,7 +53,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(place, tmp_path, caps
     with stopping(fitting, "mine_svms", after=1):
         assert main(train_arguments(place, run)) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "sppdet: interrupted; repeat the command to resume"
-    assert sorted(file.name for file in run.iterdir()) == [
+    assert sorted(file.name for file in run.glob("[!.]*")) == [
         *("config.json", "data.json", "heads-train.safetensors", "images.json", "mined.safetensors", "val.jpg"),
         "val.json",
     ]

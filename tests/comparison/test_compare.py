@@ -44,13 +44,17 @@ def test_one_detector_meets_its_other_mode(comparison) -> None:
 
 def test_files_are_written(comparison, tmp_path) -> None:
     written = write_comparison(comparison, str(tmp_path / "out"))
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["compare.json", "growth.png", "stages.png"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == [
+        "compare.json",
+        "growth.png",
+        "stages.png",
+    ]
     assert json.loads((tmp_path / "out/compare.json").read_text()) == comparison.as_dict() == written.as_dict()
     assert str(written) == f"{comparison}\nwritten to {tmp_path / 'out'}"
     for name in ("stages.png", "growth.png"):
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
     write_comparison(replace(comparison, growth={}), str(tmp_path / "other"))
-    assert sorted(path.name for path in (tmp_path / "other").iterdir()) == ["compare.json", "stages.png"]
+    assert sorted(path.name for path in (tmp_path / "other").glob("[!.]*")) == ["compare.json", "stages.png"]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +82,7 @@ def test_any_number_are_compared_with_the_baseline(detector, dataset, tmp_path, 
     assert found.differences["a"].map_voc07 == found.maps["a"].map_voc07 - found.maps["b"].map_voc07
     assert set(found.growth) == set(several)
     write_comparison(found, str(tmp_path / "out"))
-    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert len(list((tmp_path / "out").glob("[!.]*"))) == 3
     text = str(found)
     for line in ("times faster than b", "conv  ", "without proposals", "total  "):
         assert len(next(row for row in text.splitlines() if row.startswith(line)).split()) >= 4
