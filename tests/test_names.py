@@ -44,10 +44,13 @@ def test_results_errors_and_the_log_obey_no_name_and_lose_none(encoding, tmp_pat
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding, "strict") for _ in range(2))
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)
-    monkeypatch.setattr(download, "download_voc", lambda *_: f"é{BYTES}{ESCAPE}")
+
+    def download_voc(*_: object) -> str:
+        logging.getLogger("sppdet").info("log %s", ESCAPE)
+        return f"é{BYTES}{ESCAPE}"
+
+    monkeypatch.setattr(download, "download_voc", download_voc)
     assert main(["download", str(tmp_path)]) == 0
-    monkeypatch.setattr(download, "download_voc", lambda *_: logging.getLogger("sppdet").info("log %s", ESCAPE) or "")
-    main(["download", str(tmp_path)])
     assert main(["check-data", str(tmp_path / f"{BYTES}{ESCAPE}")]) == 1
     for stream in (out, err):
         stream.flush()
@@ -89,7 +92,7 @@ def test_a_class_that_cannot_name_a_folder_is_an_error_before_anything_is_writte
     assert not (tmp_path / "out").exists()
 
 
-def test_detections_detectors_and_figures_of_any_classes(dataset, tmp_path, caplog, capfd):
+def test_detections_detectors_and_figures_of_any_classes(dataset, tmp_path, caplog):
     (image,) = dataset.images
     found = [Detections(image.boxes, image.labels, torch.linspace(0.9, 0.1, len(HOSTILE)))]
     write_voc_results(tmp_path / "comp4", found, dataset, "test")
@@ -106,7 +109,6 @@ def test_detections_detectors_and_figures_of_any_classes(dataset, tmp_path, capl
     axes.legend()
     save_figure(figure, tmp_path / f"{BYTES}.png")
     assert imread(tmp_path / f"{BYTES}.png").shape[2] == 4
-    assert capfd.readouterr() == ("", "")
 
 
 def test_text_keeps_the_bytes_of_names(tmp_path):

@@ -18,6 +18,7 @@ from torch import Tensor
 from sppdet.errors import DataError, SppdetError, WeightsError
 from sppdet.files.bounded_json import parse_json
 from sppdet.runtime.limits import check_bytes
+from sppdet.wording import printable
 
 
 def cache_folder() -> Path:
@@ -153,6 +154,16 @@ def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
+@contextmanager
+def _utf8_path(path: str | PathLike[str]) -> Iterator[str | PathLike[str]]:
+    """Yield a path of the same file that safetensors reads: it refuses those that are not UTF-8."""
+    if printable(str(path)) == str(path):
+        yield path
+        return
+    with Path(path).open("rb") as file:
+        yield f"/dev/fd/{file.fileno()}"
+
+
 def load_tensors(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the tensors (memory-mapped) and the header of a file written by `save_tensors`.
 
@@ -161,7 +172,7 @@ def load_tensors(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str
     if not Path(path).is_file():
         raise WeightsError("file not found", file=path)
     try:
-        with safe_open(path, framework="pt") as file:
+        with _utf8_path(path) as readable, safe_open(readable, framework="pt") as file:
             header = parse_json((file.metadata() or {})["sppdet"].encode())
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
     except (SafetensorError, KeyError, ValueError, OSError) as error:
