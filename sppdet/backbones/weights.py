@@ -9,6 +9,7 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import ZIP_STORED, ZipFile, is_zipfile
 
 import torch
 from safetensors.torch import load_file
@@ -97,7 +98,12 @@ def read_weights(name: str, weights: str | PathLike[str]) -> tuple[dict[str, Any
         known = "'DEFAULT'" if has_default else f"a name in torchvision ({names})"
         expected = f"a weight file, 'random' or {known}"
         raise WeightsError("weights not found", file=path, field="backbone.weights", expected=expected)
-    return _read(path), path
+    state = _read(path)
+    for key, value in state.items():
+        plain = isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
+        if plain and value.is_floating_point() and not value.isfinite().all():
+            raise WeightsError("not finite", file=path, field=str(key), expected="finite weights")
+    return state, path
 
 
 def _torchvision_weights(name: str) -> dict[str, WeightsEnum]:
@@ -125,6 +131,10 @@ def _read(path: Path) -> dict[str, Any]:
             tensors = load_file(path)
             network = with_prefix("backbone.", tensors) or with_prefix("extractor.backbone.", tensors)
             return _without_common_prefix(network or tensors)  # the network of a classifier or detector
+        if is_zipfile(path):
+            with ZipFile(path) as archive:  # torch packs nothing: a file has no more bytes of weights than it has
+                if any(part.compress_type != ZIP_STORED for part in archive.infolist()):
+                    raise ValueError("compressed")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files make these readers raise almost any exception
         expected = "a state dict (`sppdet convert` makes one)" if "caffe" in path.suffix else "a state dict"

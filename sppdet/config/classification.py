@@ -4,7 +4,7 @@ from dataclasses import field
 from typing import Literal
 
 from sppdet.config.network import Device, NetworkConfig, Precision, refuse_fp16
-from sppdet.config.record import at_least, below_1, positive, section
+from sppdet.config.record import at_least, below_1, positive, section, seed
 from sppdet.errors import ConfigError
 
 View = Literal["full", "crop", "warp"]
@@ -23,7 +23,7 @@ class ClassifierConfig(NetworkConfig):
     """
 
     view: View = "full"
-    sizes: tuple[int, ...] = at_least(1, (224,))
+    sizes: tuple[int, ...] = at_least(1, (224,), 8192)
 
 
 @section("views")
@@ -42,8 +42,8 @@ class ViewsConfig:
     """
 
     kind: ViewKind | None = None
-    sizes: tuple[int, ...] = at_least(1, ())
-    window: int | None = at_least(1, None)
+    sizes: tuple[int, ...] = at_least(1, (), 8192)
+    window: int | None = at_least(1, None, 8192)
     flip: bool = False
     full_image: bool = False
 
@@ -127,9 +127,9 @@ class TrainClassifierConfig(ClassifierConfig):
     output: str = "runs/classifier"
     device: Device = "auto"
     precision: Precision = "fp32"
-    workers: int = at_least(1, 2)
-    memory_gb: float = at_least(0, 4.0)
-    seed: int = at_least(0, 0)
+    workers: int = at_least(1, 2, 1024)
+    memory_gb: float = at_least(0, 4.0, 1e6)
+    seed: int = seed(0)
 
     def check(self) -> None:
         refuse_fp16(self.precision)

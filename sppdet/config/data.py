@@ -2,10 +2,11 @@
 
 from typing import Literal
 
-from sppdet.config.record import at_least, fraction, section
+from sppdet.config.record import at_least, fraction, section, seed
 from sppdet.errors import ConfigError
 
 DataFormat = Literal["auto", "voc", "coco", "yolo", "cvat", "xml"]
+MAX_PIXELS = 4_000_000
 SearchMode = Literal["fast", "quality", "opencv_fast", "opencv_quality"]
 
 
@@ -37,7 +38,7 @@ class DataConfig:
     classes: list[str | int] | None = None
     max_images: int | None = at_least(1, None)
     split_fractions: tuple[float, ...] = fraction((0.7, 0.15, 0.15))
-    split_seed: int = at_least(0, 0)
+    split_seed: int = seed(0)
     skip_unreadable: bool = False
     split_file: str | None = None
     allow_outside: bool = False
@@ -64,10 +65,13 @@ class ProposalConfig:
         min_side: least side of a box, in pixels of the resized image.
         limit: maximum number of boxes per image, best first; null: all.
         file: proposals of another program (COCO-style .json, .npz or R-CNN's .mat), used instead of selective search.
+        max_pixels: pixels above which the image to search is resized, whatever its width. The search takes about 250
+            bytes for each (quality: 450) in each of its workers.
     """
 
     mode: SearchMode = "fast"
-    width: int | None = at_least(1, 500)
+    width: int | None = at_least(1, 500, 100_000)
     min_side: int = at_least(0, 20)
     limit: int | None = at_least(1, 2000)
     file: str | None = None
+    max_pixels: int = at_least(10_000, MAX_PIXELS)

@@ -11,7 +11,7 @@ from typing import Literal
 from sppdet.config.data import ProposalConfig
 from sppdet.config.heads import HeadKind
 from sppdet.config.network import NetworkConfig
-from sppdet.config.record import at_least, fraction, section
+from sppdet.config.record import any_number, at_least, fraction, section
 from sppdet.errors import ConfigError
 
 FeatureKind = Literal["spp", "crop", "roi_pool", "roi_align"]
@@ -29,7 +29,7 @@ class SPPConfig:
         scale_rule: choice of one scale per window: the paper's (area nearest to 224^2) or the authors' code's.
     """
 
-    scales: tuple[int, ...] = at_least(1, (688,))
+    scales: tuple[int, ...] = at_least(1, (688,), 8192)
     window_rule: WindowRule = "paper"
     scale_rule: ScaleRule = "paper"
 
@@ -45,8 +45,8 @@ class RoIConfig:
         samples: points per bin and direction, for roi_align.
     """
 
-    size: int = at_least(1, 6)
-    samples: int = at_least(1, 2)
+    size: int = at_least(1, 6, 64)
+    samples: int = at_least(1, 2, 64)
 
 
 @section("crop")
@@ -59,7 +59,7 @@ class CropConfig:
         batch_size: crops per pass of the network; a few are fastest on CPUs, many on GPUs.
     """
 
-    size: int = 227
+    size: int = at_least(1, 227, 4096)
     context: int = at_least(0, 16)
     batch_size: int = at_least(1, 4)
 
@@ -81,7 +81,7 @@ class SelectionConfig:
             as weights; 1: no voting.
     """
 
-    min_score: float | None = None
+    min_score: float | None = any_number(None)
     nms_iou: float = fraction(0.3)
     max_per_class: int = at_least(0, 100)
     vote_iou: float = fraction(1.0)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from sppdet.config.record import at_least, fraction, positive, section
+from sppdet.config.record import at_least, fraction, positive, section, within
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,12 +62,12 @@ class SVMConfig:
     loss: Literal["hinge", "squared_hinge"] = "hinge"
     positive_weight: float = positive(2.0)
     feature_norm: float = positive(20.0)
-    bias: float = 10.0
+    bias: float = within(-1e6, 1e6, 10.0)
     negative_iou: float = fraction(0.3)
     duplicate_iou: float = fraction(0.7)
     random_negatives: int = at_least(0, 10)
-    hard_margin: float = -1.0001
-    easy_margin: float = -1.2
+    hard_margin: float = within(-1e6, 1e6, -1.0001)
+    easy_margin: float = within(-1e6, 1e6, -1.2)
     hard_negatives: int = at_least(0, 60)
     refit_every: int = at_least(1, 8000)
     passes: int = at_least(0, 1)

@@ -41,7 +41,7 @@ class PyramidConfig:
         mode: max or average over the cells of a bin.
     """
 
-    levels: tuple[int, ...] = at_least(1, (6, 3, 2, 1))
+    levels: tuple[int, ...] = at_least(1, (6, 3, 2, 1), 64)
     mode: Literal["max", "average"] = "max"
 
 
@@ -57,7 +57,7 @@ class FCConfig:
     """
 
     depth: int = within(0, 2, 0)
-    width: int = at_least(1, 4096)
+    width: int = at_least(1, 4096, 65_536)
 
 
 @section("")

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cache
+from math import inf
 from os import PathLike, fspath
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
@@ -37,28 +38,37 @@ TYPE_NAMES: dict[Any, str] = {
 }
 
 
-def _field(default: T, contains: Callable[[Any], bool], expected: str) -> T:
+def _field(default: T, contains: Callable[[Any], bool], expected: str, most: float = inf) -> T:
     """Declare a range. None is accepted if the type allows it; a list may be empty only if its default is."""
-    return field(default=default, metadata={"contains": contains, "expected": expected})
+    return field(default=default, metadata={"contains": contains, "expected": expected, "most": most})
 
 
-def more_than(bound: float, default: T) -> T:
-    """Declare a number more than `bound`."""
-    return _field(default, lambda value: value > bound, f"more than {bound}")
+def more_than(bound: float, default: T, most: float = 1e9) -> T:
+    """Declare a number more than `bound`, up to `most`."""
+    return _field(default, lambda value: value > bound, f"more than {bound}", most)
 
 
 def positive(default: T) -> T:
     return more_than(0, default)
 
 
-def at_least(least: float, default: T) -> T:
-    """Declare a number of at least `least`."""
-    return _field(default, lambda value: value >= least, f"at least {least}")
+def at_least(least: float, default: T, most: float = 2**31 - 1) -> T:
+    """Declare a number of at least `least`, up to `most`."""
+    return _field(default, lambda value: value >= least, f"at least {least}", most)
+
+
+def seed(default: int) -> int:
+    return at_least(0, default, 2**32 - 1)  # the largest of scikit-learn
 
 
 def within(low: float, high: float, default: T) -> T:
     """Declare a number from `low` to `high`, both included."""
     return _field(default, lambda value: low <= value <= high, f"from {low} to {high}")
+
+
+def any_number(default: T) -> T:
+    """Declare a number that may be infinite, but is one."""
+    return _field(default, lambda value: value == value, "a number")
 
 
 def fraction(default: T) -> T:
@@ -147,9 +157,11 @@ def _check(kind: type, name: str, value: Any) -> None:
     if contains is None or value is None:
         return
     numbers = value if isinstance(value, tuple) else (value,)
-    if (part.default and not numbers) or not all(map(contains, numbers)):
+    fits, most = all(map(contains, numbers)), part.metadata["most"]
+    if (part.default and not numbers) or not fits or any(number > most for number in numbers):
         got = list(value) if isinstance(value, tuple) else value
-        raise ConfigError("out of range", field=_key(kind, name), expected=part.metadata["expected"], got=got)
+        expected = f"at most {most:.10g}" if numbers and fits else part.metadata["expected"]
+        raise ConfigError("out of range", field=_key(kind, name), expected=expected, got=got)
 
 
 @cache

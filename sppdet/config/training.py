@@ -7,7 +7,7 @@ from sppdet.config.data import DataConfig
 from sppdet.config.detector import DetectorConfig
 from sppdet.config.heads import HeadSections
 from sppdet.config.network import Device, Precision, refuse_fp16
-from sppdet.config.record import at_least, below_1, fraction, more_than, positive, section
+from sppdet.config.record import at_least, below_1, fraction, more_than, positive, section, seed
 from sppdet.errors import ConfigError
 
 BASE_GB = 1.5  # memory of a training without examples: libraries, the network, the features of one image
@@ -44,7 +44,7 @@ class FinetuneConfig:
     weight_decay: float = at_least(0, 5e-4)
     batch_size: int = at_least(1, 2)
     regions_per_image: int = at_least(1, 128)
-    scales: tuple[int, ...] = at_least(1, ())
+    scales: tuple[int, ...] = at_least(1, (), 8192)
     dropout: float = below_1(0.5)
     flip: bool = True
     clip: float = positive(10.0)
@@ -100,10 +100,10 @@ class TrainConfig(HeadSections, DetectorConfig):
     output: str = "runs/spp"
     device: Device = "auto"
     precision: Precision = "fp32"
-    workers: int = at_least(0, 2)
-    cache_gb: float = at_least(0, 40.0)
-    memory_gb: float = more_than(BASE_GB, 6.0)
-    seed: int = at_least(0, 0)
+    workers: int = at_least(0, 2, 1024)
+    cache_gb: float = at_least(0, 40.0, 1e6)
+    memory_gb: float = more_than(BASE_GB, 6.0, 1e6)
+    seed: int = seed(0)
 
     def check(self) -> None:
         if not self.finetune.epochs:

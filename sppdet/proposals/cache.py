@@ -5,18 +5,19 @@ boxes. `limit` does not: all boxes are stored and the first `limit` returned, so
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 from tqdm import tqdm
 
-from sppdet.config.data import ProposalConfig
+from sppdet.config.data import MAX_PIXELS, ProposalConfig
 from sppdet.errors import ConfigError, WeightsError
 from sppdet.files.atomic import cache_folder, load_tensors, save_tensors
 from sppdet.images import as_image
 from sppdet.proposals.files import read_proposals
-from sppdet.proposals.selective_search import ALGORITHM, selective_search
+from sppdet.proposals.selective_search import ALGORITHM, search_nodes
 from sppdet.runtime.prefetch import prefetch
 from sppdet.structures import Annotations
 
@@ -62,12 +63,13 @@ def propose_image(image: Tensor, config: ProposalConfig) -> Tensor:
     if config.file:
         message = "proposals of another program need the ids of the images; leave it unset to use selective search"
         raise ConfigError(message, field="proposals.file", got=config.file)
-    return selective_search(image, config.mode, config.width, config.min_side, config.limit)
+    return search_nodes(image, config)[0]
 
 
 def _cache_file(image: Annotations, config: ProposalConfig) -> Path:
     """Return the cache file of an image's boxes."""
-    key = image.cache_key(ALGORITHM, config.mode, config.width, config.min_side)
+    parts = () if config.max_pixels == MAX_PIXELS else (config.max_pixels,)
+    key = image.cache_key(ALGORITHM, config.mode, config.width, config.min_side, *parts)
     return cache_folder() / "proposals" / key[:2] / f"{key}.safetensors"
 
 
@@ -79,5 +81,5 @@ def _load(file: Path, limit: int | None) -> Tensor:
 def _search_image(place: tuple[Path, Path | Tensor], config: ProposalConfig) -> None:
     """Search one image and store all its boxes; place: the cache file and the image."""
     file, image = place
-    boxes = selective_search(as_image(image), config.mode, config.width, config.min_side, limit=None, threads=1)
+    boxes = search_nodes(as_image(image), replace(config, limit=None), threads=1)[0]
     save_tensors(file, {"boxes": boxes})

@@ -89,6 +89,11 @@ class FeatureCache:
 
     def _compute(self, i: int, image: Tensor) -> None:
         stored = self.extractor.store(image, self.regions[i].boxes)
+        if not all(part.isfinite().all() for part in stored.values()):
+            expected = "finite numbers: precision fp32 or bf16 in place of fp16, or other weights"
+            raise SppdetError(
+                "features are not finite", field=f"image {self.regions[i].annotations.id}", expected=expected
+            )
         save_tensors(self._file(i), {**stored, "size": torch.tensor(image.shape[1:])})
 
     def _check_disk(self, first: Path, count: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 import torch
@@ -224,3 +225,20 @@ def test_download_without_a_network(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(WEIGHTS, "url", "http://127.0.0.1:1/squeezenet-00000000.pth")
     assert "cannot be downloaded" in str(error_of("squeezenet1_1", "DEFAULT"))
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, suffix):
+    state = {key: value.contiguous() for key, value in build_backbone("squeezenet1_1", "random").state_dict().items()}
+    next(reversed(state.values())).view(-1)[0] = float("nan")
+    (save_file if suffix == ".safetensors" else torch.save)(state, tmp_path / f"w{suffix}")
+    error = error_of("squeezenet1_1", tmp_path / f"w{suffix}")
+    assert str(error).startswith(f"{tmp_path / f'w{suffix}'}: {list(state)[-1]}: not finite")
+
+
+def test_a_compressed_file_of_weights_is_refused(tmp_path):
+    torch.save({"a": torch.zeros(9999)}, tmp_path / "stored.pt")
+    with ZipFile(tmp_path / "stored.pt") as stored, ZipFile(tmp_path / "w.pt", "w", ZIP_DEFLATED) as packed:
+        for part in stored.infolist():
+            packed.writestr(part.filename, stored.read(part))
+    assert "is not a readable weight file" in str(error_of("squeezenet1_1", tmp_path / "w.pt"))

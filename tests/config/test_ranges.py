@@ -1,13 +1,13 @@
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 from sppdet.config.classification import ClassifierConfig, FitConfig, TrainClassifierConfig, ViewsConfig
 from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.config.detector import CropConfig, DetectorConfig, RoIConfig, SelectionConfig, SPPConfig
-from sppdet.config.heads import SoftmaxConfig, SVMConfig
-from sppdet.config.network import FCConfig, PyramidConfig
+from sppdet.config.heads import HeadSections, SoftmaxConfig, SVMConfig
+from sppdet.config.network import FCConfig, NetworkConfig, PyramidConfig
 from sppdet.config.training import BoxRegressionConfig, FinetuneConfig, TrainConfig
 from sppdet.errors import ConfigError
 
@@ -97,3 +97,28 @@ def test_values_at_the_ends_of_their_ranges_and_lists_are_taken():
     assert ProposalConfig(width=None, limit=None).width is None
     assert TrainConfig(fc=FCConfig(2), finetune=FinetuneConfig(epochs=1)).fc.depth == 2
     assert SPPConfig(scales=[480, 688]) == SPPConfig((480, 688))
+
+
+INFINITE = {"selection.min_score"}  # from which voting is refused
+
+
+def numeric_fields() -> list[tuple[type, str]]:
+    kinds = {kind for kind, *_ in OUT_OF_RANGE} | {HeadSections, NetworkConfig}
+    numbers = {int, float, int | None, float | None, tuple[int, ...], tuple[float, ...]}
+    pairs = [(kind, name) for kind in kinds for name, hint in get_type_hints(kind).items() if hint in numbers]
+    return sorted(pairs, key=lambda pair: (pair[0].__name__, pair[1]))
+
+
+@pytest.mark.parametrize(("kind", "name"), numeric_fields(), ids=lambda part: getattr(part, "__name__", part))
+def test_every_number_has_an_end_on_both_sides(kind, name):
+    field = f"{kind.__section__}.{name}".lstrip(".")
+    hint = get_type_hints(kind)[name]
+    huge = [10**30, -(10**30)]
+    if "float" in str(hint):
+        huge += [NAN] + ([] if field in INFINITE else [float("inf"), -float("inf"), 1e300, -1e300])
+    for value in huge:
+        if field in INFINITE and value == value:
+            continue
+        with pytest.raises(ConfigError) as caught:
+            kind(**{name: (value, value, value) if "tuple" in str(hint) else value})
+        assert caught.value.field == field

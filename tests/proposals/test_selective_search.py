@@ -16,6 +16,7 @@ from sppdet.config.data import ProposalConfig
 from sppdet.data.formats.voc import read_voc
 from sppdet.errors import ConfigError, InputError
 from sppdet.images import to_array
+from sppdet.proposals import selective_search as module
 from sppdet.proposals.grouping import Hierarchy
 from sppdet.proposals.selective_search import (
     PRESETS,
@@ -223,3 +224,24 @@ def test_recall_on_photographs(shared, mode):
         assert 100 < len(boxes) <= 2000
         best.append(box_iou(image.boxes, boxes).amax(dim=1))
     assert (torch.cat(best) >= 0.5).float().mean() > 0.85
+
+
+def test_the_pixels_of_a_search_are_bounded_and_that_is_logged(caplog, monkeypatch):
+    searched = []
+    hierarchies = module.search_hierarchies
+
+    def search(array, *rest):
+        searched.append(array.shape)
+        return hierarchies(array, *rest)
+
+    monkeypatch.setattr(module, "search_hierarchies", search)
+    image = torch.full((3, 150, 400), 90, dtype=torch.uint8)
+    image[:, 30:120, 100:300] = 230
+    boxes = selective_search(image, width=None, max_pixels=15_000)
+    assert searched == [(75, 200, 3)]
+    assert boxes.max() == 400
+    assert [100, 30, 300, 120] in boxes.tolist()
+    assert "400 x 150 pixels is searched at 200 x 75 (proposals.max_pixels)" in caplog.text
+    selective_search(image, width=None, max_pixels=60_000)
+    assert searched[1] == (150, 400, 3)
+    assert ProposalConfig(width=None).max_pixels == 4_000_000

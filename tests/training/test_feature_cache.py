@@ -10,7 +10,7 @@ from torch import nn
 from sppdet.backbones.fully_connected import FullyConnected
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config.detector import CropConfig, SPPConfig
-from sppdet.errors import ConfigError, ImageError
+from sppdet.errors import ConfigError, ImageError, SppdetError
 from sppdet.features.crop import CropExtractor
 from sppdet.features.spp import SPPExtractor
 from sppdet.pooling.pyramid import SpatialPyramidPooling
@@ -176,3 +176,12 @@ def test_another_image_under_the_same_name_is_another_key_and_a_missing_one_is_n
     regions[1].annotations.path.unlink()
     with pytest.raises(ImageError, match=r"1\.png"):
         features.fill()
+
+
+def test_features_that_are_not_finite_are_refused_when_they_are_computed(regions, tmp_path):
+    extractor = SPPExtractor(build_backbone("squeezenet1_1", "random"), SpatialPyramidPooling((1,)), SPP)
+    with torch.no_grad():
+        next(extractor.backbone.parameters())[0] = float("nan")
+    cache = FeatureCache(extractor, regions, limit_gb=1, folder=tmp_path / "features")
+    with pytest.raises(SppdetError, match=r"image 0: features are not finite .*fp32 or bf16"):
+        cache.fill()
