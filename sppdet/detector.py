@@ -131,7 +131,8 @@ class Detector(nn.Module):
 
     def with_features(self, features: FeatureKind) -> Detector:
         """Return a detector that shares these weights, with another kind of features, of the same length."""
-        pyramid = replace(self.config.pyramid, levels=self.config.levels)
+        first, *last = self.config.levels
+        pyramid = replace(self.config.pyramid, levels=first, last_levels=last[0] if last else (2, 1))
         return self.with_config(replace(self.config, features=features, pyramid=pyramid))
 
     def truncated(self, ranks: Sequence[int]) -> Detector:

@@ -79,7 +79,7 @@ def finetune_runs(
     def pass_through() -> None:
         blocks = last_conv_blocks(backbone, BLOCKS).requires_grad_(True)
         for batch in pixels:
-            backbone(batch).float().square().mean().backward()
+            backbone(batch)[0].float().square().mean().backward()
         blocks.requires_grad_(False).zero_grad()
 
     return clock_all({"sppdet": tune, "bare network": pass_through})

@@ -1,11 +1,12 @@
-"""The network from images to conv5 maps."""
+"""The network from images to their feature maps."""
 
+from collections.abc import Sequence
 from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
-from sppdet.backbones.geometry import geometry_of
+from sppdet.backbones.geometry import geometries_of
 from sppdet.config.network import Precision
 from sppdet.errors import ConfigError
 from sppdet.images import normalize
@@ -14,24 +15,24 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Backbone(nn.Module):
-    """A network from normalized images to their conv5 maps.
+    """A network from normalized images to their conv5 map, or to several maps.
 
-    channels: C of the maps. geometry: position of their cells in the image. precision: of the convolutions. mean, std:
-    float32 (3,), for `normalize`, ImageNet's unless the weights were trained with others. left_out: names of the whole
-    network's weights that its layers after conv5 have.
+    channels: C of each map. geometries: position of each map's cells in the image. precision: of the convolutions.
+    mean, std: float32 (3,), for `normalize`, ImageNet's unless the weights were trained with others. left_out: names of
+    the whole network's weights that its layers after the last map have.
     """
 
     mean: Tensor
     std: Tensor
     left_out: frozenset[str] = frozenset()
 
-    def __init__(self, name: str, layers: nn.Module, channels: int, precision: Precision = "fp32") -> None:
+    def __init__(self, name: str, layers: nn.Module, channels: Sequence[int], precision: Precision = "fp32") -> None:
         super().__init__()
         self.name = name
         self.layers = layers
         self.precision: Precision = precision
-        self.channels = channels
-        self.geometry = geometry_of(layers)
+        self.channels = tuple(channels)
+        self.geometries = geometries_of(layers)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN))
         self.register_buffer("std", torch.tensor(IMAGENET_STD))
 
@@ -43,11 +44,16 @@ class Backbone(nn.Module):
         """Convert images uint8 (B, 3, H, W) to the network's input float32, on its device."""
         return normalize(images.to(self.device), self.mean, self.std)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Compute the conv5 maps (B, C, h, w) of normalized images float32 (B, 3, H, W), in `precision`."""
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Compute the maps (B, C, h, w) of normalized images float32 (B, 3, H, W), in `precision`."""
         dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
         with torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32"):
-            return self.layers(images)
+            return as_maps(self.layers(images))
+
+
+def as_maps(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return the maps of a network that computes one or several."""
+    return output if isinstance(output, tuple) else (output,)
 
 
 def last_conv_blocks(backbone: Backbone, blocks: int, field: str = "blocks") -> nn.ModuleList:

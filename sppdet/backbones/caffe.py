@@ -84,7 +84,7 @@ def _wanted_weights(layers: Mapping[str, CaffeLayer], backbone: Backbone) -> Ite
     for name, (key, module) in zip(ORIGINALS[backbone.name].convolutions, modules, strict=True):
         yield name, key, tuple(module.weight.shape)
     levels, keys = PRETRAINED[backbone.name]
-    inputs = backbone.channels * sum(n * n for n in levels)
+    inputs = backbone.channels[0] * sum(n * n for n in levels)
     for name, key in zip(("fc6", "fc7"), keys, strict=True):
         if name not in layers:
             return

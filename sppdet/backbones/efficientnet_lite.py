@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from sppdet.backbones.hypercolumn import Hypercolumn
 from sppdet.config.network import Tap
 from sppdet.errors import WeightsError
 
@@ -60,29 +59,29 @@ class InvertedResidual(nn.Module):
         return projected + maps if self.shortcut else projected
 
 
-class WithDeeperMap(nn.Module):
-    """Maps joined with those that `deep` computes from them."""
+class WithLastMap(nn.Module):
+    """Maps, and those that `rest` computes from them."""
 
-    def __init__(self, deep: nn.Module, join: Hypercolumn) -> None:
+    def __init__(self, rest: nn.Module) -> None:
         super().__init__()
-        self.deep, self.join = deep, join
+        self.rest = rest
 
-    def forward(self, maps: Tensor) -> Tensor:
-        return self.join(maps, self.deep(maps))
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        return maps, self.rest(maps)
 
 
 def build_lite(name: str, tap: Tap) -> nn.Sequential:
     """Build the layers of a network in VARIANTS up to `tap`.
 
     tap: projection of the last block of stride 16 (without an activation), the expansion that follows it, the first
-    layer of the next block, with 6 times the channels and ReLU6, or this expansion and the network's last map.
+    layer of the next block, with 6 times the channels and ReLU6; or skip, this expansion and the network's last map.
     """
     width, depth, side, _ = VARIANTS[name]
     blocks: list[InvertedResidual] = []
-    first, last_side, inputs, size = 0, 0, STEM, ceil(side / 2)
+    first, inputs, size = 0, STEM, ceil(side / 2)
     for stage, (repeats, kernel, stride, expansion, channels) in enumerate((*STAGES, *LAST_STAGES)):
         if stage == len(STAGES):
-            first, last_side = len(blocks), size
+            first = len(blocks)
         outputs, fixed = _round_channels(width * channels), stage in (0, len(STAGES) + len(LAST_STAGES) - 1)
         for number in range(repeats if fixed else ceil(depth * repeats)):
             step = stride if number == 0 else 1
@@ -91,13 +90,10 @@ def build_lite(name: str, tap: Tap) -> nn.Sequential:
     layers: list[nn.Module] = [_convolution(3, STEM, kernel=3, stride=2, side=side), *blocks[:first]]
     if tap != "projection":
         layers.append(nn.Sequential(OrderedDict(expand=blocks[first].expand)))
-    if tap == "hypercolumn":
-        rest = nn.Sequential(OrderedDict(depthwise=blocks[first].depthwise, project=blocks[first].project))
-        deep = {str(number): block for number, block in enumerate((rest, *blocks[first + 1 :]), start=first + 1)}
-        whole = nn.Sequential(OrderedDict(deep, head=_convolution(inputs, HEAD)))
-        _, kernel, stride, *_ = LAST_STAGES[0]  # the only layer that moves cells
-        center = (kernel - 1) / 2 - _same_padding(kernel, stride, last_side)[0]
-        layers.append(WithDeeperMap(whole, Hypercolumn(stride, center)))
+    if tap == "skip":
+        begun = nn.Sequential(OrderedDict(depthwise=blocks[first].depthwise, project=blocks[first].project))
+        rest = {str(number): block for number, block in enumerate((begun, *blocks[first + 1 :]), start=first + 1)}
+        layers.append(WithLastMap(nn.Sequential(OrderedDict(rest, head=_convolution(inputs, HEAD)))))
     return nn.Sequential(*layers)
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.weights import PRETRAINED, read_weights
-from sppdet.config.network import NetworkConfig, PyramidConfig
+from sppdet.config.classification import ClassifierConfig
+from sppdet.config.network import NetworkConfig
 from sppdet.config.record import from_dict
 from sppdet.errors import ConfigError, WeightsError
 from sppdet.files.atomic import load_tensors, with_prefix
@@ -102,8 +103,8 @@ def build_fully_connected(config: NetworkConfig, backbone: Backbone) -> FullyCon
         linears = _pretrained(config, backbone)
     elif linears is None:
         logger.info("%s has no fully connected layers: new ones of %d, random until trained", backbone.name, width)
-        bins = sum(n * n for n in config.levels)
-        linears = _random([backbone.channels * bins, *[width] * depth])
+        pooled = sum(c * sum(n * n for n in own) for c, own in zip(backbone.channels, config.levels, strict=True))
+        linears = _random([pooled, *[width] * depth])
     return FullyConnected([linear] for linear in linears).to(backbone.device)
 
 
@@ -120,24 +121,25 @@ def _of_classifier(config: NetworkConfig) -> list[nn.Linear] | None:
         raise WeightsError("is a classifier of another version; train it again", file=file)
     if header["config"]["fc"]["depth"] < depth:
         return None
-    own = from_dict(PyramidConfig, header["config"]["pyramid"], file)
-    if (own.levels, own.mode) != (config.levels, config.pyramid.mode):
-        reason, got = "not that of the classifier whose fully connected layers are used", config.levels
-        raise ConfigError(reason, file=file, field="pyramid", expected=own, got=f"{got}, {config.pyramid.mode}")
+    own = from_dict(ClassifierConfig, header["config"], file)
+    expected, got = ((each.levels, each.pyramid.mode) for each in (own, config))
+    if expected != got:
+        reason = "not that of the classifier whose fully connected layers are used"
+        raise ConfigError(reason, file=file, field="pyramid", expected=expected, got=got)
     layers = FullyConnected.from_tensors(with_prefix("head.layers.", tensors), depth)
     return [linear for layer in layers.linears for linear in layer]
 
 
 def _pretrained(config: NetworkConfig, backbone: Backbone) -> list[nn.Linear]:
     own, names = PRETRAINED[backbone.name]
-    levels = config.levels
+    levels = config.levels[0]
     if not set(own) <= set(levels):
         reason, expected = f"lacks what fc6 of {backbone.name} reads", f"{', '.join(map(str, own))} among them"
         field = "pyramid.levels" if levels == tuple(config.pyramid.levels) else "roi.size"
         raise ConfigError(reason, field=field, expected=expected, got=list(levels))
     state, source = read_weights(backbone.name, config.backbone.weights)
     linears: list[nn.Linear] = []
-    inputs = backbone.channels * sum(n * n for n in own)
+    inputs = backbone.channels[0] * sum(n * n for n in own)
     for name in names[: config.fc.depth]:
         weight, bias = state.get(f"{name}.weight"), state.get(f"{name}.bias")
         if not isinstance(weight, Tensor) or not isinstance(bias, Tensor):

@@ -6,7 +6,6 @@ from typing import Any, Literal, NamedTuple
 
 from torch import fx, nn
 
-from sppdet.backbones.hypercolumn import Hypercolumn
 from sppdet.backbones.lrn import WithinChannelNorm
 from sppdet.backbones.tracing import Norm, describe, is_layer, trace
 from sppdet.errors import InputError
@@ -60,23 +59,25 @@ EVERYWHERE: Literal["everywhere"] = "everywhere"
 Place = Map | Literal["everywhere"] | None
 
 
-def geometry_of(network: nn.Module) -> Geometry:
-    """Return the geometry of the map that a network or layer computes; sums and concatenations join branches.
+def geometries_of(network: nn.Module) -> tuple[Geometry, ...]:
+    """Return the geometry of each map that a network or layer computes; sums and concatenations join branches.
 
     Squeeze-and-excitation, the weighting of channels by means over the whole map, is not counted in the receptive
     field. Raises InputError, naming the layer, for an unknown one, one that is not square, and branches that do not
     line up.
 
-    >>> geometry_of(nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.MaxPool2d(2)))
-    Geometry(stride=4, center=2.0, receptive_field=5)
+    >>> geometries_of(nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.MaxPool2d(2)))
+    (Geometry(stride=4, center=2.0, receptive_field=5),)
     """
     network = nn.Sequential(network) if is_layer(network) else network
     graph = trace(network)
     *_, output = graph.nodes
-    place = dict(follow(network, graph)).get(output.args[0])
-    if not isinstance(place, Map) or place.channels != 1:
+    places = dict(follow(network, graph))
+    given = [places.get(node) for node in (output.args[0] if isinstance(output.args[0], tuple) else output.args)]
+    maps = [place.geometry for place in given if isinstance(place, Map) and place.channels == 1]
+    if len(maps) < len(given):
         raise InputError("does not compute a map (B, C, h, w)", field=type(network).__name__)
-    return place.geometry
+    return tuple(maps)
 
 
 def follow(network: nn.Module, graph: fx.Graph) -> Iterator[tuple[fx.Node, Place]]:
@@ -107,9 +108,6 @@ def _through_layer(layer: nn.Module, maps: Sequence[Map], where: str) -> Place:
             return Map(_slide(given.geometry, layer, where))
         case WithinChannelNorm():
             return Map(_slide(given.geometry, layer.neighbors, where))
-        case Hypercolumn():
-            deep = maps[1].geometry  # a cell sees two of the deeper cells
-            return Map(replace(given.geometry, receptive_field=deep.receptive_field + deep.stride))
         case nn.ZeroPad2d() if given.channels == 1:
             return _pad(given, layer.padding, where)
         case nn.AdaptiveAvgPool2d() if layer.output_size in (1, (1, 1)):

@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm by their names, up to the last map of stride 16 or with their last map."""
+"""Networks of torchvision and timm by their names, up to the last map of stride 16, or up to their last map."""
 
 from difflib import get_close_matches
 from math import inf
@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from sppdet.backbones.geometry import Geometry, Map, follow
-from sppdet.backbones.hypercolumn import Hypercolumn
+from sppdet.backbones.geometry import Map, follow
 from sppdet.backbones.tracing import trace
 from sppdet.config.network import Tap
 from sppdet.errors import ConfigError
@@ -54,24 +53,19 @@ def cut(network: nn.Module, name: str, tap: Tap = "expansion") -> fx.GraphModule
     """Return the part of a network up to the last map of stride 16 that everything after it is computed from.
 
     In ResNet this is the end of the third stage of blocks, where a network expands its channels before it halves the
-    map (MobileNet, EfficientNet), that expansion. Layers keep their names. tap: "hypercolumn" joins the network's last
-    map to it. Raises InputError, naming the layer, if the geometry cannot be derived, and ConfigError if there is no
-    such map.
+    map (MobileNet, EfficientNet), that expansion. Layers keep their names. tap: "skip" returns this map and the
+    network's last one. Raises InputError, naming the layer, if the geometry cannot be derived, and ConfigError if there
+    is no such map.
     """
     graph = trace(network)
-    maps = _last_maps(network, graph, inf if tap == "hypercolumn" else STRIDE)
+    maps = _last_maps(network, graph, inf if tap == "skip" else STRIDE)
     if STRIDE not in maps:
         raise ConfigError(f"no map of stride {STRIDE} that all later ones come from", field="backbone.name", got=name)
     *nodes, output = graph.nodes
-    (last, place), (end, deepest) = maps[STRIDE], maps[max(maps)]
-    output.args = (end,)
-    if tap == "hypercolumn":
-        if end is last:
-            raise ConfigError(f"no map of a stride over {STRIDE}", field="backbone.tap", expected="expansion", got=tap)
-        center = (deepest.center - place.center) / STRIDE
-        network.add_module("hypercolumn", Hypercolumn(deepest.stride / STRIDE, center))
-        with graph.inserting_before(output):
-            output.args = (graph.call_module("hypercolumn", (last, end)),)
+    last, end = maps[STRIDE], maps[max(maps)]
+    if tap == "skip" and end is last:
+        raise ConfigError(f"no map of a stride over {STRIDE}", field="backbone.tap", expected="expansion", got=tap)
+    output.args = ((last, end),) if tap == "skip" else (end,)
     for node in reversed(nodes[nodes.index(end) + 1 :]):
         graph.erase_node(node)
     for node in [node for node in nodes if node.op == "get_attr"]:
@@ -82,7 +76,7 @@ def cut(network: nn.Module, name: str, tap: Tap = "expansion") -> fx.GraphModule
     return fx.GraphModule(network, graph).eval()
 
 
-def _last_maps(network: nn.Module, graph: fx.Graph, limit: float) -> dict[int, tuple[fx.Node, Geometry]]:
+def _last_maps(network: nn.Module, graph: fx.Graph, limit: float) -> dict[int, fx.Node]:
     """Return the last map of each stride up to `limit` that no later node bypasses."""
     order = {node: index for index, node in enumerate(graph.nodes)}
     last, reach = {}, 0  # reach: of the last node that reads what comes before this one
@@ -91,7 +85,7 @@ def _last_maps(network: nn.Module, graph: fx.Graph, limit: float) -> dict[int, t
             if place.geometry.stride > limit:
                 break
             if reach <= order[node] and place == Map(place.geometry):
-                last[place.geometry.stride] = node, place.geometry
+                last[place.geometry.stride] = node
         if place is not None:
             reach = max([reach, *(order[user] for user in node.users)])
     return last

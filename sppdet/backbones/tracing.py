@@ -11,13 +11,11 @@ from typing import Any
 from torch import fx, nn
 from torch.fx.proxy import GraphAppendingTracer
 
-from sppdet.backbones.hypercolumn import Hypercolumn
 from sppdet.backbones.lrn import WithinChannelNorm
 from sppdet.errors import InputError
 
 # Like torch's own layers, these and those derived from them are one node, whatever functions they call.
 Norm = nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm | nn.LocalResponseNorm
-Own = WithinChannelNorm | Hypercolumn
 CONTAINERS = ("torch.nn.modules.container", "torch.nn.modules.module")
 
 
@@ -62,7 +60,7 @@ def describe(network: nn.Module, layer: str) -> str:
 def is_layer(module: nn.Module) -> bool:
     """Return whether a module is a single node of the graph."""
     home = type(module).__module__
-    return isinstance(module, Norm | Own) or (home.startswith("torch.nn.") and home not in CONTAINERS)
+    return isinstance(module, Norm | WithinChannelNorm) or (home.startswith("torch.nn.") and home not in CONTAINERS)
 
 
 def _record_layer(module: nn.Module, name: str, recorder: _Recorder, restored: ExitStack) -> None:

@@ -1,4 +1,4 @@
-"""The convolutional networks for detectors and classifiers, each up to its last convolution (conv5)."""
+"""The convolutional networks for detectors and classifiers, each up to its last convolution (conv5) or map."""
 
 from collections import OrderedDict
 from contextlib import redirect_stderr
@@ -8,7 +8,7 @@ from os import PathLike
 import torch
 from torch import nn
 
-from sppdet.backbones.backbone import Backbone
+from sppdet.backbones.backbone import Backbone, as_maps
 from sppdet.backbones.efficientnet_lite import MEAN, STD, VARIANTS, build_lite
 from sppdet.backbones.libraries import STRIDE, cut, in_library, normalization, whole_network
 from sppdet.backbones.lrn import AcrossChannelsNorm, WithinChannelNorm
@@ -47,14 +47,14 @@ def build_backbone(
         # The meta device allocates and initializes nothing: VGG-16's classifier alone would take half a gigabyte.
         with torch.device("meta"):
             layers = build_lite(name, tap) if name in VARIANTS else _layers(name)
-            channels = layers.eval()(torch.empty(1, 3, 224, 224)).shape[1]
+            channels = [maps.shape[1] for maps in as_maps(layers.eval()(torch.empty(1, 3, 224, 224)))]
         backbone = Backbone(name, layers.to_empty(device="cpu"), channels, precision)
         if name in VARIANTS:
             backbone.mean.fill_(MEAN), backbone.std.fill_(STD)
     elif of_library and tap != "projection":
         backbone = _from_library(name, precision, tap)
     else:
-        expected = "expansion or hypercolumn" if of_library else "expansion"
+        expected = "expansion or skip" if of_library else "expansion"
         raise ConfigError(f"not a map of {name}", field="backbone.tap", expected=expected, got=tap)
     _initialize(backbone, torch.Generator().manual_seed(RANDOM_SEED))
     if weights != "random":
@@ -72,15 +72,15 @@ def _from_library(name: str, precision: Precision, tap: Tap) -> Backbone:
     return backbone
 
 
-def _try_sizes(layers: nn.Module, name: str) -> int:
-    """Return the channels of the maps, or raise ConfigError unless images may have any size."""
+def _try_sizes(layers: nn.Module, name: str) -> list[int]:
+    """Return the channels of each map, or raise ConfigError unless images may have any size."""
     try:
         with redirect_stderr(StringIO()), torch.inference_mode():  # stderr: the graph prints where it failed
             for side in range(64, 64 + 2 * STRIDE, 2):  # with every remainder modulo the strides
-                maps = layers(torch.zeros(1, 3, side, side + 1))
+                maps = as_maps(layers(torch.zeros(1, 3, side, side + 1)))
     except RuntimeError as error:
         raise ConfigError("cannot take images of any size", field="backbone.name", got=name) from error
-    return maps.shape[1]
+    return [each.shape[1] for each in maps]
 
 
 def _layers(name: str) -> nn.Sequential:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sppdet.backbones.backbone import Backbone, last_conv_blocks
 from sppdet.backbones.fully_connected import FullyConnected, build_fully_connected
+from sppdet.backbones.geometry import Geometry
 from sppdet.backbones.zoo import build_backbone
 from sppdet.classification.views import prepare_views
 from sppdet.config.classification import ClassifierConfig, ViewKind, ViewsConfig
@@ -21,7 +22,7 @@ from sppdet.errors import InputError
 from sppdet.files.atomic import save_tensors, with_prefix
 from sppdet.files.run_folder import RunFolder
 from sppdet.images import ImageLike, as_image
-from sppdet.pooling.pyramid import SpatialPyramidPooling
+from sppdet.pooling.joined import join_pyramids
 from sppdet.pooling.windows import boxes_to_windows
 from sppdet.runtime.memory import keep_freed_memory
 from sppdet.runtime.stopwatch import stage
@@ -67,9 +68,8 @@ class Classifier(nn.Module):
         keep_freed_memory()
         self.config, self.classes = config, tuple(classes)
         self.backbone = backbone
-        self.pyramid = SpatialPyramidPooling(config.levels, config.pyramid.mode)
-        self.pooled = self.pyramid.out_features(backbone.channels)
-        self.head = Head(layers, self.pooled, len(self.classes), dropout).to(backbone.device)
+        self.pyramids = join_pyramids(config.levels, config.pyramid.mode, backbone.channels)
+        self.head = Head(layers, self.pyramids.dimension, len(self.classes), dropout).to(backbone.device)
         self.requires_grad_(False).eval()
 
     @torch.inference_mode()
@@ -97,15 +97,12 @@ class Classifier(nn.Module):
         pooled = []
         for pixels, boxes in prepared:
             with stage("conv"):
-                maps = self.maps(pixels)  # (1 or 2, C, h, w)
+                maps = self.maps(pixels)  # each (1 or 2, C, h, w)
             with stage("pooling"):
-                height, width = maps.shape[2:]
-                windows = torch.tensor([[0, 0, width, height]])
-                if boxes is not None:
-                    inside = boxes_to_windows(boxes, (1.0, 1.0), self.backbone.geometry, (height, width))
-                    windows = torch.cat([inside, windows]) if views.full_image else inside
+                places = zip(self.backbone.geometries, maps, strict=True)
+                windows = torch.stack([_windows(boxes, place, one, views) for place, one in places], dim=1)
                 map_indices = torch.arange(len(pixels)).repeat_interleave(len(windows))
-                pooled.append(self.pyramid(maps, windows.repeat(len(pixels), 1), map_indices))
+                pooled.append(self.pyramids(maps, windows.repeat(len(pixels), 1, 1), map_indices))
         return torch.cat(pooled)
 
     def forward(self, images: Tensor | Sequence[ImageLike]) -> Tensor:
@@ -118,18 +115,19 @@ class Classifier(nn.Module):
         if len(images) == 0:
             raise InputError("none given", field="images", expected="one or more", got=0)
         if isinstance(images, Tensor):
-            return self.pyramid(self.maps(images))
+            return self.pyramids(self.maps(images))
         several = [as_image(image) for image in images]
         alike = len({image.shape for image in several}) == 1
-        return self.pyramid(self.maps(torch.stack(several)) if alike else [self.maps(one[None])[0] for one in several])
+        batches = [torch.stack(several)] if alike else [image[None] for image in several]
+        return torch.cat([self.pyramids(self.maps(batch)) for batch in batches])
 
-    def maps(self, images: Tensor) -> Tensor:
-        """Images uint8 (B, 3, H, W) to feature maps (B, C, h, w). Raises InputError if they are too small."""
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Images uint8 (B, 3, H, W) to maps, each (B, C, h, w). Raises InputError if they are too small."""
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
             got = f"{images.dtype} {tuple(images.shape)}"
             raise InputError("wrong type or shape", field="images", expected="uint8 (B, 3, H, W)", got=got)
         try:
-            return self.backbone(self.backbone.normalize(images)).float()
+            return [maps.float() for maps in self.backbone(self.backbone.normalize(images))]
         except RuntimeError as error:
             if not re.search("Calculated (padded input|output) size", str(error)):  # torch's words if no cell is left
                 raise
@@ -171,6 +169,16 @@ class Classifier(nn.Module):
             classifier = cls(config, header["classes"], backbone, layers)
             classifier.load_state_dict(tensors)
             return classifier
+
+
+def _windows(boxes: Tensor | None, geometry: Geometry, maps: Tensor, views: ViewsConfig) -> Tensor:
+    """Return the windows (n, 4) on maps (B, C, h, w) of boxes in the image, with the whole map's if that is a view."""
+    height, width = maps.shape[2:]
+    whole = torch.tensor([[0, 0, width, height]])
+    if boxes is None:
+        return whole
+    inside = boxes_to_windows(boxes, (1.0, 1.0), geometry, (height, width))
+    return torch.cat([inside, whole]) if views.full_image else inside
 
 
 def new_classifier(

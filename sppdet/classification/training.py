@@ -84,7 +84,7 @@ def _train(config: TrainClassifierConfig, run: RunFolder) -> Classifier:
     run.begin(config, key)
     write_json(run.images, [content_key(file) for file in images.files])
     training = (epochs.steps, config.fit, config.seed, run.training_state)
-    fits = epochs.pooled_bytes(classifier.pooled) <= config.memory_gb * 1e9
+    fits = epochs.pooled_bytes(classifier.pyramids.dimension) <= config.memory_gb * 1e9
     if config.blocks == 0 and config.view != "crop" and fits:
         history = fit(classifier.head, partial(epochs.pooled, classifier=classifier), *training)
     else:

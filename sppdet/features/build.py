@@ -11,7 +11,7 @@ from sppdet.errors import InputError
 from sppdet.features.crop import CropExtractor
 from sppdet.features.extractor import FeatureExtractor
 from sppdet.features.spp import RoIAlignExtractor, SPPExtractor
-from sppdet.pooling.pyramid import SpatialPyramidPooling
+from sppdet.pooling.joined import JoinedPooling, join_pyramids
 from sppdet.pooling.roi import RoIAlign
 
 
@@ -28,19 +28,18 @@ def build_extractor(
 
     Raises InputError for layers that do not match the configuration.
     """
-    pyramid = SpatialPyramidPooling(config.levels, config.pyramid.mode)
-    pooled = pyramid.out_features(backbone.channels)
-    shape = (config.fc.depth, pooled if config.fc.depth else 0)
+    pyramids = join_pyramids(config.levels, config.pyramid.mode, backbone.channels)
+    shape = (config.fc.depth, pyramids.dimension if config.fc.depth else 0)
     given = (0, 0) if layers is None else (len(layers), layers.inputs)
     if shape != given:
         raise InputError("do not match the configuration", field="layers", expected=f"depth, inputs {shape}", got=given)
     match config.features:
         case "spp":
-            return SPPExtractor(backbone, pyramid, config.spp, layers)
+            return SPPExtractor(backbone, pyramids, config.spp, layers)
         case "crop":
-            return CropExtractor(backbone, pyramid, config.crop, layers)
+            return CropExtractor(backbone, pyramids, config.crop, layers)
         case "roi_pool":
-            return SPPExtractor(backbone, pyramid, replace(config.spp, window_rule="round"), layers)
+            return SPPExtractor(backbone, pyramids, replace(config.spp, window_rule="round"), layers)
         case "roi_align":
-            align = RoIAlign(config.roi.size, samples=config.roi.samples)
-            return RoIAlignExtractor(backbone, align, config.spp, layers)
+            align = [RoIAlign(config.roi.size, samples=config.roi.samples) for _ in backbone.channels]
+            return RoIAlignExtractor(backbone, JoinedPooling(align, backbone.channels), config.spp, layers)

@@ -38,7 +38,7 @@ class CropExtractor(FeatureExtractor):
             return self.empty(0)
         array = to_array(image)
         batches = [warp_crops(array, part, self.config, self.backbone) for part in boxes.split(self.config.batch_size)]
-        return torch.cat([self.pooling(self.backbone(crops).float()) for crops in batches])
+        return torch.cat([self.pooling([maps.float() for maps in self.backbone(crops)]) for crops in batches])
 
     def store(self, image: Tensor, boxes: Tensor) -> dict[str, Tensor]:
         """Compute the features float16 (N, D) of the boxes."""
@@ -50,7 +50,7 @@ class CropExtractor(FeatureExtractor):
 
     def cache_key(self) -> tuple[object, ...]:
         layers = {} if self.layers is None else self.layers.state_dict()
-        pyramid = self.pooling.levels, self.pooling.mode
+        pyramid = [(form.levels, form.mode) for form in self.pooling.forms]
         return "crop", self.network_key(), asdict(self.config), pyramid, hash_tensors(layers.values())
 
     def describe(self) -> dict[str, Any]:
@@ -99,9 +99,9 @@ class CropFeatures(ImageFeatures):
     def _pool(self, crops: Tensor, out: Tensor) -> None:
         with torch.inference_mode():
             with stage("conv"):
-                maps = self.extractor.backbone(crops)  # (B, C, h, w)
+                maps = self.extractor.backbone(crops)  # each (B, C, h, w)
             with stage("pooling"):
-                out.copy_(self.extractor.pooling(maps.half()))  # half precision for the same reason
+                out.copy_(self.extractor.pooling([each.half() for each in maps]))  # half precision for the same reason
 
 
 @dataclass(frozen=True, eq=False)

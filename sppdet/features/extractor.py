@@ -18,8 +18,7 @@ from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.fully_connected import FullyConnected
 from sppdet.config.detector import CropConfig, SPPConfig
 from sppdet.files.atomic import hash_tensors
-from sppdet.pooling.pyramid import SpatialPyramidPooling
-from sppdet.pooling.roi import RoILayer
+from sppdet.pooling.joined import JoinedPooling
 from sppdet.runtime.stopwatch import stage
 
 
@@ -74,13 +73,13 @@ class FeatureExtractor(nn.Module, ABC):
     def __init__(
         self,
         backbone: Backbone,
-        pooling: SpatialPyramidPooling | RoILayer,
+        pooling: JoinedPooling,
         config: SPPConfig | CropConfig,
         layers: FullyConnected | None = None,
     ) -> None:
         super().__init__()
         self.backbone, self.pooling, self.config, self.layers = backbone, pooling, config, layers
-        self.pooled_dimension = pooling.out_features(backbone.channels)
+        self.pooled_dimension = pooling.dimension
         self.dimension = self.pooled_dimension if layers is None else layers.dimension
         self.eval()
 

@@ -1,14 +1,17 @@
-"""SPPnet's features: one pass of the network over the whole image, regions pooled from its map (section 4.1)."""
+"""SPPnet's features: one pass of the network over the whole image, regions pooled from its maps (section 4.1)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sppdet.backbones.geometry import Geometry
 from sppdet.config.detector import SPPConfig
 from sppdet.features.extractor import FeatureExtractor, ImageFeatures
 from sppdet.images import resize_shorter_side, shorter_side_size
@@ -28,54 +31,66 @@ class SPPExtractor(FeatureExtractor):
     config: SPPConfig
 
     def encode(self, image: Tensor) -> MapFeatures:
-        """Compute the conv5 maps of an image uint8 (3, H, W), one per scale."""
+        """Compute the maps of an image uint8 (3, H, W) at each scale."""
         maps = self.compute_maps(image)
         with stage("pooling"):
             return self.from_maps(maps, (image.shape[1], image.shape[2]))
 
-    def compute_maps(self, image: Tensor) -> list[Tensor]:
-        """Compute the maps of an image uint8 (3, H, W) as plain tensors float16 (C, h, w), one per scale."""
+    def compute_maps(self, image: Tensor) -> list[list[Tensor]]:
+        """Compute the network's maps of an image uint8 (3, H, W) at each scale, plain tensors float16 (C, h, w)."""
         maps = []
         for side in self.config.scales:
             with stage("preprocess"):
                 pixels = self.backbone.normalize(resize_shorter_side(image, side)[None])
             with stage("conv"), torch.inference_mode():
-                maps.append(self.backbone(pixels)[0])  # (C, h, w)
+                maps.append(self.backbone(pixels))  # each (1, C, h, w)
         with stage("pooling"):
             # Rounded to half precision even when not cached, so that cold and warm runs agree.
-            return [m.half() for m in maps]
+            return [[one[0].half() for one in several] for several in maps]
 
-    def from_maps(self, maps: list[Tensor], size: tuple[int, int]) -> MapFeatures:
-        """Build the result of `encode` for an image of `size` (H, W) from its maps float16 (C, h, w)."""
+    def from_maps(self, maps: list[list[Tensor]], size: tuple[int, int]) -> MapFeatures:
+        """Build the result of `encode` for an image of `size` (H, W) from the result of `compute_maps`."""
         device = self.backbone.device
-        return MapFeatures(self, tuple(self.pooling.prepare_maps(m[None].to(device).float()) for m in maps), size)
+        exact = ([one[None].to(device).float() for one in several] for several in maps)
+        return MapFeatures(self, tuple(self.pooling.prepare_maps(several) for several in exact), size)
 
     def store(self, image: Tensor, boxes: Tensor) -> dict[str, Tensor]:
         """Compute the maps, which do not depend on the boxes or the pyramid."""
         del boxes
-        return {f"map{k}": maps for k, maps in enumerate(self.compute_maps(image))}
+        return dict(zip(self._names(), chain.from_iterable(self.compute_maps(image)), strict=True))
 
     def restore(self, stored: Mapping[str, Tensor], size: tuple[int, int], boxes: Tensor) -> MapFeatures:
         del boxes
-        return self.from_maps([stored[f"map{k}"] for k in range(len(self.config.scales))], size)
+        several = len(self.pooling)
+        maps = [stored[name] for name in self._names()]
+        return self.from_maps([maps[k : k + several] for k in range(0, len(maps), several)], size)
+
+    def _names(self) -> list[str]:
+        """Return the names of stored maps: those of the first scale, then those of the next."""
+        return [f"scale{k}.map{m}" for k in range(len(self.config.scales)) for m in range(len(self.pooling))]
 
     def cache_key(self) -> tuple[object, ...]:
-        return "maps", self.network_key(), self.config.scales
+        return "maps by scale", self.network_key(), self.config.scales
 
     def describe(self) -> dict[str, Any]:
-        return {"levels": list(self.pooling.levels), "scales": list(self.config.scales)}
+        return {"levels": [list(form.levels) for form in self.pooling.forms], "scales": list(self.config.scales)}
 
     def pool(self, image: Tensor, boxes: Tensor, scale_position: float) -> Tensor:
         index = int(scale_position * len(self.config.scales))
         pixels = self.backbone.normalize(resize_shorter_side(image, self.config.scales[index])[None])
-        maps = self.backbone(pixels).float()  # (1, C, h, w)
-        windows = self.windows(boxes, index, (image.shape[1], image.shape[2]), (maps.shape[2], maps.shape[3]))
-        return self.pooling(maps, windows)
+        maps = [one.float() for one in self.backbone(pixels)]  # each (1, C, h, w)
+        return self.pooling(maps, self.windows(boxes, index, (image.shape[1], image.shape[2]), maps))
 
-    def windows(self, boxes: Tensor, index: int, size: tuple[int, int], map_size: tuple[int, int]) -> Tensor:
-        """Find the windows int64 (N, 4) of boxes in an image of `size` (H, W) on its map (h, w) at a scale's index."""
-        ratios, geometry, rule = self._ratios(index, size), self.backbone.geometry, self.config.window_rule
-        return boxes_to_windows(boxes, ratios, geometry, map_size, rule)
+    def windows(
+        self, boxes: Tensor, index: int, size: tuple[int, int], maps: Sequence[Tensor | PreparedMaps]
+    ) -> Tensor:
+        """Find the windows int64 (N, M, 4) of boxes in an image of `size` (H, W) on each of M maps at a scale."""
+        ratios, places = self._ratios(index, size), zip(self.backbone.geometries, maps, strict=True)
+        return torch.stack([self.find_windows(boxes, ratios, place, one.shape[2:]) for place, one in places], dim=1)
+
+    def find_windows(self, boxes: Tensor, ratios: tuple[float, float], geometry: Geometry, size: torch.Size) -> Tensor:
+        """Find the windows int64 (N, 4) of boxes on a map of `size` (h, w)."""
+        return boxes_to_windows(boxes, ratios, geometry, (size[0], size[1]), self.config.window_rule)
 
     def _ratios(self, index: int, size: tuple[int, int]) -> tuple[float, float]:
         """Return the (x, y) ratios of the resized image, whose size is rounded, to the original."""
@@ -88,18 +103,18 @@ class RoIAlignExtractor(SPPExtractor):
 
     window_type = torch.float32
 
-    def windows(self, boxes: Tensor, index: int, size: tuple[int, int], map_size: tuple[int, int]) -> Tensor:
+    def find_windows(self, boxes: Tensor, ratios: tuple[float, float], geometry: Geometry, size: torch.Size) -> Tensor:
         """Convert boxes to cells, without rounding; a region may reach over the edge of its map."""
-        del map_size
-        return boxes_to_cells(boxes, self._ratios(index, size), self.backbone.geometry)
+        del size
+        return boxes_to_cells(boxes, ratios, geometry)
 
 
 @dataclass(frozen=True, eq=False)
 class MapFeatures(ImageFeatures):
-    """conv5 maps (1, C, h, w) of an image of `size` (H, W), one per scale, laid out for pooling."""
+    """Maps (1, C, h, w) of an image of `size` (H, W), those of the network at each scale, laid out for pooling."""
 
     extractor: SPPExtractor
-    maps: tuple[PreparedMaps | Tensor, ...]
+    maps: tuple[tuple[PreparedMaps | Tensor, ...], ...]
     size: tuple[int, int]
 
     def features(self, boxes: Tensor) -> Tensor:
@@ -118,7 +133,7 @@ class MapFeatures(ImageFeatures):
         """Boxes that fall on the same cells at the same scale share their features."""
         with stage("pooling"):
             scales, windows = self._assign_windows(boxes)
-            count, inverse = _unique_rows(torch.cat([scales[:, None], windows], dim=1))
+            count, inverse = _unique_rows(torch.cat([scales[:, None], windows.flatten(1)], dim=1))
             every = torch.arange(len(boxes), device=boxes.device)
             first = every.new_zeros(count).scatter_reduce(0, inverse, every, "amin", include_self=False)
         count_windows(len(boxes), len(first))
@@ -135,27 +150,28 @@ class MapFeatures(ImageFeatures):
             return out
 
     def _assign_windows(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the scale's index (N,) and the window there (N, 4) of each box."""
-        config = self.extractor.config
+        """Return the scale's index (N,) and the windows there (N, M, 4) of each box."""
+        extractor, config = self.extractor, self.extractor.config
         scales = choose_scales(boxes, min(self.size), config.scales, config.scale_rule)
-        windows = torch.zeros(len(boxes), 4, dtype=self.extractor.window_type, device=boxes.device)
+        shape = len(boxes), len(extractor.pooling), 4
+        windows = torch.zeros(shape, dtype=extractor.window_type, device=boxes.device)
         for index, maps in enumerate(self.maps):
             rows = (scales == index).nonzero().squeeze(1)
-            map_size = (maps.shape[2], maps.shape[3])
-            windows[rows] = self.extractor.windows(boxes[rows], index, self.size, map_size)
+            windows[rows] = extractor.windows(boxes[rows], index, self.size, maps)
         return scales, windows
 
 
 def _unique_rows(rows: Tensor) -> tuple[int, Tensor]:
     """Return the number of distinct rows, and the position of each row (N,) among them in ascending order.
 
-    Whole numbers of 0 and more are joined to one per row, which is sorted 20 times as fast.
+    Whole numbers of 0 and more are joined to one per row, if it is not too large, which is sorted 20 times as fast.
     """
-    if rows.is_floating_point() or not len(rows):
-        distinct, inverse = rows.unique(dim=0, return_inverse=True)
-    else:
+    ends = [] if rows.is_floating_point() or not len(rows) else (rows.amax(dim=0) + 1).tolist()
+    if ends and math.prod(ends) < 2**63:
         key = rows[:, 0]
-        for column in rows.T[1:]:
-            key = key * (column.max() + 1) + column
+        for column, end in zip(rows.T[1:], ends[1:], strict=True):
+            key = key * end + column
         distinct, inverse = key.unique(return_inverse=True)
+    else:
+        distinct, inverse = rows.unique(dim=0, return_inverse=True)
     return len(distinct), inverse

@@ -61,11 +61,17 @@ def check_boxes(boxes: Tensor, index: Tensor, batch: int, scale: float) -> None:
     _check_places(boxes, "boxes", good, expected, index, batch)
 
 
-def check_out(out: object, shape: tuple[int, ...]) -> None:
-    """Check that `out` is a tensor of this shape."""
-    if not isinstance(out, Tensor) or out.shape != shape:
-        got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise InputError("wrong shape", field="out", expected=shape, got=got)
+def check_out(out: object, start: int | None, rows: int, length: int) -> Tensor:
+    """Return the columns of `out` from `start`, (rows, length); without a start it must have no others."""
+    got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+    if start is None:
+        fits, expected = got == (rows, length), f"({rows}, {length})"
+    else:
+        fits = isinstance(got, tuple) and len(got) == 2 and got[0] == rows and 0 <= start <= got[1] - length
+        expected = f"({rows}, {start + length} or more), to write from column {start}"
+    if not isinstance(out, Tensor) or not fits:
+        raise InputError("wrong shape", field="out", expected=expected, got=got)
+    return out[:, (start or 0) :][:, :length]
 
 
 def _check_map(maps: object, name: str, expected: str, axes: int) -> None:

@@ -36,6 +36,8 @@ def _pool_cells(  # type: ignore[no-untyped-def]
     argmax,
     count,
     total,
+    row,
+    start,
     height,
     width,
     channels,
@@ -43,7 +45,10 @@ def _pool_cells(  # type: ignore[no-untyped-def]
     KEEP: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Fill a bin with the maximum or mean of its cells. KEEP: also write the cell of each maximum. NaN wins."""
+    """Fill a bin with the maximum or mean of its cells. KEEP: also write the cell of each maximum. NaN wins.
+
+    count: bins to fill of each window. total: all its bins. row: length of a row of out. start: column of its bins.
+    """
     window, bin = tl.program_id(0).to(tl.int64) // count, tl.program_id(0) % count
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = c < channels
@@ -63,36 +68,37 @@ def _pool_cells(  # type: ignore[no-untyped-def]
                     cell = tl.where(take, (y * width + x).to(tl.int32), cell)
     if MEAN:
         best = best / ((bottom - top) * (right - left)).to(out.dtype.element_ty)
-    target = (window * total + place) * channels + c
-    tl.store(out + target, best, inside)
+    tl.store(out + window * row + start + place * channels + c, best, inside)
     if KEEP:
-        tl.store(argmax + target, cell, inside)
+        tl.store(argmax + (window * total + place) * channels + c, cell, inside)
 
 
 @triton.jit
-def _pool_bins(out, argmax, bins, count, total, channels, KEEP: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _pool_bins(  # type: ignore[no-untyped-def]
+    out, argmax, bins, count, total, row, start, channels, KEEP: tl.constexpr, BLOCK: tl.constexpr
+):
     """Fill a bin with the maximum of the finer bins that are nested in it. At a tie the first cell is kept."""
     window, bin = tl.program_id(0).to(tl.int64) // count, tl.program_id(0) % count
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = c < channels
     place, n = tl.load(bins + 6 * bin), tl.load(bins + 6 * bin + 1)
     m, first = tl.load(bins + 6 * bin + 4), tl.load(bins + 6 * bin + 5)
-    start = window * total * channels + c
+    vector, cells = out + window * row + start + c, argmax + window * total * channels + c
     best = tl.full([BLOCK], float("-inf"), out.dtype.element_ty)
-    cell = tl.load(argmax + start + first * channels, inside, 0) if KEEP else 0
+    cell = tl.load(cells + first * channels, inside, 0) if KEEP else 0
     for a in range(0, m // n):
         for b in range(0, m // n):
-            child = start + (first + a * m + b) * channels
-            value = tl.load(out + child, inside, 0.0)
+            child = (first + a * m + b) * channels
+            value = tl.load(vector + child, inside, 0.0)
             take = (value > best) | (value != value)
             if KEEP:
-                where = tl.load(argmax + child, inside, 0)
+                where = tl.load(cells + child, inside, 0)
                 take = take | ((value == best) & (where < cell))
                 cell = tl.where(take, where, cell)
             best = tl.where(take, value, best)
-    tl.store(out + start + place * channels, best, inside)
+    tl.store(vector + place * channels, best, inside)
     if KEEP:
-        tl.store(argmax + start + place * channels, cell, inside)
+        tl.store(cells + place * channels, cell, inside)
 
 
 @triton.jit
@@ -135,22 +141,23 @@ def forward(
     levels: tuple[int, ...],
     mode: str,
     out: Tensor,
+    start: int = 0,
     argmax: Tensor | None = None,
 ) -> None:
-    """Fill out (N, bins, C), and argmax if it is given, from maps (B, h, w, C)."""
+    """Fill out (N, D) from column `start`, and argmax (N, bins, C) if it is given, from maps (B, h, w, C)."""
     _, height, width, channels = cells.shape
     windows, index = windows.to(cells.device), index.to(cells.device)
-    block, total, keep = _block(channels), out.shape[1], argmax is not None
+    block, total, keep = _block(channels), sum(n * n for n in levels), argmax is not None
     indices = argmax if keep else out  # a pointer that is not followed
     read, nested = _bins(levels, mode == "max", cells.device)
     with torch.cuda.device_of(cells):
         for bins in (read, nested):
             grid = len(windows) * len(bins), -(-channels // block)
             if grid[0] and bins is read:
-                sizes = len(bins), total, height, width, channels
+                sizes = len(bins), total, out.shape[1], start, height, width, channels
                 _pool_cells[grid](cells, windows, index, bins, out, indices, *sizes, mode == "average", keep, block)
             elif grid[0]:
-                _pool_bins[grid](out, indices, bins, len(bins), total, channels, keep, block)
+                _pool_bins[grid](out, indices, bins, len(bins), total, out.shape[1], start, channels, keep, block)
 
 
 def backward(

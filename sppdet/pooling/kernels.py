@@ -27,11 +27,17 @@ def _bin(i: int, n: int, start: int, end: int) -> tuple[int, int]:
     return start + (i * length) // n, start - ((-(i + 1) * length) // n)
 
 
-@compiled(parallel=True)
-def max_forward(maps, index, windows, bins, out):  # type: ignore[no-untyped-def]
-    """Fill out (N, bins, C) with the maxima of maps (B, h, w, C) without NaN over windows (N, 4) of maps `index` (N,).
+@njit(inline="always")
+def _bins_of(out, r, start, bins, channels):  # type: ignore[no-untyped-def]
+    """Return the bins (bins, C) of window r in out (N, D), where they begin in column `start`."""
+    return out[r][start : start + bins * channels].reshape(bins, channels)
 
-    bins: as in `lay_out`.
+
+@compiled(parallel=True)
+def max_forward(maps, index, windows, bins, out, start):  # type: ignore[no-untyped-def]
+    """Fill out (N, D) with the maxima of maps (B, h, w, C) without NaN over windows (N, 4) of maps `index` (N,).
+
+    bins: as in `lay_out`. start: column in out of the first.
     """
     batch, height, width, channels = maps.shape
     rows = maps.reshape(batch, height, width * channels)
@@ -40,10 +46,11 @@ def max_forward(maps, index, windows, bins, out):  # type: ignore[no-untyped-def
         column = np.empty((width, channels), maps.dtype)  # the maxima of a bin's rows, cell by cell
         for r in range(part * size, min((part + 1) * size, len(windows))):
             x1, y1, x2, y2 = windows[r]
+            pooled = _bins_of(out, r, start, len(bins), channels)
             for s in range(len(bins)):
                 place, n, i, j, m, first = bins[s]
                 if m:
-                    _maximum_of_bins(out[r], first, m, m // n, out[r, place])
+                    _maximum_of_bins(pooled, first, m, m // n, pooled[place])
                     continue
                 if j == 0:
                     top, bottom = _bin(i, n, y1, y2)
@@ -53,7 +60,7 @@ def max_forward(maps, index, windows, bins, out):  # type: ignore[no-untyped-def
                         _maximum_of_rows(rows[index[r]], top, bottom, x1 * channels, x2 * channels, flat)
                         line = column
                 left, right = _bin(j, n, 0, x2 - x1)
-                _maximum_of_rows(line, left, right, 0, channels, out[r, place])
+                _maximum_of_rows(line, left, right, 0, channels, pooled[place])
 
 
 @njit(inline="always")
@@ -92,19 +99,20 @@ def _maximum_of_bins(pooled, first, m, step, best):  # type: ignore[no-untyped-d
 
 
 @compiled(parallel=True)
-def max_forward_with_argmax(maps, index, windows, bins, out, argmax):  # type: ignore[no-untyped-def]
+def max_forward_with_argmax(maps, index, windows, bins, out, start, argmax):  # type: ignore[no-untyped-def]
     """As `max_forward`, with the row-major cell of each maximum in argmax int32 (N, bins, C). NaN wins, as in torch."""
-    width = maps.shape[2]
+    width, channels = maps.shape[2:]
     for r in prange(len(windows)):
         x1, y1, x2, y2 = windows[r]
+        pooled = _bins_of(out, r, start, len(bins), channels)
         for s in range(len(bins)):
             place, n, i, j, m, first = bins[s]
-            best, where = out[r, place], argmax[r, place]
+            best, where = pooled[place], argmax[r, place]
             if m:
                 for a in range(m // n):
                     for b in range(m // n):
                         child = first + a * m + b
-                        _keep_bin(out[r, child], argmax[r, child], best, where, child == first)
+                        _keep_bin(pooled[child], argmax[r, child], best, where, child == first)
                 continue
             top, bottom = _bin(i, n, y1, y2)
             left, right = _bin(j, n, x1, x2)
@@ -158,15 +166,16 @@ def max_backward(gradient, argmax, index, grad_maps):  # type: ignore[no-untyped
 
 
 @compiled(parallel=True)
-def average_forward(maps, index, windows, bins, out):  # type: ignore[no-untyped-def]
-    """Fill out (N, bins, C) with means. Averages do not nest (bins share cells), so each level reads the map."""
+def average_forward(maps, index, windows, bins, out, start):  # type: ignore[no-untyped-def]
+    """Fill out (N, D) with means. Averages do not nest (bins share cells), so each level reads the map."""
     for r in prange(len(windows)):
         x1, y1, x2, y2 = windows[r]
+        pooled = _bins_of(out, r, start, len(bins), maps.shape[3])
         for s in range(len(bins)):
             place, n, i, j, _, _ = bins[s]
             top, bottom = _bin(i, n, y1, y2)
             left, right = _bin(j, n, x1, x2)
-            mean = out[r, place]
+            mean = pooled[place]
             mean[:] = 0
             for y in range(top, bottom):
                 for x in range(left, right):
@@ -204,11 +213,15 @@ def forward(
     levels: tuple[int, ...],
     mode: str,
     out: Tensor,
+    start: int = 0,
     argmax: Tensor | None = None,
 ) -> None:
-    """Fill out (N, bins, C), and argmax if it is given, from maps (B, h, w, C). Max without argmax drops NaN."""
+    """Fill out (N, D) from column `start`, and argmax (N, bins, C) if it is given, from maps (B, h, w, C).
+
+    out is contiguous; the other columns stay as they are. Max without argmax drops NaN.
+    """
     bins = lay_out(levels, nested=mode == "max")
-    arrays = cells.numpy(), index.numpy(), windows.numpy(), bins, out.numpy()
+    arrays = cells.numpy(), index.numpy(), windows.numpy(), bins, out.numpy(), start
     if mode == "average":
         average_forward(*arrays)
     elif argmax is None:

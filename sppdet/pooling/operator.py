@@ -29,8 +29,8 @@ def to_kernel(maps: Tensor) -> Tensor:
 def has_kernels(device: torch.device) -> bool:
     """Try the kernels of a CUDA device: Triton may be missing, lack a C compiler, or not know an old GPU."""
     try:
-        ones, window = torch.ones(1, 1, 1, 1, device=device), torch.tensor([[0, 0, 1, 1]])
-        kernels_of(device).forward(ones, torch.zeros(1, dtype=torch.int64), window, (1,), "max", torch.empty_like(ones))
+        one, window = torch.ones(1, 1, 1, 1, device=device), torch.tensor([[0, 0, 1, 1]])
+        kernels_of(device).forward(one, torch.zeros(1, dtype=torch.int64), window, (1,), "max", one.new_empty(1, 1))
     except Exception as error:  # of an import, of the compiler or of the driver
         logger.warning("regions are pooled on the CPU, as Triton does not work on %s: %s", device, error)
         return False
@@ -59,11 +59,12 @@ def pool_windows(maps: Tensor, windows: Tensor, index: Tensor, levels: list[int]
     """
     check_windows(windows, index, len(maps), *maps.shape[2:])
     cells = channels_last(maps)
-    pooled = cells.new_empty(len(windows), sum(n * n for n in levels), maps.shape[1])
-    argmax = torch.empty(0 if mode == "average" else pooled.shape, dtype=torch.int32, device=maps.device)
+    shape = len(windows), sum(n * n for n in levels), maps.shape[1]
+    pooled = cells.new_empty(len(windows), shape[1] * shape[2])
+    argmax = torch.empty(0 if mode == "average" else shape, dtype=torch.int32, device=maps.device)
     given = None if mode == "average" else argmax
-    kernels_of(maps.device).forward(cells, index, windows, tuple(levels), mode, pooled, given)
-    return pooled.flatten(1).to(maps.dtype), argmax
+    kernels_of(maps.device).forward(cells, index, windows, tuple(levels), mode, pooled, argmax=given)
+    return pooled.to(maps.dtype), argmax
 
 
 @pool_windows.register_fake

@@ -73,12 +73,14 @@ class SpatialPyramidPooling(PoolingForm):
         windows: Tensor | None = None,
         index: Tensor | None = None,
         out: Tensor | None = None,
+        start: int | None = None,
     ) -> Tensor:
         """Pool maps (B, C, h, w) to (B, D), or windows int64 (N, 4) of them to (N, D).
 
         maps: a tensor, the result of `prepare_maps`, or a list of maps (C, h, w) of different sizes, pooled whole.
         windows: x1 y1 x2 y2 in cells, half-open, at least one cell, inside the map. index: int64 (N,), the map of each
-        window; required for several maps. out: float32 (N, D) to write to, without gradients.
+        window; required for several maps. out: float32 (N, D) to write to, without gradients; wider if
+        its columns from `start` are meant. It is returned.
         Raises InputError for a map without cells, an invalid window, or an index without windows.
         """
         whole = windows is None and index is None and out is None
@@ -109,25 +111,27 @@ class SpatialPyramidPooling(PoolingForm):
         windows, index = windows.cpu().contiguous(), index.cpu()
         if isinstance(maps, PreparedMaps):
             check_windows(windows, index, batch, height, width)
-            return self._pool(maps, windows, index, out)
+            return self._pool(maps, windows, index, out, start)
         if out is not None:
             raise InputError("keeps no gradients", field="out", expected="maps that need none", got="maps that do")
         pooled, _ = pool_windows(to_kernel(maps), windows, index, list(self.levels), self.mode)
         return pooled.to(maps.device)
 
-    def _pool(self, maps: PreparedMaps, windows: Tensor, index: Tensor, out: Tensor | None) -> Tensor:
-        shape = (len(windows), self.out_features(maps.shape[1]))
-        if out is not None:
-            check_out(out, shape)
-        values = maps.values
+    def _pool(
+        self, maps: PreparedMaps, windows: Tensor, index: Tensor, out: Tensor | None, start: int | None
+    ) -> Tensor:
+        values, rows, length = maps.values, len(windows), self.out_features(maps.shape[1])
+        place = None if out is None else check_out(out, start, rows, length)
         fits = out is not None and (out.dtype, out.device) == (values.dtype, values.device) and out.is_contiguous()
-        pooled = out if out is not None and fits else values.new_empty(shape)
-        bins = pooled.view(len(windows), self.out_features(1), maps.shape[1])  # (N, bins, C)
-        argmax = bins.new_empty(bins.shape, dtype=torch.int32) if maps.has_nan else None
-        kernels_of(bins.device).forward(values, index, windows, self.levels, self.mode, bins, argmax)
-        if out is not None:
-            return out if fits else out.copy_(pooled)
-        return pooled.to(maps.device, maps.dtype)
+        target, column = (out, start or 0) if out is not None and fits else (values.new_empty(rows, length), 0)
+        bins = rows, self.out_features(1), maps.shape[1]
+        argmax = target.new_empty(bins, dtype=torch.int32) if maps.has_nan else None
+        kernels_of(target.device).forward(values, index, windows, self.levels, self.mode, target, column, argmax)
+        if out is None or place is None:
+            return target.to(maps.device, maps.dtype)
+        if not fits:
+            place.copy_(target)
+        return out
 
 
 def _adaptive(maps: Tensor, n: int, mode: PoolingMode) -> Tensor:

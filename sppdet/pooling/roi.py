@@ -53,10 +53,18 @@ class RoILayer(PoolingForm):
         """Convert maps (B, C, h, w) once for any number of calls."""
         return maps.contiguous()
 
-    def forward(self, maps: Tensor, boxes: Tensor, index: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        maps: Tensor,
+        boxes: Tensor,
+        index: Tensor | None = None,
+        out: Tensor | None = None,
+        start: int | None = None,
+    ) -> Tensor:
         """Pool boxes (N, 4) of maps (B, C, h, w) to (N, C * level^2).
 
-        index: int64 (N,), the map of each box; required for several maps. out: tensor to write to.
+        index: int64 (N,), the map of each box; required for several maps. out: (N, D) to write to, wider if its columns
+        from `start` are meant. It is returned.
         Raises InputError for maps without cells, an index of no map, and boxes that are not finite, have corners in the
         wrong order or reach over 4,096 cells from the map's origin.
         """
@@ -70,8 +78,8 @@ class RoILayer(PoolingForm):
         pooled = to_rows(self.pool(exact, rois, self.levels[0])).to(maps.dtype)
         if out is None:
             return pooled
-        check_out(out, tuple(pooled.shape))
-        return out.copy_(pooled)
+        check_out(out, start, *pooled.shape).copy_(pooled)
+        return out
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, scale={self.scale}"

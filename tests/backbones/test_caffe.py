@@ -51,7 +51,7 @@ def test_conv5_is_caffes(name, precision, tolerance, networks, converted):
     backbone, image = build_backbone(name, converted[name], precision=precision), image_of(name)
     expected = forward(networks[name], as_caffe(image), networks[name][0].name, NETWORKS[name].last)
     with torch.inference_mode():
-        found = backbone(normalize(image[None], backbone.mean, backbone.std))[0].double().numpy()
+        found = backbone(normalize(image[None], backbone.mean, backbone.std))[0][0].double().numpy()
     assert found.shape == expected.shape
     assert 0.1 < (expected > 0).mean() < 0.9
     assert np.abs(found - expected).max() < tolerance * expected.max()
@@ -87,7 +87,7 @@ def test_vgg16_as_torchvision_has_it_differs_only_where_maps_are_odd(files, tmp_
     convert_caffe([files["vgg16_caffe"]], "vgg16_caffe", tmp_path / "vgg16_caffe.safetensors", MEAN)
     backbones = [build_backbone(name, tmp_path / f"{name}.safetensors") for name in ("vgg16", "vgg16_caffe")]
     with torch.no_grad():
-        even, odd = ([backbone(torch.ones(1, 3, side, side)) for backbone in backbones] for side in (48, 56))
+        even, odd = ([backbone(torch.ones(1, 3, side, side))[0] for backbone in backbones] for side in (48, 56))
     assert torch.equal(*even)
     assert [tuple(maps.shape[2:]) for maps in odd] == [(3, 3), (4, 4)]
 
@@ -109,7 +109,7 @@ def test_fc6_and_fc7_are_caffes(name, levels, cells, depth, networks, files, tmp
     convert_caffe([files[original]], name, file, MEAN)
     config = DetectorConfig(backbone=BackboneConfig(name, str(file)), pyramid=PyramidConfig(levels), fc=FCConfig(depth))
     backbone = build_backbone(name, "random")
-    maps = torch.rand(1, backbone.channels, cells, cells, generator=torch.Generator().manual_seed(0)) * 100
+    maps = torch.rand(1, backbone.channels[0], cells, cells, generator=torch.Generator().manual_seed(0)) * 100
     below, first = maps[0].double().numpy(), "pool5"
     if name == "zf5":
         below, first = pool_pyramid(below, (1, 2, 3, 6)), "fc6"

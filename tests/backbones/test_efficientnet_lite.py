@@ -62,8 +62,8 @@ def test_equal_to_the_definition_on_a_photograph(name, photo):
     for tap in TAPS:
         backbone = build_backbone(name, "DEFAULT", tap=tap)
         with torch.inference_mode():
-            maps = backbone(backbone.normalize(photo))
-        assert maps.shape[1] == backbone.channels
+            maps = backbone(backbone.normalize(photo))[0]
+        assert maps.shape[1] == backbone.channels[0]
         torch.testing.assert_close(maps.double(), expected[tap], rtol=0, atol=TOLERANCE[tap])
         assert (float(maps.min()) < 0) == (tap == "projection")
 
@@ -72,10 +72,10 @@ def test_equal_to_the_definition_on_a_photograph(name, photo):
 def test_hypercolumns_hold_the_expansion_and_the_last_map(name, photo):
     backbone = build_backbone(name, "DEFAULT", tap="hypercolumn")
     expansion = build_backbone(name, "DEFAULT", tap="expansion")
-    assert backbone.geometry.stride == expansion.geometry.stride == 16
-    assert backbone.geometry.center == expansion.geometry.center
+    assert backbone.geometries[0].stride == expansion.geometries[0].stride == 16
+    assert backbone.geometries[0].center == expansion.geometries[0].center
     with torch.inference_mode():
-        maps = backbone(backbone.normalize(photo))
+        maps = backbone(backbone.normalize(photo))[0]
         assert torch.equal(maps[:, : expansion.channels], expansion(expansion.normalize(photo)))
         last = definition(name).double().extract_features((photo.double() - 127) / 128)
     offset = 1 if name == LITE0 else 0  # the cell at the first of the last map

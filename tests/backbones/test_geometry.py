@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torchvision.models.resnet import BasicBlock
 from torchvision.models.squeezenet import Fire
 
-from sppdet.backbones.geometry import Geometry, geometry_of
+from sppdet.backbones.geometry import Geometry, geometries_of
 from sppdet.backbones.tracing import trace
 from sppdet.backbones.zoo import BACKBONES, build_backbone
 from sppdet.errors import InputError
@@ -22,9 +22,9 @@ from sppdet.errors import InputError
 def test_geometry_is_what_an_impulse_moves(name, axis):
     backbone = build_backbone(name, "random")
     shape = [1, 3, 64, 64]  # a strip is enough to see one axis
-    shape[axis] = backbone.geometry.receptive_field + 5 * backbone.geometry.stride
+    shape[axis] = backbone.geometries[0].receptive_field + 5 * backbone.geometries[0].stride
     let_everything_through(backbone)
-    assert measure(backbone, torch.ones(shape), axis) == backbone.geometry
+    assert measure(backbone, torch.ones(shape), axis) == backbone.geometries[0]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_geometry_is_what_an_impulse_moves(name, axis):
 )
 def test_known_centers(names, center):
     for name in names:
-        geometry = build_backbone(name, "random").geometry
+        geometry = build_backbone(name, "random").geometries[0]
         assert (geometry.stride, geometry.center) == (16, center)
 
 
@@ -59,14 +59,14 @@ def layers(draw: st.DrawFn) -> nn.Module:
 def test_any_stack_of_layers(stack):
     network = nn.Sequential(*stack, nn.Sequential(nn.ReLU(), nn.Dropout(), nn.Identity())).eval()
     let_everything_through(network)
-    geometry = geometry_of(network)
+    geometry = geometries_of(network)[0]
     side = 2 * geometry.receptive_field + 6 * geometry.stride
     assert measure(network, torch.ones(1, 1, side, side), axis=3) == geometry
 
 
 def test_a_single_layer():
-    assert geometry_of(nn.Conv2d(3, 8, 7, stride=2, padding=1)) == Geometry(2, 2.0, 7)
-    assert geometry_of(nn.MaxPool2d(2)) == Geometry(2, 0.5, 2)
+    assert geometries_of(nn.Conv2d(3, 8, 7, stride=2, padding=1))[0] == Geometry(2, 2.0, 7)
+    assert geometries_of(nn.MaxPool2d(2))[0] == Geometry(2, 0.5, 2)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_single_layer():
 )
 def test_layers_must_be_square_and_known(layer, said):
     with pytest.raises(InputError, match=said):
-        geometry_of(nn.Sequential(nn.Conv2d(3, 3, 3), layer))
+        geometries_of(nn.Sequential(nn.Conv2d(3, 3, 3), layer))[0]
 
 
 def test_branches_must_line_up():
@@ -87,7 +87,7 @@ def test_branches_must_line_up():
     fire.expand3x3 = nn.Conv2d(4, 8, 3)
     for branched in (fire, BasicBlock(8, 8, stride=2, downsample=nn.Conv2d(8, 8, 1))):
         with pytest.raises(InputError, match=rf"{type(branched).__name__}.*line up"):
-            geometry_of(branched)
+            geometries_of(branched)[0]
 
 
 class SqueezeAndExcitation(nn.Module):
@@ -147,7 +147,7 @@ class Apart(nn.Module):
 )
 def test_functions_between_layers(layer, center, receptive_field):
     network = nn.Sequential(nn.Conv2d(1, 4, 3, stride=2, padding=1), layer).eval()
-    geometry = geometry_of(network)
+    geometry = geometries_of(network)[0]
     assert (geometry.center, geometry.receptive_field) == (center, receptive_field)
     traced = fx.GraphModule(network, trace(network))
     let_everything_through(traced)
@@ -180,7 +180,7 @@ class Calls(nn.Module):
 )
 def test_other_functions_are_named(function, name):
     with pytest.raises(InputError, match=rf"^Calls 1: function of unknown geometry \(got {name}"):
-        geometry_of(nn.Sequential(nn.Conv2d(3, 4, 3), Calls(function)))
+        geometries_of(nn.Sequential(nn.Conv2d(3, 4, 3), Calls(function)))[0]
 
 
 @pytest.mark.parametrize(
@@ -188,4 +188,4 @@ def test_other_functions_are_named(function, name):
 )
 def test_a_network_must_compute_a_map(function):
     with pytest.raises(InputError, match=r"Calls: does not compute a map"):
-        geometry_of(Calls(function))
+        geometries_of(Calls(function))[0]

@@ -46,10 +46,10 @@ CHANNELS = {"mobilenet_v3_large": 672, "efficientnet_b0": 672, "convnext_tiny": 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "efficientnet_b0", "regnet_y_400mf", *TIMM])
 def test_geometry_is_what_an_impulse_moves(name):
     backbone = build_backbone(name, "random")
-    assert backbone.geometry.stride == 16
-    length = backbone.geometry.receptive_field + 5 * backbone.geometry.stride
+    assert backbone.geometries[0].stride == 16
+    length = backbone.geometries[0].receptive_field + 5 * backbone.geometries[0].stride
     let_everything_through(backbone.double())
-    assert measure(backbone, torch.ones(1, 3, 32, length, dtype=torch.float64), axis=3) == backbone.geometry
+    assert measure(backbone, torch.ones(1, 3, 32, length, dtype=torch.float64), axis=3) == backbone.geometries[0]
 
 
 def perturb(network: nn.Module) -> None:
@@ -72,8 +72,8 @@ def test_equal_to_the_whole_network_with_the_same_weights(name, tmp_path):
     with torch.no_grad():
         network(image)
     backbone = build_backbone(name, tmp_path / "weights.pth")
-    maps = backbone(image)
-    assert maps.shape[1] == backbone.channels == CHANNELS.get(name, backbone.channels)
+    maps = backbone(image)[0]
+    assert maps.shape[1] == backbone.channels[0] == CHANNELS.get(name, backbone.channels[0])
     torch.testing.assert_close(maps, seen[0], rtol=1e-4, atol=1e-4 * float(maps.abs().max()))
     assert not any(module.training for module in backbone.modules())
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
@@ -95,7 +95,7 @@ def test_a_saved_backbone_comes_back(name, prefix, tmp_path):
 def test_the_last_blocks_can_be_trained(name):
     backbone = build_backbone(name, "random")
     last = last_conv_blocks(backbone, 2).requires_grad_(True)
-    backbone(torch.rand(1, 3, 64, 64)).square().sum().backward()
+    backbone(torch.rand(1, 3, 64, 64))[0].square().sum().backward()
     moved = [weight for weight in backbone.parameters() if weight.grad is not None]
     assert {id(weight) for weight in moved} == {id(weight) for weight in last.parameters()}
     assert all(weight.grad.abs().sum() > 0 for weight in moved)

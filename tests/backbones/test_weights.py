@@ -84,7 +84,7 @@ def test_real_weights(shared):
     image = torch.rand(1, 3, 224, 224)
     network = get_model("squeezenet1_0", weights=None)
     network.load_state_dict(torch.load(path, weights_only=True))
-    features = backbone(image)
+    features = backbone(image)[0]
     assert features.shape == (1, 512, 13, 13)
     with torch.no_grad():
         torch.testing.assert_close(features, network.features.eval()(image), rtol=1e-4, atol=1e-3)

@@ -21,14 +21,14 @@ LAST_LAYER = {
 @pytest.mark.parametrize("name", BACKBONES)
 def test_backbones_come_frozen_and_channels_last(name):
     backbone = build_backbone(name, "random")
-    features = backbone(torch.rand(2, 3, 240, 320).to(memory_format=torch.channels_last))
+    features = backbone(torch.rand(2, 3, 240, 320).to(memory_format=torch.channels_last))[0]
     assert (backbone.name, backbone.device) == (name, torch.device("cpu"))
     assert not any(module.training for module in backbone.modules())
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in backbone.parameters() if p.ndim == 4)
     assert features.is_contiguous(memory_format=torch.channels_last)
     assert torch.isfinite(features).all()
-    assert features.shape[:2] == (2, backbone.channels)
+    assert features.shape[:2] == (2, backbone.channels[0])
     assert features.min() == 0, "the map is taken after the last activation"
     if name not in VARIANTS:
         assert backbone.mean.tolist() == pytest.approx([0.485, 0.456, 0.406])
@@ -97,7 +97,7 @@ def test_random_weights_are_always_the_same_follow_he_and_leave_the_generator_al
 def test_shapenet_is_small_and_moves():
     backbone = build_backbone("shapenet", "random")
     assert sum(parameter.numel() for parameter in backbone.parameters()) < 150_000
-    assert backbone.geometry.stride == 8
+    assert backbone.geometries[0].stride == 8
     assert backbone.to("meta").device.type == "meta"
 
 

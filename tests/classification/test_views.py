@@ -63,7 +63,7 @@ def test_each_view_is_pooled_from_the_cells_whose_centers_it_shows(classifier, h
     scores = classifier.score_views(image, views)
     shown = resize_shorter_side(image, 28)
     expected = []
-    stride, center = classifier.backbone.geometry.stride, classifier.backbone.geometry.center + 0.5
+    stride, center = classifier.backbone.geometries[0].stride, classifier.backbone.geometries[0].center + 0.5
     for mirrored in (shown, shown.flip(2)):
         maps = classifier.maps(mirrored[None])[0]
         for x1, y1, x2, y2 in view_boxes(shown.shape[1], shown.shape[2], 24, middles).tolist():

@@ -33,7 +33,7 @@ def test_maps_of_every_network(device, name):
         assert pixels.device.type == backbone.device.type == place
         assert pixels.is_contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
-            maps.append(backbone(pixels).cpu())
+            maps.append(backbone(pixels)[0].cpu())
     assert_close_rows(maps[1], maps[0], ROUNDING["fp32"])
 
 
@@ -45,7 +45,7 @@ def test_precisions(device, name, precision):
     for place, number in (("cpu", "fp32"), (device, "fp32" if precision == "tf32" else precision)):
         backbone, pixels = input_of(name, place, number)
         with torch.inference_mode():
-            maps.append(backbone(pixels).float().cpu())
+            maps.append(backbone(pixels)[0].float().cpu())
     assert_close_rows(maps[1], maps[0], ROUNDING[precision])
 
 

@@ -47,7 +47,7 @@ def test_spp_calls_the_network_once_a_scale(backbone, calls):
 @pytest.mark.parametrize(("n", "batch"), [(1, 4), (4, 4), (6, 4), (6, 1), (0, 4)])
 def test_crops_call_the_network_once_a_batch(backbone, calls, n, batch):
     features = CropExtractor(backbone, PYRAMID, replace(CROP, batch_size=batch)).encode(IMAGE).features(BOXES[:n])
-    assert features.shape == (n, PYRAMID.out_features(backbone.channels))
+    assert features.shape == (n, PYRAMID.out_features(backbone.channels[0]))
     assert len(calls) == math.ceil(n / batch)
     assert sum(shape[0] for shape in calls) == n
     assert {shape[1:] for shape in calls} <= {(3, 67, 67)}
@@ -79,7 +79,7 @@ def test_the_whole_image_covers_nearly_all_cells(backbone):
         encoded = SPPExtractor(network, PYRAMID, SPPConfig((160,))).encode(IMAGE)
         height, width = encoded.maps[0].shape[2:]
         ratio = (213 / 80, 160 / 60)
-        x1, y1, x2, y2 = boxes_to_windows(BOXES[:1], ratio, network.geometry, (height, width))[0].tolist()
+        x1, y1, x2, y2 = boxes_to_windows(BOXES[:1], ratio, network.geometries[0], (height, width))[0].tolist()
         assert x2 - x1 >= width - 1
         assert y2 - y1 >= height - 1
 
@@ -87,7 +87,7 @@ def test_the_whole_image_covers_nearly_all_cells(backbone):
 def test_spp_features_are_the_pooled_windows_of_the_map(backbone):
     extractor = SPPExtractor(backbone, PYRAMID, SPPConfig((64,)))
     maps = extractor.compute_maps(IMAGE)[0].float()
-    windows = boxes_to_windows(BOXES, (85 / 80, 64 / 60), backbone.geometry, tuple(maps.shape[1:]))
+    windows = boxes_to_windows(BOXES, (85 / 80, 64 / 60), backbone.geometries[0], tuple(maps.shape[1:]))
     for row, (x1, y1, x2, y2) in zip(extractor.encode(IMAGE).features(BOXES), windows.tolist(), strict=True):
         assert torch.equal(row, PYRAMID(maps[None, :, y1:y2, x1:x2])[0])
 
@@ -99,7 +99,7 @@ def build(backbone, kind: str, size: int = 4, scales: tuple[int, ...] = (64,)):
 @pytest.mark.parametrize("size", [1, 2, 4, 6, 7])
 def test_roi_pooling_is_the_maximum_of_windows_rounded_to_cells(backbone, size):
     """shapenet has a cell every 8 pixels, the first centered at 3.5: x = 15.5 is at 1.5, which rounds to 2."""
-    assert (backbone.geometry.stride, backbone.geometry.center + 0.5) == (8, 3.5)
+    assert (backbone.geometries[0].stride, backbone.geometries[0].center + 0.5) == (8, 3.5)
     extractor = build(backbone, "roi_pool", size, scales=(60,))
     maps = extractor.compute_maps(IMAGE)[0].float()
     boxes = torch.tensor([[15.5, 7.4, 63.6, 39.4], [3.5, 3.5, 11.5, 11.5], [33.0, 23.0, 34.0, 24.0]])
@@ -113,7 +113,7 @@ def test_roi_pooling_is_the_maximum_of_windows_rounded_to_cells(backbone, size):
 def test_aligned_features_are_torchvisions_of_boxes_in_pixels(backbone, scales):
     extractor = build(backbone, "roi_align", scales=scales)
     maps = extractor.compute_maps(IMAGE)
-    stride, center = backbone.geometry.stride, backbone.geometry.center
+    stride, center = backbone.geometries[0].stride, backbone.geometries[0].center
     chosen = choose_scales(BOXES, 60, scales).tolist()
     for row, box, k in zip(extractor.encode(IMAGE).features(BOXES), BOXES, chosen, strict=True):
         side = scales[k]
@@ -180,7 +180,7 @@ def test_crop_features_are_the_pyramid_of_the_crops_map(backbone, batch):
     extractor = CropExtractor(backbone, PYRAMID, replace(CROP, batch_size=batch))
     crops = warp_crops(ARRAY, BOXES, CROP, backbone)
     features = extractor.encode(IMAGE).features(BOXES)
-    torch.testing.assert_close(features, PYRAMID(backbone(crops)), rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(features, PYRAMID(backbone(crops)[0]), rtol=2e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("kind", ["spp", "crop"])
@@ -237,7 +237,7 @@ def test_build_extractor_reads_the_configuration(backbone):
     assert (spp.config, spp.backbone.precision, spp.pooling.mode) == (SPPConfig((100,)), "bf16", "average")
     crop = build_extractor(replace(config, features="crop"), backbone)
     assert isinstance(crop, CropExtractor)
-    assert (crop.config, crop.dimension) == (CROP, 4 * backbone.channels)
+    assert (crop.config, crop.dimension) == (CROP, 4 * backbone.channels[0])
 
 
 def test_distinct_rows_of_whole_numbers_are_those_of_torch():

@@ -38,22 +38,24 @@ def test_forward_and_backward(cuda_kernels, levels, mode):
     bins = sum(n * n for n in levels)
     results = []
     for module in (kernels, cuda_kernels):
-        pooled, argmax = torch.empty(3, bins, 3), torch.full((3, bins, 3), -1, dtype=torch.int32)
-        module.forward(cells, index, windows, levels, mode, pooled, argmax if mode == "max" else None)
+        out, argmax = torch.full((3, bins * 3 + 5), 7.0), torch.full((3, bins, 3), -1, dtype=torch.int32)
+        module.forward(cells, index, windows, levels, mode, out, 2, argmax if mode == "max" else None)
+        assert (torch.cat([out[:, :2], out[:, -3:]], dim=1) == 7).all()  # other columns stay as they are
+        pooled = out[:, 2:-3].unflatten(1, (bins, 3))
         gradient, spread = torch.arange(pooled.numel()).view_as(pooled).float(), torch.zeros_like(cells)
         module.backward(gradient, argmax.where(~pooled.isnan(), 0), index, windows, levels, mode, spread)
         results.append((pooled, argmax.where(~pooled.isnan(), 0), spread))
     for found, expected in zip(results[1], results[0], strict=True):
         rounding = 0 if mode == "max" else 1e-5
         torch.testing.assert_close(found, expected, rtol=rounding, atol=rounding, equal_nan=True)
-    without = torch.empty(3, bins, 3)
+    without = torch.empty(3, bins * 3)
     cuda_kernels.forward(cells, index, windows, levels, mode, without)
-    torch.testing.assert_close(without, results[1][0], rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(without, results[1][0].flatten(1), rtol=0, atol=0, equal_nan=True)
 
 
 def test_no_windows(cuda_kernels):
     cells, nothing = torch.ones(1, 4, 4, 2), torch.zeros(0, 4, dtype=torch.int64)
-    cuda_kernels.forward(cells, nothing[:, 0], nothing, (2, 1), "max", torch.empty(0, 5, 2))
+    cuda_kernels.forward(cells, nothing[:, 0], nothing, (2, 1), "max", torch.empty(0, 10))
     spread = torch.zeros_like(cells)
     empty = torch.empty(0, 5, 2), torch.empty(0, 5, 2, dtype=torch.int32)
     cuda_kernels.backward(*empty, nothing[:, 0], nothing, (2, 1), "max", spread)

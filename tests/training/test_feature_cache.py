@@ -132,7 +132,7 @@ def test_everything_that_shapes_the_maps_is_in_the_key(backbone, cache, regions)
 @pytest.mark.parametrize("kind", ["spp", "crop"])
 def test_rows_of_crops_come_out_of_the_layers_and_maps_serve_all_of_them(backbone, calls, cache, regions, kind):
     torch.manual_seed(0)
-    layers = FullyConnected([[nn.Linear(5 * backbone.channels, 12)]])
+    layers = FullyConnected([[nn.Linear(5 * backbone.channels[0], 12)]])
     for number, end in enumerate((None, layers, layers.truncated([3])), 1):
         extractor = extractor_of(kind, backbone, layers=end)
         features = FeatureCache(extractor, regions, limit_gb=1)

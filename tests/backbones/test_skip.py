@@ -9,11 +9,11 @@ import torch
 from contracts import assert_same, raised
 from factories import TINY, random_boxes, random_detector, random_image
 from impulses import let_everything_through
+from sppdet.backbones.hypercolumn import Hypercolumn
 from torch import Tensor, nn
 
 from sppdet.backbones.efficientnet_lite import WithDeeperMap
-from sppdet.backbones.geometry import geometry_of
-from sppdet.backbones.hypercolumn import Hypercolumn
+from sppdet.backbones.geometry import geometries_of
 from sppdet.backbones.libraries import whole_network
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config.network import BackboneConfig
@@ -40,7 +40,7 @@ def interpolate(deep: Tensor, stride: int, center: float, size: tuple[int, int])
 @pytest.mark.parametrize("size", [(9, 12), (8, 5)])
 def test_deeper_maps_are_interpolated_at_their_places(kernel, padding, size):
     deep = nn.Conv2d(3, 4, kernel, stride=2, padding=padding)
-    place = geometry_of(deep)
+    place = geometries_of(deep)[0]
     maps = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         joined = Hypercolumn(place.stride, place.center)(maps, deep(maps))
@@ -51,10 +51,10 @@ def test_deeper_maps_are_interpolated_at_their_places(kernel, padding, size):
 
 def test_cells_stay_where_they_are_and_see_more():
     first, deep = nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.Conv2d(4, 8, 3, stride=2, padding=1)
-    place = geometry_of(deep)
+    place = geometries_of(deep)[0]
     layers = nn.Sequential(first, WithDeeperMap(deep, Hypercolumn(place.stride, place.center)))
-    joined = geometry_of(layers)
-    alone = geometry_of(first)
+    joined = geometries_of(layers)[0]
+    alone = geometries_of(first)[0]
     assert (joined.stride, joined.center) == (alone.stride, alone.center)
     # A pixel moves every cell that sees it, and no cell further away.
     network = layers.double()
@@ -81,8 +81,8 @@ def test_hypercolumns_hold_both_maps_of_the_whole_network(name, tmp_path):
         network(image)
     backbone, first = (build_backbone(name, tmp_path / "weights.pth", tap=tap) for tap in ("hypercolumn", "expansion"))
     expected = backbone.layers.hypercolumn(first(image), seen[0])
-    assert expected.shape[1] == backbone.channels
-    torch.testing.assert_close(backbone(image), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    assert expected.shape[1] == backbone.channels[0]
+    torch.testing.assert_close(backbone(image)[0], expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("name", LAST)
@@ -90,11 +90,11 @@ def test_deeper_maps_lie_where_the_first_do(name):
     """Averaging layers move no centroid, and interpolation keeps it: that of what a cell sees is the cell's center."""
     backbone = build_backbone(name, "random", tap="hypercolumn")
     first = build_backbone(name, "random")
-    geometry = backbone.geometry
-    assert (geometry.stride, geometry.center) == (first.geometry.stride, first.geometry.center)
+    geometry = backbone.geometries[0]
+    assert (geometry.stride, geometry.center) == (first.geometries[0].stride, first.geometries[0].center)
     let_everything_through(backbone.double())
     image = torch.ones(1, 3, 32, geometry.receptive_field + 160, dtype=torch.float64, requires_grad=True)
-    deep = backbone(image)[:, first.channels :]
+    deep = backbone(image)[0][:, first.channels :]
     widths = []
     for cell in range(deep.shape[3] // 2, deep.shape[3] // 2 + 2):
         (moved,) = torch.autograd.grad(deep[..., cell].sum(), image, retain_graph=True)
