@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d
 
+from sppdet.backbones.backbone import Backbone
 from sppdet.cli import main
 from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.config.detector import CropConfig, DetectorConfig, SelectionConfig, SPPConfig
@@ -27,6 +28,8 @@ from sppdet.detector import Detector
 from sppdet.features.build import build_network
 from sppdet.heads.linear import Heads
 from sppdet.images import to_array
+from sppdet.pooling.forms import PoolingMode
+from sppdet.pooling.joined import JoinedPooling, join_pyramids
 from sppdet.structures import Annotations, Detections
 
 TINY = DetectorConfig(
@@ -72,6 +75,11 @@ def adaptive_bins(maps: Tensor, levels: Sequence[int], mode: str = "max") -> Ten
     """The oracle (B, D) of the pyramid layer: torch's adaptive pooling of maps (B, C, h, w), bins before channels."""
     pool = {"max": adaptive_max_pool2d, "average": adaptive_avg_pool2d}[mode]
     return torch.cat([pool(maps, n).permute(0, 2, 3, 1).flatten(1) for n in levels], dim=1)
+
+
+def pyramids_of(backbone: Backbone, levels: Sequence[int], mode: PoolingMode = "max") -> JoinedPooling:
+    """The pooling of a network's maps, a pyramid of the same levels for each."""
+    return join_pyramids([tuple(levels)] * len(backbone.channels), mode, backbone.channels)
 
 
 def random_windows(count: int, height: int, width: int, seed: int = 0) -> Tensor:

@@ -12,7 +12,7 @@ from sppdet.errors import ConfigError
 
 CHANGED = TrainConfig(
     features="crop",
-    pyramid=PyramidConfig((4, 2, 1), "average"),
+    pyramid=PyramidConfig((4, 2, 1), mode="average"),
     spp=SPPConfig((480, 576), "code", "code"),
     svm=SVMConfig(C=0.5),
     seed=7,

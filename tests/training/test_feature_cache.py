@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from factories import image_file, random_boxes
+from factories import image_file, pyramids_of, random_boxes
 from PIL import Image
 from torch import nn
 
@@ -13,7 +13,6 @@ from sppdet.config.detector import CropConfig, SPPConfig
 from sppdet.errors import ConfigError, ImageError, SppdetError
 from sppdet.features.crop import CropExtractor
 from sppdet.features.spp import SPPExtractor
-from sppdet.pooling.pyramid import SpatialPyramidPooling
 from sppdet.structures import Annotations
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.sampling import ImageRegions
@@ -33,7 +32,7 @@ def regions(tmp_path) -> list[ImageRegions]:
 
 def extractor_of(kind: str, backbone: nn.Module, mode: str = "max", layers: FullyConnected | None = None):
     make, config = {"spp": (SPPExtractor, SPP), "crop": (CropExtractor, CROP)}[kind]
-    return make(backbone, SpatialPyramidPooling((2, 1), mode), config, layers=layers)
+    return make(backbone, pyramids_of(backbone, (2, 1), mode), config, layers=layers)
 
 
 def files(cache: Path) -> list[Path]:
@@ -114,7 +113,7 @@ def test_everything_that_shapes_the_maps_is_in_the_key(backbone, cache, regions)
     other = build_backbone("shapenet", "random")
     with torch.no_grad():
         next(iter(other.parameters())).add_(1e-3)
-    pyramid = SpatialPyramidPooling((2, 1))
+    pyramid = pyramids_of(backbone, (2, 1))
     extractors = [
         SPPExtractor(backbone, pyramid, SPP),
         SPPExtractor(backbone, pyramid, SPPConfig((48,))),
@@ -122,7 +121,7 @@ def test_everything_that_shapes_the_maps_is_in_the_key(backbone, cache, regions)
         SPPExtractor(other, pyramid, SPP),
         CropExtractor(backbone, pyramid, CROP),
         CropExtractor(backbone, pyramid, replace(CROP, context=4)),
-        CropExtractor(backbone, SpatialPyramidPooling((2,)), CROP),
+        CropExtractor(backbone, pyramids_of(backbone, (2,)), CROP),
     ]
     for number, extractor in enumerate(extractors, 1):
         FeatureCache(extractor, regions[:1], limit_gb=1).fill()
@@ -150,7 +149,7 @@ def test_maps_serve_every_pyramid_and_all_proposals_crops_only_theirs(backbone, 
     fewer = [ImageRegions.from_annotations(r.annotations, r.boxes[r.num_objects : -1]) for r in regions]
     for parts in (regions, fewer):
         FeatureCache(extractor_of("spp", backbone), parts, limit_gb=1).fill()
-    FeatureCache(SPPExtractor(backbone, SpatialPyramidPooling((5,)), SPP), regions, limit_gb=1).fill()
+    FeatureCache(SPPExtractor(backbone, pyramids_of(backbone, (5,)), SPP), regions, limit_gb=1).fill()
     assert len(files(cache)) == 3
     for parts in (regions, fewer):
         FeatureCache(extractor_of("crop", backbone), parts, limit_gb=1).fill()
