@@ -1,8 +1,9 @@
-"""The geometry of a network, measured from outside: the pixels that move a cell of its map."""
+"""The geometry of a network, measured from outside: the pixels that move a cell of its maps."""
 
 import torch
 from torch import Tensor, fx, nn
 
+from sppdet.backbones.backbone import as_maps
 from sppdet.backbones.geometry import POINTWISE_LAYERS, Geometry
 
 MEANS = ("mean", "adaptive_avg_pool2d")
@@ -41,18 +42,18 @@ class OneNumber(nn.Module):
         return one_number_a_channel(maps)
 
 
-def extent(network: nn.Module, image: Tensor, axis: int, cell: int) -> tuple[int, int]:
-    """First and last pixel along `axis` of an image that move the cells at `cell` of the map."""
+def extent(network: nn.Module, image: Tensor, axis: int, cell: int, number: int = 0) -> tuple[int, int]:
+    """First and last pixel along `axis` of an image that move the cells at `cell` of a map."""
     image = image.clone().requires_grad_()
-    (moved,) = torch.autograd.grad(network(image).select(axis, cell).sum(), image)
+    (moved,) = torch.autograd.grad(as_maps(network(image))[number].select(axis, cell).sum(), image)
     pixels = torch.nonzero(moved.transpose(axis, -1).flatten(0, -2).abs().sum(dim=0)).flatten()
     return int(pixels[0]), int(pixels[-1])
 
 
-def measure(network: nn.Module, image: Tensor, axis: int) -> Geometry:
-    """The geometry as the gradients of two neighboring cells in the middle of the map show it."""
-    cell = network(image).shape[axis] // 2
-    (first, last), (next_first, next_last) = (extent(network, image, axis, c) for c in (cell, cell + 1))
+def measure(network: nn.Module, image: Tensor, axis: int, number: int = 0) -> Geometry:
+    """The geometry of a map as the gradients of two neighboring cells in its middle show it."""
+    cell = as_maps(network(image))[number].shape[axis] // 2
+    (first, last), (next_first, next_last) = (extent(network, image, axis, c, number) for c in (cell, cell + 1))
     assert 0 < first < next_last < image.shape[axis] - 1, "the image is too small to see all of the receptive field"
     stride = next_first - first
     return Geometry(stride, (first + last) / 2 - stride * cell, last - first + 1)

@@ -158,7 +158,7 @@ MISTAKES: dict[str, tuple] = {
     "seed below 0": (train("--seed -1"), "seed | at least 0 | -1"),
     "C of 0": (train("--svm.C 0 --data.root nowhere"), "error: svm.C: out of range (expected more than 0, got 0.0)"),
     "unknown backbone": (train("--backbone.name vgg17"), "backbone.name | vgg16 | vgg17"),
-    "map of another network": (train("--backbone.tap hypercolumn"), "backbone.tap | expected expansion"),
+    "map of another network": (train("--backbone.tap skip"), "backbone.tap | expected expansion"),
     "workers below 0": (train("--workers -1"), "workers | -1"),
     "no images": (train("--data.max_images 0"), "data.max_images | at least 1"),
     "run and detections": (evaluate("--detections x"), "run | one of them | --detections"),

@@ -65,7 +65,7 @@ def test_a_whole_image_gives_alexnets_fc7(alexnet, weights):
     image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = alexnet.classifier[:6](alexnet.avgpool(alexnet.features(image)).flatten(1))
-        found = layers(SpatialPyramidPooling()(build_backbone("alexnet", str(weights))(image)))
+        found = layers(SpatialPyramidPooling()(build_backbone("alexnet", str(weights))(image)[0]))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 

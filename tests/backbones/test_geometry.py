@@ -22,9 +22,10 @@ from sppdet.errors import InputError
 def test_geometry_is_what_an_impulse_moves(name, axis):
     backbone = build_backbone(name, "random")
     shape = [1, 3, 64, 64]  # a strip is enough to see one axis
-    shape[axis] = backbone.geometries[0].receptive_field + 5 * backbone.geometries[0].stride
+    (geometry,) = backbone.geometries
+    shape[axis] = geometry.receptive_field + 5 * geometry.stride
     let_everything_through(backbone)
-    assert measure(backbone, torch.ones(shape), axis) == backbone.geometries[0]
+    assert measure(backbone, torch.ones(shape), axis) == geometry
 
 
 @pytest.mark.parametrize(
@@ -65,8 +66,8 @@ def test_any_stack_of_layers(stack):
 
 
 def test_a_single_layer():
-    assert geometries_of(nn.Conv2d(3, 8, 7, stride=2, padding=1))[0] == Geometry(2, 2.0, 7)
-    assert geometries_of(nn.MaxPool2d(2))[0] == Geometry(2, 0.5, 2)
+    assert geometries_of(nn.Conv2d(3, 8, 7, stride=2, padding=1)) == (Geometry(2, 2.0, 7),)
+    assert geometries_of(nn.MaxPool2d(2)) == (Geometry(2, 0.5, 2),)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_a_single_layer():
 )
 def test_layers_must_be_square_and_known(layer, said):
     with pytest.raises(InputError, match=said):
-        geometries_of(nn.Sequential(nn.Conv2d(3, 3, 3), layer))[0]
+        geometries_of(nn.Sequential(nn.Conv2d(3, 3, 3), layer))
 
 
 def test_branches_must_line_up():
@@ -87,7 +88,7 @@ def test_branches_must_line_up():
     fire.expand3x3 = nn.Conv2d(4, 8, 3)
     for branched in (fire, BasicBlock(8, 8, stride=2, downsample=nn.Conv2d(8, 8, 1))):
         with pytest.raises(InputError, match=rf"{type(branched).__name__}.*line up"):
-            geometries_of(branched)[0]
+            geometries_of(branched)
 
 
 class SqueezeAndExcitation(nn.Module):
@@ -180,7 +181,7 @@ class Calls(nn.Module):
 )
 def test_other_functions_are_named(function, name):
     with pytest.raises(InputError, match=rf"^Calls 1: function of unknown geometry \(got {name}"):
-        geometries_of(nn.Sequential(nn.Conv2d(3, 4, 3), Calls(function)))[0]
+        geometries_of(nn.Sequential(nn.Conv2d(3, 4, 3), Calls(function)))
 
 
 @pytest.mark.parametrize(

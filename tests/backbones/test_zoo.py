@@ -55,7 +55,8 @@ def test_backbones_come_frozen_and_channels_last(name):
     ],
 )
 def test_map_sizes(name, side, shape):
-    assert build_backbone(name, "random")(torch.zeros(1, 3, side, side)).shape[1:] == shape
+    (maps,) = build_backbone(name, "random")(torch.zeros(1, 3, side, side))
+    assert maps.shape[1:] == shape
 
 
 @pytest.mark.parametrize("name", LAST_LAYER)
@@ -79,7 +80,8 @@ def test_equal_to_torchvision_with_the_same_weights(name, tmp_path):
     image = torch.rand(1, 3, 96, 128, generator=generator)
     with torch.no_grad():
         network(image)
-    torch.testing.assert_close(build_backbone(name, tmp_path / "weights.pth")(image), seen[0], rtol=1e-4, atol=1e-4)
+    (maps,) = build_backbone(name, tmp_path / "weights.pth")(image)
+    torch.testing.assert_close(maps, seen[0], rtol=1e-4, atol=1e-4)
 
 
 def test_random_weights_are_always_the_same_follow_he_and_leave_the_generator_alone():

@@ -109,7 +109,7 @@ def test_other_tensors_are_errors(classifier, images):
 
 
 def test_dropout_is_of_training_only(classifier):
-    pooled = torch.rand(4, classifier.pooled)
+    pooled = torch.rand(4, classifier.pyramids.dimension)
     classifier.head.dropout = 0.5
     assert torch.equal(classifier.head(pooled), classifier.head(pooled))
     classifier.head.train()

@@ -63,9 +63,10 @@ def test_each_view_is_pooled_from_the_cells_whose_centers_it_shows(classifier, h
     scores = classifier.score_views(image, views)
     shown = resize_shorter_side(image, 28)
     expected = []
-    stride, center = classifier.backbone.geometries[0].stride, classifier.backbone.geometries[0].center + 0.5
+    (geometry,) = classifier.backbone.geometries
+    stride, center = geometry.stride, geometry.center + 0.5
     for mirrored in (shown, shown.flip(2)):
-        maps = classifier.maps(mirrored[None])[0]
+        maps = classifier.maps(mirrored[None])[0][0]
         for x1, y1, x2, y2 in view_boxes(shown.shape[1], shown.shape[2], 24, middles).tolist():
             columns = [j for j in range(maps.shape[2]) if x1 < stride * j + center < x2]
             rows = [j for j in range(maps.shape[1]) if y1 < stride * j + center < y2]

@@ -199,7 +199,7 @@ def test_fully_connected_layers_are_a_classifiers_where_it_has_them(place):
     weights = BackboneConfig("shapenet", str(place / "0/classifier.safetensors"))
     pyramid = classifier.config.pyramid
     one = build_fully_connected(NetworkConfig(weights, pyramid, FCConfig(1)), classifier.backbone)
-    pooled = torch.rand(3, classifier.pooled)
+    pooled = torch.rand(3, classifier.pyramids.dimension)
     assert torch.equal(one(pooled), classifier.head.features(pooled))
     two = build_fully_connected(NetworkConfig(weights, pyramid, FCConfig(2, 7)), classifier.backbone)
     assert [layer[0].out_features for layer in two] == [7, 7]  # it has one: random ones
