@@ -217,7 +217,7 @@ MISTAKES: dict[str, tuple] = {
     "crops where others are": (f"{CROPS} --data.split test --output used", "used/test | output | holds something else"),
     "another pyramid": (
         train("--backbone.weights classifier/classifier.safetensors --fc.depth 1"),
-        "classifier.safetensors | pyramid | levels=(2, 1) | got (6, 3, 2, 1), max",
+        "classifier.safetensors | pyramid: not that of the classifier | (2, 1) | (6, 3, 2, 1)",
     ),
 }
 

@@ -62,27 +62,23 @@ def test_equal_to_the_definition_on_a_photograph(name, photo):
     for tap in TAPS:
         backbone = build_backbone(name, "DEFAULT", tap=tap)
         with torch.inference_mode():
-            maps = backbone(backbone.normalize(photo))[0]
-        assert maps.shape[1] == backbone.channels[0]
+            (maps,) = backbone(backbone.normalize(photo))
+        assert (maps.shape[1],) == backbone.channels
         torch.testing.assert_close(maps.double(), expected[tap], rtol=0, atol=TOLERANCE[tap])
         assert (float(maps.min()) < 0) == (tap == "projection")
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_hypercolumns_hold_the_expansion_and_the_last_map(name, photo):
-    backbone = build_backbone(name, "DEFAULT", tap="hypercolumn")
-    expansion = build_backbone(name, "DEFAULT", tap="expansion")
-    assert backbone.geometries[0].stride == expansion.geometries[0].stride == 16
-    assert backbone.geometries[0].center == expansion.geometries[0].center
+def test_skip_is_the_expansion_and_the_last_map(name, photo):
+    backbone, expansion = (build_backbone(name, "DEFAULT", tap=tap) for tap in ("skip", "expansion"))
+    assert backbone.geometries[0] == expansion.geometries[0]
+    assert backbone.channels == (*expansion.channels, 1280)
     with torch.inference_mode():
-        maps = backbone(backbone.normalize(photo))[0]
-        assert torch.equal(maps[:, : expansion.channels], expansion(expansion.normalize(photo)))
-        last = definition(name).double().extract_features((photo.double() - 127) / 128)
-    offset = 1 if name == LITE0 else 0  # the cell at the first of the last map
-    found = maps[:, expansion.channels :, offset::2, offset::2]
-    torch.testing.assert_close(
-        found.double(), last[:, :, : found.shape[2], : found.shape[3]], rtol=0, atol=TOLERANCE["head"]
-    )
+        first, last = backbone(backbone.normalize(photo))
+        assert torch.equal(first, expansion(expansion.normalize(photo))[0])
+        expected = definition(name).double().extract_features((photo.double() - 127) / 128)
+    assert last.shape == expected.shape
+    torch.testing.assert_close(last.double(), expected, rtol=0, atol=TOLERANCE["head"])
 
 
 @pytest.mark.parametrize("name", VARIANTS)
