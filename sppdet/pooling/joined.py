@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from sppdet.pooling.checks import check_out
 from sppdet.pooling.forms import PoolingMode
 from sppdet.pooling.pyramid import PreparedMaps, SpatialPyramidPooling
 from sppdet.pooling.roi import RoILayer
@@ -47,6 +48,7 @@ class JoinedPooling(nn.ModuleList):
         given = zip(self.forms, maps, regions.unbind(1), strict=True)
         if out is None:
             return _join([form(each, places, index) for form, each, places in given])
+        check_out(out, None, len(regions), self.dimension)
         start = 0
         for (form, each, places), length in zip(given, self.lengths, strict=True):
             form(each, places, index, out=out, start=start)

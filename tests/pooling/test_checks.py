@@ -53,13 +53,30 @@ def test_regions_and_index(pool, name, region):
 
 
 @pytest.mark.parametrize(("pool", "name", "region"), LAYERS, ids=str)
-@pytest.mark.parametrize("out", [[0], np.zeros((1, 8)), torch.zeros(8), torch.zeros(1, 9)], ids=kind)
+@pytest.mark.parametrize("out", [[0], np.zeros((1, 8)), torch.zeros(8), torch.zeros(1, 9), torch.zeros(1, 7)], ids=kind)
 def test_out(pool, name, region, out):
     with pytest.raises(InputError, match=r"^out: wrong shape .*\(1, 8\)"):
         pool(MAPS, region, out=out)
     right = torch.full((1, 8), torch.nan)
     assert torch.equal(pool(MAPS, region, out=right), pool(MAPS, region)), name
     assert right.isfinite().all()
+
+
+@pytest.mark.parametrize(("pool", "name", "region"), LAYERS, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_columns_of_out(pool, name, region, dtype):
+    expected = pool(MAPS, region).to(dtype)
+    for start in (0, 2, 3):
+        wide = torch.full((1, 11), 7, dtype=dtype)
+        assert pool(MAPS, region, out=wide, start=start) is wide, name
+        assert torch.equal(wide[:, start : start + 8], expected)
+        assert (wide[:, :start] == 7).all()
+        assert (wide[:, start + 8 :] == 7).all()
+    for start in (-1, 4):
+        with pytest.raises(InputError, match=rf"^out: wrong shape .*\(1, {start + 8} or more\).*got \(1, 11\)"):
+            pool(MAPS, region, out=torch.zeros(1, 11), start=start)
+    with pytest.raises(InputError, match=r"^out: wrong shape .*\(2, 11\)"):
+        pool(MAPS, region, out=torch.zeros(2, 11), start=0)
 
 
 @pytest.mark.parametrize("maps", NO_MAPS, ids=kind)

@@ -74,7 +74,22 @@ def test_memory_is_used_again():
         assert torch.equal(found, pool(maps(), windows, IMAGE))
     strided = torch.empty(pool.out_features(5), 3).T
     assert torch.equal(pool(laid_out, WINDOWS, IMAGE, out=strided), pool(maps(), WINDOWS, IMAGE))
-    with pytest.raises(InputError, match="out"):
-        pool(laid_out, WINDOWS, IMAGE, out=memory[:2])
+    wide = torch.empty(3, pool.out_features(5) + 6)
+    for out in (memory[:2], wide):
+        with pytest.raises(InputError, match="out"):
+            pool(laid_out, WINDOWS, IMAGE, out=out)
     with pytest.raises(InputError, match="out"):
         pool(maps().requires_grad_(), WINDOWS, IMAGE, out=memory)
+
+
+@pytest.mark.parametrize("mode", ["max", "average"])
+@pytest.mark.parametrize("value", [0, torch.nan], ids=str)
+def test_other_columns_of_the_memory_stay_as_they_are(mode, value):
+    pool, values = SpatialPyramidPooling((3, 1), mode), maps()
+    values[0, 1, 3, 3] = value  # NaN is pooled by another kernel
+    expected = pool(values, WINDOWS, IMAGE)
+    for memory in (torch.full((3, 61), 7.0), torch.full((61, 3), 7.0).T, torch.full((3, 61), 7.0).double()):
+        assert pool(values, WINDOWS, IMAGE, out=memory, start=4) is memory
+        torch.testing.assert_close(memory[:, 4:54].float(), expected, rtol=0, atol=0, equal_nan=True)
+        assert (memory[:, :4] == 7).all()
+        assert (memory[:, 54:] == 7).all()
