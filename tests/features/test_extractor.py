@@ -20,7 +20,7 @@ from sppdet.errors import InputError
 from sppdet.features.build import build_extractor
 from sppdet.features.crop import CropExtractor, warp_crops
 from sppdet.features.extractor import FeatureExtractor, apply_to_features
-from sppdet.features.spp import SPPExtractor, _unique_rows
+from sppdet.features.spp import SPPExtractor
 from sppdet.pooling.windows import boxes_to_windows, choose_scales
 from sppdet.runtime.stopwatch import Stopwatch
 
@@ -243,12 +243,3 @@ def test_build_extractor_reads_the_configuration(backbone):
     crop = build_extractor(replace(config, features="crop"), backbone)
     assert isinstance(crop, CropExtractor)
     assert (crop.config, crop.dimension) == (CROP, 4 * backbone.channels[0])
-
-
-def test_distinct_rows_of_whole_numbers_are_those_of_torch():
-    rows = torch.randint(0, 4, (200, 5), generator=torch.Generator().manual_seed(0))
-    distinct, inverse = rows.unique(dim=0, return_inverse=True)
-    for given in (rows, rows.float(), rows[:0]):
-        count, position = _unique_rows(given)
-        assert count == (len(distinct) if len(given) else 0)
-        assert torch.equal(position, inverse[: len(given)])
