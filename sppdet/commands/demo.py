@@ -155,7 +155,7 @@ def _cutouts(folder: Path, seed: int) -> TrainConfig:
         data=data,
         backbone=BackboneConfig("efficientnet_lite0", "DEFAULT", "skip"),
         proposals=ProposalConfig(width=None, min_side=20, limit=REAL.regions),
-        pyramid=PyramidConfig((3, 2, 1)),
+        pyramid=PyramidConfig((4, 2, 1), (2, 1)),
         spp=SPPConfig(scales=(384,)),
         crop=CropConfig(size=144, context=8),
         svm=SVMConfig(C=0.003),
