@@ -11,13 +11,14 @@ from torch import Tensor
 from sppdet.backbones.zoo import BACKBONES, build_backbone
 from sppdet.comparison.timing import random_boxes
 from sppdet.config.detector import SPPConfig
-from sppdet.config.network import FCConfig
+from sppdet.config.network import BackboneConfig, FCConfig
 from sppdet.features.build import build_network
 from sppdet.features.extractor import apply_to_features
 
 # Relative to the largest value: float32 sums in another order; maps in half precision; convolutions in it; in TF32.
 ROUNDING = {"fp32": 1e-4, "maps": 1e-3, "fp16": 1e-2, "bf16": 5e-2, "tf32": 1e-2}
 SIZE = (120, 160)
+SKIP = BackboneConfig("resnet18", "random", "skip")
 
 
 def input_of(name: str, device: str, precision: str = "fp32") -> tuple[torch.nn.Module, Tensor]:
@@ -51,8 +52,9 @@ def test_precisions(device, name, precision):
 
 @pytest.mark.parametrize("features", ["spp", "crop", "roi_pool", "roi_align"])
 @pytest.mark.parametrize("depth", [0, 2])
-def test_region_features(device, features, depth):
-    config = replace(TINY, features=features, fc=FCConfig(depth, 24), spp=SPPConfig((64, 90)))
+@pytest.mark.parametrize("network", [TINY.backbone, SKIP], ids=["shapenet", "skip"])
+def test_region_features(device, features, depth, network):
+    config = replace(TINY, features=features, backbone=network, fc=FCConfig(depth, 24), spp=SPPConfig((64, 90)))
     image, boxes = random_image(*SIZE), random_boxes(SIZE, 50)
     found = []
     for place in ("cpu", device):

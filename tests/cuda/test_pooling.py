@@ -39,7 +39,12 @@ def test_windows(device, levels, mode, dtype):
     out = torch.empty(expected.shape, device=device)
     assert pool(prepared, windows, index, out) is out
     assert_pooled(out, expected.float(), mode, dtype)
-    assert pool(on_device, windows[:0], index[:0]).shape == (0, expected.shape[1])
+    length = expected.shape[1]
+    wide = torch.full((60, length + 7), 7.0, device=device)
+    assert pool(prepared, windows, index, wide, start=3) is wide
+    assert torch.equal(wide[:, 3 : 3 + length], out)
+    assert (torch.cat([wide[:, :3], wide[:, 3 + length :]], dim=1) == 7).all()
+    assert pool(on_device, windows[:0], index[:0]).shape == (0, length)
 
 
 @every_mode
