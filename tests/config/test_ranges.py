@@ -22,7 +22,7 @@ OUT_OF_RANGE: list[tuple[type, str, list[tuple[str, Any]]]] = [
     (SPPConfig, "spp.", [("scales", ()), ("scales", (0,)), ("scales", (688, -1))]),
     (CropConfig, "crop.", [("context", -1), ("batch_size", 0)]),
     (RoIConfig, "roi.", [("size", 0), ("samples", 0)]),
-    (PyramidConfig, "pyramid.", [("levels", ())]),
+    (PyramidConfig, "pyramid.", [("levels", ()), ("last_levels", ()), ("last_levels", (0,))]),
     (SelectionConfig, "selection.", [("nms_iou", -0.1), ("vote_iou", 1.1)]),
     (FCConfig, "fc.", [("depth", 3), ("depth", -1), ("width", 0)]),
     (ProposalConfig, "proposals.", [("width", 0), ("limit", 0)]),
