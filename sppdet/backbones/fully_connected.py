@@ -122,7 +122,7 @@ def _of_classifier(config: NetworkConfig) -> list[nn.Linear] | None:
     if header["config"]["fc"]["depth"] < depth:
         return None
     own = from_dict(ClassifierConfig, header["config"], file)
-    expected, got = ((each.levels, each.pyramid.mode) for each in (own, config))
+    expected, got = (f"{', '.join(map(str, each.levels))}, {each.pyramid.mode}" for each in (own, config))
     if expected != got:
         reason = "not that of the classifier whose fully connected layers are used"
         raise ConfigError(reason, file=file, field="pyramid", expected=expected, got=got)
@@ -132,7 +132,7 @@ def _of_classifier(config: NetworkConfig) -> list[nn.Linear] | None:
 
 def _pretrained(config: NetworkConfig, backbone: Backbone) -> list[nn.Linear]:
     own, names = PRETRAINED[backbone.name]
-    levels = config.levels[0]
+    (levels,) = config.levels  # these networks have one map
     if not set(own) <= set(levels):
         reason, expected = f"lacks what fc6 of {backbone.name} reads", f"{', '.join(map(str, own))} among them"
         field = "pyramid.levels" if levels == tuple(config.pyramid.levels) else "roi.size"
