@@ -178,7 +178,8 @@ def test_another_image_under_the_same_name_is_another_key_and_a_missing_one_is_n
 
 
 def test_features_that_are_not_finite_are_refused_when_they_are_computed(regions, tmp_path):
-    extractor = SPPExtractor(build_backbone("squeezenet1_1", "random"), SpatialPyramidPooling((1,)), SPP)
+    backbone = build_backbone("squeezenet1_1", "random")
+    extractor = SPPExtractor(backbone, pyramids_of(backbone, (1,)), SPP)
     with torch.no_grad():
         next(extractor.backbone.parameters())[0] = float("nan")
     cache = FeatureCache(extractor, regions, limit_gb=1, folder=tmp_path / "features")
