@@ -15,8 +15,8 @@ uint8 (3, H, W) RGB. A name is imported when it is first used.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # the constant of typing, which takes milliseconds to import; Ctrl-C is ours only afterwards
 if TYPE_CHECKING:
     from sppdet.boxes import box_iou as box_iou, nms as nms
     from sppdet.classification.classifier import Classifier as Classifier
@@ -75,7 +75,7 @@ _MODULES = {name: f"sppdet.{module}" for module, names in _HOMES.items() for nam
 __all__ = list(_MODULES)
 
 
-def __getattr__(name: str) -> Any:  # torch takes seconds to import: only when something of it is asked for
+def __getattr__(name: str) -> object:  # torch takes seconds to import: only when something of it is asked for
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'sppdet' has no attribute {name!r}")

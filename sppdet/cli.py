@@ -23,6 +23,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from importlib import import_module
 from textwrap import fill
@@ -87,6 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sppdet: interrupted{resume}", file=sys.stderr)
         return 130
     except BrokenPipeError:
+        return 1
+    except OSError as error:  # such as a full disk, where the command does not say what it wrote
+        print_error(one_line(SppdetError(error.strerror or str(error), file=error.filename or "output")))
         return 1
     finally:
         for handler in logging.getLogger("sppdet").handlers:
@@ -197,9 +201,9 @@ def _report(result: Any, as_json: bool) -> int:
     if as_json:
         from sppdet.files.atomic import json_ready
 
-        print(json.dumps(json_ready(result.as_dict()), indent=1, allow_nan=False))
+        print(json.dumps(json_ready(result.as_dict()), indent=1, allow_nan=False), flush=True)
     elif str(result):
-        print(printable(str(result)))
+        print(printable(str(result)), flush=True)
     errors = getattr(result, "errors", ())
     for error in errors:
         print_error(one_line(error))
@@ -207,7 +211,8 @@ def _report(result: Any, as_json: bool) -> int:
 
 
 def print_error(text: str) -> None:
-    print(f"sppdet: error: {printable(text)}", file=sys.stderr)
+    with suppress(OSError):
+        print(f"sppdet: error: {printable(text)}", file=sys.stderr)
 
 
 class _ProgressHandler(logging.Handler):

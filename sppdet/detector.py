@@ -156,7 +156,7 @@ class Detector(nn.Module):
         """Write weights, classes and configuration into one safetensors file."""
         config = as_dict(base_of(self.config, DetectorConfig))
         header = {"config": config, "classes": self.classes, "box_regression": self.heads.box_regression}
-        save_tensors(path, self.state_dict(), {"kind": "detector", **header})
+        save_tensors(path, self.state_dict(), {"kind": "detector", **header}, "detector")
 
     @classmethod
     def load(cls, path: str | PathLike[str], device: str = "auto", precision: Precision = "fp32") -> Detector:

@@ -1,6 +1,7 @@
 """Checks that every implementation of a protocol has to pass; call them on its results. They are tested themselves."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from sppdet.errors import SppdetError
 from sppdet.features.extractor import FeatureExtractor, apply_to_features
+from sppdet.files.atomic import load_tensors
 from sppdet.structures import Annotations, Dataset, Detections
 
 E = TypeVar("E", bound=SppdetError)
@@ -96,3 +98,10 @@ def assert_extractor(extractor: FeatureExtractor, image: Tensor, boxes: Tensor) 
     assert_close_rows(features[first][inverse], features)
     assert_close_rows(apply_to_features(encoded, boxes, lambda rows: rows[:, :7] / 2), features[:, :7] / 2)
     assert apply_to_features(encoded, boxes[:0], lambda rows: rows[:, :7] / 2).shape == (0, 7)
+
+
+def assert_same_tensors(one: Path, two: Path) -> None:
+    """Check that two files hold the same tensors and header, whatever their keys are."""
+    (first, header), (second, other) = load_tensors(one), load_tensors(two)
+    assert header == other
+    torch.testing.assert_close(first, second, rtol=0, atol=0, equal_nan=True)

@@ -12,6 +12,7 @@ from sppdet.config.network import BackboneConfig, FCConfig
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, WeightsError
 from sppdet.features.build import build_network
+from sppdet.files import atomic
 from sppdet.files.atomic import load_tensors, save_tensors
 from sppdet.heads.linear import Heads
 
@@ -78,6 +79,9 @@ DAMAGE = {
     "layerless": lambda file: rewrite(file, config=asdict(replace(CONFIG, fc=FCConfig(1)))),
     "network": lambda file: rewrite(file, config=asdict(OTHER_NETWORK)),
     "older": lambda file: rewrite(file, kind=None),
+    "classes": lambda file: rewrite(file, classes=["a", "b"]),
+    "equal classes": lambda file: rewrite(file, classes=["a", "a", "b"]),
+    "no list": lambda file: rewrite(file, classes=3),
     "no file": lambda file: file.unlink(),
 }
 
@@ -95,6 +99,20 @@ def test_a_file_that_is_no_detector_is_named(file, damage):
     for path in (file, file.with_name("none")):
         with pytest.raises(WeightsError, match=str(path)):
             Detector.load(path)
+
+
+def test_weights_that_are_not_finite_and_classes_that_do_not_fit_are_named(file, monkeypatch):
+    rewrite(file, classes=["a", "b"])
+    with pytest.raises(WeightsError, match=r"classes: wrong number .expected 3, as the weights have, got 2"):
+        Detector.load(file)
+    tensors, header = load_tensors(file)
+    weight = tensors["heads.weight"].clone()
+    weight[0, 0] = float("nan")
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "check_finite", lambda *_: None)  # a file of someone else
+        save_tensors(file, {**{n: t.clone() for n, t in tensors.items()}, "heads.weight": weight}, header)
+    with pytest.raises(WeightsError, match=f"{file}: heads.weight: not finite"):
+        Detector.load(file)
 
 
 def test_a_detector_of_an_unknown_configuration_is_named(file):

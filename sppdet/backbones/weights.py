@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_STORED, ZipFile, is_zipfile
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from sppdet.backbones import efficientnet_lite
 from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.libraries import TIMM, whole_network
 from sppdet.errors import WeightsError
-from sppdet.files.atomic import with_prefix
+from sppdet.files.atomic import check_finite, read_safetensors, with_prefix
 from sppdet.wording import counted
 
 if TYPE_CHECKING:
@@ -101,8 +100,8 @@ def read_weights(name: str, weights: str | PathLike[str]) -> tuple[dict[str, Any
     state = _read(path)
     for key, value in state.items():
         plain = isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
-        if plain and value.is_floating_point() and not value.isfinite().all():
-            raise WeightsError("not finite", file=path, field=str(key), expected="finite weights")
+        if plain:
+            check_finite(path, {str(key): value})
     return state, path
 
 
@@ -126,11 +125,11 @@ def _download(read: Callable[[], dict[str, Any]], source: str) -> dict[str, Any]
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if path.suffix == ".safetensors":
+        tensors = read_safetensors(path)[0]
+        network = with_prefix("backbone.", tensors) or with_prefix("extractor.backbone.", tensors)
+        return _without_common_prefix(network or tensors)  # the network of a classifier or detector
     try:
-        if path.suffix == ".safetensors":
-            tensors = load_file(path)
-            network = with_prefix("backbone.", tensors) or with_prefix("extractor.backbone.", tensors)
-            return _without_common_prefix(network or tensors)  # the network of a classifier or detector
         if is_zipfile(path):
             with ZipFile(path) as archive:  # torch packs nothing: a file has no more bytes of weights than it has
                 if any(part.compress_type != ZIP_STORED for part in archive.infolist()):

@@ -153,7 +153,8 @@ class Classifier(nn.Module):
     def save(self, path: str | PathLike[str]) -> None:
         """Write weights, classes and configuration into one safetensors file."""
         config = as_dict(base_of(self.config, ClassifierConfig))
-        save_tensors(path, self.state_dict(), {"kind": "classifier", "config": config, "classes": self.classes})
+        header = {"kind": "classifier", "config": config, "classes": self.classes}
+        save_tensors(path, self.state_dict(), header, "classifier")
 
     @classmethod
     def load(cls, path: str | PathLike[str], device: str = "auto", precision: Precision = "fp32") -> Classifier:

@@ -14,7 +14,7 @@ from sppdet.data.division import mix
 from sppdet.errors import ConfigError
 from sppdet.evaluation.bootstrap import BootstrapMAP, bootstrap_map
 from sppdet.files.atomic import load_tensors, save_tensors
-from sppdet.files.run_folder import RunFolder
+from sppdet.files.run_folder import RunFolder, run_key
 from sppdet.structures import Annotations, Detections
 from sppdet.training.hold_out import Split
 from sppdet.training.train import prepare
@@ -89,11 +89,12 @@ def _evaluate_held(config: TrainConfig, run: RunFolder, split: Split, share: Seq
 def _save(file: Path, detections: Sequence[Detections]) -> None:
     """Write detections as tensors: unlike a file of results, it needs no ids, and held-out copies may have the same."""
     columns = {key: torch.cat([getattr(one, key) for one in detections]) for key in ("boxes", "labels", "scores")}
-    save_tensors(file, {**columns, "counts": torch.tensor([len(one.scores) for one in detections])})
+    counts = torch.tensor([len(one.scores) for one in detections])
+    save_tensors(file, {**columns, "counts": counts}, key=run_key(file))
 
 
 def _load(file: Path) -> list[Detections]:
-    tensors = load_tensors(file)[0]
+    tensors = load_tensors(file, run_key(file))[0]
     columns = (tensors[key].split(tensors["counts"].tolist()) for key in ("boxes", "labels", "scores"))
     return [Detections(*three) for three in zip(*columns, strict=True)]
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from sppdet.files.atomic import write_atomically
+from sppdet.files.durable import write_atomically
 from sppdet.images import ImageLike, as_image, to_array
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX

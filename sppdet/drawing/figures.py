@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sppdet.files.atomic import write_atomically
+from sppdet.files.durable import write_atomically
 from sppdet.wording import printable
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""Atomic files, checkpoints, and the folder of a run."""
+"""Files that appear whole, tensor files with their digest, checkpoints, and the folder of a run."""

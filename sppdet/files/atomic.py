@@ -1,11 +1,11 @@
-"""Atomic files, content keys, JSON, and safetensors with a JSON header."""
+"""Content keys, JSON, and safetensors with a JSON header, a key and a digest; all files are written atomically."""
 
 import hashlib
 import json
+import logging
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -15,15 +15,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sppdet.errors import DataError, SppdetError, WeightsError
+from sppdet.errors import SppdetError, WeightsError
 from sppdet.files.bounded_json import parse_json
+from sppdet.files.digest import digest
+from sppdet.files.durable import write_atomically
 from sppdet.runtime.limits import check_bytes
 from sppdet.wording import printable
 
+logger = logging.getLogger(__name__)
 
-def cache_folder() -> Path:
-    """Return the folder of the caches: $SPPDET_CACHE, or ~/.cache/sppdet."""
-    return Path(os.environ.get("SPPDET_CACHE") or "~/.cache/sppdet").expanduser()
+FORMAT = 1  # of tensor files; a change of what is in them raises it
+REMEDY = "the data that were written: remove the file, and make or copy it again"
 
 
 def content_key(*parts: object) -> str:
@@ -47,53 +49,6 @@ def hash_tensors(tensors: Iterable[Tensor]) -> str:
     for tensor in tensors:
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def write_atomically(path: str | PathLike[str], write: Callable[[Path], object]) -> None:
-    """Call `write` with a temporary path in the same folder, then move it onto `path`; on failure no file is left.
-
-    The file gets the mode of the user's umask (safetensors and tempfile would leave 0600).
-    """
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            write(temporary)
-            umask = os.umask(0)
-            os.umask(umask)
-            temporary.chmod(0o666 & ~umask)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        way = "another folder of the caches: $SPPDET_CACHE" if cache_folder() in path.parents else None
-        raise SppdetError(f"cannot be written: {error.strerror or error}", file=path, expected=way) from error
-
-
-@contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder next to `folder`, which becomes it when the block ends; otherwise nothing is left.
-
-    Raises DataError if `folder` holds anything, or cannot be written.
-    """
-    folder = folder.resolve()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError("holds other files", file=folder, expected="a new or an empty folder")
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    try:
-        shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        if folder.exists():
-            folder.rmdir()
-        os.replace(unfinished, folder)
-    except OSError as error:
-        raise DataError(f"cannot be written: {error.strerror or error}", file=folder) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def write_text(path: str | PathLike[str], text: str) -> None:
@@ -141,12 +96,39 @@ def read_json(path: str | PathLike[str]) -> Any:
 
 
 def save_tensors(
-    path: str | PathLike[str], tensors: Mapping[str, Tensor], header: Mapping[str, Any] | None = None
+    path: str | PathLike[str], tensors: Mapping[str, Tensor], header: Mapping[str, Any] | None = None, key: str = ""
 ) -> None:
-    """Write tensors and a JSON header into one safetensors file, atomically."""
-    metadata = {"sppdet": json.dumps(json_ready(dict(header or {})), sort_keys=True)}
+    """Write tensors and a JSON header into one safetensors file, atomically, with the format, a key and a digest.
+
+    key: tells the file from others that might stand in its place. Raises WeightsError if a value is not finite.
+    """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, lambda temporary: save_file(contiguous, temporary, metadata))
+    check_finite(path, contiguous)
+    content = {"format": FORMAT, "key": key, "header": json_ready(dict(header or {}))}
+    content["digest"] = _digest(content, contiguous)
+    metadata = {"sppdet": json.dumps(content, sort_keys=True)}  # of several entries, safetensors changes the order
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(contiguous, temporary, metadata)
+        except SafetensorError as error:
+            number = re.search(r"os error (\d+)", str(error))
+            raise OSError(*([int(number[1]), os.strerror(int(number[1]))] if number else [str(error)])) from error
+
+    write_atomically(path, write)
+
+
+def _digest(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    rest = {name: value for name, value in content.items() if name != "digest"}
+    return digest(json.dumps(rest, sort_keys=True), tensors)
+
+
+def check_finite(path: str | PathLike[str], tensors: Mapping[str, Tensor]) -> None:
+    """Raise WeightsError that names the first tensor with a value that is not finite."""
+    for name, tensor in tensors.items():
+        values = tensor.float() if tensor.element_size() == 1 else tensor  # torch does not look into 8 bits
+        if tensor.is_floating_point() and not values.isfinite().all():
+            raise WeightsError("not finite", file=path, field=name, expected="finite weights")
 
 
 def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -164,16 +146,52 @@ def _utf8_path(path: str | PathLike[str]) -> Iterator[str | PathLike[str]]:
         yield f"/dev/fd/{file.fileno()}"
 
 
-def load_tensors(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_tensors(path: str | PathLike[str], key: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the tensors (memory-mapped) and the header of a file written by `save_tensors`.
 
-    Raises WeightsError if the file is missing, truncated or of another program.
+    Raises WeightsError if the file is missing, damaged, of another program or format, or has another key.
+    """
+    tensors, content = read_safetensors(path)
+    if content is None:
+        raise WeightsError("is not a readable sppdet safetensors file", file=path)
+    if key is not None and content.get("key") != key:
+        raise WeightsError("is another file, or of another run", file=path, expected=REMEDY)
+    return tensors, content["header"]
+
+
+def read_safetensors(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """Read the tensors (memory-mapped) of a safetensors file, and what sppdet wrote with them; None if another program
+    wrote it.
+
+    Raises WeightsError if it is missing or damaged, or written by sppdet in another format.
     """
     if not Path(path).is_file():
         raise WeightsError("file not found", file=path)
     try:
         with _utf8_path(path) as readable, safe_open(readable, framework="pt") as file:
-            header = parse_json((file.metadata() or {})["sppdet"].encode())
-            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise WeightsError("is not a readable sppdet safetensors file", file=path, got=error) from error
+            text = (file.metadata() or {}).get("sppdet")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            content = None if text is None else parse_json(text.encode())
+            intact = isinstance(content, dict) and content.get("digest") == _digest(content, tensors)
+    except Exception as error:  # damaged files make it raise almost any
+        raise WeightsError("is not a readable safetensors file", file=path, expected=REMEDY, got=error) from error
+    if content is None:
+        return tensors, None
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        newer = isinstance(found, int) and found > FORMAT
+        reason, remedy = ("newer", "update sppdet") if newer else ("older", "make the file again")
+        raise WeightsError(f"is of a format of a {reason} sppdet", file=path, expected=f"{FORMAT}: {remedy}", got=found)
+    if not intact or not isinstance(content.get("header"), dict):
+        raise WeightsError("is damaged", file=path, expected=REMEDY)
+    return tensors, content
+
+
+def load_cached(file: Path) -> dict[str, Tensor] | None:
+    """Read the tensors of a cache entry, whose name is its key; None if it is missing or, with a warning, damaged."""
+    try:
+        return load_tensors(file, file.stem)[0]
+    except WeightsError:
+        if file.is_file():
+            logger.warning("%s: damaged cache entry, computed again", file, extra={"counted": True})
+        return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from sppdet.config.data import DataConfig
 from sppdet.config.record import as_dict, from_dict
 from sppdet.errors import ConfigError, WeightsError
-from sppdet.files.atomic import content_key, load_tensors, read_json, write_json
+from sppdet.files.atomic import check_finite, content_key, load_tensors, read_json, write_json
 from sppdet.files.owned import hold_folder
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ Kind = Literal["detector", "classifier"]
 # These say how a run is carried out, not what it gives; a resumed run may change them, and move to another device.
 EXECUTION_KEYS = ("workers", "cache_gb", "output", "device", "data.allow_outside")
 ADVICE = "choose another folder or remove it"
+OF_EACH_CLASS: dict[Kind, str] = {"detector": "thresholds", "classifier": "head.last.bias"}  # one value
 
 
 class RunFolder:
@@ -95,16 +96,18 @@ class RunFolder:
     def open(self, kind: Kind) -> Iterator[tuple[Path, dict[str, Tensor], dict[str, Any]]]:
         """Give the detector's or classifier's file, its tensors and its header to a block that builds it.
 
-        Raises WeightsError if the file is missing, damaged or not of this kind; a KeyError or RuntimeError of the block
-        means that as well.
+        Raises WeightsError if the file is missing, damaged or not of this kind, its weights are not finite or its
+        classes do not fit; what is raised in the block by a header or tensors of another kind means that as well.
         """
         file = self.find(kind)
         tensors, header = load_tensors(file)
         if header.get("kind") != kind:
             raise WeightsError(f"is not a {kind}", file=file, expected=f"a run folder or {kind}.safetensors")
+        check_finite(file, tensors)
+        _check_classes(file, header.get("classes"), tensors.get(OF_EACH_CLASS[kind]))
         try:
             yield file, tensors, header
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
             raise WeightsError(f"is not a {kind}", file=file, got=error) from error
 
     def classes(self, kind: Kind) -> tuple[str, ...]:
@@ -170,6 +173,7 @@ class RunFolder:
 
         Raises ConfigError if the run was started with different data. Runs without a recorded hash are accepted.
         """
+        key = content_key(key, _own_settings(config))  # the same in a later version that has more keys
         if not self.has_weights():
             write_json(self.config, as_dict(config))
         if self.has_weights() and self.data_hash.is_file() and read_json(self.data_hash) != key:
@@ -185,6 +189,29 @@ class RunFolder:
     def has_weights(self) -> bool:
         """Return True if a step of a training has been done."""
         return any(self.path.glob("*.safetensors"))
+
+
+def run_key(file: Path) -> str:
+    """Return the key of a file of a run: its name, and what the run was begun with."""
+    begun = file.with_name("data.json")
+    return content_key(file.name, read_json(begun) if begun.is_file() else None)
+
+
+def _check_classes(file: Path, classes: object, outputs: Tensor | None) -> None:
+    """Raise WeightsError unless there are names for as many classes as the weights have."""
+    names = classes if isinstance(classes, list) else []
+    if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise WeightsError("is damaged", file=file, field="classes", expected="different names", got=classes)
+    if outputs is not None and tuple(outputs.shape) != (len(names),):
+        expected = f"{len(outputs) if outputs.ndim else 0}, as the weights have"
+        raise WeightsError("wrong number", file=file, field="classes", expected=expected, got=len(names))
+
+
+def _own_settings(config: DataclassInstance) -> dict[str, Any]:
+    """Return the settings that differ from their defaults and decide what a run gives."""
+    defaults = _flatten(as_dict(type(config)()))
+    own = _flatten(as_dict(config)).items()
+    return {key: value for key, value in own if key not in EXECUTION_KEYS and value != defaults.get(key)}
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -4,7 +4,7 @@ The cache key covers the bytes of the image file (the pixels of an image in memo
 boxes. `limit` does not: all boxes are stored and the first `limit` returned, so another limit needs no new search.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,8 +13,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.config.data import MAX_PIXELS, ProposalConfig
-from sppdet.errors import ConfigError, WeightsError
-from sppdet.files.atomic import cache_folder, load_tensors, save_tensors
+from sppdet.errors import ConfigError
+from sppdet.files.atomic import load_cached, load_tensors, save_tensors
+from sppdet.files.durable import cache_folder
 from sppdet.images import as_image
 from sppdet.proposals.files import read_proposals
 from sppdet.proposals.selective_search import ALGORITHM, search_nodes
@@ -37,16 +38,17 @@ def propose(images: Sequence[Annotations], config: ProposalConfig, workers: int 
     boxes: dict[Path, Tensor] = {}
     missing: dict[Path, Path | Tensor] = {}
     for file, image in zip(files, images, strict=True):
-        try:
-            boxes[file] = _load(file, config.limit)
-        except (WeightsError, KeyError):  # missing or damaged
+        stored = load_cached(file)
+        if stored is None:
             missing.setdefault(file, image.image)
+        else:
+            boxes[file] = _first(stored, config.limit)
     search = partial(_search_image, config=config)
     # After an error or Ctrl-C, running searches are finished and stored.
     done = prefetch(missing.items(), search, workers, 8 * workers) if workers else map(search, missing.items())
     for _ in tqdm(done, desc="proposals", unit="image", total=len(missing), disable=not missing):
         pass
-    boxes |= {file: _load(file, config.limit) for file in missing}
+    boxes |= {file: _first(load_tensors(file, file.stem)[0], config.limit) for file in missing}
     return [boxes[file] for file in files]
 
 
@@ -73,13 +75,13 @@ def _cache_file(image: Annotations, config: ProposalConfig) -> Path:
     return cache_folder() / "proposals" / key[:2] / f"{key}.safetensors"
 
 
-def _load(file: Path, limit: int | None) -> Tensor:
-    """Return the first `limit` boxes in a cache file, copied so that the file does not stay mapped."""
-    return load_tensors(file)[0]["boxes"][:limit].clone()
+def _first(stored: Mapping[str, Tensor], limit: int | None) -> Tensor:
+    """Return the first `limit` boxes of a cache file, copied so that the file does not stay mapped."""
+    return stored["boxes"][:limit].clone()
 
 
 def _search_image(place: tuple[Path, Path | Tensor], config: ProposalConfig) -> None:
     """Search one image and store all its boxes; place: the cache file and the image."""
     file, image = place
     boxes = search_nodes(as_image(image), replace(config, limit=None), threads=1)[0]
-    save_tensors(file, {"boxes": boxes})
+    save_tensors(file, {"boxes": boxes}, key=file.stem)

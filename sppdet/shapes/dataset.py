@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from sppdet.errors import ConfigError, DataError
-from sppdet.files.atomic import new_folder, read_json, write_json
+from sppdet.files.atomic import read_json, write_json
+from sppdet.files.durable import new_folder
 from sppdet.shapes.cutouts import THINGS, draw_cutouts, load_areas, load_cutouts
 from sppdet.shapes.scene import SHAPES, Scene, draw_scene
 

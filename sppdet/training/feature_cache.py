@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from sppdet.errors import ConfigError, SppdetError
 from sppdet.features.extractor import FeatureExtractor, ImageFeatures, apply_to_features
-from sppdet.files.atomic import cache_folder, hash_tensors, load_tensors, save_tensors
+from sppdet.files.atomic import hash_tensors, load_cached, load_tensors, save_tensors
+from sppdet.files.durable import cache_folder
 from sppdet.runtime.memory import trim_memory
 from sppdet.runtime.prefetch import prefetch
 from sppdet.training.sampling import ImageRegions
@@ -79,11 +80,11 @@ class FeatureCache:
         return self._files[i]
 
     def _load(self, i: int) -> tuple[dict[str, Tensor], tuple[int, int]]:
-        try:
-            stored = load_tensors(self._file(i))[0]
-        except SppdetError:
+        file = self._file(i)
+        stored = load_cached(file)
+        if stored is None:
             self._compute(i, self.regions[i].annotations.read())
-            stored = load_tensors(self._file(i))[0]
+            stored = load_tensors(file, file.stem)[0]
         height, width = stored["size"].tolist()
         return stored, (height, width)
 
@@ -94,7 +95,8 @@ class FeatureCache:
             raise SppdetError(
                 "features are not finite", field=f"image {self.regions[i].annotations.id}", expected=expected
             )
-        save_tensors(self._file(i), {**stored, "size": torch.tensor(image.shape[1:])})
+        file = self._file(i)
+        save_tensors(file, {**stored, "size": torch.tensor(image.shape[1:])}, key=file.stem)
 
     def _check_disk(self, first: Path, count: int) -> None:
         needed = first.stat().st_size * count / 1e9

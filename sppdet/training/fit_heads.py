@@ -10,8 +10,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sppdet.config.training import TrainConfig
-from sppdet.files.atomic import load_tensors, save_tensors
-from sppdet.files.run_folder import RunFolder
+from sppdet.errors import WeightsError
+from sppdet.files.atomic import REMEDY, load_tensors, save_tensors
+from sppdet.files.run_folder import RunFolder, run_key
 from sppdet.heads.box_regression import fit_box_regression
 from sppdet.heads.linear import Heads, LinearWeights
 from sppdet.heads.softmax import fit_softmax
@@ -39,22 +40,26 @@ def fit_heads(
     known: the images of the run's previous fit; mining resumes from its SVMs in the others.
     """
     file = run.heads(name)
-    if not file.is_file():
+    mines = config.head == "svm" and not known
+    if not file.is_file() or (mines and not run.mined.is_file()):
         cache.fill(images)
         logger.info("%s: fitting heads on %s", STEPS.get(name, name), counted(len(images), "image"))
         match config.head:
             case "svm":
                 start = MiningState.load(run.mined, cache, classes, config.svm) if known else None
                 mined = mine_svms(cache, sorted(set(images) - set(known)), classes, config.svm, config.seed, start)
-                if not known:
+                if mines:
                     mined.save(run.mined)
                 scores = mined.linear(config.svm)
             case "softmax":
                 scores = _fit_softmax_layer(cache, images, classes, config)
         offsets = _fit_offsets(cache, images, classes, config) if config.box_regression.enabled else None
-        save_tensors(file, Heads.from_linear(config.head, scores, offsets).state_dict())
+        save_tensors(file, Heads.from_linear(config.head, scores, offsets).state_dict(), key=run_key(file))
     heads = Heads(config.head, classes, cache.dimension, config.box_regression.enabled)
-    heads.load_state_dict(load_tensors(file)[0])
+    try:
+        heads.load_state_dict(load_tensors(file, run_key(file))[0])
+    except RuntimeError as error:
+        raise WeightsError("does not fit this training", file=file, expected=REMEDY) from error
     return heads
 
 

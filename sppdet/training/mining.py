@@ -19,6 +19,7 @@ from tqdm import tqdm
 from sppdet.config.heads import SVMConfig
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import load_tensors, save_tensors
+from sppdet.files.run_folder import run_key
 from sppdet.heads.linear import Heads, LinearWeights, mean_norm
 from sppdet.heads.svm import SVMProblem, SVMSolution, solve_svms
 from sppdet.training.feature_cache import FeatureCache
@@ -92,12 +93,12 @@ class MiningState:
     def save(self, path: Path) -> None:
         """Write the sources of the examples and the solution."""
         names = {"sources": self.examples.sources, "weights": self.solution.weights, "alpha": self.solution.alpha}
-        save_tensors(path, names, {"scale": self.scale})
+        save_tensors(path, names, {"scale": self.scale}, run_key(path))
 
     @classmethod
     def load(cls, path: Path, cache: FeatureCache, classes: int, svm: SVMConfig) -> MiningState:
         """Read the file of `save`, and the features of the examples from the cache, equal up to rounding."""
-        tensors, header = load_tensors(path)
+        tensors, header = load_tensors(path, run_key(path))
         examples = ExamplePool(svm.max_examples, cache.dimension, classes)
         examples.refill(tensors["sources"], cache, svm)
         unknown = np.full(classes, np.inf), np.zeros(classes)

@@ -10,7 +10,7 @@ from benchmark.config import BenchmarkConfig
 from benchmark.train import Training, benchmark_train, cache_in, train_cold
 
 from sppdet.config.data import DataConfig
-from sppdet.files.atomic import cache_folder
+from sppdet.files.durable import cache_folder
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 

@@ -6,18 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 from sppdet.errors import DataError, SppdetError, WeightsError
-from sppdet.files.atomic import (
-    cache_folder,
-    content_key,
-    json_ready,
-    load_tensors,
-    new_folder,
-    read_json,
-    save_tensors,
-    write_atomically,
-    write_json,
-    write_text,
-)
+from sppdet.files.atomic import content_key, json_ready, load_tensors, read_json, save_tensors, write_json, write_text
+from sppdet.files.durable import cache_folder, new_folder, write_atomically
 
 TENSORS = {
     "half": torch.arange(6, dtype=torch.float16).view(2, 3),

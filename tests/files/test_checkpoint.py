@@ -38,3 +38,20 @@ def test_a_checkpoint_before_the_first_step_has_no_memory_and_one_that_is_not_th
     assert not optimizer.state_dict()["state"]
     with pytest.raises(WeightsError, match="file not found"):
         load_checkpoint(tmp_path / "none.safetensors", model, optimizer)
+
+
+@pytest.mark.parametrize("damage", ["shape", "name", "swapped"])
+def test_a_checkpoint_of_another_training_loads_nothing(tmp_path, damage) -> None:
+    torch.manual_seed(0)
+    other = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 5 if damage == "shape" else 2))
+    file = tmp_path / "c.safetensors"
+    save_checkpoint(file, other, torch.optim.SGD(other.parameters(), 0.1), {})
+    if damage == "swapped":
+        file = file.rename(tmp_path / "d.safetensors")
+    model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
+    if damage == "name":
+        model.append(nn.Linear(2, 2))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(WeightsError, match=r"[cd]\.safetensors.*remove"):
+        load_checkpoint(file, model, torch.optim.SGD(model.parameters(), 0.1))
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)

@@ -12,7 +12,7 @@ from sppdet.config.record import as_dict
 from sppdet.config.training import FinetuneConfig, TrainConfig
 from sppdet.errors import ConfigError, WeightsError
 from sppdet.files.atomic import read_json, save_tensors, write_json
-from sppdet.files.run_folder import RunFolder
+from sppdet.files.run_folder import RunFolder, run_key
 from sppdet.training.train import train
 
 CONFIG = TrainConfig(svm=SVMConfig(C=0.01))
@@ -69,10 +69,11 @@ def test_data_are_claimed_once_something_was_made_of_them(tmp_path):
     folder.begin(CONFIG, "one")
     folder.begin(CONFIG, "two")
     save_tensors(tmp_path / "heads-train.safetensors", {"weight": torch.zeros(1)})
+    key = read_json(tmp_path / "data.json")
     folder.begin(CONFIG, "two")
     with pytest.raises(ConfigError, match="started with other images"):
         folder.begin(CONFIG, "one")
-    assert read_json(tmp_path / "data.json") == "two"
+    assert read_json(tmp_path / "data.json") == key
 
 
 def test_a_run_may_be_given_as_its_file_and_a_missing_detector_is_named(tmp_path):
@@ -132,3 +133,12 @@ def test_a_run_knows_its_configuration_and_data(tmp_path):
     run.begin(TrainClassifierConfig(), "")
     with pytest.raises(ConfigError, match=r"data\.root"):
         run.load_data()
+
+
+def test_files_of_another_run_of_the_same_data_have_another_key(tmp_path):
+    keys = set()
+    for name, config in (("a", CONFIG), ("b", replace(CONFIG, workers=7, output="b")), ("c", replace(CONFIG, seed=1))):
+        run = RunFolder(tmp_path / name)
+        run.begin(config, "data")
+        keys |= {run_key(run.heads("train")), run_key(run.heads("all"))}
+    assert len(keys) == 4

@@ -73,12 +73,15 @@ def test_another_limit_needs_no_search_but_other_parameters_do(images, searched)
     assert len(searched) == 5
 
 
-@pytest.mark.parametrize("damage", [b"", b"nonsense", None])
+@pytest.mark.parametrize("damage", ["", "cut", "flipped", "swapped"])
 def test_damaged_cache_file_is_made_again(images, cache, damage):
+    propose(images[1:2], CONFIG, 0)
+    (other,) = cache.glob("proposals/*/*.safetensors")
     expected = propose(images[:1], CONFIG, 0)
-    (file,) = cache.glob("proposals/*/*.safetensors")
+    (file,) = set(cache.glob("proposals/*/*.safetensors")) - {other}
     content = file.read_bytes()
-    file.write_bytes(content[:-10] if damage is None else damage)
+    flipped = content[:-2] + bytes([content[-2] ^ 1]) + content[-1:]
+    file.write_bytes({"": b"", "cut": content[:-10], "flipped": flipped, "swapped": other.read_bytes()}[damage])
     assert same(propose(images[:1], CONFIG, 0), expected)
     assert file.read_bytes() == content
 

@@ -70,13 +70,15 @@ def test_networks_that_share_their_weights_share_no_files(backbone, cache, regio
 
 
 @pytest.mark.parametrize("kind", ["spp", "crop"])
-@pytest.mark.parametrize("damage", ["cut", "empty"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "swapped"])
 def test_a_damaged_file_is_computed_again(backbone, cache, regions, kind, damage):
     features = FeatureCache(extractor_of(kind, backbone), regions, limit_gb=1)
     features.fill()
     before = [features.features(i).clone() for i in range(3)]
-    for file in files(cache):
-        file.write_bytes(file.read_bytes()[:-50] if damage == "cut" else b"")
+    contents = [file.read_bytes() for file in files(cache)]
+    for file, data, other in zip(files(cache), contents, contents[1:] + contents[:1], strict=True):
+        flipped = data[:-50] + bytes([data[-50] ^ 4]) + data[-49:]
+        file.write_bytes({"cut": data[:-50], "empty": b"", "flipped": flipped, "swapped": other}[damage])
     for i in range(3):
         assert torch.equal(features.features(i), before[i])
 

@@ -20,7 +20,7 @@ from sppdet.data.problems import Problems
 from sppdet.data.records import names_of
 from sppdet.data.splits import NAMED, STANDARD
 from sppdet.errors import DataError
-from sppdet.files.atomic import new_folder
+from sppdet.files.durable import new_folder
 from sppdet.structures import Dataset
 from sppdet.wording import counted
 
