@@ -102,9 +102,20 @@ def save_tensors(
 
     key: tells the file from others that might stand in its place. Raises WeightsError if a value is not finite.
     """
+    check_finite(path, tensors)
+    _write_tensors(path, tensors, header or {}, key, durable=True)
+
+
+def save_cached(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a cache entry, whose name is its key. It may be damaged by a power cut, and is then computed again."""
+    _write_tensors(file, tensors, {}, file.stem, durable=False)
+
+
+def _write_tensors(
+    path: str | PathLike[str], tensors: Mapping[str, Tensor], header: Mapping[str, Any], key: str, durable: bool
+) -> None:
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    check_finite(path, contiguous)
-    content = {"format": FORMAT, "key": key, "header": json_ready(dict(header or {}))}
+    content = {"format": FORMAT, "key": key, "header": json_ready(dict(header))}
     content["digest"] = _digest(content, contiguous)
     metadata = {"sppdet": json.dumps(content, sort_keys=True)}  # of several entries, safetensors changes the order
 
@@ -115,7 +126,7 @@ def save_tensors(
             number = re.search(r"os error (\d+)", str(error))
             raise OSError(*([int(number[1]), os.strerror(int(number[1]))] if number else [str(error)])) from error
 
-    write_atomically(path, write)
+    write_atomically(path, write, durable)
 
 
 def _digest(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

@@ -28,11 +28,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("SPPDET_CACHE") or "~/.cache/sppdet").expanduser()
 
 
-def write_atomically(path: str | PathLike[str], write: Callable[[Path], object]) -> None:
+def write_atomically(path: str | PathLike[str], write: Callable[[Path], object], durable: bool = True) -> None:
     """Call `write` with a temporary path of the same name, then move it onto `path`; on failure no file is left.
 
-    When it returns, the file survives a power cut. It has the mode of the user's umask. Raises SppdetError if the disk
-    is full, the folder read-only and so on.
+    durable: when it returns, the file survives a power cut. It has the mode of the user's umask. Raises SppdetError if
+    the disk is full, the folder read-only and so on.
     """
     path = Path(path)
     try:
@@ -43,9 +43,11 @@ def write_atomically(path: str | PathLike[str], write: Callable[[Path], object])
             mode = temporary.stat().st_mode
             write(temporary)
             temporary.chmod(mode)  # safetensors replaces the file by one of 0600
-            _sync(temporary)
+            if durable:
+                _sync(temporary)
             os.replace(temporary, path)
-            _sync(path.parent)
+            if durable:
+                _sync(path.parent)
     except OSError as error:
         way = "another folder of the caches: $SPPDET_CACHE" if cache_folder() in path.parents else None
         raise SppdetError(f"cannot be written: {error.strerror or error}", file=path, expected=way) from error

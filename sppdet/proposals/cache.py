@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from sppdet.config.data import MAX_PIXELS, ProposalConfig
 from sppdet.errors import ConfigError
-from sppdet.files.atomic import load_cached, load_tensors, save_tensors
+from sppdet.files.atomic import load_cached, load_tensors, save_cached
 from sppdet.files.durable import cache_folder
 from sppdet.images import as_image
 from sppdet.proposals.files import read_proposals
@@ -84,4 +84,4 @@ def _search_image(place: tuple[Path, Path | Tensor], config: ProposalConfig) -> 
     """Search one image and store all its boxes; place: the cache file and the image."""
     file, image = place
     boxes = search_nodes(as_image(image), replace(config, limit=None), threads=1)[0]
-    save_tensors(file, {"boxes": boxes}, key=file.stem)
+    save_cached(file, {"boxes": boxes})

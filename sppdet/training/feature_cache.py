@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from sppdet.errors import ConfigError, SppdetError
 from sppdet.features.extractor import FeatureExtractor, ImageFeatures, apply_to_features
-from sppdet.files.atomic import hash_tensors, load_cached, load_tensors, save_tensors
+from sppdet.files.atomic import hash_tensors, load_cached, load_tensors, save_cached
 from sppdet.files.durable import cache_folder
 from sppdet.runtime.memory import trim_memory
 from sppdet.runtime.prefetch import prefetch
@@ -96,7 +96,7 @@ class FeatureCache:
                 "features are not finite", field=f"image {self.regions[i].annotations.id}", expected=expected
             )
         file = self._file(i)
-        save_tensors(file, {**stored, "size": torch.tensor(image.shape[1:])}, key=file.stem)
+        save_cached(file, {**stored, "size": torch.tensor(image.shape[1:])})
 
     def _check_disk(self, first: Path, count: int) -> None:
         needed = first.stat().st_size * count / 1e9

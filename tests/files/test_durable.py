@@ -15,7 +15,7 @@ import torch
 from sppdet.drawing.detections import write_picture
 from sppdet.errors import SppdetError
 from sppdet.files import durable
-from sppdet.files.atomic import save_tensors, write_json
+from sppdet.files.atomic import load_cached, save_cached, save_tensors, write_json
 from sppdet.files.durable import TEMPORARY, new_folder, write_atomically
 from sppdet.files.run_folder import RunFolder
 
@@ -131,3 +131,12 @@ def test_a_folder_that_was_taken_for_a_leftover_is_made_again(tmp_path, monkeypa
 def test_the_umask_is_not_set(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "umask", lambda _mask: pytest.fail("other threads would make files of any mode"))
     write_atomically(tmp_path / "a", lambda temporary: temporary.write_text("x"))
+
+
+def test_cache_entries_wait_for_no_disk(tmp_path, monkeypatch):
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "_sync", synced.append)
+    (tmp_path / "cache").mkdir()
+    save_cached(tmp_path / "cache" / "key.safetensors", {"a": torch.zeros(3)})
+    assert synced == []
+    assert torch.equal(load_cached(tmp_path / "cache" / "key.safetensors")["a"], torch.zeros(3))
