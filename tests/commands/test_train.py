@@ -1,7 +1,7 @@
 """`sppdet train`: what it prints and writes, and how it resumes."""
 
 import pytest
-from factories import detector_bytes, run_text, stopping, train_arguments, watch
+from factories import detector_bytes, run_error, run_text, stopping, train_arguments, watch
 
 from sppdet.cli import main
 from sppdet.detector import Detector
@@ -74,3 +74,23 @@ def test_a_first_attempt_that_failed_does_not_bind_its_folder(place, tmp_path):
     wrong = [*train_arguments(place, tmp_path / "run"), "--data.root", "nowhere"]
     assert main(wrong) == 1
     assert main([*train_arguments(place, tmp_path / "run"), "--data.max_images", "6"]) == 0
+
+
+@pytest.mark.parametrize("name", ["heads-train", "mined", "heads-all"])
+def test_a_damaged_or_exchanged_file_of_a_run_is_named_and_made_again_once_it_is_removed(place, run, capsys, name):
+    arguments = train_arguments(place, run)
+    detector, file = detector_bytes(run), run / f"{name}.safetensors"
+    (run / "detector.safetensors").unlink()
+    content = file.read_bytes()
+    if name == "mined":  # it is read for the final fit
+        (run / "heads-all.safetensors").unlink()
+    other = run / ("heads-all.safetensors" if name == "heads-train" else "heads-train.safetensors")
+    for damage in (content[:-2] + bytes([content[-2] ^ 1]) + content[-1:], content[:99], other.read_bytes()):
+        file.write_bytes(damage)
+        said = run_error(capsys, *arguments)
+        assert f"{file}: is" in said
+        assert "remove the file" in said
+    file.unlink()
+    assert main(arguments) == 0
+    assert detector_bytes(run) == detector
+    assert file.read_bytes() == content

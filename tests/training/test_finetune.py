@@ -221,7 +221,7 @@ def test_all_begin_with_the_same(config, run):
 
 
 def test_a_loss_that_is_not_finite_and_an_older_file_are_errors(config, run, tmp_path):
-    config = replace(config, finetune=replace(config.finetune, learning_rate=1e20, clip=1e30))
+    config = replace(config, finetune=replace(config.finetune, learning_rate=2e9, clip=1e9))
     with pytest.raises(SppdetError, match=r"finetune\.learning_rate"):
         run(*build(config), config)
     save_tensors(tmp_path / "file.safetensors", {}, {"epochs": 1})
