@@ -24,6 +24,8 @@ from sppdet.wording import printable
 
 logger = logging.getLogger(__name__)
 
+_verified: set[tuple[Path, int, int, int]] = set()  # of cache entries
+
 FORMAT = 1  # of tensor files; a change of what is in them raises it
 REMEDY = "the data that were written: remove the file, and make or copy it again"
 
@@ -157,12 +159,15 @@ def _utf8_path(path: str | PathLike[str]) -> Iterator[str | PathLike[str]]:
         yield f"/dev/fd/{file.fileno()}"
 
 
-def load_tensors(path: str | PathLike[str], key: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_tensors(
+    path: str | PathLike[str], key: str | None = None, verified: bool = False
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the tensors (memory-mapped) and the header of a file written by `save_tensors`.
 
-    Raises WeightsError if the file is missing, damaged, of another program or format, or has another key.
+    verified: the digest has been compared before. Raises WeightsError if the file is missing, damaged, of another
+    program or format, or has another key.
     """
-    tensors, content = read_safetensors(path)
+    tensors, content = read_safetensors(path, verified)
     if content is None:
         raise WeightsError("is not a readable sppdet safetensors file", file=path)
     if key is not None and content.get("key") != key:
@@ -170,7 +175,9 @@ def load_tensors(path: str | PathLike[str], key: str | None = None) -> tuple[dic
     return tensors, content["header"]
 
 
-def read_safetensors(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+def read_safetensors(
+    path: str | PathLike[str], verified: bool = False
+) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     """Read the tensors (memory-mapped) of a safetensors file, and what sppdet wrote with them; None if another program
     wrote it.
 
@@ -183,7 +190,7 @@ def read_safetensors(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict
             text = (file.metadata() or {}).get("sppdet")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             content = None if text is None else parse_json(text.encode())
-            intact = isinstance(content, dict) and content.get("digest") == _digest(content, tensors)
+            intact = isinstance(content, dict) and (verified or content.get("digest") == _digest(content, tensors))
     except Exception as error:  # damaged files make it raise almost any
         raise WeightsError("is not a readable safetensors file", file=path, expected=REMEDY, got=error) from error
     if content is None:
@@ -199,10 +206,17 @@ def read_safetensors(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict
 
 
 def load_cached(file: Path) -> dict[str, Tensor] | None:
-    """Read the tensors of a cache entry, whose name is its key; None if it is missing or, with a warning, damaged."""
+    """Read the tensors of a cache entry, whose name is its key; None if it is missing or, with a warning, damaged.
+
+    A process compares the digest once for each state of a file: a training reads every file many times.
+    """
     try:
-        return load_tensors(file, file.stem)[0]
-    except WeightsError:
+        state = file.stat()
+        stamp = file, state.st_ino, state.st_size, state.st_mtime_ns
+        tensors = load_tensors(file, file.stem, stamp in _verified)[0]
+        _verified.add(stamp)
+        return tensors
+    except (WeightsError, OSError):
         if file.is_file():
             logger.warning("%s: damaged cache entry, computed again", file, extra={"counted": True})
         return None

@@ -16,7 +16,7 @@ WEIGHTS = np.frombuffer(hashlib.shake_256(b"sppdet").digest(ROW_BYTES), "<u8") |
 def digest(text: str, tensors: Mapping[str, Tensor]) -> str:
     """Return a digest of a text and of the names, types, shapes and bytes of contiguous tensors on the CPU.
 
-    It is the CRC-32 of one weighted sum of each 4 KiB: at about 10 GB/s four times as fast as the CRC-32 of all bytes,
+    It is the CRC-32 of one weighted sum of each 4 KiB: at 5 to 10 GB/s four times as fast as the CRC-32 of all bytes,
     which would take longer than to read a file from memory. It finds accidents (every change within 8 bytes, others but
     for 1 in 2^32), and is no protection from a forger.
     """

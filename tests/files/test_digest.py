@@ -6,9 +6,11 @@ import logging
 import numpy as np
 import pytest
 import torch
+from factories import watch
 from safetensors.torch import save_file
 
 from sppdet.errors import WeightsError
+from sppdet.files import atomic
 from sppdet.files.atomic import check_finite, load_cached, load_tensors, read_safetensors, save_tensors
 from sppdet.files.digest import digest
 
@@ -94,3 +96,17 @@ def test_numbers_of_8_bits_are_looked_at(tmp_path):
     check_finite(tmp_path, {"a": torch.ones(2).to(torch.float8_e5m2)})
     with pytest.raises(WeightsError, match="a: not finite"):
         check_finite(tmp_path, {"a": torch.tensor([float("inf")]).to(torch.float8_e5m2)})
+
+
+def test_the_digest_of_a_cache_entry_is_compared_once_for_each_state_of_the_file(tmp_path, monkeypatch):
+    calls = watch(monkeypatch, atomic, "_digest")
+    file = tmp_path / "one.safetensors"
+    for number in (1, 2):
+        save_tensors(file, TENSORS, {"number": number}, key="one")
+        calls.clear()
+        for _ in range(3):
+            assert load_cached(file) is not None
+        assert len(calls) == 1
+    data = file.read_bytes()
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert load_cached(file) is None
