@@ -131,8 +131,8 @@ class Detector(nn.Module):
 
     def with_features(self, features: FeatureKind) -> Detector:
         """Return a detector that shares these weights, with another kind of features, of the same length."""
-        first, *last = self.config.levels
-        pyramid = replace(self.config.pyramid, levels=first, last_levels=last[0] if last else (2, 1))
+        first, last, *_ = *self.config.levels, self.config.pyramid.last_levels
+        pyramid = replace(self.config.pyramid, levels=first, last_levels=last)
         return self.with_config(replace(self.config, features=features, pyramid=pyramid))
 
     def truncated(self, ranks: Sequence[int]) -> Detector:

@@ -56,6 +56,12 @@ def test_a_detector_keeps_its_fully_connected_layers(tmp_path, features, ranks):
     assert_same(back.detect(IMAGE, BOXES), detector.detect(IMAGE, BOXES))
 
 
+def test_other_features_leave_what_they_do_not_use():
+    config = replace(CONFIG, pyramid=replace(CONFIG.pyramid, last_levels=(3,)))
+    other = random_detector(config).with_features("crop")
+    assert other.config == replace(config, features="crop")
+
+
 def test_a_truncated_detector_scores_nearly_the_same():
     detector = make_deep_detector()
     exact, near, far = (d.encode(IMAGE).score(BOXES) for d in (detector, *map(detector.truncated, ((30, 19), (1, 1)))))

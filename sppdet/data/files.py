@@ -39,12 +39,13 @@ def list_files(root: str | PathLike[str]) -> list[Path]:
         parent, real, above = folders.pop()
         names = []
         for entry in _entries(parent):
-            if os.path.isdir(entry.path):  # entry.is_dir() fails for a link to itself
+            is_link = entry.is_symlink()  # only about links the disk is asked again; is_dir() fails for one to itself
+            if os.path.isdir(entry.path) if is_link else entry.is_dir():
                 inner = os.path.realpath(os.path.join(real, entry.name))
                 if inner not in above:
                     folders.append((entry.path, inner, above | _with_parents(inner)))
-                linked += entry.is_symlink()
-            elif os.path.isfile(entry.path):
+                linked += is_link
+            elif os.path.isfile(entry.path) if is_link else entry.is_file():
                 names.append(entry.name)
         if linked > MOST_LINKS:
             raise DataError("links that lead to each other", file=root, expected=f"up to {MOST_LINKS} linked folders")

@@ -4,6 +4,7 @@ A folder that holds anything and has no mark is the user's, and refused. The mar
 what wrote the folder, and a lock of the operating system, which ends with its process, also when that is killed.
 """
 
+import errno
 import logging
 import os
 import platform
@@ -16,6 +17,7 @@ from typing import Any
 
 from sppdet.errors import ConfigError, SppdetError
 from sppdet.files.atomic import read_json, write_json
+from sppdet.files.durable import NO_LOCKS
 
 logger = logging.getLogger(__name__)
 
@@ -89,8 +91,9 @@ def hold_folder(
     """Own a folder while the block runs: make and mark it, and keep other processes from it.
 
     If another process holds it, the log says which, and this one waits. check_owner: called with what that one's mark
-    says, its config included; it may raise in place of waiting. Nothing is left of a folder in which the block wrote
-    nothing. Raises ConfigError for a folder of the user's (`OwnedFolder.check`).
+    says, its config included; it may raise in place of waiting. Where the file system has no locks, a warning says so.
+    Nothing is left of a folder in which the block wrote nothing. Raises ConfigError for a folder of the user's
+    (`OwnedFolder.check`).
     """
     from filelock import FileLock
 
@@ -101,9 +104,8 @@ def hold_folder(
         folder.mark.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder.lock)
         _acquire(lock, folder, check_owner)
-    except (OSError, NotImplementedError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SppdetError(f"cannot be written: {reason}", file=folder.path, field="output") from error
+    except OSError as error:
+        raise SppdetError(f"cannot be written: {error.strerror or error}", file=folder.path, field="output") from error
     try:
         folder.check()  # another kind may have been made meanwhile
         owner = {
@@ -127,18 +129,24 @@ def hold_folder(
 def _acquire(lock: Any, folder: OwnedFolder, check_owner: Callable[[dict[str, Any]], None]) -> None:
     from filelock import Timeout
 
-    told = False
+    told, patience = False, 0.0
     while True:
         try:
-            lock.acquire(timeout=POLL_SECONDS if told else 0)
+            lock.acquire(timeout=patience)
             return
         except Timeout:
             owner = folder.owner()
             check_owner(owner)
-            if not told and owner:
+            if owner and not told:  # it says so a moment after it has the lock
                 holder = f"process {owner.get('process')} on {owner.get('host')}, since {owner.get('since')}"
                 logger.info("%s: in use by %s; waiting for it to end", folder.path, holder)
-            told = True
+                told = True
+            patience = POLL_SECONDS
+        except (OSError, NotImplementedError) as error:
+            if getattr(error, "errno", errno.ENOSYS) not in NO_LOCKS:
+                raise
+            logger.warning("%s: its file system has no locks: let one process at a time write there", folder.path)
+            return
 
 
 def refuse_existing(file: str | PathLike[str]) -> None:

@@ -74,14 +74,13 @@ def _read_json(file: Path, wanted: set[str]) -> BoxesOfId:
 
 
 def _read_npz(file: Path, wanted: set[str]) -> BoxesOfId:
-    content, unpacked = {}, 0
+    content = {}
     try:
         with ZipFile(file) as archive:
-            for info in archive.infolist():
-                id = info.filename.removesuffix(".npy")
+            infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            check_bytes(sum(infos[id].file_size for id in wanted & infos.keys()), file)
+            for id, info in infos.items():
                 if id in wanted:
-                    unpacked += info.file_size
-                    check_bytes(unpacked, file)
                     content[id] = np.lib.format.read_array(BytesIO(archive.read(info)), allow_pickle=False)
     except DataError:
         raise

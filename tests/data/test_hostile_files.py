@@ -69,6 +69,17 @@ def test_folders_of_links_that_double_at_each_level_are_refused(tmp_path, monkey
         list_files(tmp_path)
 
 
+def test_the_disk_is_asked_about_no_file_but_links(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/b.txt").touch()
+    (tmp_path / "c").symlink_to("a/b.txt")
+    asked: list[str] = []
+    is_folder = os.path.isdir
+    monkeypatch.setattr(os.path, "isdir", lambda path: asked.append(path) or is_folder(path))
+    assert list_files(tmp_path) == [tmp_path / "c", tmp_path / "a/b.txt"]
+    assert asked == [str(tmp_path / "c")]
+
+
 def test_pipes_are_not_waited_for_nor_links_to_themselves_followed(tmp_path):
     os.mkfifo(tmp_path / "a.txt")
     (tmp_path / "self").symlink_to("self")

@@ -2,10 +2,12 @@
 
 import errno
 import os
+import platform
 import resource
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +113,37 @@ def test_leftovers_are_no_data_and_go_at_the_next_start_but_not_those_of_a_runni
     durable.remove_leftovers.cache_clear()  # as in a new process
     write_json(tmp_path / "b.json", 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.json"]
+
+
+def test_leftovers_of_another_machine_stay_whose_locks_are_not_seen(tmp_path, monkeypatch):
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(platform, "node", lambda: "another")
+        theirs = tmp_path / f"{durable.own_prefix()}x"
+    theirs.mkdir()
+    (tmp_path / f"{durable.own_prefix()}x").mkdir()
+    durable.remove_leftovers.cache_clear()
+    durable.remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == [theirs]
+
+
+def test_the_files_of_a_set_are_flushed_together_before_each_is_waited_for(tmp_path, monkeypatch):
+    events: list[object] = []
+    monkeypatch.setattr(os, "sync", lambda: events.append("all"))
+    monkeypatch.setattr(durable, "_sync", lambda path: events.append(path.name))
+    write_set(tmp_path / "set")
+    assert events[0] == "all"
+    assert "b" in events[1:]
+
+
+def test_windows_flushes_files_that_are_open_to_write(tmp_path, monkeypatch):
+    (tmp_path / "a").touch()
+    flags: list[int] = []
+    monkeypatch.setattr(durable.sys, "platform", "win32")
+    monkeypatch.setattr(os, "open", lambda _path, mode: flags.append(mode) or os.dup(0))
+    with suppress(OSError):  # what stands for the file is none
+        durable._sync(tmp_path / "a")
+    durable._sync(tmp_path)
+    assert flags == [os.O_RDWR]
 
 
 def test_a_folder_that_was_taken_for_a_leftover_is_made_again(tmp_path, monkeypatch):

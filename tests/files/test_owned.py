@@ -1,5 +1,6 @@
 """Folders of the user's are refused, and one process at a time writes to one of sppdet's."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -7,10 +8,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
 
 from sppdet.errors import ConfigError
 from sppdet.files.atomic import write_json
-from sppdet.files.owned import MARK, OwnedFolder, hold_folder, refuse_existing
+from sppdet.files.owned import MARK, OwnedFolder, _acquire, hold_folder, refuse_existing
 
 HOLDER = """
 import sys, fcntl
@@ -113,6 +115,35 @@ def test_another_process_is_waited_for_until_it_is_killed(run, other_process, ca
         timer.join()
         assert other_process.wait() < 0
     assert f"{run}: in use by process {os.getpid()} on " in caplog.text  # which the mark names here
+
+
+def test_the_holder_is_named_once_also_if_it_marks_the_folder_later(run, caplog):
+    caplog.set_level("INFO", "sppdet")
+    owner, tries = run / MARK / "owner.json", iter(range(9))
+    text = owner.read_text()
+    owner.unlink()
+
+    class Lock:
+        def acquire(self, timeout: float) -> None:
+            assert timeout < 1
+            if (count := next(tries)) == 1:
+                owner.write_text(text)
+            if count < 3:
+                raise Timeout("lock")
+
+    _acquire(Lock(), OwnedFolder(run, "run"), lambda _: None)
+    assert caplog.text.count(f"in use by process {os.getpid()}") == 1
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOLCK, "none"), OSError(errno.ENOTSUP, "no"), NotImplementedError()])
+def test_a_file_system_without_locks_is_a_warning(run, monkeypatch, caplog, error):
+    def fail(*_args, **_options) -> None:
+        raise error
+
+    monkeypatch.setattr(FileLock, "acquire", fail)
+    with hold_folder(run, "run", {"seed": 3}) as owned:
+        assert owned.owner()["config"] == {"seed": 3}
+    assert f"{run}: its file system has no locks" in caplog.text
 
 
 def test_another_process_with_another_configuration_is_an_error_at_once(run, other_process):

@@ -76,6 +76,13 @@ def test_what_an_npz_unpacks_to_is_limited_before_it_is_unpacked(tmp_path, monke
     assert len(read_proposals(tmp_path / "p.npz", ["b"])[0]) == 1  # arrays that nobody asks for do not count
 
 
+def test_the_limit_that_an_npz_names_is_of_all_that_is_read(tmp_path, monkeypatch):
+    np.savez(tmp_path / "p.npz", a=np.ones((100, 4)), b=np.ones((100, 4)), c=np.ones((100, 4)))
+    monkeypatch.setenv("SPPDET_MAX_BYTES", "4000")
+    with pytest.raises(DataError, match="SPPDET_MAX_BYTES=9984, "):
+        read_proposals(tmp_path / "p.npz", ["a", "b", "c"])
+
+
 def test_an_npz_that_says_it_is_larger_than_it_is(tmp_path):
     header = str({"descr": "<f8", "fortran_order": False, "shape": (10**14, 4)}).encode().ljust(117) + b"\n"
     stream = io.BytesIO()

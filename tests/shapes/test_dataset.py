@@ -11,7 +11,7 @@ from factories import stopping
 from sppdet.boxes import box_iou
 from sppdet.data.formats.voc import read_voc
 from sppdet.errors import ConfigError, DataError
-from sppdet.files.durable import TEMPORARY, remove_leftovers
+from sppdet.files.durable import own_prefix, remove_leftovers
 from sppdet.images import read_image, to_array
 from sppdet.proposals.selective_search import selective_search
 from sppdet.shapes import dataset as shapes
@@ -144,8 +144,8 @@ def test_interrupted_set_is_made_anew(tmp_path):
         generate_shapes(folder, train=5, test=1)
     assert not list(folder.iterdir())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set"]
-    (tmp_path / f"{TEMPORARY}x" / "set").mkdir(parents=True)  # of a process that was killed
-    (tmp_path / f"{TEMPORARY}x" / "set" / "stale.jpg").write_bytes(b"")
+    (tmp_path / f"{own_prefix()}x" / "set").mkdir(parents=True)  # of a process that was killed
+    (tmp_path / f"{own_prefix()}x" / "set" / "stale.jpg").write_bytes(b"")
     remove_leftovers.cache_clear()
     generate_shapes(folder, train=5, test=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set"]
