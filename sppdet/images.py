@@ -191,9 +191,13 @@ def _open(path: str | PathLike[str]) -> Image.Image:
     """Open an image file. Warnings of Pillow about EXIF data become one in the log that names the file."""
     with _opening, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        if limit := read_variable(PIXELS):
-            Image.MAX_IMAGE_PIXELS = -(-limit // 2)  # Pillow warns above it, and refuses above twice as many
-        image = Image.open(path, formats=FORMATS)
+        limit, own = read_variable(PIXELS), Image.MAX_IMAGE_PIXELS
+        try:
+            if limit:
+                Image.MAX_IMAGE_PIXELS = -(-limit // 2)  # Pillow warns above it, and refuses above twice as many
+            image = Image.open(path, formats=FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = own
         if image.format != "PNG":  # would be decoded here
             _orientation(image)
     if any(issubclass(warning.category, UserWarning) for warning in caught):

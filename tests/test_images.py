@@ -55,6 +55,7 @@ def test_a_limit_of_pixels_that_can_be_raised(tmp_path, monkeypatch):
         read_image(tmp_path / "large.png")
     monkeypatch.setenv("SPPDET_MAX_PIXELS", "600")
     assert torch.equal(read_image(tmp_path / "large.png"), as_tensor(picture()))
+    assert Image.MAX_IMAGE_PIXELS == 299  # other users of Pillow keep their limit
 
 
 def test_damaged_exif_data_are_a_warning(tmp_path, caplog):
