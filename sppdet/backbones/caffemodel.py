@@ -9,14 +9,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from sppdet.errors import WeightsError
 from sppdet.files.atomic import reading_failed
-from sppdet.runtime.limits import check_bytes
+from sppdet.runtime.limits import read_whole
 
 T = TypeVar("T")
 Value = int | memoryview  # a varint, or bytes
@@ -135,8 +134,7 @@ def _varint(data: memoryview, position: int) -> tuple[int, int]:
 
 def _decode(path: str | PathLike[str], read: Callable[[memoryview], T], expected: str) -> T:
     try:
-        check_bytes(Path(path).stat().st_size, path, WeightsError)
-        return read(memoryview(Path(path).read_bytes()))
+        return read(memoryview(read_whole(path, WeightsError)))
     except OSError as error:
         raise WeightsError(reading_failed(error), file=path, expected=expected) from error
     except (ValueError, OverflowError) as error:  # also names that are not text, impossible shapes

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sppdet.errors import DataError
 from sppdet.images import IMAGE_SUFFIXES
-from sppdet.runtime.limits import check_bytes
+from sppdet.runtime.limits import read_whole
 
 MOST_LINKS = 10_000  # folders that links lead to
 
@@ -144,13 +144,17 @@ def fits_file_name(name: str) -> bool:
     return printable and not {"/", "\\"} & {*name} and len(name.encode()) <= LONGEST_NAME
 
 
+def read_data(path: Path) -> bytes:
+    """Return the bytes of a file of the data. Raises DataError if it is none, or too large, and OSError."""
+    if path.exists() and not path.is_file():  # such as a pipe, which would be waited for
+        raise DataError("is no file", file=path)
+    return read_whole(path)
+
+
 def read_text(path: Path) -> str:
     """Return a text file in UTF-8, or in UTF-16 with a byte order mark. Raises DataError that names the file."""
     try:
-        if path.exists() and not path.is_file():  # such as a pipe, which would be waited for
-            raise DataError("is no file", file=path)
-        check_bytes(path.stat().st_size, path)
-        data = path.read_bytes()
+        data = read_data(path)
         return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"is not text in UTF-8: {error.reason}", file=path, expected="UTF-8") from error

@@ -19,7 +19,7 @@ from sppdet.errors import SppdetError, WeightsError
 from sppdet.files.bounded_json import parse_json
 from sppdet.files.digest import digest
 from sppdet.files.durable import write_atomically
-from sppdet.runtime.limits import check_bytes
+from sppdet.runtime.limits import read_whole
 from sppdet.wording import printable
 
 logger = logging.getLogger(__name__)
@@ -89,8 +89,7 @@ def read_json(path: str | PathLike[str]) -> Any:
     Raises SppdetError that names the file if it is missing, not JSON, or larger or deeper than may be read.
     """
     try:
-        check_bytes(Path(path).stat().st_size, path)
-        return parse_json(Path(path).read_bytes())
+        return parse_json(read_whole(path))
     except OSError as error:
         raise SppdetError(reading_failed(error), file=path) from error
     except (ValueError, RecursionError) as error:

@@ -45,7 +45,7 @@ class OwnedFolder:
         except OSError as error:
             raise SppdetError(f"cannot be read: {error.strerror}", file=self.path, field="output") from error
         if not empty and (self.mark.is_symlink() or not self.mark.is_dir()):
-            expected = f"{OTHER_FOLDER}; for one of an earlier version: mkdir {self.mark}"
+            expected = f"{OTHER_FOLDER}; to write among these files all the same: mkdir {self.mark}"
             raise ConfigError("holds something else", file=self.path, field="output", expected=expected)
         kind = self.owner().get("kind", self.kind)
         if kind != self.kind:

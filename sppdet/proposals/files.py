@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sppdet.data.formats.values import MOST_PIXELS
 from sppdet.errors import DataError
 from sppdet.files.atomic import read_json
 from sppdet.proposals.mat import CELL, MatFile
 from sppdet.runtime.limits import check_bytes
 from sppdet.structures import ImageId
 
-MOST_PIXELS = 10_000_000  # of a coordinate, up to which float32 knows whole pixels
 # Boxes float64 (N, 4), or (N, 5) with the score, of each id.
 BoxesOfId = dict[str, np.ndarray]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sppdet.runtime.limits import check_bytes
+from sppdet.runtime.limits import check_bytes, read_whole
 
 HEADER = 128  # bytes
 MATRIX, COMPRESSED = 14, 15  # types of elements
@@ -35,8 +35,7 @@ class MatFile:
     """
 
     def __init__(self, file: Path, names: Collection[str]) -> None:
-        check_bytes(file.stat().st_size, file)
-        data = memoryview(file.read_bytes())
+        data = memoryview(read_whole(file))
         order, version = bytes(data[126:128]), bytes(data[124:126])
         if order not in (b"IM", b"MI"):
             raise ValueError("no MATLAB file of version 5 to 7")

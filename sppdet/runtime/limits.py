@@ -2,6 +2,7 @@
 
 import os
 from os import PathLike
+from pathlib import Path
 
 from sppdet.errors import ConfigError, DataError, SppdetError
 
@@ -24,6 +25,12 @@ def check_bytes(count: int, file: str | PathLike[str], kind: type[SppdetError] =
     """Raise an error of this kind if so many bytes of a file are more than may be read."""
     if count > (read_variable(BYTES) or MOST_BYTES):
         raise kind("too large", file=file, expected=way_out(BYTES, count), got=f"{count} bytes")
+
+
+def read_whole(file: str | PathLike[str], kind: type[SppdetError] = DataError) -> bytes:
+    """Return the bytes of a file. Raises an error of this kind if they are more than may be read, and OSError."""
+    check_bytes(Path(file).stat().st_size, file, kind)
+    return Path(file).read_bytes()
 
 
 def way_out(name: str, value: int) -> str:

@@ -79,6 +79,15 @@ def test_a_run_of_an_earlier_version_goes_on_after_the_command_that_the_error_na
         pass
 
 
+def test_a_folder_with_a_log_that_the_shell_made_is_written_to_after_the_same_command(tmp_path):
+    (tmp_path / "log.txt").touch()
+    with pytest.raises(ConfigError, match=rf"to write among these files all the same: mkdir {tmp_path / MARK}"):
+        OwnedFolder(tmp_path, "run").check()
+    (tmp_path / MARK).mkdir()
+    with hold_folder(tmp_path, "run") as owned, pytest.raises(ConfigError, match="is a file of yours"):
+        owned.claim(["log.txt"])
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"files": 3}', '{"kind'])
 def test_a_damaged_mark_stops_nothing_and_claims_nothing(run, content):
     (run / MARK / "owner.json").write_text(content)

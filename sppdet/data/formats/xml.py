@@ -5,12 +5,12 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import NamedTuple
 
+from sppdet.data.files import read_data
 from sppdet.data.formats.units import check_pixels
 from sppdet.data.formats.values import read_decimal, read_flag, read_number, surround, surround_rotated, whole_size
 from sppdet.data.problems import Problems
 from sppdet.data.records import AnnotatedImage, AnnotatedObject, Box
 from sppdet.errors import DataError
-from sppdet.runtime.limits import check_bytes
 from sppdet.structures import ImageId
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -94,10 +94,7 @@ def parse_xml(path: Path) -> ElementTree.Element:
     from defusedxml.ElementTree import fromstring
 
     try:
-        if path.exists() and not path.is_file():  # such as a pipe, which would be waited for
-            raise DataError("is no file", file=path)
-        check_bytes(path.stat().st_size, path)
-        data = path.read_bytes()
+        data = read_data(path)
         declared = re.match(rb"""\s*<\?xml[^>]*encoding=["']([\w.-]+)["'][^>]*\?>""", data)
         if declared and declared[1].lower() not in (b"utf-8", b"utf8", b"utf-16", b"us-ascii", b"iso-8859-1"):
             data = data[declared.end() :].decode(declared[1].decode()).encode()  # the parser knows few encodings
