@@ -12,7 +12,6 @@ from sppdet.data.files import file_names, fits_file_name
 from sppdet.drawing.detections import write_picture
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import read_json, write_json
-from sppdet.files.owned import hold_folder
 from sppdet.images import to_array
 from sppdet.structures import Annotations, Dataset
 
@@ -31,16 +30,16 @@ def write_crops(dataset: Dataset, folder: Path, context: float = 0.0) -> int:
         raise DataError("cannot be the name of a folder", field="class", got=wrong[0])
     record, contents = folder / "crops.json", {"data": dataset.name, "images": len(dataset), "context": context}
     files = file_names([str(image.id) for image in dataset.images])
+    # crops.json marks the folder: a hidden folder in it would be a class to other programs.
+    if folder.is_dir() and any(folder.iterdir()) and (not record.is_file() or read_json(record) != contents):
+        raise ConfigError("holds something else; choose another folder or remove it", file=folder, field="output")
+    write_json(record, contents)
     count = 0
-    with hold_folder(folder, "set of crops"):
-        if record.is_file() and read_json(record) != contents:
-            raise ConfigError("holds something else; choose another folder or remove it", file=folder, field="output")
-        write_json(record, contents)
-        for file, image in zip(files, tqdm(dataset.images, desc="crops", unit="image"), strict=True):
-            for k, pixels in _cut(image, context):
-                name = dataset.classes[int(image.labels[k]) - 1]
-                write_picture(folder / name / f"{file}_{k + 1}.png", to_array(pixels))
-                count += 1
+    for file, image in zip(files, tqdm(dataset.images, desc="crops", unit="image"), strict=True):
+        for k, pixels in _cut(image, context):
+            name = dataset.classes[int(image.labels[k]) - 1]
+            write_picture(folder / name / f"{file}_{k + 1}.png", to_array(pixels))
+            count += 1
     return count
 
 

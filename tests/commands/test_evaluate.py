@@ -179,7 +179,7 @@ def test_probabilities_need_a_calibration(place, data, run, tmp_path, capsys):
     detector.save(file)
     for arguments in (
         ("evaluate", run, *data, "--probabilities"),
-        ("detect", run, "nowhere.jpg", "--output", tmp_path, "--probabilities"),
+        ("detect", run, "nowhere.jpg", "--output", tmp_path / "out", "--probabilities"),
         ("combine", run, place / "crop", *data),
     ):
         said = run_error(capsys, *arguments)
