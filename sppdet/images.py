@@ -25,10 +25,8 @@ logger = logging.getLogger(__name__)
 
 ImageLike = str | PathLike[str] | Tensor | np.ndarray | Image.Image
 
-IMAGE_SUFFIXES = (  # of all commands and formats, the most common first
-    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"),
-    *(".ppm", ".pgm", ".pbm", ".pnm"),
-)
+JPEG, PNM = (".jpg", ".jpeg", ".jfif"), (".ppm", ".pgm", ".pbm", ".pnm")
+IMAGE_SUFFIXES = (*JPEG, ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", *PNM)  # the most common first
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")  # others, such as EPS, may run programs
 ORIENTATION = 0x0112  # EXIF tag
 STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by orientation, an upright (H, W, 3) as it is in the file
@@ -193,8 +191,7 @@ def _open(path: str | PathLike[str]) -> Image.Image:
         warnings.simplefilter("always")
         limit, own = read_variable(PIXELS), Image.MAX_IMAGE_PIXELS
         try:
-            if limit:
-                Image.MAX_IMAGE_PIXELS = -(-limit // 2)  # Pillow warns above it, and refuses above twice as many
+            Image.MAX_IMAGE_PIXELS = -(-limit // 2) if limit else own  # Pillow refuses twice as many
             image = Image.open(path, formats=FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = own
@@ -237,10 +234,7 @@ def _strips(image: Image.Image, mode: str | None = None) -> Iterator[tuple[int, 
 
 
 def _to_8_bits(gray: np.ndarray, low: Any, high: Any, bits: int | None) -> np.ndarray:
-    """Return gray pixels, uint16, int32 or float32, of any depth as uint8. Raises ImageError if it is not known.
-
-    low, high: extremes of the whole image.
-    """
+    """Return gray pixels, uint16, int32 or float32, as uint8. low, high: extremes of the image. Raises ImageError."""
     if gray.dtype.kind == "f":
         highest, expected = (1 if high <= 1 else 255), "pixels in [0, 1] or [0, 255]"
     else:

@@ -8,6 +8,7 @@ import pytest
 
 INTERRUPTED = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background of a shell ignore it
 import sppdet.__main__
 moment, swallow = sys.argv.pop(1), sys.argv.pop(1)
 class Finder:

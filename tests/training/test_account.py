@@ -186,7 +186,8 @@ def test_yolo_format(yolo, tmp_path):
         OTHER: (1, 0),
     }
     assert_adds_up(account, yolo, yolo_lines(yolo))
-    others = Counter({"of class bird": 1, **SKIPPED, "malformed object": 2})
+    others = Counter({"of class bird": 1, **SKIPPED, "malformed object": 3})  # NaN is no number in a label file
+    del others["box not finite"]
     assert account.parts[TRAINED] == (5, 1, Counter(cat=3, dog=3), others)
 
 

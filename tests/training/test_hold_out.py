@@ -134,10 +134,8 @@ def test_a_part_without_objects_is_not_held_out(config, own_data, caplog):
         held_out(config)
 
 
-def test_copies_of_held_out_images_are_held_out_with_them(config, shapes, own_data, caplog):
+def test_copies_of_held_out_images_are_held_out_with_them(config, own_data, caplog):
     trainval = ids(own_data, "trainval")
-    (own_data / "JPEGImages").unlink()
-    shutil.copytree(shapes / "JPEGImages", own_data / "JPEGImages")
     for original, copy in ((4, 2), (9, 0), (6, 7)):
         for kind in ("JPEGImages/{}.jpg", "Annotations/{}.xml"):
             shutil.copy(*(own_data / kind.format(trainval[i]) for i in (original, copy)))
@@ -166,10 +164,8 @@ def test_a_file_under_two_ids_is_on_one_side(config, shapes, caplog):
     assert "held out as well, 1 copy of held-out images: again" in caplog.text
 
 
-def test_all_unreadable_images_are_named_or_left_out(config, shapes, own_data, caplog):
+def test_all_unreadable_images_are_named_or_left_out(config, own_data, caplog):
     trainval = ids(own_data, "trainval")
-    (own_data / "JPEGImages").unlink()
-    shutil.copytree(shapes / "JPEGImages", own_data / "JPEGImages")
     files = [own_data / f"JPEGImages/{trainval[i]}.jpg" for i in (1, 9)]
     files[0].write_bytes(files[0].read_bytes()[:3000])
     files[1].write_bytes(b"text")
