@@ -22,6 +22,7 @@ from sppdet.files.durable import NO_LOCKS
 logger = logging.getLogger(__name__)
 
 MARK = ".sppdet"
+LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # file managers leave them in folders that are only looked at
 OTHER_FOLDER = "a new or an empty folder, or one that this command made"
 POLL_SECONDS = 0.5
 
@@ -41,7 +42,7 @@ class OwnedFolder:
         if not self.path.is_dir():
             return
         try:
-            empty = not any(self.path.iterdir())
+            empty = all(each.name in LITTER for each in self.path.iterdir())
         except OSError as error:
             raise SppdetError(f"cannot be read: {error.strerror}", file=self.path, field="output") from error
         if not empty and (self.mark.is_symlink() or not self.mark.is_dir()):

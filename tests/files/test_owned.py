@@ -51,6 +51,14 @@ def test_a_folder_of_the_users_is_refused_and_left_as_it_is(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
 
 
+def test_a_folder_that_a_file_manager_has_shown_is_empty(tmp_path):
+    (tmp_path / ".DS_Store").touch()
+    with hold_folder(tmp_path, "run"):
+        (tmp_path / "heads").touch()
+    assert (tmp_path / MARK).is_dir()
+    assert (tmp_path / ".DS_Store").exists()
+
+
 def test_a_mark_that_leads_elsewhere_is_none(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "run").mkdir()
