@@ -6,8 +6,10 @@ from typing import TypeVar
 
 import pytest
 import torch
+from factories import random_boxes, random_image
 from torch import Tensor
 
+from sppdet.detector import Detector
 from sppdet.errors import SppdetError
 from sppdet.features.extractor import FeatureExtractor, apply_to_features
 from sppdet.files.atomic import load_tensors
@@ -39,6 +41,13 @@ def assert_same(found: Detections, expected: Detections) -> None:
     assert len(found) == len(expected) > 0
     for name, value in expected.as_dict().items():
         assert torch.equal(found.as_dict()[name], value), name
+
+
+def assert_comes_back(detector: Detector, folder: Path) -> None:
+    """A detector is what is read from its file."""
+    detector.save(folder / "detector.safetensors")
+    image, boxes = random_image(60, 80), random_boxes()
+    assert_same(Detector.load(folder).detect(image, boxes), detector.detect(image, boxes))
 
 
 def assert_boxes(boxes: Tensor, size: tuple[int, int] | None = None) -> None:

@@ -56,8 +56,8 @@ def detect(
     entries, errors = list[dict[str, Any]](), list[ImageError]()
     with hold_folder(folder, "detection") as owned:
         earlier = owned.files()
-        owned.claim([*names, RESULT])
         detector = load_run(run, device, precision, probabilities)
+        owned.claim([*names, RESULT])  # once nothing but the images can fail: what is claimed may be replaced later
         try:
             for i, image in read_images(files, errors, "detect"):
                 shown = detector.detect(image)

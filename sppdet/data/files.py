@@ -14,7 +14,7 @@ from sppdet.runtime.limits import read_whole
 MOST_LINKS = 10_000  # folders that links lead to
 
 LONGEST_NAME = 200  # bytes; file systems take 255, of which suffixes and temporary names need some
-UNPRINTABLE = frozenset({"Cc", "Cs", "Cn", "Zl", "Zp"})  # categories: control, half and unassigned characters, breaks
+NOT_IN_NAMES = frozenset({"Cc", "Cs", "Cn", "Zl", "Zp"})  # categories: control, half and unassigned characters, breaks
 
 
 def is_hidden(name: str) -> bool:
@@ -134,13 +134,13 @@ def file_names(keys: Sequence[str]) -> list[str]:
 
 def _clean(key: str) -> str:
     name = "_".join(part for part in composed(key).split("/") if part.strip("."))
-    name = "".join("_" if unicodedata.category(char) in UNPRINTABLE else char for char in name)
+    name = "".join("_" if unicodedata.category(char) in NOT_IN_NAMES else char for char in name)
     return name.encode()[:LONGEST_NAME].decode(errors="ignore").strip().lstrip(".") or "image"
 
 
 def fits_file_name(name: str) -> bool:
     """Return True if a name can be part of a file's as it is: printable, not too long and without slashes."""
-    printable = not any(unicodedata.category(char) in UNPRINTABLE for char in name)
+    printable = not any(unicodedata.category(char) in NOT_IN_NAMES for char in name)
     return printable and not {"/", "\\"} & {*name} and len(name.encode()) <= LONGEST_NAME
 
 

@@ -100,8 +100,6 @@ def _read_mat(file: Path, wanted: set[str]) -> BoxesOfId:
             message = "differs in length from images"
             raise DataError(message, file=file, field="boxes", expected=len(names), got=len(cells))
         content = {id: mat.array(cell) for id, cell in zip(names, cells, strict=True) if id in wanted}
-    except NotImplementedError as error:
-        raise DataError("is of MATLAB version 7.3; save it with -v7", file=file) from error
     except KeyError as error:
         name = str(error.args[0])
         raise DataError("variable not found", file=file, field=name, expected="images and boxes") from error

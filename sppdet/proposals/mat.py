@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sppdet.errors import DataError
 from sppdet.runtime.limits import check_bytes, read_whole
 
 HEADER = 128  # bytes
@@ -30,8 +31,8 @@ Cell = np.ndarray | str
 class MatFile:
     """The variables of these names in a file. Their numbers are not looked at before they are asked for.
 
-    Raises DataError for a file that is larger unpacked than may be read, ValueError for one that is damaged or of a
-    kind that is not read, OSError, and NotImplementedError for version 7.3.
+    Raises DataError for a file that is of version 7.3 or larger unpacked than may be read, ValueError for one that is
+    damaged or of another kind that is not read, and OSError.
     """
 
     def __init__(self, file: Path, names: Collection[str]) -> None:
@@ -41,7 +42,7 @@ class MatFile:
             raise ValueError("no MATLAB file of version 5 to 7")
         self._order = "<" if order == b"IM" else ">"
         if struct.unpack(f"{self._order}H", version)[0] != 0x100:
-            raise NotImplementedError
+            raise DataError("is of MATLAB version 7.3; save it with -v7", file=file)
         self.variables: dict[str, Variable] = {}
         unpacked = 0
         for kind, content in self._elements(data[HEADER:]):

@@ -1,6 +1,6 @@
 """A disk cache of the features of the training images, so that the network runs over each image only once.
 
-SPPnet keeps conv5 maps in half precision (1-3 MB per image and scale) and pools them again at each pass; R-CNN has to
+SPPnet keeps conv5 maps in half precision (1-5 MB per image and scale) and pools them again at each pass; R-CNN has to
 keep the features of every region.
 """
 

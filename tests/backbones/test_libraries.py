@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from contracts import assert_same, raised
-from factories import TINY, random_boxes, random_detector, random_image
+from contracts import assert_comes_back, raised
+from factories import TINY, random_detector
 from impulses import let_everything_through, measure
 from torch import Tensor, nn
 from torchvision.models import get_model
@@ -15,7 +15,6 @@ from sppdet.backbones.backbone import last_conv_blocks
 from sppdet.backbones.libraries import cut, whole_network
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config.network import BackboneConfig
-from sppdet.detector import Detector
 from sppdet.errors import ConfigError, InputError, WeightsError
 
 # The last layer of each network, and its blocks.
@@ -111,10 +110,7 @@ def test_random_weights_are_always_the_same_and_leave_the_generator_alone():
 
 def test_a_detector_with_a_network_of_a_library_comes_back(tmp_path):
     config = replace(TINY, backbone=BackboneConfig("mobilenet_v3_small", "random"))
-    detector = random_detector(config)
-    detector.save(tmp_path / "detector.safetensors")
-    image, boxes = random_image(60, 80), random_boxes()
-    assert_same(Detector.load(tmp_path).detect(image, boxes), detector.detect(image, boxes))
+    assert_comes_back(random_detector(config), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,16 @@ from functools import partial
 
 import pytest
 import torch
-from contracts import assert_same, raised
-from factories import TINY, random_boxes, random_detector, random_image
+from contracts import assert_comes_back, raised
+from factories import TINY, random_detector
 from impulses import let_everything_through, measure
 from torch import Tensor, nn
 
+from sppdet.backbones.efficientnet_lite import WithLastMap
 from sppdet.backbones.geometry import geometries_of
 from sppdet.backbones.libraries import whole_network
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config.network import BackboneConfig, PyramidConfig
-from sppdet.detector import Detector
 from sppdet.errors import ConfigError, InputError
 
 # The layers of each network of a library that compute both maps.
@@ -57,22 +57,11 @@ def test_the_geometry_of_each_map_is_what_an_impulse_moves(name):
     assert [measure(backbone, image, axis=3, number=number) for number in (0, 1)] == [first, last]
 
 
-class Several(nn.Module):
-    """A map, and what a function makes of it."""
-
-    def __init__(self, function: nn.Module) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        return maps, self.function(maps)
-
-
 def test_every_output_has_to_be_a_map():
-    first, second = geometries_of(nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), Several(nn.MaxPool2d(2))))
+    first, second = geometries_of(nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), WithLastMap(nn.MaxPool2d(2))))
     assert (first.stride, second.stride, first.center, second.center) == (2, 4, 1, 2)
     with pytest.raises(InputError, match=r"does not compute a map|unknown geometry"):
-        geometries_of(nn.Sequential(nn.Conv2d(3, 4, 3), Several(nn.AdaptiveAvgPool2d(1))))
+        geometries_of(nn.Sequential(nn.Conv2d(3, 4, 3), WithLastMap(nn.AdaptiveAvgPool2d(1))))
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "efficientnet_lite0"])
@@ -80,10 +69,7 @@ def test_every_output_has_to_be_a_map():
 def test_a_detector_comes_back(name, features, tmp_path):
     pyramid = PyramidConfig((2, 1), last_levels=(3,))
     config = replace(TINY, features=features, backbone=BackboneConfig(name, "random", "skip"), pyramid=pyramid)
-    detector = random_detector(config)
-    detector.save(tmp_path / "detector.safetensors")
-    image, boxes = random_image(60, 80), random_boxes()
-    assert_same(Detector.load(tmp_path).detect(image, boxes), detector.detect(image, boxes))
+    assert_comes_back(random_detector(config), tmp_path)
 
 
 @pytest.mark.parametrize(

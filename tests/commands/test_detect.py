@@ -157,6 +157,16 @@ def test_photographs_in_the_output_folder_stay_as_they_are(place, folder, tmp_pa
     assert (folder / "b.png").read_bytes() == content
 
 
+def test_a_detector_that_cannot_be_read_claims_no_file(place, folder, tmp_path, capsys):
+    output = tmp_path / "out"
+    run_json(capsys, "detect", place / "spp", place / "shapes/JPEGImages/000016.jpg", "--output", output)
+    (output / "detections.json").rename(tmp_path / "damaged.safetensors")
+    run_error(capsys, "detect", tmp_path / "damaged.safetensors", folder, "--output", output)
+    (output / "b.jpg").write_bytes(b"mine")
+    assert "b.jpg: output: is a file of yours" in run_error(capsys, "detect", place / "spp", folder, "--output", output)
+    assert (output / "b.jpg").read_bytes() == b"mine"
+
+
 def test_images_in_subfolders_are_counted(folder, caplog):
     for name in ("deep/x.jpg", "deep/er/y.png", ".hidden/z.jpg", "deep/notes.txt"):
         (folder / name).parent.mkdir(exist_ok=True)
