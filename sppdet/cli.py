@@ -20,7 +20,6 @@ import argparse
 import inspect
 import io
 import json
-import logging
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -38,10 +37,11 @@ from sppdet.config.load import config_action, one_line
 from sppdet.config.usage import explain_usage
 from sppdet.config.yaml import read_yaml_12
 from sppdet.errors import SppdetError
+from sppdet.log import log_to_stderr, write_counts
 from sppdet.runtime.memory import keep_freed_memory
 from sppdet.wording import printable
 
-GROUPS = {"classify": ("train", "evaluate", "predict", "crops"), "explain": ("pooling",)}
+GROUPS = {"classify": ("train", "evaluate", "predict", "crops"), "explain": ("pooling", "detection")}
 NAMES = """
 demo train ablate learning-curve classify evaluate diagnose combine detect proposals explain compare
 download check-data convert convert-data
@@ -51,7 +51,6 @@ PYTHON_ONLY = ("dataset",)
 JSON = "JSON, the result as --json prints it, is described in data/README.md."
 # Explained here, for all commands.
 COMMON = {"device": "auto (CUDA if torch finds it), cpu or cuda", "precision": "precision of the convolutions"}
-NAMED = 3  # files of counted warnings
 RESUMED = ("demo", "train", "ablate", "learning-curve", "classify train", "proposals", "download")
 
 
@@ -93,9 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(one_line(SppdetError(error.strerror or str(error), file=error.filename or "output")))
         return 1
     finally:
-        for handler in logging.getLogger("sppdet").handlers:
-            if isinstance(handler, _ProgressHandler):
-                handler.count()
+        write_counts()
 
 
 def build_parser() -> ArgumentParser:
@@ -160,16 +157,21 @@ def _parser_of(function: Callable[..., Any]) -> ArgumentParser:
             several = str(one.annotation).startswith("list[")
             parser.add_argument(one.name, type=str, nargs="+" if several else "?" if optional else None, **given)
         elif kinds[one.name] is bool and one.default is False:
-            parser.add_argument(f"--{one.name}", action="store_true", help=given["help"])
+            parser.add_argument(_option_of(one.name), action="store_true", help=given["help"])
         else:
-            parser.add_argument(f"--{one.name}", type=kinds[one.name], required=not optional, **given)
+            parser.add_argument(_option_of(one.name), type=kinds[one.name], required=not optional, **given)
     parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
     return parser
 
 
+def _option_of(name: str) -> str:
+    """Return the option of a parameter; that of `class_`, which Python would not call class, is --class."""
+    return f"--{name.rstrip('_')}"
+
+
 def _call(function: Callable[..., Any], options: Namespace) -> Any:
     """Call `function` with the options that its parser read."""
-    given = {one.name: options[one.name] for one in _parameters(function) if one.name != "config"}
+    given = {one.name: options[one.name.rstrip("_")] for one in _parameters(function) if one.name != "config"}
     if kind := _option_types(function).get("config"):
         given["config"] = kind(**{field.name: options[field.name] for field in fields(kind)})
     return function(**given)
@@ -213,46 +215,3 @@ def _report(result: Any, as_json: bool) -> int:
 def print_error(text: str) -> None:
     with suppress(OSError):
         print(f"sppdet: error: {printable(text)}", file=sys.stderr)
-
-
-class _ProgressHandler(logging.Handler):
-    """Writes log lines above the progress bars, and a warning only once, though its file may be read twice.
-
-    Of warnings that may come for every file, logged with the extra `counted`, the first is written, then their number.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.warned: set[str] = set()
-        self.counted: dict[str, dict[str, None]] = {}  # the lines of each kind of warning
-
-    def emit(self, record: logging.LogRecord) -> None:
-        from tqdm import tqdm
-
-        line = printable(self.format(record))
-        alike = self.counted.setdefault(record.msg, {}) if hasattr(record, "counted") else {}
-        if line not in self.warned and not alike:
-            tqdm.write(line, file=sys.stderr)
-        alike[line] = None
-        if record.levelno >= logging.WARNING:
-            self.warned.add(line)
-
-    def count(self) -> None:
-        """Write the number of counted warnings of each kind, with the first files, and begin again."""
-        for message, lines in self.counted.items():
-            if len(lines) > 1:
-                ending = message.removeprefix("%s")
-                files = ", ".join(line.removesuffix(ending) for line in list(lines)[:NAMED])
-                more = ", ..." if len(lines) > NAMED else ""
-                print(f"{ending.removeprefix(': ')}: {len(lines)} files: {files}{more}", file=sys.stderr)
-        self.counted.clear()
-
-
-def log_to_stderr() -> None:
-    logger = logging.getLogger("sppdet")
-    if not logger.handlers:
-        logger.addHandler(_ProgressHandler())
-        logger.setLevel(logging.INFO)
-    for handler in logger.handlers:
-        if isinstance(handler, _ProgressHandler):
-            handler.counted.clear()  # of what was called before this command

@@ -16,6 +16,7 @@ from sppdet.config.detector import DetectorConfig, FeatureKind
 from sppdet.config.network import Precision
 from sppdet.config.record import as_dict, base_of, from_dict
 from sppdet.errors import ConfigError, InputError, WeightsError
+from sppdet.explanation.evidence import Evidence, find_evidence
 from sppdet.features.build import build_extractor, build_network
 from sppdet.features.extractor import FeatureExtractor, ImageFeatures, apply_to_features
 from sppdet.files.atomic import save_tensors, with_prefix
@@ -214,6 +215,14 @@ class EncodedImage:
     def score(self, boxes: Tensor) -> Tensor:
         """Compute scores float32 (N, K), without background."""
         return self.detector.heads.scores(self.features(boxes))
+
+    def evidence(self, box: Tensor, label: int) -> Evidence:
+        """Divide the score of label 1..K for one box float32 (4,) over the bins and cells that it comes from.
+
+        Raises InputError for a label that is none, ConfigError for a detector with fully connected layers.
+        """
+        check_boxes(box[None])
+        return find_evidence(self.image_features, self.detector.heads, box, label)
 
     def detect(self, boxes: Tensor) -> Detections:
         """Score the boxes, move them by box regression, and select the best of those that overlap."""

@@ -13,8 +13,9 @@ FILES = {".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts): file 
 ROOMS = [
     *("errors", "wording", "runtime", "config", "files", "images", "boxes", "drawing", "structures"),
     *("data", "data.formats", "data.dataset", "data.checks", "data.conversion", "data.results"),
-    *("proposals", "backbones", "pooling", "features", "heads", "postprocess", "detector", "evaluation", "training"),
-    *("classification", "shapes", "comparison", "commands", "cli", "__main__", "__init__"),
+    *("proposals", "backbones", "pooling", "features", "heads", "explanation"),
+    *("postprocess", "detector", "evaluation", "training"),
+    *("classification", "shapes", "comparison", "commands", "log", "cli", "__main__", "__init__"),
 ]
 
 

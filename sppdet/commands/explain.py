@@ -1,13 +1,20 @@
 """Explain how a part of a detector works."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sppdet.commands.summary import Summary
+from sppdet.config.network import Device, Precision
 from sppdet.errors import ConfigError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sppdet.commands.runs import Run
+    from sppdet.detector import Detector, EncodedImage
     from sppdet.pooling.forms import PoolingForm
 
 
@@ -36,8 +43,6 @@ def pooling(
         ceil_mode: windows that end outside the map, window and general forms
         output: PNG file of the figure
     """
-    from sppdet.drawing.figures import is_own_figure
-    from sppdet.files.owned import refuse_existing
     from sppdet.pooling.coverage import explain_level, format_reports, plot_reports
     from sppdet.pooling.forms import GeneralPooling, PaddedPooling, WindowPooling
     from sppdet.pooling.pyramid import SpatialPyramidPooling
@@ -48,10 +53,7 @@ def pooling(
             raise ConfigError("is an option of the general form only", field=field, got=f"form {form}")
     if ceil_mode and form not in ("window", "general"):
         raise ConfigError("is an option of the window and general forms only", field="ceil_mode", got=f"form {form}")
-    if not output.endswith(".png"):
-        raise ConfigError("unknown format", field="output", expected="a .png file", got=output)
-    if not is_own_figure(output):
-        refuse_existing(output)
+    _check_output(output)
     window = (3 if kernel is None else kernel, 2 if stride is None else stride, padding or 0)
     forms: dict[str, Callable[[int], PoolingForm]] = {
         "window": lambda n: WindowPooling((n,), ceil_mode=ceil_mode),
@@ -72,6 +74,105 @@ def pooling(
     plot_reports(reports, output)
     values = {name: [each.as_dict() for each in levels] for name, levels in reports.items()}
     return Summary(values, f"{format_reports(reports)}\nwritten to {output}")
+
+
+def detection(
+    run: Run,
+    image: str,
+    *,
+    box: str | None = None,
+    class_: str | None = None,
+    output: str = "runs/evidence.png",
+    device: Device = "auto",
+    precision: Precision = "fp32",
+) -> Summary:
+    """Show where the score of a box comes from: the cells and bins that speak for the class, and against it.
+
+    The parts add up to the score. Without --box it is the proposal of the best detection. The scores of softmax heads
+    are logits.
+
+    Args:
+        run: run folder or detector file
+        image: image file
+        box: x1,y1,x2,y2 in pixels of the image, pooled as it is
+        class_: name of the class; by default the best of the box
+        output: PNG file of the figure
+    """
+    from sppdet.commands.runs import load_run
+    from sppdet.explanation.plot import plot_evidence
+    from sppdet.images import read_image
+
+    _check_output(output)
+    detector, pixels = load_run(run, device, precision), read_image(image)
+    if class_ is not None and class_ not in detector.classes:
+        raise ConfigError("no such class", field="class", expected=", ".join(detector.classes), got=class_)
+    label = None if class_ is None else detector.classes.index(class_) + 1
+    encoded = detector.encode(pixels)
+    if box is None:
+        region, label, found = _best_detection(detector, encoded, pixels, label)
+    else:
+        region, found = _read_box(box, encoded.size), None
+        label = label or int(_above_threshold(detector, encoded.score(region[None]))[0].argmax()) + 1
+    evidence = encoded.evidence(region, label)
+    plot_evidence(evidence, pixels, detector.classes, output, found)
+    name = detector.classes[label - 1]
+    maps = [f"map {k} {part.total:+.3f}" for k, part in enumerate(evidence.maps, start=1)]
+    rivals = ", ".join(f"{detector.classes[k - 1]} {score:z.2f}" for k, score in evidence.rivals())
+    text = f"{name}: score {evidence.score:z.3f} = bias {evidence.bias:.3f}, {', '.join(maps)}"
+    lines = [text, *([f"other classes of this box: {rivals}"] if rivals else []), f"written to {output}"]
+    return Summary({"class": name, **evidence.as_dict()}, "\n".join(lines))
+
+
+def _best_detection(
+    detector: Detector, encoded: EncodedImage, image: Tensor, label: int | None
+) -> tuple[Tensor, int, Tensor]:
+    """Return the proposal, the label and the final box of an image's best detection, of the class `label` if given.
+
+    The best of all classes is the farthest above the threshold of its class. Raises DataError without a detection.
+    """
+    from sppdet.errors import DataError
+    from sppdet.proposals.cache import propose_image
+
+    proposals = propose_image(image, detector.config.proposals)
+    found = encoded.detect(proposals)
+    found = found if label is None else found[found.labels == label]
+    if not len(found):
+        raise DataError("nothing is detected", field="image", expected="--box x1,y1,x2,y2 to look at one anyway")
+    margins = found.scores - detector.thresholds.cpu()[found.labels - 1]
+    best = int(margins.argmax())
+    label = int(found.labels[best])
+    proposal = int(encoded.score(proposals)[:, label - 1].argmax())  # NMS keeps the best of a class
+    return proposals[proposal], label, found.boxes[best]
+
+
+def _above_threshold(detector: Detector, scores: Tensor) -> Tensor:
+    return scores - detector.thresholds.to(scores.device)
+
+
+def _read_box(text: str, size: tuple[int, int]) -> Tensor:
+    """Return the box float32 (4,) in a text such as 10,20,110,80. Raises ConfigError if it is none in the image."""
+    import torch
+
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    height, width = size
+    inside = len(numbers) == 4 and 0 <= numbers[0] < numbers[2] <= width and 0 <= numbers[1] < numbers[3] <= height
+    if not inside:
+        raise ConfigError("no box in the image", field="box", expected=f"x1,y1,x2,y2 in {width}x{height}", got=text)
+    return torch.tensor(numbers)
+
+
+def _check_output(output: str) -> None:
+    """Raise ConfigError unless a PNG can be written there, or replaces one of our own."""
+    from sppdet.drawing.figures import is_own_figure
+    from sppdet.files.owned import refuse_existing
+
+    if not output.endswith(".png"):
+        raise ConfigError("unknown format", field="output", expected="a .png file", got=output)
+    if not is_own_figure(output):
+        refuse_existing(output)
 
 
 def _read_numbers(field: str, text: str, example: str, pattern: str) -> list[int]:

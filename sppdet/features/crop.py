@@ -13,9 +13,10 @@ from torch import Tensor
 from sppdet.backbones.backbone import Backbone
 from sppdet.config.detector import CropConfig
 from sppdet.errors import InputError
-from sppdet.features.extractor import FeatureExtractor, ImageFeatures
+from sppdet.features.extractor import FeatureExtractor, ImageFeatures, PooledRegion
 from sppdet.files.atomic import hash_tensors
 from sppdet.images import resize_array, to_array
+from sppdet.pooling.windows import first_cell
 from sppdet.runtime.prefetch import prefetch
 from sppdet.runtime.stopwatch import stage
 
@@ -82,6 +83,20 @@ class CropFeatures(ImageFeatures):
             # Rounded to half precision even when not cached, so that cold and warm runs agree.
             yield features if extractor.layers is None else features.half().float()
 
+    def pool_region(self, box: Tensor) -> PooledRegion:
+        extractor = self.extractor
+        crops = warp_crops(self.image, box[None], extractor.config, extractor.backbone)
+        with torch.inference_mode():
+            halves = [one.half() for one in extractor.backbone(crops)]
+        maps = tuple(one.float().clone().requires_grad_() for one in halves)
+        ((x1, y1, x2, y2),) = _grow(box[None], extractor.config).tolist()
+        scale = extractor.config.size / max(1, x2 - x1), extractor.config.size / max(1, y2 - y1)
+        cells = [first_cell(geometry, scale, (x1, y1)) for geometry in extractor.backbone.geometries]
+        whole = [[0.0, 0.0, one.shape[3], one.shape[2]] for one in maps]
+        pooled = extractor.pooling(maps)
+        rounded = (pooled.half().float() / pooled).nan_to_num(1.0).detach()  # as in `chunks`
+        return PooledRegion(maps, whole, cells, pooled * rounded)
+
     def _warp(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         """Yield the crops of each batch of boxes. While a GPU works on some, the processor cuts the next."""
         config, backbone = self.extractor.config, self.extractor.backbone
@@ -111,6 +126,9 @@ class CachedFeatures(ImageFeatures):
     extractor: CropExtractor
     rows: Tensor
     boxes: Tensor
+
+    def pool_region(self, box: Tensor) -> PooledRegion:
+        raise InputError("not among those with maps", field="box", expected="an encoded image", got=box.tolist())
 
     def chunks(self, boxes: Tensor) -> Iterator[Tensor]:
         """Look up the features."""
@@ -143,9 +161,7 @@ def cut_crops(image: np.ndarray, boxes: Tensor, config: CropConfig) -> Crops:
     """Do the part of `warp_crops` that is the processor's."""
     side = config.size
     height, width = image.shape[:2]
-    center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).clamp(min=1) / 2
-    half = half * (side / (side - 2 * config.context))
-    grown = torch.cat([center - half, center + half], dim=1).round()
+    grown = _grow(boxes, config)
     crops = np.zeros((len(boxes), side, side, 3), np.uint8)
     places = []
     for crop, (gx1, gy1, gx2, gy2) in zip(crops, grown.int().tolist(), strict=True):
@@ -156,6 +172,13 @@ def cut_crops(image: np.ndarray, boxes: Tensor, config: CropConfig) -> Crops:
         crop[top:bottom, left:right] = resize_array(image[y1:y2, x1:x2], bottom - top, right - left)
         places.append((top, bottom, left, right))
     return Crops(torch.from_numpy(crops).permute(0, 3, 1, 2), places)
+
+
+def _grow(boxes: Tensor, config: CropConfig) -> Tensor:
+    """Return the boxes (N, 4) with their context, in whole pixels."""
+    center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).clamp(min=1) / 2
+    half = half * (config.size / (config.size - 2 * config.context))
+    return torch.cat([center - half, center + half], dim=1).round()
 
 
 def normalize_crops(crops: Crops, backbone: Backbone) -> Tensor:

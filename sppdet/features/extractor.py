@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -20,6 +21,20 @@ from sppdet.config.detector import CropConfig, SPPConfig
 from sppdet.files.atomic import hash_tensors
 from sppdet.pooling.joined import JoinedPooling
 from sppdet.runtime.stopwatch import stage
+
+
+@dataclass(frozen=True, eq=False)
+class PooledRegion:
+    """A region on the maps that it is pooled from, with gradients of its vector (1, D) with respect to them.
+
+    maps: float32 (1, C, h, w) each. windows: (M, 4), the region on each of M maps, x1 y1 x2 y2 in cells. first_cells:
+    cell (0, 0) of each map, x1 y1 x2 y2 in pixels of the original image.
+    """
+
+    maps: tuple[Tensor, ...]
+    windows: list[list[float]]
+    first_cells: list[tuple[float, float, float, float]]
+    pooled: Tensor
 
 
 class ImageFeatures(ABC):
@@ -42,6 +57,10 @@ class ImageFeatures(ABC):
             features[start : start + len(chunk)] = chunk
             start += len(chunk)
         return features
+
+    @abstractmethod
+    def pool_region(self, box: Tensor) -> PooledRegion:
+        """Pool one box float32 (4,)."""
 
     def unique_windows(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Return indices (M,) of boxes with distinct features, and for each box (N,) its position among them."""

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from sppdet.backbones.geometry import Geometry
 from sppdet.config.detector import SPPConfig
-from sppdet.features.extractor import FeatureExtractor, ImageFeatures
+from sppdet.features.extractor import FeatureExtractor, ImageFeatures, PooledRegion
 from sppdet.images import resize_shorter_side, shorter_side_size
 from sppdet.pooling.pyramid import PreparedMaps
-from sppdet.pooling.windows import boxes_to_cells, boxes_to_windows, choose_scales
+from sppdet.pooling.windows import boxes_to_cells, boxes_to_windows, choose_scales, first_cell
 from sppdet.runtime.stopwatch import count_windows, stage
 
 
@@ -85,14 +85,14 @@ class SPPExtractor(FeatureExtractor):
         self, boxes: Tensor, index: int, size: tuple[int, int], maps: Sequence[Tensor | PreparedMaps]
     ) -> Tensor:
         """Find the windows int64 (N, M, 4) of boxes in an image of `size` (H, W) on each of M maps at a scale."""
-        ratios, places = self._ratios(index, size), zip(self.backbone.geometries, maps, strict=True)
+        ratios, places = self.ratios(index, size), zip(self.backbone.geometries, maps, strict=True)
         return torch.stack([self.find_windows(boxes, ratios, place, one.shape[2:]) for place, one in places], dim=1)
 
     def find_windows(self, boxes: Tensor, ratios: tuple[float, float], geometry: Geometry, size: torch.Size) -> Tensor:
         """Find the windows int64 (N, 4) of boxes on a map of `size` (h, w)."""
         return boxes_to_windows(boxes, ratios, geometry, (size[0], size[1]), self.config.window_rule)
 
-    def _ratios(self, index: int, size: tuple[int, int]) -> tuple[float, float]:
+    def ratios(self, index: int, size: tuple[int, int]) -> tuple[float, float]:
         """Return the (x, y) ratios of the resized image, whose size is rounded, to the original."""
         height, width = shorter_side_size(*size, self.config.scales[index])
         return width / size[1], height / size[0]
@@ -129,6 +129,15 @@ class MapFeatures(ImageFeatures):
         for part in boxes.split(rows):
             yield self.extractor.apply_layers(self._pool(part, memory[: len(part)]))
 
+    def pool_region(self, box: Tensor) -> PooledRegion:
+        extractor = self.extractor
+        scales, windows = self._assign_windows(box[None].to(extractor.backbone.device))
+        index = int(scales)
+        maps = tuple(_plain(one).detach().requires_grad_() for one in self.maps[index])
+        ratios = extractor.ratios(index, self.size)
+        cells = [first_cell(geometry, ratios) for geometry in extractor.backbone.geometries]
+        return PooledRegion(maps, windows[0].tolist(), cells, extractor.pooling(maps, windows))
+
     def unique_windows(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes that fall on the same cells at the same scale share their features."""
         with stage("pooling"):
@@ -159,6 +168,11 @@ class MapFeatures(ImageFeatures):
             rows = (scales == index).nonzero().squeeze(1)
             windows[rows] = extractor.windows(boxes[rows], index, self.size, maps)
         return scales, windows
+
+
+def _plain(maps: PreparedMaps | Tensor) -> Tensor:
+    """Return maps as they were before they were laid out for pooling."""
+    return maps.values.permute(0, 3, 1, 2).to(maps.device) if isinstance(maps, PreparedMaps) else maps
 
 
 def _unique_rows(rows: Tensor) -> tuple[int, Tensor]:

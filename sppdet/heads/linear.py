@@ -94,6 +94,12 @@ class Heads(nn.Module):
         self.rescale(1.0)
         self.scale = None
 
+    def class_weights(self) -> LinearWeights:
+        """Return weight (K, D) and bias (K,) of the classes' outputs, without background, for unscaled features."""
+        classes = slice(self.class_outputs - self.num_classes, self.class_outputs)
+        weight, bias = self.weight.data[classes], self.bias.data[classes]
+        return (weight if self.scale is None else weight * self.scale), bias
+
     def _linear(self, features: Tensor, outputs: slice) -> Tensor:
         weight = self.weight[outputs]
         check_tensor(features, "features", weight.dtype, None, self.dimension)

@@ -67,6 +67,21 @@ def boxes_to_cells(boxes: Tensor, scale: tuple[float, float], geometry: Geometry
     return (_edges(boxes, scale, geometry) + 0.5).float()
 
 
+def first_cell(
+    geometry: Geometry, scale: tuple[float, float], origin: tuple[float, float] = (0.0, 0.0)
+) -> tuple[float, float, float, float]:
+    """Return the place of cell (0, 0), x1 y1 x2 y2 in pixels of the original image. The others follow without a gap.
+
+    scale: (x, y) ratios of the resized to the original image. origin: the pixel (x, y) where the resized part begins.
+
+    >>> first_cell(Geometry(stride=16, center=8.0, receptive_field=163), (2.0, 2.0))
+    (0.25, 0.25, 8.25, 8.25)
+    """
+    start, stride = geometry.center + 0.5 - geometry.stride / 2, geometry.stride
+    (x, y), (across, down) = origin, scale
+    return x + start / across, y + start / down, x + (start + stride) / across, y + (start + stride) / down
+
+
 def _edges(boxes: Tensor, scale: tuple[float, float], geometry: Geometry) -> Tensor:
     """Return the distances float64 (N, 4) of the boxes' edges from the center of cell 0, in strides."""
     ratio = boxes.new_tensor([*scale, *scale], dtype=torch.float64)
