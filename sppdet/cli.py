@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     arguments = sys.argv[1:] if arguments is None else arguments
     command = ""
-    parser = build_parser()
+    parser = build_parser(arguments)
     try:
         if not arguments:
             parser.print_help(sys.stderr)
@@ -95,8 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_counts()
 
 
-def build_parser() -> ArgumentParser:
-    """Return the parser of all commands."""
+def build_parser(arguments: Sequence[str] | None = None) -> ArgumentParser:
+    """Return the parser of all commands. If `arguments` are given, only commands named there have their options."""
     read_yaml_12()
     text = "Train, evaluate and compare region-based detectors: SPPnet and R-CNN."
     parser = _new_parser(prog="sppdet", description=text, version=__version__)
@@ -109,7 +109,9 @@ def build_parser() -> ArgumentParser:
             parts = part.add_subcommands(metavar="COMMAND", title="commands")  # jsonargparse wants it added by now
         for each in group or (name,):
             function = function_of(name, each)
-            parts.add_subcommand(each, _parser_of(function), help=str(function.__doc__).split("\n")[0])
+            named = arguments is None or each in arguments
+            options = _parser_of(function) if named else _new_parser()
+            parts.add_subcommand(each, options, help=str(function.__doc__).split("\n")[0])
     return parser
 
 

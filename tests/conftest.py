@@ -1,13 +1,16 @@
 """Shared by all tests: a cache of its own, and the real data where SPPDET_SHARED names it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numba
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from matplotlib.figure import Figure
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 # Time on a busy machine says nothing about the code.
 settings.register_profile("ci", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,6 +24,39 @@ def one_thread() -> None:
     several processes (`pytest -n 2`) still more."""
     numba.set_num_threads(1)  # before torch's: if both share an OpenMP, numba's start sets its threads
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting() -> Iterator[None]:
+    """Files need not survive a power cut."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        patch.setattr(os, "sync", lambda: None, raising=False)
+        yield
+
+
+def save_blank(figure: Figure, file: Path, format: str, metadata: dict[str, str]) -> None:
+    """Write a white picture of the figure's size and metadata."""
+    info = PngInfo()
+    for name, text in metadata.items():
+        info.add_text(name, text)
+    size = [round(float(side)) for side in figure.get_size_inches() * figure.dpi]
+    Image.new("RGB", (size[0], size[1]), "white").save(file, format, pnginfo=info)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def draw() -> Iterator[Callable[..., None]]:
+    """Figures are left blank: to draw them takes most of an evaluation's time. Gives the method that draws."""
+    with pytest.MonkeyPatch.context() as patch:
+        method = Figure.savefig
+        patch.setattr(Figure, "savefig", save_blank)
+        yield method
+
+
+@pytest.fixture
+def figures(draw, monkeypatch) -> None:
+    """Figures are drawn, for tests that look at them."""
+    monkeypatch.setattr(Figure, "savefig", draw)
 
 
 @pytest.fixture(autouse=True)

@@ -92,6 +92,7 @@ def test_a_class_that_cannot_name_a_folder_is_an_error_before_anything_is_writte
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("figures")
 def test_detections_detectors_and_figures_of_any_classes(dataset, tmp_path, caplog):
     (image,) = dataset.images
     found = [Detections(image.boxes, image.labels, torch.linspace(0.9, 0.1, len(HOSTILE)))]

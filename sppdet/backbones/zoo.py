@@ -47,8 +47,10 @@ def build_backbone(
         # The meta device allocates and initializes nothing: VGG-16's classifier alone would take half a gigabyte.
         with torch.device("meta"):
             layers = build_lite(name, tap) if name in VARIANTS else _layers(name)
-            channels = [maps.shape[1] for maps in as_maps(layers.eval()(torch.empty(1, 3, 224, 224)))]
-        backbone = Backbone(name, layers.to_empty(device="cpu"), channels, precision)
+        layers.to_empty(device="cpu").eval()
+        with torch.inference_mode():  # not on the meta device, whose batch normalization takes seconds to import
+            channels = [maps.shape[1] for maps in as_maps(layers(torch.zeros(1, 3, 96, 96)))]
+        backbone = Backbone(name, layers, channels, precision)
         if name in VARIANTS:
             backbone.mean.fill_(MEAN), backbone.std.fill_(STD)
     elif of_library and tap != "projection":

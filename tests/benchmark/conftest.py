@@ -8,6 +8,7 @@ import pytest
 from benchmark import bound, detect, finetune, heads, pooling, proposals, scenes, train, views
 from benchmark.config import BenchmarkConfig
 from benchmark.run import Benchmark, run_benchmark
+from matplotlib.figure import Figure
 
 from sppdet.comparison import throughput
 from sppdet.config.data import DataConfig
@@ -57,7 +58,7 @@ def shapes(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def measured(tmp_path_factory, shapes, fake_python) -> tuple[Benchmark, Path]:
+def measured(tmp_path_factory, shapes, fake_python, draw) -> tuple[Benchmark, Path]:
     """All parts, measured once on three images and the smallest network, and the folder of its files."""
     config = BenchmarkConfig(
         output=str(tmp_path_factory.mktemp("benchmark")),
@@ -75,6 +76,7 @@ def measured(tmp_path_factory, shapes, fake_python) -> tuple[Benchmark, Path]:
     )
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("SPPDET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        monkeypatch.setattr(Figure, "savefig", draw)
         shrink(monkeypatch)
         return run_benchmark([], DataConfig(root=str(shapes), split="test"), config), Path(config.output)
 

@@ -19,6 +19,7 @@ def voc(tmp_path) -> Path:
     return write_voc(tmp_path / "voc")
 
 
+@pytest.mark.usefixtures("figures")
 def test_right_data_exit_with_0(voc, tmp_path, capsys):
     for name in "cef":  # each split has a cat and a dog
         shutil.copy(voc / "Annotations/a.xml", voc / f"Annotations/{name}.xml")

@@ -11,6 +11,7 @@ from sppdet.comparison import report
 from sppdet.files.atomic import read_json
 
 
+@pytest.mark.usefixtures("figures")
 def test_two_runs(place, tmp_path, capsys):
     data = ("--data.root", place / "shapes", "--data.max_images", 1, "--regions", 20, "--growth", "[10,20]")
     result = run_json(capsys, "compare", place / "spp", place / "crop", *data, "--output", tmp_path)

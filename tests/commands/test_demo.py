@@ -21,7 +21,7 @@ def small(monkeypatch) -> None:
     monkeypatch.setattr("sppdet.shapes.pretrain.Pretraining", partial(Pretraining, fit=short, sizes=(48,)))
 
 
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("small", "figures")
 @pytest.mark.parametrize("real", [False, True])
 def test_the_demonstration_ends_with_its_numbers_and_files(real, tmp_path):
     done = demo(real=real, output=str(tmp_path), workers=0)

@@ -16,6 +16,7 @@ def evaluated(data, run, capsys) -> Path:
     return run
 
 
+@pytest.mark.usefixtures("figures")
 def test_it_reads_what_evaluate_left(place, evaluated, tmp_path, capsys):
     data = ("--data.root", place / "shapes", "--data.split", "test")
     numbers = run_json(capsys, "diagnose", evaluated, *data)

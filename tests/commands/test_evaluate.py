@@ -17,6 +17,7 @@ COCO_NAMES = {"AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"} | {
 }
 
 
+@pytest.mark.usefixtures("figures")
 def test_the_numbers_are_printed_and_written(data, run, capsys):
     numbers = run_json(capsys, "evaluate", run, *data, "--data.split", "test")
     assert set(numbers) == {"map_voc07", "map_area", "interval", "coco", "per_class", "images"}

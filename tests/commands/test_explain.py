@@ -12,7 +12,7 @@ LEFT_OUT = tuple(bytes.fromhex(SHADES[0][1][1:]))
 
 
 @pytest.fixture
-def explain(tmp_path, capsys):
+def explain(figures, tmp_path, capsys):  # noqa: ARG001
     """The output of the command, and its picture uint8 (H, W, 3)."""
 
     def run(*arguments: str) -> tuple[str, np.ndarray]:

@@ -22,6 +22,7 @@ def config(shapes, tmp_path) -> TrainConfig:
     return train_config(shapes, tmp_path / "curve")
 
 
+@pytest.mark.usefixtures("figures")
 def test_the_largest_share_is_the_training_and_the_rest_is_read_again(config, monkeypatch, tmp_path):
     computed = watch(monkeypatch, FeatureCache, "_compute")
     curve = learning_curve(config, shares=(0.25, 0.5, 1.0), seeds=(0, 1), goal=0.5)

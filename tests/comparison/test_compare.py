@@ -42,6 +42,7 @@ def test_one_detector_meets_its_other_mode(comparison) -> None:
     assert comparison.speedup["tiny"]["conv"] == stages["tiny-crop"]["conv"] / stages["tiny"]["conv"]
 
 
+@pytest.mark.usefixtures("figures")
 def test_files_are_written(comparison, tmp_path) -> None:
     written = write_comparison(comparison, str(tmp_path / "out"))
     assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == [

@@ -99,6 +99,7 @@ def test_too_few_shares_have_no_curve(made_up, count):
     assert len(values["shares"]) == count
 
 
+@pytest.mark.usefixtures("figures")
 @pytest.mark.parametrize("images", [(800,), (400, 800), (200, 400, 800), tuple(MEASURED)])
 @pytest.mark.parametrize("multiples", [(), (1.0, 2.0)])
 def test_the_picture_has_points_and_a_curve_if_there_is_one(made_up, images, multiples, tmp_path):

@@ -13,6 +13,8 @@ from sppdet.drawing.figures import new_figure
 from sppdet.errors import SppdetError
 from sppdet.runtime.stopwatch import STAGES
 
+pytestmark = pytest.mark.usefixtures("figures")
+
 
 @pytest.fixture
 def made_up(comparison) -> Callable[..., Comparison]:

@@ -45,6 +45,7 @@ def test_tables() -> None:
     assert [line.split()[0] for table in tables for line in table.split("\n")[1:]] == ["mean"] * 3
 
 
+@pytest.mark.usefixtures("figures")
 @pytest.mark.parametrize("diagnosis", [diagnosis_of(5, 0, 1, 6, 0), diagnosis_of(), diagnose([], [], [])])
 def test_writes_a_png_or_names_its_place(diagnosis, tmp_path) -> None:
     path = tmp_path / "new" / "diagnosis.png"
@@ -55,6 +56,7 @@ def test_writes_a_png_or_names_its_place(diagnosis, tmp_path) -> None:
         plot_diagnosis(diagnosis, path / "below a file.png")
 
 
+@pytest.mark.usefixtures("figures")
 def test_bars_are_as_long_as_the_shares(tmp_path) -> None:
     """Of the left half, which shows the class and the mean: two fifths are right, a fifth each is of three kinds."""
     plot_diagnosis(diagnosis_of(5, 0, 1, 6, 0), tmp_path / "a.png")

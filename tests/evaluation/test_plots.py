@@ -8,6 +8,8 @@ from sppdet.errors import SppdetError
 from sppdet.evaluation.plots import plot_precision_recall
 from sppdet.evaluation.voc import Curve, VOCResult
 
+pytestmark = pytest.mark.usefixtures("figures")
+
 
 def random_curve(rng, count: int, positives: int) -> Curve:
     right = rng.random(count) < np.linspace(1, 0, count)

@@ -77,6 +77,7 @@ def test_features_are_scaled_to_a_mean_norm():
     assert scale_to_norm(20.0, features) == pytest.approx(10.0)
 
 
+@pytest.mark.usefixtures("figures")
 @pytest.mark.parametrize(("steps", "width"), [(10, 2), (3, 1), (100, 20)])
 def test_losses_and_their_means_stand_over_the_epochs(steps, width, tmp_path, monkeypatch):
     figures = []

@@ -7,6 +7,8 @@ from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.data.checks.check import check_data
 from sppdet.data.checks.picture import CELLS, heat_map, plot_check
 
+pytestmark = pytest.mark.usefixtures("figures")
+
 
 def test_a_heat_map_gives_the_fraction_of_boxes_over_each_cell():
     boxes = np.array([[0, 0, 100, 100], [50, 0, 100, 50], [0.0, 90, 200, 100]])
