@@ -10,6 +10,7 @@ from sppdet.backbones.geometry import geometries_of
 from sppdet.config.network import Precision
 from sppdet.errors import ConfigError
 from sppdet.images import normalize
+from sppdet.runtime.forks import check_device
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -41,7 +42,11 @@ class Backbone(nn.Module):
         return self.mean.device
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Convert images uint8 (B, 3, H, W) to the network's input float32, on its device."""
+        """Convert images uint8 (B, 3, H, W) to the network's input float32, on its device.
+
+        Raises ConfigError if that is CUDA, which the process lost when it was forked.
+        """
+        check_device(self.device)
         return normalize(images.to(self.device), self.mean, self.std)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

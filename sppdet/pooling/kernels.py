@@ -5,8 +5,7 @@ A level of n bins per side divides a window into bins floor(i w / n) to ceil((i 
 its bins. Ties go to the first cell in row-major order.
 
 Maps are channels-last (B, h, w, C), so the innermost loops run over neighbors in memory. Arrays are indexed before they
-are sliced, because numba then sees that the slice is contiguous. No two threads write to the same place; call the
-kernels from one thread.
+are sliced, because numba then sees that the slice is contiguous. No two threads write to the same place.
 """
 
 import numpy as np

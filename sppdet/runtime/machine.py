@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from sppdet.errors import ConfigError
+from sppdet.runtime.forks import check_device
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ def find_device(name: str) -> torch.device:
         device = torch.device("meta")
     if device.type not in ("cpu", "cuda"):
         raise ConfigError("unknown device", field="device", expected="auto, cpu or cuda", got=name)
+    check_device(device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("torch finds no usable CUDA device on this machine", field="device", expected="cpu", got=name)
     count = torch.cuda.device_count()

@@ -1,14 +1,23 @@
-"""The package works where nothing can be written, next to it or in the home folder."""
+"""Compiled functions work where nothing can be written, with a damaged cache, in threads and in forked processes."""
 
+import importlib.util
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 import pytest
+import torch
+from contracts import assert_same
+from factories import random_detector, random_image
 
 import sppdet
+from sppdet.errors import ConfigError
+from sppdet.runtime import compiled as module
+from sppdet.runtime.machine import find_device
 
 CODE = """
 import torch
@@ -34,6 +43,7 @@ def package(tmp_path) -> Path:
 @pytest.mark.parametrize("cache", [False, True])
 def test_kernels_are_compiled(package, tmp_path, cache):
     given = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_CACHE", "XDG", "SPPDET"))}
+    given |= {"NUMBA_CACHE_DIR": f"{os.devnull}/none"}
     given |= {"PYTHONPATH": str(package), "HOME": os.devnull} | ({"SPPDET_CACHE": str(tmp_path / "c")} if cache else {})
     command = [sys.executable, "-c", CODE]
     ended = subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, text=True, check=False)
@@ -44,3 +54,109 @@ def test_kernels_are_compiled(package, tmp_path, cache):
     else:
         (line,) = ended.stderr.splitlines()
         assert "NUMBA_CACHE_DIR" in line
+
+
+FORKS = """
+import os, sys
+from threading import Thread
+import torch
+from factories import random_detector, random_image
+detector, image = random_detector(), random_image(90, 120)
+torch.set_num_threads(2)
+
+class Images(torch.utils.data.Dataset):
+    def __len__(self):
+        return 2
+    def __getitem__(self, _):
+        return detector.detect(image).scores
+
+expected = detector.detect(image).scores
+found = []
+def work():
+    for _ in range(20):
+        found.append(detector.detect(image).scores)
+threads = [Thread(target=work) for _ in range(2)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+child = os.fork()
+if not child:
+    os._exit(40 + detector.detect(image).scores.equal(expected))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+found += torch.utils.data.DataLoader(Images(), batch_size=None, num_workers=1, multiprocessing_context="fork")
+print(len(found), all(scores.equal(expected) for scores in found))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
+def test_detectors_work_in_threads_and_forked_processes():
+    given = os.environ | {"NUMBA_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
+    given["PYTHONPATH"] = os.pathsep.join([str(Path(sppdet.__file__).parent.parent), str(Path(__file__).parent.parent)])
+    command = [sys.executable, "-W", "ignore", "-c", FORKS]
+    ended = subprocess.run(command, env=given, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.stdout == "41\n42 True\n", ended.stderr
+
+
+def test_a_detector_goes_to_spawned_processes():
+    detector, image = random_detector(), random_image(90, 120)
+    assert_same(pickle.loads(pickle.dumps(detector)).detect(image), detector.detect(image))
+
+
+def test_cuda_is_refused_in_a_process_forked_from_one_that_used_it(monkeypatch, backbone):
+    image = random_image(20, 20)[None]
+    monkeypatch.setattr("sppdet.runtime.forks._state", {"forked": True, "cuda": True})
+    backbone.normalize(image)
+    monkeypatch.setattr(type(backbone), "device", torch.device("cuda"))
+    for use in (lambda: backbone.normalize(image), lambda: find_device("cuda")):
+        with pytest.raises(ConfigError, match=r"forked.*spawn"):
+            use()
+
+
+@pytest.mark.parametrize(("layer", "expected"), [("workqueue", "sequential"), ("omp", "parallel")])
+def test_where_a_second_thread_runs(monkeypatch, layer, expected):
+    monkeypatch.setattr("numba.threading_layer", lambda: layer)
+    found = []
+    within = module._choosing(lambda: found.append("parallel"), lambda: found.append("sequential"))
+
+    def parallel():
+        thread = Thread(target=within)
+        thread.start()
+        thread.join()
+
+    module._choosing(parallel, lambda: None)()
+    within()  # the first has ended
+    assert found == [expected, "parallel"]
+
+
+@pytest.fixture
+def double(tmp_path):
+    """Makes a compiled function of its own file anew, as another process does."""
+    file = tmp_path / "double.py"
+    file.write_text("from sppdet.runtime.compiled import compiled\n\n@compiled()\ndef double(x):\n    return 2 * x\n")
+
+    def make():
+        spec = importlib.util.spec_from_file_location("double", file)
+        spec.loader.exec_module(made := importlib.util.module_from_spec(spec))
+        return made.double
+
+    return make
+
+
+@pytest.mark.parametrize("pattern", ["*.nbi", "*.nbc"])
+def test_a_damaged_cache_is_made_again(double, monkeypatch, tmp_path, pattern):
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path / "numba"))
+    assert double()(3) == 6
+    (file,) = tmp_path.glob(f"numba/*/{pattern}")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9])
+    assert double()(3) == 6
+    assert len(next(tmp_path.glob(f"numba/*/{pattern}")).read_bytes()) == len(whole)
+
+
+def test_a_cache_that_can_no_longer_be_written(double, monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path / "numba"))
+    module._warn.cache_clear()
+    function = double()
+    shutil.rmtree(tmp_path / "numba")
+    (tmp_path / "numba").write_text("a file")
+    assert function(3) == 6
+    assert "NUMBA_CACHE_DIR" in caplog.text
