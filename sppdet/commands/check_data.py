@@ -46,7 +46,7 @@ def check_data(
         output: folder of check.json and check.png
         workers: images searched for proposals at once, with --run
     """
-    from sppdet.commands.runs import data_of_run
+    from sppdet.commands.inputs import data_of_run
     from sppdet.data.checks.check import check_data as check
     from sppdet.data.checks.picture import plot_check
     from sppdet.files.atomic import write_json
@@ -74,7 +74,7 @@ def _doubts(check: Check, run: str, device: Device, precision: Precision, worker
     """Detect objects in all images that can be read, and return the labels that confident detections contradict."""
     import torch
 
-    from sppdet.commands.runs import detect_dataset, load_run
+    from sppdet.commands.inputs import detect_dataset, load_run
     from sppdet.data.problems import Problem
     from sppdet.evaluation.doubts import find_doubts
     from sppdet.structures import Annotations, Dataset

@@ -140,7 +140,7 @@ def crops(*, data: DataConfig = DataConfig(), context: float = 0.0, output: str)
         output: folder; crops are written to OUTPUT/SPLIT/CLASS
     """
     from sppdet.classification.crops import write_crops
-    from sppdet.commands.runs import read_data
+    from sppdet.commands.inputs import read_data
 
     folder = Path(output) / data.split
     count = write_crops(read_data(data, None, workers=2), folder, context)

@@ -43,7 +43,7 @@ def combine(
         raise ConfigError("out of range", field="resamples", expected="0 or more", got=resamples)
 
     from sppdet.commands.evaluate import EVALUATION, write_evaluation
-    from sppdet.commands.runs import (
+    from sppdet.commands.inputs import (
         classes_of,
         count_trained_on,
         data_of_run,

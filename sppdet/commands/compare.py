@@ -40,7 +40,7 @@ def compare(
         output: folder of results; runs/compare-RUNS if not given
         dataset: images in memory, in place of `data`
     """
-    from sppdet.commands.runs import classes_of, data_of_run, load_run, read_data, warn_trained_on
+    from sppdet.commands.inputs import classes_of, data_of_run, load_run, read_data, warn_trained_on
     from sppdet.comparison.compare import COMPARISON, compare_detectors, write_comparison
     from sppdet.files.owned import OwnedFolder
 

@@ -15,7 +15,7 @@ from sppdet.wording import counted
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sppdet.commands.runs import Run
+    from sppdet.commands.inputs import Run
     from sppdet.files.owned import OwnedFolder
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def detect(
         probabilities: scores are calibrated probabilities of being correct
         output: folder of the pictures and detections.json
     """
-    from sppdet.commands.runs import load_run
+    from sppdet.commands.inputs import load_run
     from sppdet.drawing.detections import draw_detections, write_picture
     from sppdet.files.owned import hold_folder
 

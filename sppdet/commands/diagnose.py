@@ -36,7 +36,7 @@ def diagnose(
         raise ConfigError("give a run or --detections, one of them", field="run")
 
     from sppdet.commands.evaluate import EVALUATION
-    from sppdet.commands.runs import classes_of, data_of_run, read_data, saved_detections, warn_trained_on
+    from sppdet.commands.inputs import classes_of, data_of_run, read_data, saved_detections, warn_trained_on
     from sppdet.data.results.files import read_results
     from sppdet.evaluation.diagnose import diagnose as diagnose_detections
     from sppdet.evaluation.plots import plot_diagnosis

@@ -13,7 +13,7 @@ from sppdet.config.network import Device, Precision
 from sppdet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sppdet.commands.runs import Run
+    from sppdet.commands.inputs import Run
     from sppdet.evaluation.evaluation import Evaluation
     from sppdet.structures import Dataset, Detections
 
@@ -63,7 +63,7 @@ def evaluate(
     if resamples < 0:
         raise ConfigError("out of range", field="resamples", expected="0 or more", got=resamples)
 
-    from sppdet.commands.runs import (
+    from sppdet.commands.inputs import (
         classes_of,
         count_trained_on,
         data_of_run,

@@ -13,7 +13,7 @@ from sppdet.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sppdet.commands.runs import Run
+    from sppdet.commands.inputs import Run
     from sppdet.detector import Detector, EncodedImage
     from sppdet.pooling.forms import PoolingForm
 
@@ -98,7 +98,7 @@ def detection(
         class_: name of the class; by default the best of the box
         output: PNG file of the figure
     """
-    from sppdet.commands.runs import load_run
+    from sppdet.commands.inputs import load_run
     from sppdet.explanation.plot import plot_evidence
     from sppdet.images import read_image
 

@@ -16,7 +16,7 @@ def proposals(
     """
     import time
 
-    from sppdet.commands.runs import read_data
+    from sppdet.commands.inputs import read_data
     from sppdet.drawing.tables import align, percent
     from sppdet.evaluation.recall import evaluate_proposals
     from sppdet.proposals.cache import count_missing, propose

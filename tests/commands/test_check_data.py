@@ -59,7 +59,7 @@ def test_errors_exit_with_1_after_everything_is_printed(voc, tmp_path, capsys):
 
 def test_a_run_doubts_labels(place, run, tmp_path, capsys, monkeypatch):
     """The detections are replaced: a star where there is none, and the best class wherever an object is."""
-    from sppdet.commands import runs
+    from sppdet.commands import inputs
     from sppdet.structures import Detections
 
     calls = []
@@ -73,7 +73,7 @@ def test_a_run_doubts_labels(place, run, tmp_path, capsys, monkeypatch):
             for each in boxes
         ]
 
-    monkeypatch.setattr(runs, "detect_dataset", detect_dataset)
+    monkeypatch.setattr(inputs, "detect_dataset", detect_dataset)
     output = tmp_path / "out"
     run_text(capsys, "check-data", "--run", run, "--data.root", place / "shapes", "--output", output)
     numbers = read_json(output / "check.json")

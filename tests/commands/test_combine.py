@@ -4,7 +4,7 @@ import pytest
 from factories import run_error, run_json, run_text
 
 from sppdet.cli import main
-from sppdet.commands import runs as commands
+from sppdet.commands import inputs as commands
 from sppdet.data.formats.voc import read_voc
 from sppdet.detector import Detector
 from sppdet.files.atomic import read_json, write_json

@@ -39,10 +39,10 @@ def test_one_run_prints_a_table_and_help_says_from_how_many_images_on_there_is_a
 
 
 def test_comparisons_have_folders_of_their_own(monkeypatch, capsys):
-    monkeypatch.setattr("sppdet.commands.runs.load_run", lambda *_: SimpleNamespace(classes=("disc",)))
-    monkeypatch.setattr("sppdet.commands.runs.classes_of", lambda *_: ("disc",))
-    monkeypatch.setattr("sppdet.commands.runs.data_of_run", lambda *_: None)
-    monkeypatch.setattr("sppdet.commands.runs.read_data", lambda *_, **__: None)
+    monkeypatch.setattr("sppdet.commands.inputs.load_run", lambda *_: SimpleNamespace(classes=("disc",)))
+    monkeypatch.setattr("sppdet.commands.inputs.classes_of", lambda *_: ("disc",))
+    monkeypatch.setattr("sppdet.commands.inputs.data_of_run", lambda *_: None)
+    monkeypatch.setattr("sppdet.commands.inputs.read_data", lambda *_, **__: None)
     monkeypatch.setattr("sppdet.comparison.compare.compare_detectors", lambda *_: None)
     monkeypatch.setattr("sppdet.comparison.compare.write_comparison", lambda _, folder: folder)
     outputs = [run_text(capsys, "compare", *runs).strip() for runs in (["a"], ["x/a", "b"])]

@@ -8,7 +8,7 @@ import pytest
 from factories import detector_bytes
 from torchvision.ops import box_convert
 
-from sppdet.commands.runs import data_of_run
+from sppdet.commands.inputs import data_of_run
 from sppdet.config.data import DataConfig
 from sppdet.data.conversion.convert import convert_dataset
 from sppdet.data.dataset import read_dataset

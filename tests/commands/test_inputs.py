@@ -1,4 +1,4 @@
-from sppdet.commands.runs import data_of_run
+from sppdet.commands.inputs import data_of_run
 from sppdet.config.data import DataConfig
 from sppdet.files.atomic import write_json
 
