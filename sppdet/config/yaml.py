@@ -58,8 +58,8 @@ def load_yaml(text: str, as_text: bool = False) -> Any:
     """Return the content of a YAML text; as_text: all values as text. Raises yaml.YAMLError if it is none, or large."""
     if len(text) > MOST_CHARACTERS:
         raise yaml.YAMLError(f"more than {MOST_CHARACTERS} characters")
-    try:
-        return yaml.load(text, Loader=_TextLoader if as_text else _Loader)
+    try:  # both loaders are safe: they make values, no objects
+        return yaml.load(text, Loader=_TextLoader if as_text else _Loader)  # nosec B506
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # such as of !!int x
         raise yaml.YAMLError(f"a value that cannot be read: {error}") from error
 
