@@ -25,6 +25,8 @@ SCENES: dict[str, list[tuple[str, tuple[int, int, int, int]]]] = {
 }
 SIZE = (64, 48)
 CLASSES = ("cat", "dog")
+_NAMES = "".join(f"<label><name>{name}</name></label>" for name in CLASSES)
+LABELS = f"<task><labels>{_NAMES}</labels></task>"  # of CVAT
 PARTS = {"train": "abd", "val": "e", "test": "cf"}
 
 # A COCO-format file: ids out of order and with gaps, a crowd, a box beyond the image, an image of unknown size.
@@ -105,6 +107,23 @@ def write_coco(root: Path, images: str, file: str, names: Iterable[str] = SCENES
     for name in names:
         write_image(root / images / f"{name}.png")
     write_text(root / file, json.dumps(coco_of(list(names), prefix)))
+    return root
+
+
+def write_cvat(root: Path, shapes: str | None = None, meta: bool = True) -> Path:
+    """The scenes, of which those of image c are these shapes."""
+    images = ""
+    for i, (name, scene) in enumerate(SCENES.items()):
+        write_image(root / f"images/{name}.png")
+        boxes = "".join(
+            f'<box label="{label}" occluded="0" xtl="{x1}.00" ytl="{y1}.00" xbr="{x2}" ybr="{y2}" z_order="0"></box>'
+            for label, (x1, y1, x2, y2) in scene
+        )
+        subset = "Test" if name in "ef" else "Train"
+        inner = shapes if shapes and name == "c" else boxes
+        images += f'<image id="{i}" name="{name}.png" subset="{subset}" width="64" height="48">{inner}</image>'
+    head = f"<meta>{LABELS}</meta>" if meta else ""
+    write_text(root / "annotations.xml", f"<annotations><version>1.1</version>{head}{images}</annotations>")
     return root
 
 

@@ -31,7 +31,8 @@ class CvatSource(Source):
         super().__init__(root)
         self.file = file
         self._images = [(i, image) for i, image in enumerate(content.findall("image"), start=1)]
-        self._classes = tuple(name for label in content.iterfind("meta//labels/label") if (name := _name(label)))
+        names = (_name(label) for label in content.iterfind("meta//labels/label"))
+        self._classes = tuple(dict.fromkeys(name for name in names if name))  # those of a project and of its tasks
         self._index = ImageIndex(root)
         self.splits = tuple(sorted({subset for _, image in self._images if (subset := _subset(image))}))
 

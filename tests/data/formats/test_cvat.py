@@ -1,31 +1,11 @@
 from pathlib import Path
 
 import pytest
-from data_sets import CLASSES, SCENES, write_image, write_text
+from data_sets import CLASSES, LABELS, SCENES, write_cvat, write_image, write_text
 
 from sppdet.config.data import DataConfig
 from sppdet.data.dataset import read_dataset
 from sppdet.errors import DataError
-
-NAMES = "".join(f"<label><name>{name}</name></label>" for name in CLASSES)
-LABELS = f"<task><labels>{NAMES}</labels></task>"
-
-
-def make(root: Path, shapes: str | None = None, meta: bool = True) -> Path:
-    """The scenes, of which those of image c are these shapes."""
-    images = ""
-    for i, (name, scene) in enumerate(SCENES.items()):
-        write_image(root / f"images/{name}.png")
-        boxes = "".join(
-            f'<box label="{label}" occluded="0" xtl="{x1}.00" ytl="{y1}.00" xbr="{x2}" ybr="{y2}" z_order="0"></box>'
-            for label, (x1, y1, x2, y2) in scene
-        )
-        subset = "Test" if name in "ef" else "Train"
-        inner = shapes if shapes and name == "c" else boxes
-        images += f'<image id="{i}" name="{name}.png" subset="{subset}" width="64" height="48">{inner}</image>'
-    head = f"<meta>{LABELS}</meta>" if meta else ""
-    write_text(root / "annotations.xml", f"<annotations><version>1.1</version>{head}{images}</annotations>")
-    return root
 
 
 def read(root: Path, split: str):
@@ -34,7 +14,7 @@ def read(root: Path, split: str):
 
 @pytest.mark.parametrize("meta", [True, False])
 def test_boxes_and_subsets(tmp_path, meta):
-    make(tmp_path, meta=meta)
+    write_cvat(tmp_path, meta=meta)
     for split, names in (("train", "abcd"), ("test", "ef")):
         dataset = read(tmp_path, split)
         assert dataset.classes == CLASSES
@@ -44,10 +24,16 @@ def test_boxes_and_subsets(tmp_path, meta):
             assert [(CLASSES[label - 1], tuple(box)) for label, box in rows] == SCENES[image.id]
 
 
+def test_labels_that_are_listed_twice_are_one_class(tmp_path):
+    file = write_cvat(tmp_path) / "annotations.xml"
+    file.write_text(file.read_text().replace("</labels>", "<label><name>cat</name></label></labels>"))
+    assert read(tmp_path, "train").classes == CLASSES
+
+
 def test_polygons_and_rotated_boxes(tmp_path):
     polygon = '<polygon label="dog" points="3.5,4;20,6;9,30.25"></polygon>'
     rotated = '<box label="cat" xtl="10" ytl="20" xbr="30" ybr="24" rotation="90.00"/>'
-    image = read(make(tmp_path, polygon + rotated + '<points label="dog" points="1,2"/>'), "train").images[2]
+    image = read(write_cvat(tmp_path, polygon + rotated + '<points label="dog" points="1,2"/>'), "train").images[2]
     assert image.labels.tolist() == [1, 2]
     assert image.boxes[0].tolist() == pytest.approx([18, 12, 22, 32])
     assert image.boxes[1].tolist() == [3.5, 4, 20, 30.25]
@@ -65,11 +51,11 @@ def test_polygons_and_rotated_boxes(tmp_path):
 )
 def test_bad_shapes_name_file_and_field(tmp_path, shape, words):
     with pytest.raises(DataError, match=rf"annotations\.xml: {words}"):
-        read(make(tmp_path, shape), "train")
+        read(write_cvat(tmp_path, shape), "train")
 
 
 def test_an_image_that_is_missing(tmp_path):
-    (make(tmp_path) / "images/b.png").unlink()
+    (write_cvat(tmp_path) / "images/b.png").unlink()
     with pytest.raises(DataError, match=r"b\.png: image file not found, listed in .*annotations\.xml"):
         read(tmp_path, "train")
 
