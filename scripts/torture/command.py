@@ -1,14 +1,21 @@
 """The command line: the parts one after another, and a table. Exit code 1 if anything is lost."""
 
+from __future__ import annotations
+
 import argparse
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torture.tally import Tally, format_table
-from torture.target import judge, keep
+from torture.target import judge
 from torture.worker import MODULES, fuzz, targets_of
+
+if TYPE_CHECKING:
+    from torture.trainings import Undisturbed
 
 GOALS = {
     **{"images": 20_000, "annotations": 40_000, "proposals": 60_000, "models": 5_000, "runs": 1_000},
@@ -32,16 +39,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unknown parts {', '.join(sorted(unknown))}")
     tallies: dict[str, list[Tally]] = {}
     end = time.time() + 60 * options.minutes
-    for i, part in enumerate(chosen):
-        until = time.time() + (end - time.time()) / (len(chosen) - i)  # what a part leaves is the next one's
-        count = max(1, round(GOALS[part] * options.share))
-        if part in MODULES:
-            tallies[part] = fuzz(part, count, options.seed, until, options.output)
-        else:
-            from torture.disturbances import PARTS
+    trainings: Sequence[Undisturbed] = ()
+    with tempfile.TemporaryDirectory() as place:
+        for i, part in enumerate(chosen):
+            until = time.time() + (end - time.time()) / (len(chosen) - i)  # what a part leaves is the next one's
+            count = max(1, round(GOALS[part] * options.share))
+            if part in MODULES:
+                tallies[part] = fuzz(part, count, options.seed, until, options.output)
+            else:
+                from torture.disturbances import PARTS
+                from torture.trainings import undisturbed
 
-            tallies[part] = PARTS[part](count, options.seed, until, options.output)
-        print(format_table({part: tallies[part]}), flush=True)
+                trainings = trainings or list(undisturbed(Path(place)))
+                tallies[part] = PARTS[part](trainings, count, options.seed, until, options.output)
+            print(format_table({part: tallies[part]}), flush=True)
     print("\n" + format_table(tallies))
     lost = sum(tally.lost for each in tallies.values() for tally in each)
     if lost:
@@ -51,14 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def replay(file: Path) -> int:
     """Read an input of `keep`, whose name begins with that of its target, in this process."""
-    import tempfile
-
     name = file.name.rsplit("-", 2)[0]
     (target,) = (each for part in MODULES for each in targets_of(part) if each.name == name)
     with tempfile.TemporaryDirectory() as place:
         outcome, text = judge(target.prepare(Path(place)), file.read_bytes())
     print(outcome, text, sep="\n")
     return 0 if outcome in ("refused", "accepted") else 1
-
-
-__all__ = ["keep", "main"]

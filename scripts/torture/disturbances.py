@@ -12,7 +12,6 @@ from torture.tally import Tally
 from torture.trainings import (
     ERRORS,
     Undisturbed,
-    commands,
     compare,
     fail_from,
     files_of,
@@ -22,27 +21,24 @@ from torture.trainings import (
     report,
     small_disk,
     start,
-    undisturbed,
 )
 
 PROCESSES = 8
+Trainings = Sequence[Undisturbed]
 
 
-def kill(count: int, seed: int, until: float, folder: Path, names: Sequence[str] | None = None) -> list[Tally]:
+def kill(trainings: Trainings, count: int, seed: int, until: float, folder: Path) -> list[Tally]:
     """SIGKILL at renames, other calls and random times, twice in some runs, and resume each run to its end."""
     rng, tallies = random.Random(seed), []
-    with tempfile.TemporaryDirectory() as place:
-        trainings = list(undisturbed(Path(place), names))
-        for i, each in enumerate(trainings):
-            tally, begun = Tally(f"kills-{each.name}"), time.time()
-            most = max(1, count // len(trainings))
-            share = time.time() + (until - time.time()) / (len(trainings) - i)
-            for moment in _moments(each, most, rng):
-                if time.time() > share:
-                    break
-                report(tally, folder, _kill_and_resume(each, moment, rng))
-            tally.seconds = time.time() - begun
-            tallies.append(tally)
+    for i, each in enumerate(trainings):
+        tally, begun = Tally(f"kills-{each.name}"), time.time()
+        share = time.time() + (until - time.time()) / (len(trainings) - i)
+        for moment in _moments(each, -(-count // len(trainings)), rng):
+            if time.time() > share:
+                break
+            report(tally, folder, _kill_and_resume(each, moment, rng))
+        tally.seconds = time.time() - begun
+        tallies.append(tally)
     return tallies
 
 
@@ -76,22 +72,20 @@ def _stale(left: Sequence[str], run: Path) -> bool:
     return any(path.startswith(f"{run}/.sppdet-tmp-") for path in left)
 
 
-def starve(count: int, seed: int, until: float, folder: Path, names: Sequence[str] | None = None) -> list[Tally]:
+def starve(trainings: Trainings, count: int, seed: int, until: float, folder: Path) -> list[Tally]:
     """Calls that fail, files that may not grow, and disks that fill: one line, and a run that goes on afterwards."""
     rng, tallies = random.Random(seed), []
-    with tempfile.TemporaryDirectory() as place:
-        for each in undisturbed(Path(place), names):
-            ways = {"call": _failing_call, "limit": _small_files, "disk": _full_disk}
-            for i, (way, fail) in enumerate(ways.items()):
-                tally, begun = Tally(f"writes-{each.name}-{way}"), time.time()
-                share = time.time() + (until - time.time()) / (len(ways) - i) / 2
-                for _ in range(max(1, count // 9)):
-                    if time.time() > share:
-                        break
-                    with tempfile.TemporaryDirectory() as own:
-                        report(tally, folder, fail(each, Path(own), rng))
-                tally.seconds = time.time() - begun
-                tallies.append(tally)
+    jobs = [(each, way) for each in trainings for way in (_failing_call, _small_files, _full_disk)]
+    for i, (each, fail) in enumerate(jobs):
+        tally, begun = Tally(f"writes-{each.name}{fail.__name__.replace('_', '-')}"), time.time()
+        share = time.time() + (until - time.time()) / (len(jobs) - i)
+        for _ in range(-(-count // len(jobs))):
+            if time.time() > share:
+                break
+            with tempfile.TemporaryDirectory() as own:
+                report(tally, folder, fail(each, Path(own), rng))
+        tally.seconds = time.time() - begun
+        tallies.append(tally)
     return tallies
 
 
@@ -136,20 +130,17 @@ def _one_line(code: int, log: Path) -> str:
     return "" if fine and "Traceback" not in text else f"exit code {code}: {text[-2000:]}"
 
 
-def crowd(count: int, seed: int, _until: float, folder: Path, names: Sequence[str] | None = None) -> list[Tally]:
+def crowd(trainings: Trainings, count: int, seed: int, _until: float, folder: Path) -> list[Tally]:
     """`count` processes at once, one of which is killed: on one cold cache, on one run, and with two configurations."""
-    tallies = []
-    with tempfile.TemporaryDirectory() as name:
-        place, rng = Path(name), random.Random(seed)
-        for each in undisturbed(place, names):
-            for way, test in {"cache": _one_cache, "run": _one_run, "two": _two_configurations}.items():
-                tally, begun = Tally(f"processes-{each.name}-{way}"), time.time()
-                own = place / f"{each.name}-{way}"
-                own.mkdir()
-                for wrong in test(each, own, max(2, min(count, PROCESSES)), rng):
+    rng, tallies = random.Random(seed), []
+    for each in trainings:
+        for test in (_one_cache, _one_run, _two_configurations):
+            tally, begun = Tally(f"processes-{each.name}{test.__name__.replace('_', '-')}"), time.time()
+            with tempfile.TemporaryDirectory() as own:
+                for wrong in test(each, Path(own), max(2, min(count, PROCESSES)), rng):
                     report(tally, folder, wrong)
-                tally.seconds = time.time() - begun
-                tallies.append(tally)
+            tally.seconds = time.time() - begun
+            tallies.append(tally)
     return tallies
 
 
@@ -169,10 +160,9 @@ def _one_run(each: Undisturbed, place: Path, count: int, rng: random.Random) -> 
 
 def _two_configurations(each: Undisturbed, place: Path, count: int, rng: random.Random) -> list[str]:
     """Half of the processes have another seed: they are refused, or those of the first seed are."""
-    other = commands(place.parent)[each.name]
     order = [i % 2 for i in range(count)]
     rng.shuffle(order)
-    arguments = (each.arguments(place / "run"), [*other(place / "run"), "--seed", "1"])
+    arguments = (each.arguments(place / "run"), [*each.arguments(place / "run"), "--seed", "1"])
     children = [start(arguments[which], place / "cache", place / f"{i}.log") for i, which in enumerate(order)]
     codes = [finish(child) for child in children]
     ends = {which: {code for code, one in zip(codes, order, strict=True) if one == which} for which in (0, 1)}
@@ -180,7 +170,7 @@ def _two_configurations(each: Undisturbed, place: Path, count: int, rng: random.
     if not wrong and ends[0] == {0}:
         wrong = compare(place / "run", each.files)
     elif not wrong:
-        code = finish(start([*other(place / "alone"), "--seed", "1"], place / "cache", place / "log"))
+        code = finish(start([*each.arguments(place / "alone"), "--seed", "1"], place / "cache", place / "log"))
         wrong = f"exit code {code}" if code else compare(place / "run", files_of(place / "alone"))
     lines = [_one_line(code, place / f"{i}.log") for i, code in enumerate(codes)]
     return [line or wrong for line in lines]

@@ -18,12 +18,13 @@ from torture.models import damage_tensors
 from torture.mutate import change_json
 from torture.target import Case, Target
 
-SVM = ("heads-train", "heads-all", "mined", "data", "config", "images", "val", "split", "owner")
-TUNED = ("finetuned-train", "finetuned-all", "finetuned-start")
+SVM = ("heads-train.safetensors", "heads-all.safetensors", "mined.safetensors")
+JSON = ("data.json", "config.json", "images.json", "val.json", ".sppdet/owner.json")
+TUNED = ("heads-start.safetensors", "finetuned-train.safetensors", "finetuned-all.safetensors")
 
 
 def targets() -> list[Target]:
-    names = [(name, False) for name in SVM] + [(name, True) for name in TUNED]
+    names = [(name, False) for name in (*SVM, *JSON)] + [(name, True) for name in TUNED]
     return [
         Target(f"run-{name}", lambda folder, name=name, tuned=tuned: _prepare(folder, name, tuned))
         for name, tuned in names
@@ -40,19 +41,17 @@ def small_config(place: Path, tuned: bool) -> TrainConfig:
 
 def _prepare(folder: Path, name: str, tuned: bool) -> Case:
     os.environ["SPPDET_CACHE"] = str(folder.parent / "cache")
-    config, files = small_config(folder, tuned), {}
+    config = small_config(folder, tuned)
     train(config)
     expected = Path(config.output, "detector.safetensors").read_bytes()
     Path(config.output, "detector.safetensors").unlink()
     shutil.copytree(config.output, folder / "begun")
-    found = [file for file in (folder / "begun").rglob("*") if file.is_file() and file.stem == name]
-    files = {file.relative_to(folder / "begun"): file.read_bytes() for file in found}
-    relative, original = next(iter(files.items()), (Path(f"{name}.json"), b"{}"))
+    original = Path(folder, "begun", name).read_bytes()
 
     def read(data: bytes) -> None:
         shutil.rmtree(config.output)
         shutil.copytree(folder / "begun", config.output)
-        Path(config.output, relative).write_bytes(data)
+        Path(config.output, name).write_bytes(data)
         read_quietly(config.output)
         try:
             train(config)
@@ -66,7 +65,7 @@ def _prepare(folder: Path, name: str, tuned: bool) -> Case:
             raise
         assert Path(config.output, "detector.safetensors").read_bytes() == expected, "another detector"
 
-    change = damage_tensors if relative.suffix == ".safetensors" else change_json
+    change = damage_tensors if Path(name).suffix == ".safetensors" else change_json
     return Case(lambda rng: change(original, rng), read)
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sppdet.config.data import DataConfig
 from sppdet.config.record import as_dict, from_dict
-from sppdet.errors import ConfigError, WeightsError
-from sppdet.files.atomic import check_finite, content_key, load_tensors, read_json, write_json
+from sppdet.errors import ConfigError, SppdetError, WeightsError
+from sppdet.files.atomic import REMEDY, check_finite, content_key, load_tensors, read_json, write_json
 from sppdet.files.owned import hold_folder
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 T = TypeVar("T")
+V = TypeVar("V", dict[str, Any], list[Any])
 Kind = Literal["detector", "classifier"]
 
 # These say how a run is carried out, not what it gives; a resumed run may change them, and move to another device.
@@ -84,7 +85,7 @@ class RunFolder:
         if not self.path.is_dir():
             raise WeightsError("file not found", file=self.path)
         if not file.is_file() and self.config.is_file() and not (self.detector.is_file() or self.classifier.is_file()):
-            command = "classify train" if "view" in read_json(self.config) else "train"
+            command = "classify train" if "view" in _read(self.config, dict) else "train"
             way = f"sppdet {command} --config {self.config} --output {self.path}, which resumes it"
             raise WeightsError("the training is not finished", file=self.path, expected=way)
         if not file.is_file():
@@ -120,7 +121,7 @@ class RunFolder:
 
         Raises SppdetError if there is no config.json, ConfigError if a key of it is unknown.
         """
-        return from_dict(kind, read_json(self.config), self.config)
+        return from_dict(kind, _read(self.config, dict), self.config)
 
     def load_data(self) -> DataConfig:
         """Read the data that the run was trained on. Raises ConfigError if the run has no config.json that says so."""
@@ -131,9 +132,10 @@ class RunFolder:
         return trained
 
     def _trained_data(self) -> DataConfig | None:
-        values = read_json(self.config) if self.config.is_file() else {}
-        known = values.get("data", {}).get("root")
-        return from_dict(DataConfig, values["data"], self.config) if known else None
+        values = _read(self.config, dict).get("data") if self.config.is_file() else None
+        if not isinstance(values, dict) or not values.get("root"):
+            return None
+        return from_dict(DataConfig, values, self.config)
 
     def check_config(self, config: DataclassInstance) -> None:
         """Raise ConfigError if the run was started with another configuration.
@@ -141,7 +143,7 @@ class RunFolder:
         EXECUTION_KEYS may differ. Keys that are younger than the run had their defaults.
         """
         if self.has_weights():  # otherwise nothing here depends on a configuration yet
-            self._check_same(config, read_json(self.config))
+            self._check_same(config, _read(self.config, dict))
 
     @contextmanager
     def hold(self, config: DataclassInstance) -> Iterator[None]:
@@ -183,12 +185,20 @@ class RunFolder:
 
     def trained_on(self, keys: Sequence[str]) -> int:
         """Return how many of the images with these content keys the run was trained on; 0 if it has no record."""
-        known = set(read_json(self.images) if self.images.is_file() else ())
+        known = {str(key) for key in _read(self.images, list)} if self.images.is_file() else set()
         return sum(key in known for key in keys)
 
     def has_weights(self) -> bool:
         """Return True if a step of a training has been done."""
         return any(self.path.glob("*.safetensors"))
+
+
+def _read(file: Path, kind: type[V]) -> V:
+    """Read a JSON file of a run. Raises SppdetError if it is missing or damaged."""
+    content = read_json(file)
+    if not isinstance(content, kind):
+        raise SppdetError("is damaged", file=file, expected=REMEDY)
+    return content
 
 
 def run_key(file: Path) -> str:

@@ -1,3 +1,4 @@
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from sppdet.config.data import DataConfig
 from sppdet.config.heads import SVMConfig
 from sppdet.config.record import as_dict
 from sppdet.config.training import FinetuneConfig, TrainConfig
-from sppdet.errors import ConfigError, WeightsError
+from sppdet.errors import ConfigError, SppdetError, WeightsError
 from sppdet.files.atomic import read_json, save_tensors, write_json
 from sppdet.files.run_folder import RunFolder, run_key
 from sppdet.training.train import train
@@ -31,6 +32,18 @@ def test_the_keys_that_differ_are_named(folder):
     folder.check_config(replace(CONFIG, workers=7, cache_gb=1, output="elsewhere", device="cuda"))
     error = raised(ConfigError, folder.check_config, replace(CONFIG, seed=3, svm=SVMConfig(C=1.0)))
     assert (error.expected, error.got) == ("svm.C=0.01, seed=0", "svm.C=1.0, seed=3")
+
+
+@pytest.mark.parametrize("text", ["5", "[[]]", '{"data": [1]}', "{}"])
+def test_a_damaged_record_is_one_error_or_says_nothing(folder, text):
+    folder.config.write_text(text)
+    folder.images.write_text(text)
+    calls = (folder.load_data, lambda: folder.find("detector"), lambda: folder.evaluation(DataConfig("data")))
+    for call in (*calls, lambda: folder.trained_on(["a"]), lambda: folder.check_config(CONFIG)):
+        with suppress(SppdetError):
+            call()
+    folder.images.write_text('[["a"], "b"]')
+    assert folder.trained_on(["a", "b"]) == 1
 
 
 def test_a_second_start_with_another_configuration_is_refused_while_the_first_one_works(tmp_path):
