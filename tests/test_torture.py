@@ -1,13 +1,16 @@
 """The short form of `python scripts/torture.py`: some inputs of each reader, some kills, faults and processes."""
 
 import os
+import signal
 import time
+import warnings
+from multiprocessing import get_context
 
 import pytest
-from torture import disturbances, pictures, trainings
+from torture import disturbances, pictures, trainings, worker
 from torture.pictures import check_read
 from torture.tally import Tally, format_table
-from torture.target import Case, judge, make_input
+from torture.target import Case, Target, judge, make_input
 from torture.worker import fuzz_here, targets_of
 
 from sppdet.errors import DataError
@@ -76,3 +79,20 @@ def test_a_run_that_comes_out_differently_is_told(tmp_path):
     os.mkdir(tmp_path / ".sppdet")
     (tmp_path / ".sppdet/lock").touch()
     assert trainings.compare(tmp_path, files) == "other a.json"
+
+
+def test_an_input_that_ends_its_process_is_a_loss_and_the_others_are_read(tmp_path, monkeypatch):
+    """The process is forked, which imports nothing again."""
+    signals = {b"1": signal.SIGKILL, b"3": signal.SIGPROF}  # as after 20 seconds of the processor
+
+    def prepare(_folder) -> Case:
+        return Case(lambda _rng: b"", lambda data: data in signals and os.kill(os.getpid(), signals[data]))
+
+    monkeypatch.setattr(worker, "targets_of", lambda _part: [Target("a", prepare)])
+    monkeypatch.setattr(worker, "make_input", lambda _case, _target, _seed, number: b"%d" % number)
+    monkeypatch.setattr(worker.multiprocessing, "get_context", lambda _kind: get_context("fork"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+        (tally,) = worker.fuzz("images", 6, 0, time.time() + 600, tmp_path)
+    assert (tally.counts["accepted"], tally.counts["death"], tally.counts["over limit"]) == (4, 1, 1)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a-0-1", "a-0-1.txt", "a-0-3", "a-0-3.txt"]
