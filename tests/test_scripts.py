@@ -27,7 +27,7 @@ def commands_of(tmp_path, monkeypatch):
         command = ["sh", f"scripts/{name}", "data", "w.pth", str(tmp_path / "out"), *arguments]
         subprocess.run(command, env={**os.environ, **places}, check=True)
         calls = [text.splitlines() for text in (tmp_path / "log").read_text().split("\n\n") if text.strip()]
-        return [build_parser().parse_args(call) for call in calls]
+        return [build_parser(call).parse_args(call) for call in calls]
 
     return run
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 import sppdet.commands.demo as module
 from sppdet.commands.demo import demo
+from sppdet.comparison import throughput
 from sppdet.shapes.pretrain import Pretraining
 
 
@@ -17,14 +18,15 @@ def small(monkeypatch) -> None:
     size = module.Size(train=10, test=6, timed=1, regions=16)
     monkeypatch.setattr(module, "SHAPES", size)
     monkeypatch.setattr(module, "REAL", size)
+    monkeypatch.setattr(throughput, "BATCH_SIZES", {"cpu": (4,)})
+    monkeypatch.setattr(throughput, "MIN_TIMED_CROPS", 4)
     short = replace(Pretraining().fit, epochs=1)
     monkeypatch.setattr("sppdet.shapes.pretrain.Pretraining", partial(Pretraining, fit=short, sizes=(48,)))
 
 
-@pytest.mark.usefixtures("small", "figures")
-@pytest.mark.parametrize("real", [False, True])
-def test_the_demonstration_ends_with_its_numbers_and_files(real, tmp_path):
-    done = demo(real=real, output=str(tmp_path), workers=0)
+def check_files_and_numbers(folder: Path, real: bool) -> dict:
+    """The result of a demonstration in this folder, after a look at all that it says and writes."""
+    done = demo(real=real, output=str(folder), workers=0)
     result = json.loads(json.dumps(done.as_dict()))
     for name in ("spp", "rcnn"):
         assert 0 <= result[name]["map_voc07"] <= 1
@@ -39,23 +41,29 @@ def test_the_demonstration_ends_with_its_numbers_and_files(real, tmp_path):
         if file.suffix == ".png":
             with Image.open(file) as picture:
                 assert min(picture.size) > 100
-    assert json.loads((tmp_path / "demo.json").read_text()) == result
-    comparison = json.loads((tmp_path / "compare/compare.json").read_text())
+    assert json.loads((folder / "demo.json").read_text()) == result
+    comparison = json.loads((folder / "compare/compare.json").read_text())
     assert set(comparison["stages"]) == {"SPPnet", "R-CNN"}
     assert comparison["baseline"] == "R-CNN"
-    with Image.open(tmp_path / "detections.png") as sheet:
+    with Image.open(folder / "detections.png") as sheet:
         assert sheet.width > sheet.height  # three images a row, two rows
 
     text = str(done)
     assert ("cutouts of photographs" in text) == ("do not say how well" in text) == result["real"] == real
     assert f"{100 * result['spp']['map_voc07']:.1f}%" in text
     assert all(file in text for file in result["files"])
+    return result
 
 
-@pytest.mark.usefixtures("small")
-def test_a_second_run_trains_nothing_again_and_gives_the_same_detectors(tmp_path, monkeypatch):
-    result = demo(output=str(tmp_path), workers=0).as_dict()
+@pytest.mark.usefixtures("small", "figures")
+def test_the_demonstration_of_shapes_ends_with_its_numbers_and_files_and_trains_nothing_again(tmp_path, monkeypatch):
+    result = check_files_and_numbers(tmp_path, real=False)
     monkeypatch.setattr("sppdet.shapes.pretrain.pretrain", None)
     monkeypatch.setattr("sppdet.training.train.propose", None)
     again = demo(output=str(tmp_path), workers=0).as_dict()
     assert (again["spp"], again["rcnn"]) == (result["spp"], result["rcnn"])
+
+
+@pytest.mark.usefixtures("small", "figures")
+def test_the_demonstration_of_cutouts_ends_with_its_numbers_and_files(tmp_path):
+    check_files_and_numbers(tmp_path, real=True)
