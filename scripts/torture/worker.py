@@ -8,8 +8,8 @@ import signal
 import tempfile
 import time
 from collections.abc import Sequence
-from multiprocessing.sharedctypes import SynchronizedArray
 from pathlib import Path
+from typing import Any
 
 from torture.tally import KINDS, Tally
 from torture.target import MOST_SECONDS, Target, judge, keep, limit_memory, make_input
@@ -49,8 +49,8 @@ def fuzz_here(targets: Sequence[Target], numbers: range, seed: int, folder: Path
 def fuzz(part: str, count: int, seed: int, until: float, folder: Path) -> list[Tally]:
     """Read `count` inputs of a part, its targets in turns, or as many as there is time for until `until`."""
     context = multiprocessing.get_context("spawn")
-    shared = context.Array("d", [0.0, time.time(), 0.0] + [0.0] * (len(KINDS) * 100))
-    names, starts = context.Queue(), 0
+    shared = context.Array("d", [0.0, time.time(), 0.0] + [0.0] * (len(KINDS) * 100), lock=False)
+    names, starts = context.SimpleQueue(), 0  # without a thread, which would die with the process
     current = folder / f"current-{part}"
     folder.mkdir(parents=True, exist_ok=True)
     known: list[str] = []
@@ -59,15 +59,15 @@ def fuzz(part: str, count: int, seed: int, until: float, folder: Path) -> list[T
         process = context.Process(target=_work, args=(part, count, seed, until, str(folder), shared, names))
         process.start()
         starts += 1
-        known = names.get(timeout=2 * MOST_WAIT)
         while process.is_alive():
             process.join(0.5)
             if time.time() - shared[1] > MOST_WAIT:
                 process.kill()
                 process.join()
+        known = names.get() if not names.empty() else known
         if process.exitcode == 0:
             break
-        if process.exitcode == 1:
+        if process.exitcode == 1 or not known:
             raise RuntimeError(f"{part}: the fuzzer itself failed")
         index = int(shared[0])
         ended = f"exit code {process.exitcode}"
@@ -87,7 +87,7 @@ def fuzz(part: str, count: int, seed: int, until: float, folder: Path) -> list[T
     ]
 
 
-def _work(part: str, count: int, seed: int, until: float, folder: str, shared: SynchronizedArray, names) -> None:
+def _work(part: str, count: int, seed: int, until: float, folder: str, shared: Any, names) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.disable(logging.CRITICAL)
     targets = targets_of(part)
