@@ -9,7 +9,7 @@ from os import PathLike
 import torch
 from torch import Tensor, nn
 
-from sppdet.backbones.backbone import Backbone
+from sppdet.backbones.backbone import Backbone, check_maps
 from sppdet.backbones.fully_connected import FullyConnected
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config.detector import DetectorConfig, FeatureKind
@@ -230,4 +230,5 @@ class EncodedImage:
         heads, selection = self.detector.heads, self.detector.config.selection
         with torch.inference_mode():
             outputs = apply_to_features(self.image_features, boxes, heads)
+            check_maps([outputs])
         return replace(postprocess(heads, outputs, boxes, self.size, selection), classes=self.detector.classes)

@@ -194,3 +194,26 @@ def test_a_detector_of_a_training_configuration_is_saved_without_the_rest_of_it(
     config = TrainConfig(**{name: getattr(CONFIG, name) for name in DetectorConfig.__dataclass_fields__})
     Detector(config, CLASSES).save(tmp_path / "detector.safetensors")
     assert Detector.load(tmp_path).config == CONFIG
+
+
+@pytest.mark.parametrize("features", ["spp", "crop"])
+def test_features_that_are_not_finite_are_an_error(features):
+    detector = make_detector(config=replace(CONFIG, features=features))
+    first = next(detector.backbone.parameters())
+    first.data[0, 0, 0, 0] = torch.nan
+    with pytest.raises(WeightsError, match="not finite"):
+        detector.detect(IMAGE, BOXES)
+    first.data[0] = 1e6  # more than half precision holds
+    with pytest.raises(WeightsError, match="not finite"):
+        detector.detect(IMAGE, BOXES)
+
+
+def test_scores_that_are_not_finite_are_an_error(detector):
+    next(detector.heads.parameters()).data[0] = torch.inf
+    with pytest.raises(WeightsError, match="not finite"):
+        detector.detect(IMAGE, BOXES)
+
+
+def test_a_scale_that_leaves_the_network_no_cell_is_named():
+    with pytest.raises(ConfigError, match=r"spp.scales: too small for shapenet \(got 1\)"):
+        make_detector(config=replace(CONFIG, spp=replace(CONFIG.spp, scales=(1,)))).encode(IMAGE)

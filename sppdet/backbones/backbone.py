@@ -1,6 +1,7 @@
 """The network from images to their feature maps."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from sppdet.backbones.geometry import geometries_of
 from sppdet.config.network import Precision
-from sppdet.errors import ConfigError
+from sppdet.errors import ConfigError, WeightsError
 from sppdet.images import normalize
 from sppdet.runtime.forks import check_device
 
@@ -54,6 +55,18 @@ class Backbone(nn.Module):
         dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
         with torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32"):
             return as_maps(self.layers(images))
+
+
+def is_too_small(error: RuntimeError) -> bool:
+    """Return True for torch's error of an image that is too small for a single cell."""
+    return re.search("Calculated (padded input|output) size|Output size is too small", str(error)) is not None
+
+
+def check_maps(maps: Iterable[Tensor]) -> None:
+    """Raise WeightsError if a network's maps hold NaN or infinite values, of which no detection would tell."""
+    if not torch.stack([one.sum(dtype=torch.float32) for one in maps]).isfinite().all():
+        expected = "other weights, or another precision of the network"
+        raise WeightsError("the network gives values that are not finite", field="features", expected=expected)
 
 
 def as_maps(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from os import PathLike
 
@@ -10,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sppdet.backbones.backbone import Backbone, last_conv_blocks
+from sppdet.backbones.backbone import Backbone, check_maps, is_too_small, last_conv_blocks
 from sppdet.backbones.fully_connected import FullyConnected, build_fully_connected
 from sppdet.backbones.geometry import Geometry
 from sppdet.backbones.zoo import build_backbone
@@ -98,6 +97,7 @@ class Classifier(nn.Module):
         for pixels, boxes in prepared:
             with stage("conv"):
                 maps = self.maps(pixels)  # each (1 or 2, C, h, w)
+                check_maps(maps)
             with stage("pooling"):
                 places = zip(self.backbone.geometries, maps, strict=True)
                 windows = torch.stack([_windows(boxes, place, one, views) for place, one in places], dim=1)
@@ -129,7 +129,7 @@ class Classifier(nn.Module):
         try:
             return [maps.float() for maps in self.backbone(self.backbone.normalize(images))]
         except RuntimeError as error:
-            if not re.search("Calculated (padded input|output) size", str(error)):  # torch's words if no cell is left
+            if not is_too_small(error):
                 raise
             size = " x ".join(map(str, images.shape[2:]))
             raise InputError(f"too small for {self.backbone.name}", field="images", got=f"{size} pixels") from error

@@ -84,6 +84,8 @@ def download_voc(
                 path.unlink()  # wrong bytes cannot be resumed
             raise
         _unpack(path, folder)
+        if hasattr(os, "sync"):  # the mark is on the disk after what it stands for
+            os.sync()
         if downloaded:
             path.unlink()
         done.touch()
@@ -106,7 +108,7 @@ def _download(url: str, part: Path) -> None:
 def _fetch(url: str, part: Path) -> None:
     start = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    # The URLs are constants, so that no scheme but https is opened.
+    # The addresses are constants of this file, so that no other scheme is opened.
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # nosec B310
         if response.status != 206:  # the server ignored the range and sends the whole file
             start = 0
@@ -156,9 +158,9 @@ def _check_member(member: tarfile.TarInfo, path: Path) -> None:
 
 
 def _merge(source: Path, target: Path) -> None:
-    """Move a tree to another place, merging folders that exist in both."""
+    """Move a tree to another place, merging folders that exist in both: the lists of images after the images."""
     if source.is_dir() and target.is_dir():
-        for child in source.iterdir():
+        for child in sorted(source.iterdir(), key=lambda child: child.name == "ImageSets"):
             _merge(child, target / child.name)
     else:
         os.replace(source, target)

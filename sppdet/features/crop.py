@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sppdet.backbones.backbone import Backbone
+from sppdet.backbones.backbone import Backbone, check_maps
 from sppdet.config.detector import CropConfig
 from sppdet.errors import InputError
 from sppdet.features.extractor import FeatureExtractor, ImageFeatures, PooledRegion
@@ -114,9 +114,10 @@ class CropFeatures(ImageFeatures):
     def _pool(self, crops: Tensor, out: Tensor) -> None:
         with torch.inference_mode():
             with stage("conv"):
-                maps = self.extractor.backbone(crops)  # each (B, C, h, w)
+                maps = [each.half() for each in self.extractor.backbone(crops)]  # (B, C, h, w), for the same reason
+                check_maps(maps)
             with stage("pooling"):
-                out.copy_(self.extractor.pooling([each.half() for each in maps]))  # half precision for the same reason
+                out.copy_(self.extractor.pooling(maps))
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sppdet.backbones.backbone import check_maps, is_too_small
 from sppdet.backbones.geometry import Geometry
 from sppdet.config.detector import SPPConfig
+from sppdet.errors import ConfigError
 from sppdet.features.extractor import FeatureExtractor, ImageFeatures, PooledRegion
 from sppdet.images import resize_shorter_side, shorter_side_size
 from sppdet.pooling.pyramid import PreparedMaps
@@ -43,15 +45,25 @@ class SPPExtractor(FeatureExtractor):
             with stage("preprocess"):
                 pixels = self.backbone.normalize(resize_shorter_side(image, side)[None])
             with stage("conv"), torch.inference_mode():
-                maps.append(self.backbone(pixels))  # each (1, C, h, w)
+                maps.append(self._run(pixels, side))
         with stage("pooling"):
             # Rounded to half precision even when not cached, so that cold and warm runs agree.
             return [[one[0].half() for one in several] for several in maps]
 
+    def _run(self, pixels: Tensor, side: int) -> tuple[Tensor, ...]:
+        """Compute the maps (1, C, h, w) of a normalized image at a scale. Raises ConfigError if it is too small."""
+        try:
+            return self.backbone(pixels)
+        except RuntimeError as error:
+            if not is_too_small(error):
+                raise
+            raise ConfigError(f"too small for {self.backbone.name}", field="spp.scales", got=side) from error
+
     def from_maps(self, maps: list[list[Tensor]], size: tuple[int, int]) -> MapFeatures:
         """Build the result of `encode` for an image of `size` (H, W) from the result of `compute_maps`."""
         device = self.backbone.device
-        exact = ([one[None].to(device).float() for one in several] for several in maps)
+        exact = [[one[None].to(device).float() for one in several] for several in maps]
+        check_maps(chain.from_iterable(exact))
         return MapFeatures(self, tuple(self.pooling.prepare_maps(several) for several in exact), size)
 
     def store(self, image: Tensor, boxes: Tensor) -> dict[str, Tensor]:
@@ -77,8 +89,9 @@ class SPPExtractor(FeatureExtractor):
 
     def pool(self, image: Tensor, boxes: Tensor, scale_position: float) -> Tensor:
         index = int(scale_position * len(self.config.scales))
-        pixels = self.backbone.normalize(resize_shorter_side(image, self.config.scales[index])[None])
-        maps = [one.float() for one in self.backbone(pixels)]  # each (1, C, h, w)
+        side = self.config.scales[index]
+        pixels = self.backbone.normalize(resize_shorter_side(image, side)[None])
+        maps = [one.float() for one in self._run(pixels, side)]
         return self.pooling(maps, self.windows(boxes, index, (image.shape[1], image.shape[2]), maps))
 
     def windows(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from factories import serving, stopping
 
-from sppdet.data.download import VOC_ARCHIVES, Archive, download_voc
+from sppdet.data.download import VOC_ARCHIVES, Archive, _merge, download_voc
 from sppdet.errors import DataError
 
 
@@ -246,3 +246,13 @@ def test_a_compressed_archive_is_refused_and_leftovers_are_removed(tmp_path):
     with pytest.raises(DataError, match=r"a\.tar: cannot be unpacked"):
         download_voc(tmp_path / "data", archives=tmp_path, table=table({"a.tar": data}))
     assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_the_lists_of_an_archive_come_after_its_images(tmp_path):
+    for name in ("VOC2007/ImageSets/Main/test.txt", "VOC2007/JPEGImages/2.jpg", "VOC2007/Annotations/2.xml"):
+        (tmp_path / "new" / name).parent.mkdir(parents=True)
+        (tmp_path / "new" / name).touch()
+        (tmp_path / "old" / name).parent.mkdir(parents=True)
+    with pytest.raises(KeyboardInterrupt), stopping(os, "replace", after=2):
+        _merge(tmp_path / "new", tmp_path / "old")
+    assert {path.name for path in (tmp_path / "old").rglob("*.*")} == {"2.jpg", "2.xml"}

@@ -1,3 +1,4 @@
+import random
 from contextlib import suppress
 from dataclasses import replace
 
@@ -155,3 +156,21 @@ def test_files_of_another_run_of_the_same_data_have_another_key(tmp_path):
         run.begin(config, "data")
         keys |= {run_key(run.heads("train")), run_key(run.heads("all"))}
     assert len(keys) == 4
+
+
+@pytest.mark.parametrize("name", ["config", "data_hash"])
+def test_no_flipped_bit_of_a_resumed_run_goes_unnoticed(folder, name):
+    """The key of the run is compared: it is made of the configuration and the data."""
+    file = getattr(folder, name)
+    whole, chance, noticed = file.read_bytes(), random.Random(0), 0
+    own = {key: getattr(CONFIG, key) for key in ("workers", "cache_gb", "output", "device", "data")}
+    for place in chance.sample(range(len(whole)), min(150, len(whole))):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << chance.randrange(8)]) + whole[place + 1 :])
+        try:
+            config = folder.load_config(TrainConfig)
+            folder.check_config(config)
+            folder.begin(config, "data")
+            assert replace(config, **own) == CONFIG
+        except SppdetError:
+            noticed += 1
+    assert noticed

@@ -1,6 +1,7 @@
 """Data sets written as files, in VOC layout, COCO or YOLO format: their images, and the objects of each split."""
 
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from sppdet.data.formats.pairs import key_of
 from sppdet.errors import DataError, ImageError
 from sppdet.images import IMAGE_SUFFIXES, read_size
 from sppdet.structures import Annotations
+
+NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # characters that XML cannot hold
 
 Place = Callable[[Path, Path], object]  # copies or links an image to a new path
 Written = dict[str, Annotations]  # by the image's path below the folder
@@ -146,8 +149,12 @@ def _xml(file: str, image: Annotations, classes: Sequence[str]) -> str:
 
 def _add(parent: ElementTree.Element, tag: str, value: Any = None) -> ElementTree.Element:
     element = ElementTree.SubElement(parent, tag)
-    element.text = None if value is None else str(value)
+    element.text = None if value is None else NOT_XML.sub(_escaped, str(value))
     return element
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape", "surrogatepass").decode()
 
 
 def _fewest_digits(number: float, added: float = 0) -> float:

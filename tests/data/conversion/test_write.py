@@ -1,6 +1,7 @@
 """Files of a converted set: their contents, names and places, and what a format cannot hold."""
 
 import os
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from PIL import Image
 
 from sppdet.config.data import DataConfig
 from sppdet.data.conversion.convert import convert_dataset
+from sppdet.data.conversion.write import _add
 from sppdet.data.dataset import read_dataset
 from sppdet.errors import DataError, ImageError
 from sppdet.files.atomic import read_json, write_json
@@ -205,3 +207,9 @@ def test_an_image_without_a_suffix_of_one_is_refused(tmp_path):
     write_text(root / "labels.json", (root / "labels.json").read_text().replace("a.png", "a.data"))
     with pytest.raises(DataError, match=r"a\.data: has no suffix of an image"):
         convert(root, "voc")
+
+
+def test_characters_that_xml_cannot_hold_are_escaped():
+    _add(root := ElementTree.Element("object"), "name", "a\x1b\x00\ud800\uffff ü\u200f")
+    text = ElementTree.tostring(root, encoding="unicode")
+    assert ElementTree.fromstring(text.encode()).findtext("name") == r"a\x1b\x00\ud800\uffff ü" + "\u200f"
