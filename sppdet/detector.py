@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sppdet.backbones.backbone import Backbone, check_maps
 from sppdet.backbones.fully_connected import FullyConnected
 from sppdet.backbones.zoo import build_backbone
+from sppdet.boxes import clip_boxes
 from sppdet.config.detector import DetectorConfig, FeatureKind
 from sppdet.config.network import Precision
 from sppdet.config.record import as_dict, base_of, from_dict
@@ -24,7 +25,7 @@ from sppdet.files.run_folder import RunFolder
 from sppdet.heads.calibration import Calibration
 from sppdet.heads.linear import Heads
 from sppdet.images import ImageLike, as_image
-from sppdet.postprocess import minimum_score, postprocess
+from sppdet.postprocess import Candidates, find_candidates, minimum_score, move_boxes, postprocess
 from sppdet.proposals.cache import propose_image
 from sppdet.runtime.memory import keep_freed_memory
 from sppdet.runtime.stopwatch import stage
@@ -226,9 +227,19 @@ class EncodedImage:
 
     def detect(self, boxes: Tensor) -> Detections:
         """Score the boxes, move them by box regression, and select the best of those that overlap."""
-        check_boxes(boxes)
-        heads, selection = self.detector.heads, self.detector.config.selection
-        with torch.inference_mode():
-            outputs = apply_to_features(self.image_features, boxes, heads)
-            check_maps([outputs])
+        heads, selection, outputs = self.detector.heads, self.detector.config.selection, self._outputs(boxes)
         return replace(postprocess(heads, outputs, boxes, self.size, selection), classes=self.detector.classes)
+
+    def candidates(self, boxes: Tensor) -> Candidates:
+        """Score the boxes and move them by box regression, without selecting: what NMS works on."""
+        heads = self.detector.heads
+        moved, scores = move_boxes(heads, self._outputs(boxes), boxes)
+        lowest = minimum_score(self.detector.config.selection, heads.kind)
+        return find_candidates(clip_boxes(moved, *self.size), scores, lowest)
+
+    def _outputs(self, boxes: Tensor) -> Tensor:
+        check_boxes(boxes)
+        with torch.inference_mode():
+            outputs = apply_to_features(self.image_features, boxes, self.detector.heads)
+            check_maps([outputs])
+        return outputs

@@ -1,6 +1,7 @@
 """Outputs of the heads to detections, and the detections of several detectors to one set."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,30 +14,54 @@ from sppdet.runtime.stopwatch import stage
 from sppdet.structures import Detections
 
 
+class Candidates(NamedTuple):
+    """The boxes that NMS selects from, in the order of the regions that they come from.
+
+    boxes: float32 (M, 4), moved by box regression. labels: int64 (M,), 1..K. scores: float32 (M,). regions: int64 (M,),
+    indices of the regions.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    scores: Tensor
+    regions: Tensor
+
+
 def postprocess(
     heads: Heads, outputs: Tensor, boxes: Tensor, size: tuple[int, int], selection: SelectionConfig
 ) -> Detections:
     """Convert the heads' outputs (N, outputs) for boxes (N, 4) in an image of `size` (H, W) to detections: move the
     boxes by their offsets, and select the best of those that overlap."""
-    with stage("heads"), torch.inference_mode():
-        class_outputs, offsets = heads.split(outputs)
-        scores = heads.activate(class_outputs)  # (N, K)
-        boxes = boxes.to(scores.device)
-        repeated = boxes[:, None].expand(-1, heads.num_classes, -1)  # (N, K, 4)
-        moved = repeated if offsets is None else decode_boxes(boxes, offsets)
+    moved, scores = move_boxes(heads, outputs, boxes)
     with stage("nms"):
         return select(clip_boxes(moved, *size), scores, selection, heads.kind)
+
+
+def move_boxes(heads: Heads, outputs: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Convert the heads' outputs (N, outputs) for boxes (N, 4) to boxes (N, K, 4) moved by their offsets, which may
+    reach out of the image, and scores (N, K)."""
+    with stage("heads"), torch.inference_mode():
+        class_outputs, offsets = heads.split(outputs)
+        scores = heads.activate(class_outputs)
+        boxes = boxes.to(scores.device)
+        repeated = boxes[:, None].expand(-1, heads.num_classes, -1)
+        return (repeated if offsets is None else decode_boxes(boxes, offsets)), scores
 
 
 def select(boxes: Tensor, scores: Tensor, config: SelectionConfig, kind: HeadKind = "svm") -> Detections:
     """Select boxes of (N, K, 4) with scores (N, K) above the minimum that survive NMS, up to a number per class, and
     let the others vote on their places if `config.vote_iou` is below 1."""
     lowest = minimum_score(config, kind)
+    boxes, labels, scores, _ = find_candidates(boxes, scores, lowest)
+    kept = nms(boxes, scores, labels, config.nms_iou, config.max_per_class)
+    best = boxes[kept] if config.vote_iou == 1 else vote(boxes, scores - lowest, labels, kept, config.vote_iou)
+    return Detections(best.cpu().clone(), labels[kept].cpu(), scores[kept].cpu().clone())
+
+
+def find_candidates(boxes: Tensor, scores: Tensor, lowest: float) -> Candidates:
+    """Return those of boxes (N, K, 4) with scores (N, K) above the lowest."""
     region, label = (scores > lowest).nonzero(as_tuple=True)
-    boxes, scores = boxes[region, label], scores[region, label]
-    kept = nms(boxes, scores, label, config.nms_iou, config.max_per_class)
-    best = boxes[kept] if config.vote_iou == 1 else vote(boxes, scores - lowest, label, kept, config.vote_iou)
-    return Detections(best.cpu().clone(), label[kept].cpu() + 1, scores[kept].cpu().clone())
+    return Candidates(boxes[region, label], label + 1, scores[region, label], region)
 
 
 def minimum_score(config: SelectionConfig, kind: HeadKind) -> float:

@@ -20,12 +20,20 @@ class Hierarchy:
 
     labels: int32 (H, W), segments 0..n−1. children: int64 (n−1, 2), the two nodes merged into node n + i. boxes: int64
     (2n−1, 4), x1 y1 x2 y2, half-open, of all nodes. Nodes 0..n−1 are the segments; the others follow in the order of
-    the merges, so the last node is the whole image.
+    the merges, so the last node is the whole image. origin: color space, threshold and similarities.
     """
 
     labels: np.ndarray
     children: np.ndarray
     boxes: np.ndarray
+    origin: str = ""
+
+    def parents(self) -> np.ndarray:
+        """Return the node that each node was merged into, int64 (2n−1,); −1 for the last."""
+        count = len(self.children) + 1
+        parents = np.full(len(self.boxes), -1)
+        parents[self.children] = np.arange(count, len(parents))[:, None]
+        return parents
 
     def segments(self, node: int) -> np.ndarray:
         """Return the segments of a node: ids in `labels`, int64, ascending. A negative node counts from the last."""

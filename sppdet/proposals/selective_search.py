@@ -148,14 +148,17 @@ def search_hierarchies(array: np.ndarray, preset: Preset, threads: int | None = 
         textured = to_planes(planes) if preset.opencv_texture else smoothed
         return sort_edges(smoothed, preset.neighbors), quantize(planes, textured, preset.opencv_texture)
 
-    def segment_and_group(task: tuple[tuple[Edges, np.ndarray], tuple[int, int]]) -> list[Hierarchy]:
-        (edges, bins), (k, min_size) = task
+    def segment_and_group(task: tuple[tuple[str, tuple[Edges, np.ndarray]], tuple[int, int]]) -> list[Hierarchy]:
+        (space, (edges, bins)), (k, min_size) = task
         labels, count = segment(edges, k, min_size)
         segments = describe(labels, count, bins)
-        return [Hierarchy(labels, *group(segments, labels.size, similarity)) for similarity in preset.similarities]
+        return [
+            Hierarchy(labels, *group(segments, labels.size, similarity), f"{space}, k {k}, {similarity}")
+            for similarity in preset.similarities
+        ]
 
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        spaces = list(pool.map(prepare, preset.spaces))
+        spaces = list(zip(preset.spaces, pool.map(prepare, preset.spaces), strict=True))
         groups = pool.map(segment_and_group, product(spaces, preset.thresholds))
         return [hierarchy for hierarchies in groups for hierarchy in hierarchies]
 

@@ -1,0 +1,1 @@
+"""A page to play with detectors and classifiers, served to this machine only."""
