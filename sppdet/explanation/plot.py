@@ -55,7 +55,7 @@ def _draw_overlay(axes: Axes, evidence: Evidence, image: Tensor, found: Tensor |
     heat = evidence.on_image(height, width).numpy()
     limit = float(np.abs(heat).max()) or 1.0
     gray = to_array(image).mean(axis=2)
-    axes.imshow(gray, cmap="gray", vmin=0, vmax=255)
+    axes.imshow(gray, cmap="gray", vmin=-200, vmax=255)  # pale, for the colors above it
     opacity = np.sqrt(np.abs(heat) / limit) * 0.75
     axes.imshow(heat, cmap=COLORS, vmin=-limit, vmax=limit, alpha=opacity, interpolation="nearest")
     _draw_box(axes, evidence.box.tolist(), BOX, "pooled box", "--")
