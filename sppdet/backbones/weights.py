@@ -134,7 +134,8 @@ def _read(path: Path) -> dict[str, Any]:
             with ZipFile(path) as archive:  # torch packs nothing: a file has no more bytes of weights than it has
                 if any(part.compress_type != ZIP_STORED for part in archive.infolist()):
                     raise ValueError("compressed")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # torch opens no path that is not UTF-8
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files make these readers raise almost any exception
         expected = "a state dict (`sppdet convert` makes one)" if "caffe" in path.suffix else "a state dict"
         got = type(error).__name__

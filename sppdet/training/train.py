@@ -21,7 +21,7 @@ from sppdet.config.training import BASE_GB, TrainConfig
 from sppdet.data.dataset import record_division
 from sppdet.detector import Detector
 from sppdet.drawing.contact_sheet import write_contact_sheet
-from sppdet.errors import ConfigError
+from sppdet.errors import ConfigError, WeightsError
 from sppdet.evaluation.voc import VOCResult, evaluate_voc
 from sppdet.features.build import build_extractor, build_network
 from sppdet.features.extractor import FeatureExtractor
@@ -52,9 +52,9 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
 
     dataset, val: the training images and the images to hold out, in place of those that the configuration names.
     Raises ConfigError if the folder holds another run (another configuration or other data) or files of the user's, or
-    if `config.memory_gb` is too little. If another process trains this configuration there, it is waited for. The
-    detector of a finished run of this configuration is returned without looking at the data. Data, network and
-    proposals are checked in this order; until then nothing is written.
+    if `config.memory_gb` is too little, WeightsError if its detector is of another configuration. If another process
+    trains this configuration there, it is waited for. The detector of a finished run is returned without looking at
+    the data. Data, network and proposals are checked in this order; until then nothing is written.
     """
     run = RunFolder(config.output)
     run.check_config(config)
@@ -63,7 +63,16 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
             if not run.detector.is_file():  # which another process may have finished meanwhile
                 return _train(config, run, dataset, val)
     logger.info("%s is trained already; to train again, remove it or give another --output", run.path)
-    return Detector.load(run.path, config.device, config.precision)
+    detector = Detector.load(run.path, config.device, config.precision)
+    if detector.config != _detector_config(config):
+        expected = "the one that was trained here; to train it again, remove the file"
+        raise WeightsError("is of another configuration", file=run.detector, expected=expected)
+    return detector
+
+
+def _detector_config(config: TrainConfig) -> DetectorConfig:
+    """Return the configuration of the detector; a file of proposals holds those of the training images only."""
+    return replace(base_of(config, DetectorConfig), proposals=replace(config.proposals, file=None))
 
 
 def _train(config: TrainConfig, run: RunFolder, dataset: Dataset | None, val: Dataset | None) -> Detector:
@@ -139,9 +148,7 @@ class Trainer:
             if config.head != "softmax":
                 heads = fit_heads(self.run, name, self._cache(), images, classes, config)
         heads = heads if config.box_regression.enabled else heads.without_box_regression()
-        # The file holds the proposals of the training images only.
-        detector = replace(base_of(config, DetectorConfig), proposals=replace(config.proposals, file=None))
-        return Detector(detector, self.dataset.classes, self.extractor, heads)
+        return Detector(_detector_config(config), self.dataset.classes, self.extractor, heads)
 
     def detect(self, detector: Detector, images: list[int]) -> list[Detections]:
         """Detect objects in the proposals of the images with these indices."""

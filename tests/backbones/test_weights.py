@@ -1,6 +1,7 @@
 """Weights from torchvision's enum, served on this machine, and from good and bad files."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -242,3 +243,13 @@ def test_a_compressed_file_of_weights_is_refused(tmp_path):
         for part in stored.infolist():
             packed.writestr(part.filename, stored.read(part))
     assert "is not a readable weight file" in str(error_of("squeezenet1_1", tmp_path / "w.pt"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="paths are text")
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_path_that_is_not_utf8(tmp_path, suffix, backbone):
+    weights = {name: tensor.contiguous() for name, tensor in backbone.state_dict().items()}
+    file = tmp_path / f"weights{suffix}"
+    save_file(weights, file) if suffix == ".safetensors" else torch.save(weights, file)
+    file = file.rename(file.with_name(os.fsdecode(b"\xff") + suffix))
+    assert build_backbone("shapenet", str(file)).state_dict().keys() == weights.keys()

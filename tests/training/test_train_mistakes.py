@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 from contracts import raised
+from factories import random_detector
 
 from sppdet.backbones.zoo import build_backbone
 from sppdet.config.data import DataConfig
 from sppdet.config.network import BackboneConfig
+from sppdet.config.record import as_dict
 from sppdet.config.training import FinetuneConfig
 from sppdet.data.formats.voc import read_voc
 from sppdet.errors import ConfigError, DataError, WeightsError
-from sppdet.files.atomic import save_tensors
+from sppdet.files.atomic import save_tensors, write_json
+from sppdet.files.run_folder import RunFolder
 from sppdet.training import train as stages
 from sppdet.training.train import train
 
@@ -73,4 +76,12 @@ def test_data_come_first_and_nothing_is_left_behind_by_a_mistake(config, own_dat
 def test_weights_without_their_configuration_are_an_error(config):
     save_tensors(Path(config.output) / "detector.safetensors", {"weight": torch.zeros(1)})
     with pytest.raises(Exception, match=r"config\.json: file not found"):
+        train(config)
+
+
+def test_a_detector_of_another_configuration_is_not_the_runs(config):
+    run = RunFolder(config.output)
+    write_json(run.config, as_dict(config))
+    random_detector().save(run.detector)
+    with pytest.raises(WeightsError, match="is of another configuration"):
         train(config)
