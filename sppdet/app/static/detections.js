@@ -78,7 +78,9 @@ export class Detections {
   list() {
     const { labels } = this.found, { classes } = this.run;
     $("count").textContent = `${counted(this.kept.length, "detection")} of ${counted(labels.length, "candidate")}`;
-    $("list").replaceChildren(...this.kept.slice(0, LISTED).map((i, k) => {
+    const values = this.found.probabilities ?? this.found.scores;
+    const rows = this.kept.map((i, k) => ({ i, k })).sort((a, b) => values[b.i] - values[a.i]);
+    $("list").replaceChildren(...rows.slice(0, LISTED).map(({ i, k }) => {
       const swatch = make("span", { className: "swatch" });
       swatch.style.background = colorOf(labels[i]);
       const press = () => this.page.pick({ candidate: i, box: this.boxes[k] });
@@ -109,14 +111,14 @@ export class Detections {
       stage.label(this.boxes[k], this.run.classes[labels[this.kept[k]] - 1], this.text(this.kept[k]), labels[this.kept[k]]);
   }
 
-  // The smallest box at a place: a detection, or else a proposal that is drawn.
-  at(x, y) {
+  // The smallest box at a place: a detection, or else a proposal among the first `count`.
+  at(x, y, count = Number($("proposals").value)) {
     if (!this.found) return null;
     const holds = ([x1, y1, x2, y2]) => x1 <= x && x <= x2 && y1 <= y && y <= y2;
     const size = ([x1, y1, x2, y2]) => (x2 - x1) * (y2 - y1);
     const smallest = (rows) => rows.filter(({ box }) => holds(box)).sort((a, b) => size(a.box) - size(b.box))[0];
-    const drawn = Array.from({ length: Number($("proposals").value) },
+    const first = Array.from({ length: count },
       (_, i) => ({ box: Array.from(this.found.proposals.subarray(4 * i, 4 * i + 4)) }));
-    return smallest(this.kept.map((candidate, k) => ({ candidate, box: this.boxes[k] }))) ?? smallest(drawn) ?? null;
+    return smallest(this.kept.map((candidate, k) => ({ candidate, box: this.boxes[k] }))) ?? smallest(first) ?? null;
   }
 }

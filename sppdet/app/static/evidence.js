@@ -44,8 +44,9 @@ export class EvidencePanel {
       parts.push(make("label", { className: "check" }, overlay, " cells on the image: red speaks for it, blue against it"));
       evidence.maps.forEach((part, k) => parts.push(this.map(part, k)));
     } else parts.push(make("p", { text: `${unit} ${number(scores[label - 1])}. ${reason}.` }));
-    const order = scores.map((_, k) => k).sort((a, b) => scores[b] - scores[a]);
-    const values = probabilities ?? scores, high = probabilities ? 1 : Math.max(...scores), low = probabilities ? 0 : Math.min(...scores);
+    const values = probabilities ?? scores, order = scores.map((_, k) => k);
+    order.sort((a, b) => values[b] - values[a] || scores[b] - scores[a]);
+    const high = probabilities ? 1 : Math.max(...scores), low = probabilities ? 0 : Math.min(...scores);
     parts.push(make("h3", { text: "All classes" }), make("p", { className: "quiet", text: "Press one to see what speaks for it here." }));
     parts.push(bars(order.map((k) => ({
       name: run.classes[k], value: values[k], chosen: k + 1 === label,

@@ -18,7 +18,7 @@ class Page {
     this.tab = "detections";
     this.turn = 0;
     this.stage = new Stage({
-      onPick: (x, y) => this.isDetector() && this.pick(this.detections.at(x, y)),
+      onPick: (x, y) => this.isDetector() && this.pickAt(x, y),
       onBox: (box) => this.isDetector() && this.pick({ box }),
       onKey: (key) => this.tab === "tree" && this.tree.press(key),
     });
@@ -51,6 +51,7 @@ class Page {
       $("error").textContent = error.message;
       $("error").hidden = false;
       $("status").textContent = "";
+      this.source = null;
     }
   }
 
@@ -70,8 +71,9 @@ class Page {
   }
 
   // Shows an image that the server keeps, and what the run makes of it.
-  async take(promise) {
+  async take(promise, source = null) {
     const turn = ++this.turn;
+    this.source = source;
     $("status").textContent = "reading …";
     const image = await promise;
     const bitmap = await createImageBitmap(await getBlob(`api/picture/${image.image}`));
@@ -100,9 +102,16 @@ class Page {
     document.body.dataset.shown = String(turn);
   }
 
+  // In the hierarchy any proposal will do, elsewhere only what is drawn.
+  pickAt(x, y) {
+    const { found } = this.detections, place = found && this.detections.at(x, y, this.tab === "tree" ? found.proposals.length / 4 : undefined);
+    if (place) this.pick(place);
+    else $("status").textContent = "no box there: draw one, or have proposals drawn";
+  }
+
   // A box to look at: of a candidate, its proposal is what was scored.
   pick(place) {
-    if (!place || !this.image || !this.detections.found) return;
+    if (!this.image || !this.detections.found) return;
     const { candidate, box } = place, { found } = this.detections;
     if (candidate === undefined) {
       this.look({ box });
@@ -118,6 +127,10 @@ class Page {
       this.attempt(this.tree.show(place.box));
       return;
     }
+    this.explain(place);
+  }
+
+  explain(place) {
     this.open("evidence");
     this.attempt(this.evidence.show(place));
   }
@@ -201,7 +214,9 @@ class Page {
     $("index").value = index + 1;
     $("index").max = images;
     $("name").textContent = `of ${images.toLocaleString("en")}: ${names[index] ?? ""}`;
-    await this.take(ask("api/data-image", { run: this.index, split, index }));
+    const source = JSON.stringify([this.index, split, index]);
+    if (source === this.source) return; // a number is changed again when it loses the focus
+    await this.take(ask("api/data-image", { run: this.index, split, index }), source);
   }
 }
 

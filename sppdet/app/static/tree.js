@@ -62,7 +62,7 @@ export class TreePanel {
       make("p", { text: `${(100 * share).toFixed(1)}% of the image, ${path.length - 1} merges below the whole image. One of the hierarchies: ${tree.origin}; ${segments} segments.` }),
       make("div", { className: "walk" }, walk("↑ merged into", parent), walk("↓ larger part", parts[0]), walk("↓ smaller part", parts[1]), walk("↔ other part", sibling)),
       make("p", { className: "quiet", text: "Also with the arrow keys on the image. White: the region; blue and orange: the two that were merged; dashed: what it was merged into." }),
-      make("button", { type: "button", onclick: () => this.page.pick({ box: this.box(node) }) }, "Evidence for this box"));
+      make("button", { type: "button", onclick: () => this.page.explain({ box: clipped(this.box(node), this.page.image) }) }, "Evidence for this box"));
   }
 
   press(key) {
@@ -116,4 +116,9 @@ function countPixels({ labels, parents }) {
     if (parent >= 0) pixels[parent] += pixels[node];
   });
   return pixels;
+}
+
+// In single precision a box of the whole image may reach out of it.
+function clipped([x1, y1, x2, y2], { width, height }) {
+  return [Math.max(0, x1), Math.max(0, y1), Math.min(width, x2), Math.min(height, y2)];
 }
