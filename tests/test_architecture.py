@@ -15,7 +15,7 @@ ROOMS = [
     *("data", "data.formats", "data.dataset", "data.checks", "data.conversion", "data.results"),
     *("proposals", "backbones", "pooling", "features", "heads", "explanation"),
     *("postprocess", "detector", "evaluation", "training"),
-    *("classification", "shapes", "comparison", "app", "commands", "log", "cli", "__main__", "__init__"),
+    *("classification", "shapes", "comparison", "report", "app", "commands", "log", "cli", "__main__", "__init__"),
 ]
 
 

@@ -1,0 +1,112 @@
+"""The figures of the data, and of the times of a comparison."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sppdet.data.checks.picture import heat_map
+from sppdet.drawing.figures import new_figure
+from sppdet.report.data import ReportData
+from sppdet.report.figures import BARS, label_bar, short
+from sppdet.report.svg import BLUE, COLORS, GRAY, GREEN, ORANGE, PINK, VIOLET, Plot, draw_svg
+from sppdet.runtime.stopwatch import STAGES
+
+STAGE_COLORS = dict(zip(STAGES, (GRAY, VIOLET, ORANGE, GREEN, BLUE, PINK), strict=True))
+
+
+def plot_data(data: ReportData) -> list[Plot]:
+    """Draw boxes per class, their sizes, aspect ratios and places."""
+    boxes, sizes, labels = data.objects
+    if not len(boxes):
+        return []
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-6)
+    fractions = np.sqrt(sides.prod(axis=1) / sizes.prod(axis=1)).clip(0, 1)
+    ratios = np.clip(sides[:, 0] / sides[:, 1], 1 / 8, 8)
+    return [_plot_classes(data, labels), _plot_sizes(fractions), _plot_ratios(ratios), _plot_places(boxes, sizes)]
+
+
+def _plot_classes(data: ReportData, labels: np.ndarray) -> Plot:
+    counts = np.bincount(labels, minlength=len(data.dataset.classes) + 1)[1:].tolist()
+    rows = sorted(zip(counts, data.dataset.classes, strict=True), key=lambda row: -row[0])[:BARS]
+    figure = new_figure(3.8, 0.7 + 0.17 * max(len(rows), 4))
+    axes = figure.subplots()
+    axes.barh(range(len(rows)), [count for count, _ in rows], color=BLUE)
+    for place, (count, _) in enumerate(rows):
+        label_bar(axes, count, place, str(count))
+    axes.set_yticks(range(len(rows)), [short(name) for _, name in rows])
+    axes.set(ylim=(max(len(rows), 4) - 0.5, -0.5), xlim=(0, 1.15 * max(1, rows[0][0] if rows else 1)))
+    alt = ", ".join(f"{name} {count}" for count, name in rows)
+    return Plot("Boxes per class", f"Boxes per class: {alt}", draw_svg(figure, "classes"))
+
+
+def _plot_sizes(fractions: np.ndarray) -> Plot:
+    figure = new_figure(3.2, 2.4)
+    axes = figure.subplots()
+    axes.hist(100 * fractions, bins=np.linspace(0, 100, 41).tolist(), color=BLUE)
+    axes.set(xlabel="root of the box's part of the image (%)", ylabel="boxes", xlim=(0, 100))
+    alt = f"Sizes of the boxes: half of them have a side of up to {np.median(fractions):.0%} of the image's"
+    return Plot("Sizes", alt, draw_svg(figure, "boxsizes"))
+
+
+def _plot_ratios(ratios: np.ndarray) -> Plot:
+    figure = new_figure(3.2, 2.4)
+    axes = figure.subplots()
+    axes.hist(ratios, bins=np.geomspace(1 / 8, 8, 41).tolist(), color=BLUE)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks([1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8], ["1:8", "1:4", "1:2", "1:1", "2:1", "4:1", "8:1"])
+    axes.minorticks_off()
+    axes.set(xlabel="width : height", ylabel="boxes")
+    alt = f"Aspect ratios of the boxes: {(ratios < 1).mean():.0%} are higher than wide"
+    return Plot("Aspect ratios", alt, draw_svg(figure, "ratios"))
+
+
+def _plot_places(boxes: np.ndarray, sizes: np.ndarray) -> Plot:
+    figure = new_figure(3.2, 2.4)
+    axes = figure.subplots()
+    shown = axes.imshow(100 * heat_map(boxes, sizes), extent=(0, 100, 100, 0), vmin=0, cmap="viridis")
+    figure.colorbar(shown, ax=axes, label="of the boxes (%)")
+    axes.set(xlabel="% of the width", ylabel="% of the height")
+    return Plot("Places", "Heat map of the places of the boxes in their images", draw_svg(figure, "places"))
+
+
+def plot_times(comparison: dict[str, Any]) -> list[Plot]:
+    """Draw the stages as stacked bars, and seconds against regions, if they were measured."""
+    return [_plot_stages(comparison), *([_plot_growth(comparison)] if any(comparison["growth"].values()) else [])]
+
+
+def _plot_stages(comparison: dict[str, Any]) -> Plot:
+    stages = comparison["stages"]
+    figure = new_figure(4.8, 1.0 + 0.45 * len(stages))
+    axes = figure.subplots()
+    for place, rows in enumerate(stages.values()):
+        start, total = 0.0, sum(rows[stage] for stage in STAGES)
+        for stage in STAGES:
+            part = 100 * rows[stage] / total if total else 0.0
+            axes.barh(place, part, 0.7, left=start, color=STAGE_COLORS[stage], label=None if place else stage)
+            if part > 8:
+                axes.text(start + part / 2, place, f"{rows[stage]:.2g} s", ha="center", va="center", fontsize=7)
+            start += part
+    axes.set_yticks(range(len(stages)), [short(name) for name in stages])
+    axes.set(xlim=(0, 100), ylim=(len(stages) - 0.5, -0.5), xlabel="fraction of the time (%)")
+    figure.legend(loc="outside upper center", ncols=3)
+    texts = [f"{name}: " + ", ".join(f"{s} {rows[s]:.3g} s" for s in STAGES) for name, rows in stages.items()]
+    return Plot("Stages, seconds per image", "; ".join(texts), draw_svg(figure, "stages"))
+
+
+def _plot_growth(comparison: dict[str, Any]) -> Plot:
+    figure = new_figure(3.6, 2.7)
+    axes = figure.subplots()
+    texts = []
+    for k, (name, rows) in enumerate(comparison["growth"].items()):
+        counts, values = list(map(int, rows)), list(rows.values())
+        axes.loglog(counts, values, "o-", color=COLORS[k % len(COLORS)], label=short(name))
+        texts.append(f"{name} {values[0]:.3g} s with {counts[0]} regions, {values[-1]:.3g} s with {counts[-1]}")
+    axes.set_xticks(counts, list(map(str, counts)))
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set(xlabel="regions", ylabel="seconds, without proposals")
+    axes.grid()
+    axes.legend()
+    return Plot("Seconds against regions", "; ".join(texts), draw_svg(figure, "growth"))
