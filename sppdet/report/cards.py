@@ -14,6 +14,7 @@ RANKS = 12  # cases of a kind and class at most
 CASES = 300  # cases of all runs at most
 DOUBTS = 24
 PAIRS = 24  # images with two runs side by side
+BOXES = 10_000  # drawn on all images; an image that has no room for all of its own is left out
 
 
 def make_cards(data: ReportData, thumbnails: Thumbnails) -> dict[str, Any]:
@@ -23,23 +24,23 @@ def make_cards(data: ReportData, thumbnails: Thumbnails) -> dict[str, Any]:
     counts: numbers of the cases of each run by kind.
     """
     galleries = [find_cases(run) for run in data.runs]
-    pairs = [i for i in _most_different(galleries)[:PAIRS] if thumbnails.get(i)] if len(data.runs) > 1 else []
+    room, every = _Room(data, galleries, thumbnails), range(len(galleries))
+    differing = _most_different(galleries)[:PAIRS] if len(galleries) > 1 else []
+    pairs = [i for i in differing if all(room.take(number, i) for number in every)]
     doubts, cases = [], []
     for doubt, box, label, score in islice(data.runs[0].doubts, DOUBTS):
-        if thumbnails.get(doubt.image):
+        if room.take(0, doubt.image):
             card = _card(data, 0, doubt.image, label, corners(box.tolist()), score)
             doubted = None if doubt.object is None else int(data.dataset.images[doubt.image].labels[doubt.object])
             doubts.append(card | {"kind": doubt.kind, "labeled": doubted and data.dataset.classes[doubted - 1]})
     for number, gallery in enumerate(galleries):
         made = 0
         for case in islice(gallery.in_turn(), RANKS * len(gallery.cases)):
-            if made < CASES // len(galleries) and thumbnails.get(case.image):
+            if made < CASES // len(galleries) and room.take(number, case.image):
                 card = _card(data, number, case.image, case.label, case.box, case.score)
                 cases.append(card | {"kind": case.kind, "error": case.error, "rank": made})
                 made += 1
-    drawn = {(card["run"], card["image"]) for card in (*cases, *doubts)}
-    drawn |= {(number, i) for number in range(len(data.runs)) for i in pairs}
-    layers = [_layer(data.runs[run], run, i, galleries[run]) for run, i in sorted(drawn)]
+    layers = [_layer(data.runs[run], run, i, galleries[run]) for run, i in sorted(room.taken)]
     ids = {i: str(data.dataset.images[i].id) for i in pairs}
     return {
         "cases": cases,
@@ -48,6 +49,25 @@ def make_cards(data: ReportData, thumbnails: Thumbnails) -> dict[str, Any]:
         "layers": layers,
         "counts": [gallery.counts() for gallery in galleries],
     }
+
+
+class _Room:
+    """The room for images with the boxes of a run, up to BOXES boxes. taken: run and image of those that have it."""
+
+    def __init__(self, data: ReportData, galleries: Sequence[Gallery], thumbnails: Thumbnails) -> None:
+        self._images, self._galleries, self._thumbnails = data.dataset.images, galleries, thumbnails
+        self._left = BOXES
+        self.taken: set[tuple[int, int]] = set()
+
+    def take(self, run: int, i: int) -> bool:
+        """Return True if the image can be shown with the boxes of this run."""
+        if (run, i) not in self.taken:
+            boxes = len(self._galleries[run].drawn[i]) + len(self._images[i].boxes)
+            if boxes > self._left or not self._thumbnails.get(i):
+                return False
+            self._left -= boxes
+            self.taken.add((run, i))
+        return True
 
 
 def _card(data: ReportData, run: int, image: int, label: int, box: Corners, score: float | None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from sppdet.images import read_size
 from sppdet.structures import Annotations, Dataset, Detections
 
 CONFIDENT = 0.5  # probability of a detection that may contradict a label
+LISTED = 1000  # doubts in the JSON
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +119,7 @@ class EvaluatedRun:
             "doubts": [
                 {"kind": doubt.kind, "image": str(self.dataset.images[doubt.image].id), "object": doubt.object}
                 | {"class": self.classes[label - 1], "score": score, "box": box.tolist(), "iou": doubt.iou}
-                for doubt, box, label, score in self.doubts
+                for doubt, box, label, score in self.doubts[:LISTED]
             ],
             "config": self.config,
             "held_out": self.held_out,

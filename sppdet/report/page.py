@@ -22,7 +22,7 @@ from sppdet.report.thumbnails import Thumbnails
 from sppdet.wording import counted, printable
 
 MOST_BYTES = 8_000_000  # of a page
-THUMBNAIL_BYTES = 4_800_000  # of these
+THUMBNAIL_BYTES = 4_300_000  # of these
 MOST_TEXT = 200_000  # characters of a README or a configuration
 MARK = '<meta name="generator" content="sppdet report">'  # of our own pages, in their first bytes
 ROWS = 200  # classes in tables

@@ -33,24 +33,36 @@
 
   // A detection below the threshold finds nothing: its object is missed. Objects are matched best score first, so that
   // a threshold takes matches away and changes none.
-  function recolor(run, threshold) {
-    const thresholds = data.runs[run].thresholds;
-    for (const layer of document.querySelectorAll(`.layer[data-run="${run}"]`)) {
+  function recolor(layers, thresholdOf) {
+    for (const { boxes, truth } of layers) {
       const found = new Set();
-      for (const box of layer.querySelectorAll(".found")) {
-        const kept = Number(box.dataset.score) >= (threshold === null ? thresholds[box.dataset.label - 1] - 1e-5 : threshold);
-        box.classList.toggle("low", !kept);
-        if (kept) found.add(box.dataset.object);
+      for (const one of boxes) {
+        const kept = one.score >= thresholdOf(one.label);
+        mark(one, "low", !kept);
+        if (kept) found.add(one.object);
       }
-      for (const box of layer.querySelectorAll(".truth:not(.difficult)")) {
-        box.classList.toggle("missed", !found.has(box.dataset.object));
-      }
+      for (const one of truth) mark(one, "missed", !found.has(one.object));
     }
+  }
+
+  function mark(one, name, value) {
+    if (one.marked !== value) one.element.classList.toggle(name, value);
+    one.marked = value;
+  }
+
+  function readBoxes(parent, selector, name) {
+    return [...parent.querySelectorAll(selector)].map((element) => {
+      const { score, label, object } = element.dataset;
+      return { element, score: Number(score), label: Number(label), object, marked: element.classList.contains(name) };
+    });
   }
 
   function prepare(slider) {
     const run = slider.dataset.run, probable = slider.dataset.probabilities === "1";
-    const scores = [...document.querySelectorAll(`.layer[data-run="${run}"] .found`)].map((box) => Number(box.dataset.score));
+    const layers = [...document.querySelectorAll(`.layer[data-run="${run}"]`)].map((layer) => (
+      { boxes: readBoxes(layer, ".found", "low"), truth: readBoxes(layer, ".truth:not(.difficult)", "missed") }
+    ));
+    const scores = layers.flatMap((layer) => layer.boxes.map((one) => one.score));
     const least = probable ? 0 : Math.min(0, ...scores), most = probable ? 1 : Math.max(1, ...scores);
     Object.assign(slider, { min: least, max: most, step: (most - least) / 100 });
     const middle = [...data.runs[run].thresholds].sort((a, b) => a - b);
@@ -60,12 +72,12 @@
     slider.addEventListener("input", () => {
       const value = Number(slider.value);
       output.textContent = probable ? `${Math.round(100 * value)}%` : value.toFixed(2);
-      recolor(run, value);
+      recolor(layers, () => value);
     });
     find("reset").addEventListener("click", () => {
       slider.value = start;
       output.textContent = "of each class";
-      recolor(run, null);
+      recolor(layers, (label) => data.runs[run].thresholds[label - 1] - 1e-5);
     });
   }
 

@@ -5,6 +5,7 @@ import torch
 from factories import annotate, detect
 from report_pages import FAR, LARGE, A, B, C, small_data, small_report, small_run
 
+from sppdet.report import cards as cards_module
 from sppdet.report.cards import make_cards
 from sppdet.report.data import ReportData
 from sppdet.report.gallery import find_cases
@@ -95,6 +96,14 @@ def test_there_are_no_more_bytes_than_allowed_and_no_images_that_are_gone(tmp_pa
     cards = make_cards(small_report(dataset), gone)
     assert {card["image"] for card in cards["cases"]} == {1}
     assert gone.unreadable == 1
+
+
+def test_there_are_no_more_boxes_than_allowed(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(cards_module, "BOXES", 6)  # the first image has 3 objects and 3 detections
+    data = small_report(small_data(tmp_path))
+    cards = make_cards(data, Thumbnails(data.dataset.images, 10**6))
+    assert {card["image"] for card in cards["cases"]} == {0}
+    assert [layer["image"] for layer in cards["layers"]] == [0]
 
 
 @pytest.mark.parametrize(("size", "expected"), [((3000, 30), (400, 4)), ((30, 20), (30, 20)), ((5000, 2), (400, 1))])
