@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from sppdet.backbones.licences import weights_licence
 from sppdet.classification.evaluation import Accuracy
 from sppdet.config.classification import TrainClassifierConfig
 from sppdet.data.files import list_images
@@ -45,6 +46,7 @@ def write_classifier_readme(
         "blocks of the network trained": "all" if config.blocks is None else str(config.blocks),
         "epochs": str(config.fit.epochs),
         "seed": str(config.seed),
+        "licence of the weights": weights_licence(config.backbone.name, config.backbone.weights),
     }
     sections = {
         "Result": [f"{result} `{run.training_history.name}` has the loss and accuracy of each epoch."],

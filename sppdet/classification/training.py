@@ -25,11 +25,12 @@ from sppdet.data.checks.readable import keep_readable_files
 from sppdet.data.formats.image_folder import ImageFolder, read_image_folder
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import content_key, hash_tensors, write_json
+from sppdet.files.recorder import record, recording, step
 from sppdet.files.run_folder import RunFolder
 from sppdet.images import read_image
 from sppdet.runtime.memory import release_freed_memory
 from sppdet.runtime.prefetch import prefetch
-from sppdet.training.gradient_descent import Descent, Loss, descend, scale_to_norm
+from sppdet.training.gradient_descent import Descent, Loss, descend, scale_to_norm, summarize_epoch
 from sppdet.training.run_readme import Session
 from sppdet.wording import counted
 
@@ -54,14 +55,14 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     run = RunFolder(config.output)
     run.check_config(config)
     if not run.classifier.is_file():
-        with run.hold(config):
+        with run.hold(config), recording(run.path, config.tensorboard):
             if not run.classifier.is_file():  # which another process may have finished meanwhile
                 return _train(config, run)
     begun = time.perf_counter()
     logger.info("%s is trained already; to train again, remove it or give another --output", run.path)
     classifier = Classifier.load(run.path, config.device, config.precision)
     if config.data.val and not run.val.is_file():
-        with run.hold(config):
+        with run.hold(config), recording(run.path, config.tensorboard):
             _finish(Session(run, classifier.backbone.device, begun, True), config, classifier, *_read_folders(config))
     return classifier
 
@@ -119,6 +120,8 @@ def _finish(
     for val in kept[1:]:
         accuracy = summarize(measure_topk_correct([classifier], val)[0], val)
         write_json(session.run.val, accuracy.as_dict())
+        with step(session.run.val.stem):
+            record("stage", examples=accuracy.images, accuracy=accuracy.topk["top1"].mean)
         logger.info("accuracy on %s: %.3f", config.data.val, accuracy.topk["top1"].mean)
     write_classifier_readme(session, config, read, kept, accuracy)
 
@@ -159,11 +162,7 @@ def fit(
     course = Descent("fit", config.epochs, steps, seed, file)
     history = descend(model, optimizer, scheduler, batches, losses, course)
     model.requires_grad_(False).eval()
-    epochs = []
-    for epoch in history:
-        images = sum(epoch["images"])
-        loss = sum(count * value for count, value in zip(epoch["images"], epoch["loss"], strict=True))
-        epochs.append({"loss": loss / images, "accuracy": sum(epoch["correct"]) / images})
+    epochs = [{name: summarize_epoch(epoch)[name] for name in ("loss", "accuracy")} for epoch in history]
     logger.info("fit: %.3f of the last epoch's images classified correctly", epochs[-1]["accuracy"])
     return epochs
 

@@ -28,7 +28,7 @@ def detect(
     images: list[str],
     *,
     threshold: float | None = None,
-    probabilities: bool = False,
+    probabilities: bool | None = None,
     output: str = "runs/detect",
     device: Device = "auto",
     precision: Precision = "fp32",
@@ -42,11 +42,11 @@ def detect(
         run: run folder or detector file
         images: image files or folders (images in subfolders are counted only)
         threshold: lowest score drawn; by default that of each class
-        probabilities: scores are calibrated probabilities of being correct
+        probabilities: scores are probabilities of being correct; default: if the detector is calibrated
         output: folder of the pictures and detections.json
     """
     from sppdet.commands.inputs import load_run
-    from sppdet.drawing.detections import draw_detections, write_picture
+    from sppdet.drawing.detections import draw_enlarged, write_picture
     from sppdet.files.owned import hold_folder
 
     files, folder = image_files(images), Path(output)  # looked at before the network
@@ -56,7 +56,11 @@ def detect(
     entries, errors = list[dict[str, Any]](), list[ImageError]()
     with hold_folder(folder, "detection") as owned:
         earlier = owned.files()
-        detector = load_run(run, device, precision, probabilities)
+        detector = load_run(run, device, precision, bool(probabilities))
+        if probabilities is None:
+            probabilities = detector.calibration is not None
+        raw = "softmax" if detector.heads.kind == "softmax" else "margin"
+        scores = {"scores": "probability" if probabilities else raw}
         owned.claim([*names, RESULT])  # once nothing but the images can fail: what is claimed may be replaced later
         try:
             for i, image in read_images(files, errors, "detect"):
@@ -67,8 +71,8 @@ def detect(
                 shown = shown if threshold is None else shown.above(threshold)
                 picture = folder / names[i]
                 rows = [{"class": detector.classes[k - 1], "score": s, "box": box.tolist()} for box, k, s in shown]
-                entries.append({"image": str(files[i]), "picture": str(picture), "detections": rows})
-                write_picture(picture, draw_detections(image, shown, detector.classes))
+                entries.append({"image": str(files[i]), "picture": str(picture), **scores, "detections": rows})
+                write_picture(picture, draw_enlarged(image, shown, detector.classes))
         finally:  # after Ctrl-C as well
             if entries or not errors:
                 _write_entries(owned, entries, files, earlier)

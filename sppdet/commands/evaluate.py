@@ -80,6 +80,7 @@ def evaluate(
     from sppdet.evaluation.voc import evaluate_voc
     from sppdet.files.owned import OwnedFolder
     from sppdet.files.run_folder import RunFolder
+    from sppdet.training.run_readme import update_evaluations
 
     classes = None if run is None else classes_of(run)  # data are looked at before the network
     folder, source = Path(output) if output else None, None
@@ -112,6 +113,8 @@ def evaluate(
         result = replace(result, ranks=svd, truncated=cut)
     if folder:
         write_evaluation(folder, result, found, dataset, data.split, source)
+        if source and run is not None and not isinstance(run, Detector):
+            update_evaluations(RunFolder(run))
     return result
 
 

@@ -1,5 +1,6 @@
 """Compare detectors, and write the files of a comparison."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from sppdet.comparison.plots import plot_growth, plot_stages
 from sppdet.comparison.report import MIN_MAP_IMAGES, Comparison
 from sppdet.comparison.throughput import measure_throughput, with_best_batch
-from sppdet.comparison.timing import measure_growth, propose_exactly, time_detectors
+from sppdet.comparison.timing import estimate_seconds, measure_growth, propose_exactly, time_detectors
 from sppdet.config.detector import FeatureKind
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, DataError, InputError
@@ -19,18 +20,23 @@ from sppdet.files.atomic import write_json
 from sppdet.files.owned import hold_folder
 from sppdet.runtime.machine import hardware_name
 from sppdet.structures import Dataset
+from sppdet.wording import counted
 
+logger = logging.getLogger(__name__)
+
+REGIONS = 2000  # of a run that takes all proposals
 COMPARISON = "comparison"  # the kind of the folder
 
 
 def compare_detectors(
     detectors: Mapping[str, Detector],
     dataset: Dataset,
-    regions: int = 2000,
+    regions: int | None = None,
     growth_regions: Sequence[int] = (),
     baseline: str | None = None,
 ) -> Comparison:
-    """Compare detectors, by name, on the images of `dataset` with `regions` boxes each.
+    """Compare detectors, by name, on the images of `dataset` with `regions` boxes each, by default as many as the first
+    detector has proposals.
 
     A single detector is compared with itself in the other mode: the same network and heads, named "<name>-crop" or
     "<name>-spp", without an mAP. R-CNN mode runs at its best batch size. Proposals follow the first detector's
@@ -58,37 +64,61 @@ def compare_detectors(
         raise ConfigError("unknown detector", field="baseline", expected=" or ".join(shown), got=baseline)
     shown = {name: with_best_batch(detector) for name, detector in shown.items()}
     first = next(iter(shown.values()))
+    regions = regions or first.config.proposals.limit or REGIONS
     search, device = first.config.proposals, first.backbone.device
     machine = {"device": device.type, "machine": hardware_name(device), "threads": torch.get_num_threads()}
+    seconds = estimate_seconds(shown, dataset.images[0].read(), search, regions, len(dataset))
+    sizes = counted(len(dataset), "image"), counted(regions, "region")
+    more = "; growth takes longer" if growth_regions else ""
+    logger.info("%s with %s each: about %s%s; Ctrl-C keeps what is measured", *sizes, _duration(seconds), more)
     timings = time_detectors(shown, dataset.images, search, regions)
+    interrupted = timings.interrupted
     growth: dict[str, dict[int, float]] = {}
-    if growth_regions:
-        image = dataset.images[0].read()
-        proposals = propose_exactly(image, max(growth_regions), search)
-        growth = measure_growth(shown, image, proposals.boxes, growth_regions)
-    evaluated = detectors if len(dataset) >= MIN_MAP_IMAGES else ()
     cropping = [name for name, d in shown.items() if d.extractor.per_region]
+    throughput = None
+    try:
+        if growth_regions and not interrupted:
+            image = dataset.images[0].read()
+            proposals = propose_exactly(image, max(growth_regions), search)
+            growth = measure_growth(shown, image, proposals.boxes, growth_regions)
+        if cropping and not interrupted:
+            throughput = measure_throughput(cropping[0], shown[cropping[0]])
+    except KeyboardInterrupt:
+        interrupted = True
+    measured = dataset.images[: timings.images]
+    evaluated = detectors if len(measured) >= MIN_MAP_IMAGES else ()
     return Comparison(
-        images=len(dataset),
+        images=len(measured),
         regions=regions,
         timings=timings,
         machine=machine | {"torch": torch.__version__},
         baseline=baseline,
         detectors={name: _settings(detector) for name, detector in shown.items()},
         growth=growth,
-        throughput=measure_throughput(cropping[0], shown[cropping[0]]) if cropping else None,
-        maps={name: bootstrap_map(timings.detections[name], dataset.images, dataset.classes) for name in evaluated},
+        throughput=throughput,
+        maps={name: bootstrap_map(timings.detections[name], measured, dataset.classes) for name in evaluated},
+        interrupted=interrupted,
     )
 
 
 def write_comparison(comparison: Comparison, folder: str) -> Comparison:
-    """Write compare.json, stages.png and, if it was measured, growth.png. Returns the comparison with its folder."""
+    """Write compare.json, stages.png and, if it was measured, growth.png. Returns the comparison with its folder.
+
+    Raises KeyboardInterrupt afterwards if the comparison was interrupted.
+    """
     with hold_folder(folder, COMPARISON):
         write_json(Path(folder) / "compare.json", comparison.as_dict())
         plot_stages(comparison, Path(folder) / "stages.png")
         if comparison.growth:
             plot_growth(comparison, Path(folder) / "growth.png")
+    if comparison.interrupted:
+        logger.info("interrupted: %s measured, written to %s", counted(comparison.images, "image"), folder)
+        raise KeyboardInterrupt
     return replace(comparison, folder=folder)
+
+
+def _duration(seconds: float) -> str:
+    return counted(max(1, round(seconds)), "second") if seconds < 100 else f"{seconds / 60:.0f} minutes"
 
 
 def _settings(detector: Detector) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from sppdet.wording import counted
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Of the detectors, the baseline first. None is the color of a stage.
-COLORS = ("#7f1d2e", "#1f4e79", "#1e6b3a", "#7a5195", "#b35806", "#008080", "#c51b8a", "#5c4033")
-STAGE_COLORS = ("#bbbbbb", "#e8a33d", "#c44e52", "#55a868", "#4c72b0", "#8172b3")
+# Of the detectors, the baseline first; the first six are told apart by the color-blind as well (Okabe and Ito).
+COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#222222", "#8c6d31")
+STAGE_COLORS = ("#bbbbbb", "#e69f00", "#0072b2", "#56b4e9", "#d55e00", "#cc79a7")
 
 
 def plot_stages(comparison: Comparison, path: str | PathLike[str]) -> None:
@@ -38,31 +38,44 @@ def plot_stages(comparison: Comparison, path: str | PathLike[str]) -> None:
 
 def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
     """Write a PNG: seconds without proposals against the number of regions, on log axes, with numbers for up to two."""
-    from matplotlib.ticker import LogLocator, NullLocator
+    from matplotlib.ticker import NullLocator
 
     figure = new_figure(5.5, 4)
     axes = figure.subplots()
     counts = list(comparison.growth[comparison.baseline])
-    for name, color, side in zip(comparison.names, cycle(COLORS), cycle((1, -1)), strict=False):
+    for name, color in zip(comparison.names, cycle(COLORS), strict=False):
         values = [comparison.growth[name][count] for count in counts]
         axes.loglog(counts, values, marker="o", color=color, label=name)
-        for count, value in list(zip(counts, values, strict=True)) if len(comparison.growth) < 3 else []:
-            style: dict[str, Any] = {"fontsize": 8, "ha": "center", "va": "bottom" if side > 0 else "top"}
-            axes.annotate(_label(value), (count, value), (0, 6 * side), textcoords="offset points", **style)
+    for count in counts if len(comparison.growth) < 3 else []:
+        # Above the slower one and below the faster one, away from the lines, which rise to the right.
+        for place, value in enumerate(sorted((rows[count] for rows in comparison.growth.values()), reverse=True)):
+            side = -1 if place else 1
+            style: dict[str, Any] = {"ha": "left", "va": "top"} if place else {"ha": "right", "va": "bottom"}
+            offset = (-3 * side, 3 * side)
+            axes.annotate(_label(value), (count, value), offset, textcoords="offset points", fontsize=8, **style)
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.set_xticks([], minor=True)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_locator(NullLocator())
     axes.tick_params(axis="y", labelsize=8)
-    axes.margins(x=0.08, y=0.15)
+    axes.margins(x=0.15, y=0.15)
     low, high = axes.get_ylim()
-    axes.set_ylim(min(low, high / 3), high)
+    middle, spread = (low * high) ** 0.5, max(high / low, 3.4) ** 0.5  # of which _log_ticks gives three or more
+    low, high = middle / spread, middle * spread
+    axes.set_ylim(low, high)
+    axes.set_yticks(_log_ticks(low, high))
     axes.set(xlabel="regions", ylabel="seconds per image, without proposals")
     axes.grid(alpha=0.3)
     axes.legend()
     figure.suptitle(f"Time against regions, {comparison.machine['machine']}", fontsize=9)
     save_figure(figure, path)
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Return round numbers between two positive ones: the fewer of a decade the more decades there are."""
+    powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high))
+    factors = (1, 1.5, 2, 3, 4, 5, 7) if high < 12 * low else (1, 2, 5) if high < 1000 * low else (1,)
+    return [float(tick) for power in powers for tick in np.multiply(factors, power) if low <= tick <= high]
 
 
 def plot_learning_curve(curve: LearningCurve, path: str | PathLike[str]) -> None:

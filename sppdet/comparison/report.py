@@ -13,6 +13,7 @@ from sppdet.files.atomic import json_ready
 from sppdet.runtime.stopwatch import STAGES
 from sppdet.wording import counted
 
+NUMBERS = ("images", "regions", "baseline", "detectors", "growth", "speedup", "interrupted")
 MIN_MAP_IMAGES = 100  # an mAP on fewer images means little
 
 
@@ -31,6 +32,7 @@ class Comparison:
         growth: seconds without proposals by number of regions.
         throughput: pace of R-CNN mode's convolutions; None without a detector in R-CNN mode.
         maps: mAP on the timed images of each trained detector; empty for fewer than MIN_MAP_IMAGES images.
+        interrupted: Ctrl-C ended it; the images are those that were measured by then.
         folder: where the comparison was written, if it was.
     """
 
@@ -43,6 +45,7 @@ class Comparison:
     growth: Mapping[str, Mapping[int, float]]
     throughput: Throughput | None
     maps: Mapping[str, BootstrapMAP]
+    interrupted: bool = False
     folder: str | None = None
 
     @property
@@ -76,7 +79,7 @@ class Comparison:
         """Return the comparison for JSON: NaN becomes None, numbers of regions become text."""
         medians = self.timings.medians
         values = {
-            **{key: getattr(self, key) for key in ("images", "regions", "baseline", "detectors", "growth", "speedup")},
+            **{key: getattr(self, key) for key in NUMBERS},
             **self.machine,
             "topped_up": self.timings.topped_up,
             "shared": self.timings.shared,

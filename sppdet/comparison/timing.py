@@ -1,5 +1,6 @@
 """Stage times of several detectors on the same images and proposals, and their growth with the number of regions."""
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from sppdet.structures import Annotations, Detections
 T = TypeVar("T")
 
 SUMS = ("without_proposals", "total")
+FEW_REGIONS = 64  # for an estimate
 MAX_REPEATED_SECONDS = 5.0  # `measure_growth` repeats shorter measurements only: longer ones have little relative noise
 
 
@@ -33,12 +35,19 @@ class Timings:
         detections: detections in each image.
         topped_up: random boxes added in all images together, because selective search gave fewer than `regions`.
         shared: fraction of the regions that fall on the same cells as another and are pooled with it; SPPnet only.
+        interrupted: Ctrl-C ended the measurement after some images.
     """
 
     seconds: Mapping[str, Mapping[str, Sequence[float]]]
     detections: Mapping[str, Sequence[Detections]]
     topped_up: int
     shared: Mapping[str, float]
+    interrupted: bool = False
+
+    @property
+    def images(self) -> int:
+        """The number of images that every detector was timed on."""
+        return min(map(len, self.detections.values()))
 
     @cached_property
     def medians(self) -> dict[str, dict[str, float]]:
@@ -77,33 +86,63 @@ def time_detectors(
     """Time every detector on exactly the same `regions` boxes of each image.
 
     Proposals are searched once per image, and their time counts for every detector. The detectors take turns image by
-    image, after an unmeasured round. Reading files is not timed. Raises InputError without images or regions.
+    image, after an unmeasured round. Reading files is not timed. Ctrl-C ends it with what has been measured, if
+    that is an image or more. Raises InputError without images or regions.
     """
     if not images or not detectors:
         raise InputError("nothing to compare", field="images", expected="1 or more images and detectors")
     seconds: dict[str, dict[str, list[float]]] = {name: {row: [] for row in (*STAGES, *SUMS)} for name in detectors}
     detections: dict[str, list[Detections]] = {name: [] for name in detectors}
-    topped_up = 0
+    added: list[int] = []
     asked, windows = Counter[str](), Counter[str]()
-    for turn, order in tqdm(take_turns(detectors, len(images)), desc="compare", unit="image"):
-        i = max(turn, 0)
-        image = images[i].read()
-        proposals = propose_exactly(image, regions, config, seed=i)
-        for name in order:
-            with Stopwatch() as clock:
-                result = detectors[name].detect(image, proposals.boxes)
+    interrupted = False
+    try:
+        for turn, order in tqdm(take_turns(detectors, len(images)), desc="compare", unit="image"):
+            i = max(turn, 0)
+            image = images[i].read()
+            proposals = propose_exactly(image, regions, config, seed=i)
+            for name in order:
+                with Stopwatch() as clock:
+                    result = detectors[name].detect(image, proposals.boxes)
+                if turn >= 0:
+                    asked[name] += clock.regions
+                    windows[name] += clock.windows
+                    rows: dict[str, float] = {row: clock.seconds.get(row, 0.0) for row in STAGES}
+                    without = sum(value for row, value in rows.items() if row != "proposals")
+                    rows |= {"without_proposals": without, "total": without + proposals.seconds}
+                    for row, value in (rows | {"proposals": proposals.seconds}).items():
+                        seconds[name][row].append(value)
+                    detections[name].append(result)
             if turn >= 0:
-                detections[name].append(result)
-                asked[name] += clock.regions
-                windows[name] += clock.windows
-                rows: dict[str, float] = {row: clock.seconds.get(row, 0.0) for row in STAGES}
-                without = sum(value for row, value in rows.items() if row != "proposals")
-                rows |= {"without_proposals": without, "total": without + proposals.seconds}
-                for row, value in (rows | {"proposals": proposals.seconds}).items():
-                    seconds[name][row].append(value)
-        topped_up += proposals.added if turn >= 0 else 0
-    shared = {name: 1 - windows[name] / count for name, count in asked.items() if count}
-    return Timings(seconds, detections, topped_up, shared)
+                added.append(proposals.added)
+    except KeyboardInterrupt:
+        interrupted = True
+        if not added:
+            raise
+    count = len(added)  # images that all were timed on
+    shared = {name: 1 - windows[name] / number for name, number in asked.items() if number}
+    whole = {name: {row: values[:count] for row, values in rows.items()} for name, rows in seconds.items()}
+    found = {name: each[:count] for name, each in detections.items()}
+    return Timings(whole, found, sum(added), shared, interrupted)
+
+
+def estimate_seconds(
+    detectors: Mapping[str, Detector], image: Tensor, config: ProposalConfig, regions: int, images: int
+) -> float:
+    """Estimate how long `time_detectors` will take on so many images, from the first one with few boxes.
+
+    Without the search for proposals, R-CNN's time grows with the boxes; that of the others hardly does.
+    """
+    few = min(regions, FEW_REGIONS)
+    begun = time.perf_counter()
+    boxes = propose_exactly(image, few, config).boxes
+    total = time.perf_counter() - begun
+    for detector in detectors.values():
+        detector.detect(image, boxes)  # warm-up
+        begun = time.perf_counter()
+        detector.detect(image, boxes)
+        total += (time.perf_counter() - begun) * (regions / few if detector.extractor.per_region else 1)
+    return total * (images + 1)
 
 
 def measure_growth(

@@ -114,6 +114,7 @@ class TrainClassifierConfig(ClassifierConfig):
         workers: threads reading images.
         memory_gb: maximum gigabytes for features of a network without trained blocks, which are then computed once; if
             they would take more, or with view crop, they are computed in every epoch.
+        tensorboard: write the numbers of the training for TensorBoard too, into the folder tensorboard of the run.
         seed: seed for all random choices.
     """
 
@@ -129,6 +130,7 @@ class TrainClassifierConfig(ClassifierConfig):
     precision: Precision = "fp32"
     workers: int = at_least(1, 2, 1024)
     memory_gb: float = at_least(0, 4.0, 1e6)
+    tensorboard: bool = False
     seed: int = seed(0)
 
     def check(self) -> None:

@@ -89,6 +89,7 @@ class TrainConfig(HeadSections, DetectorConfig):
         cache_gb: maximum gigabytes of feature maps on disk.
         memory_gb: maximum gigabytes of memory while heads are fitted; bounds the number of examples kept at once.
             Fine-tuning is not bounded.
+        tensorboard: write the numbers of the training for TensorBoard too, into the folder tensorboard of the run.
         seed: seed for all random choices.
     """
 
@@ -103,6 +104,7 @@ class TrainConfig(HeadSections, DetectorConfig):
     workers: int = at_least(0, 2, 1024)
     cache_gb: float = at_least(0, 40.0, 1e6)
     memory_gb: float = more_than(BASE_GB, 6.0, 1e6)
+    tensorboard: bool = False
     seed: int = seed(0)
 
     def check(self) -> None:

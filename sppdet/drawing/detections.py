@@ -1,7 +1,7 @@
 """Detections drawn on their image."""
 
-import colorsys
 from collections.abc import Iterable, Sequence
+from math import ceil
 from os import PathLike
 from pathlib import Path
 
@@ -10,12 +10,18 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from sppdet.drawing.text import LEGIBLE, Color, fit, measure, write
 from sppdet.files.durable import write_atomically
-from sppdet.images import ImageLike, as_image, to_array
+from sppdet.images import ImageLike, as_image, resize_array, to_array
 
-FONT = cv2.FONT_HERSHEY_SIMPLEX
 Corners = tuple[int, int, int, int]  # x1 y1 x2 y2, of a box or of a label's plate
-ScoredBoxes = Iterable[tuple[Tensor, int, float]]  # Detections, or box (4,), label 1..K and score of each
+# Detections, or box (4,), label 1..K and score of each; ground truth has none.
+ScoredBoxes = Iterable[tuple[Tensor, int, float | None]]
+
+# Told apart by the color-blind as well (Okabe and Ito), except the shades that follow for more classes.
+PALETTE = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
+SHADES = (0.0, -0.45, 0.5, -0.25, 0.25, -0.6, 0.7)  # towards black, or white
+SMALLEST = 320  # pixels of the shorter side of a picture with labels
 
 
 def draw_detections(image: ImageLike, detections: ScoredBoxes, classes: Sequence[str] | None = None) -> np.ndarray:
@@ -26,27 +32,44 @@ def draw_detections(image: ImageLike, detections: ScoredBoxes, classes: Sequence
     canvas, rows = to_array(as_image(image)).copy(), list(detections)
     numbered = [f"class {k}" for k in range(1, max((label for _, label, _ in rows), default=0) + 1)]
     classes = classes or getattr(detections, "classes", None) or numbered
-    scale = max(min(canvas.shape[:2]) / 400, 0.4)
+    height, width = canvas.shape[:2]
+    scale = min(height, width) / 400
+    size = max(LEGIBLE, round(LEGIBLE * scale))
     corners: list[Corners] = [tuple(box.round().int().tolist()) for box, _, _ in rows]
-    texts = [f"{classes[label - 1]} {score:z.2f}" for _, label, score in rows]
-    colors = [class_color(label, len(classes)) for _, label, _ in rows]
-    size = scale / 2
-    widest = max((_measure(text, size)[0] for text in texts), default=0)
-    size *= min(1.0, canvas.shape[1] / max(widest, 1))
+    tails = ["" if score is None else f" {score:z.2f}" for _, _, score in rows]
+    texts = [fit(classes[row[1] - 1], tail, size, width) for row, tail in zip(rows, tails, strict=True)]
+    colors = [class_color(label) for _, label, _ in rows]
+    widest = max((measure(text, size)[0] for text in texts), default=0)
+    size = max(1, int(size * min(1.0, width / max(widest, 1), height / measure("", size)[1])))  # of tiny images
     plates: list[Corners] = []
     for box, text in zip(corners, texts, strict=True):
-        plates.append(_place_label(box, _measure(text, size), (canvas.shape[0], canvas.shape[1]), plates))
+        plates.append(_place_label(box, measure(text, size), (height, width), plates))
     for (x1, y1, x2, y2), color in reversed(list(zip(corners, colors, strict=True))):
-        cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), color, max(1, round(2 * scale)))
+        cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), color, max(2, round(2 * scale)))
     for plate, text, color in reversed(list(zip(plates, texts, colors, strict=True))):
-        _write(canvas, plate, text, size, color)
+        write(canvas, *plate[:2], text, size, color)
     return canvas
 
 
-def class_color(label: int, classes: int) -> tuple[int, int, int]:
-    """Return a color for a label in 1..K, RGB 0..255, different for each label."""
-    red, green, blue = colorsys.hsv_to_rgb((label - 1) / max(classes, 1), 0.85, 0.95)
-    return round(255 * red), round(255 * green), round(255 * blue)
+def draw_enlarged(image: ImageLike, detections: ScoredBoxes, classes: Sequence[str] | None = None) -> np.ndarray:
+    """Return the picture of `draw_detections`, small images enlarged by a whole number so that labels have room."""
+    pixels = as_image(image)
+    height, width = pixels.shape[1:]
+    factor = ceil(SMALLEST / min(height, width))
+    if factor == 1:
+        return draw_detections(pixels, detections, classes)
+    large = resize_array(to_array(pixels), factor * height, factor * width)
+    classes = classes or getattr(detections, "classes", None)
+    return draw_detections(as_image(large), [(factor * box, label, s) for box, label, s in detections], classes)
+
+
+def class_color(label: int) -> Color:
+    """Return a color for a label from 1 on, RGB 0..255; those of the first 49 differ."""
+    turn, index = divmod(label - 1, len(PALETTE))
+    shade = SHADES[turn % len(SHADES)]
+    end = 255 if shade > 0 else 0
+    red, green, blue = (round(value + abs(shade) * (end - value)) for value in PALETTE[index])
+    return red, green, blue
 
 
 def write_picture(path: str | PathLike[str], picture: np.ndarray) -> None:
@@ -70,20 +93,3 @@ def _place_label(box: Corners, size: tuple[int, int], canvas: tuple[int, int], t
         return not any(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for b in taken)
 
     return next(filter(is_free, plates), plates[0])
-
-
-def _measure(text: str, size: float) -> tuple[int, int]:
-    """Return the width and height of a label's plate: half a descender above the letters, and one below."""
-    (width, height), base = cv2.getTextSize(text, FONT, size, _stroke(size))
-    return width, height + base // 2 + base
-
-
-def _stroke(size: float) -> int:
-    return max(1, round(1.5 * size))
-
-
-def _write(canvas: np.ndarray, plate: Corners, text: str, size: float, color: tuple[int, int, int]) -> None:
-    (_, height), base = cv2.getTextSize(text, FONT, size, _stroke(size))
-    cv2.rectangle(canvas, plate[:2], plate[2:], color, cv2.FILLED)
-    dark = (0, 0, 0) if sum(color) > 380 else (255, 255, 255)
-    cv2.putText(canvas, text, (plate[0], plate[1] + height + base // 2), FONT, size, dark, _stroke(size), cv2.LINE_AA)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from sppdet.drawing.text import DARK, contrast, drawable
 from sppdet.files.durable import write_atomically
-from sppdet.wording import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,9 +35,23 @@ def draw_fractions(
             percent = 100 * value / total if value > 0 else 0.0
             axes.barh(place, percent, height, left=start, color=colors[name], label=None if place else name)
             if percent > 7:
-                axes.text(start + percent / 2, place, f"{percent:.0f}", ha="center", va="center", fontsize=fontsize)
+                color = _contrast(colors[name])
+                style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": fontsize, "color": color}
+                axes.text(start + percent / 2, place, f"{percent:.0f}", **style)
             start += percent
     axes.set_xlim(0, 100)
+
+
+def _contrast(color: str) -> str:
+    """Return black or white, whichever is legible on a color."""
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = (round(255 * part) for part in to_rgb(color))
+    return "black" if contrast((red, green, blue)) == DARK else "white"
+
+
+def shorten(name: str, most: int) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
@@ -47,10 +61,10 @@ def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
 
     for text in figure.findobj(Text):
         text.set_parse_math(False)  # a class may have $ in its name
-        text.set_text(printable(text.get_text()))
+        text.set_text(drawable(text.get_text()))
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         if isinstance(axis.get_major_formatter(), FuncFormatter):  # that of labels that are given
-            axis.set_ticklabels([printable(label.get_text())[:LONGEST_LABEL] for label in axis.get_ticklabels()])
+            axis.set_ticklabels([drawable(label.get_text())[:LONGEST_LABEL] for label in axis.get_ticklabels()])
     own = {"Software": SOFTWARE}
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", metadata=own))
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil, isnan
 from os import PathLike
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sppdet.drawing.figures import draw_fractions, new_figure, save_figure
+from sppdet.drawing.figures import draw_fractions, new_figure, save_figure, shorten
 from sppdet.drawing.tables import points
 from sppdet.evaluation.diagnose import GAINS, MULTIPLES, OUTCOMES, Diagnosis
 from sppdet.evaluation.sizes import SIZES
@@ -18,29 +21,46 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_COLUMNS = 5
-COLORS = dict(zip(OUTCOMES, ("#dddddd", "#4c72b0", "#c44e52", "#55a868", "#8172b3"), strict=True))
+MOST_PANELS = 20  # of more classes, as many of the best and of the worst as fit in
+LONGEST_NAME, LONGEST_LINE = 22, 62  # characters of a class over its panel, and of a line of a title
+# Told apart by the color-blind as well (Okabe and Ito).
+COLORS = dict(zip(OUTCOMES, ("#dddddd", "#56b4e9", "#f0e442", "#d55e00", "#0072b2"), strict=True))
 
 
 def plot_precision_recall(result: VOCResult, path: str | PathLike[str]) -> None:
     """Write a PNG with a small plot of each class: its precision-recall curve, with the area that is its AP shaded.
 
+    Of more than MOST_PANELS classes those with the highest and with the lowest AP are shown, in this order.
     Titles give both APs in percent, voc07 and area. Raises SppdetError if the file cannot be written.
     """
-    rows = max(1, ceil(len(result.curves) / MAX_COLUMNS))
-    columns = max(1, ceil(len(result.curves) / rows))
+    names = list(result.curves)
+    shown = range(len(names)) if len(names) <= MOST_PANELS else _best_and_worst(result.ap_area)
+    rows = max(1, ceil(len(shown) / MAX_COLUMNS))
+    columns = max(1, ceil(len(shown) / rows))
     figure = new_figure(2.4 * columns + 0.6, 2.3 * rows + 0.9)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
-    aps = zip(result.ap_voc07, result.ap_area, strict=True)
-    for axes, (name, curve), (voc07, area) in zip(grid, result.curves.items(), aps, strict=False):
-        _draw_curve(axes, curve)
-        axes.set_title(f"{name}  {points(voc07)} / {points(area)}", fontsize=9, parse_math=False)
-    for axes in grid[len(result.curves) :]:
+    for axes, k in zip(grid, shown, strict=False):
+        _draw_curve(axes, result.curves[names[k]])
+        aps = f"{points(result.ap_voc07[k])} / {points(result.ap_area[k])}"
+        axes.set_title(f"{shorten(names[k], LONGEST_NAME)}  {aps}", fontsize=9, parse_math=False)
+    for axes in grid[len(shown) :]:
         axes.set_axis_off()
     maps = f"mAP {points(result.map_voc07)} (voc07) / {points(result.map_area)} (area)"
+    if len(shown) < len(names):
+        half = len(shown) // 2
+        maps += f"\nThe {half} classes with the highest AP and the {half} with the lowest, of {len(names)}"
     figure.suptitle(f"Precision over recall at IoU {result.iou:g}; {maps}", fontsize=10, wrap=True)
     figure.supxlabel("recall", fontsize=9)
     figure.supylabel("precision", fontsize=9)
     save_figure(figure, path)
+
+
+def _best_and_worst(aps: NDArray[np.float64]) -> list[int]:
+    """Return the places of the classes with the highest and with the lowest AP, those without objects left out."""
+    order = np.argsort(-aps, kind="stable")  # NaN last
+    order = order[~np.isnan(aps[order])]
+    half = MOST_PANELS // 2
+    return [*order[:half].tolist(), *order[half:][-half:].tolist()]
 
 
 def _draw_curve(axes: Axes, curve: Curve) -> None:
@@ -70,7 +90,7 @@ def plot_diagnosis(diagnosis: Diagnosis, path: str | PathLike[str]) -> None:
         ("gains", _draw_gains, ap, gains),
         ("sizes", _draw_sizes, ap, "Normalized AP by object size: mean, all sizes dashed; classes gray"),
     ):
-        axes[name].set_title(title, fontsize=9)
+        axes[name].set_title(fill(title, LONGEST_LINE), fontsize=9)
         if isnan(value):
             axes[name].set_axis_off()
             _note(axes[name], "no objects or no detections")
@@ -82,7 +102,8 @@ def plot_diagnosis(diagnosis: Diagnosis, path: str | PathLike[str]) -> None:
 
 
 def _draw_top(axes: Axes, diagnosis: Diagnosis) -> None:
-    rows = {"mean": diagnosis.fractions()} | {name: part.counts() for name, part in diagnosis.classes.items()}
+    rows: dict[str, Mapping[str, float]] = {"mean": diagnosis.fractions()} if len(diagnosis.classes) != 1 else {}
+    rows |= {name: part.counts() for name, part in diagnosis.classes.items()}
     draw_fractions(axes, list(rows.values()), COLORS, 0.8, 7)
     for place, row in enumerate(rows.values()):
         if not sum(row.values()) > 0:  # NaN, the mean of none, included

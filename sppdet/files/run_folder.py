@@ -23,7 +23,7 @@ V = TypeVar("V", dict[str, Any], list[Any])
 Kind = Literal["detector", "classifier"]
 
 # These say how a run is carried out, not what it gives; a resumed run may change them, and move to another device.
-EXECUTION_KEYS = ("workers", "cache_gb", "output", "device", "data.allow_outside")
+EXECUTION_KEYS = ("workers", "cache_gb", "output", "device", "tensorboard", "data.allow_outside")
 ADVICE = "choose another folder or remove it"
 OF_EACH_CLASS: dict[Kind, str] = {"detector": "thresholds", "classifier": "head.last.bias"}  # one value
 
@@ -45,6 +45,8 @@ class RunFolder:
         self.readme = self.path / "README.md"
         self.val = self.path / "val.json"
         self.val_picture = self.path / "val.jpg"
+        self.labels_picture = self.path / "labels.png"
+        self.examples_picture = self.path / "examples.jpg"
         self.mined = self.path / "mined.safetensors"
         self.features = self.path / "features"
         self.training_state = self.path / "training.safetensors"
@@ -162,8 +164,8 @@ class RunFolder:
             yield
 
     def _check_same(self, config: DataclassInstance, other: dict[str, Any]) -> None:
-        defaults = _flatten(as_dict(type(config)()))
-        started, now = defaults | _flatten(other), _flatten(as_dict(config))
+        defaults = flatten(as_dict(type(config)()))
+        started, now = defaults | flatten(other), flatten(as_dict(config))
         different = [key for key in now if key not in EXECUTION_KEYS and started.get(key) != now[key]]
         if different:
             expected, got = (", ".join(f"{key}={each.get(key)}" for key in different) for each in (started, now))
@@ -219,14 +221,14 @@ def _check_classes(file: Path, classes: object, outputs: Tensor | None) -> None:
 
 def _own_settings(config: DataclassInstance) -> dict[str, Any]:
     """Return the settings that differ from their defaults and decide what a run gives."""
-    defaults = _flatten(as_dict(type(config)()))
-    own = _flatten(as_dict(config)).items()
+    defaults = flatten(as_dict(type(config)()))
+    own = flatten(as_dict(config)).items()
     return {key: value for key, value in own if key not in EXECUTION_KEYS and value != defaults.get(key)}
 
 
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"svm": {"C": 1}} as {"svm.C": 1}."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat

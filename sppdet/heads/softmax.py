@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from sppdet.errors import SppdetError
+from sppdet.files.recorder import record
 from sppdet.heads.linear import ROWS_PER_CHUNK, LinearWeights, mean_norm
 
 FEATURE_NORM = 20.0
@@ -36,7 +37,10 @@ def fit_softmax(
             total += part.detach()
         if not torch.isfinite(total):
             raise SppdetError("the loss of the softmax head is not finite", got=float(total))
+        losses.append(float(total))
         return total
 
+    losses: list[float] = []
     optimizer.step(loss)
+    record("fit", examples=len(labels), loss=min(losses))
     return weight.detach() * scale, bias.detach()

@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import platform
+import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -43,3 +44,13 @@ def trim_memory(items: Iterable[T]) -> Iterator[T]:
         yield item
         if count % RELEASE_EVERY == 0:
             release_freed_memory()
+
+
+def peak_memory() -> float | None:
+    """Return the most memory that this process has had, in GB; None where the system does not say."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 3)

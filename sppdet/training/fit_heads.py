@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,12 +13,15 @@ from tqdm import tqdm
 from sppdet.config.training import TrainConfig
 from sppdet.errors import WeightsError
 from sppdet.files.atomic import REMEDY, load_tensors, save_tensors
+from sppdet.files.recorder import record, recorded, step
 from sppdet.files.run_folder import RunFolder, run_key
 from sppdet.heads.box_regression import fit_box_regression
 from sppdet.heads.linear import Heads, LinearWeights
 from sppdet.heads.softmax import fit_softmax
+from sppdet.training.examples import draw_examples
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.mining import MiningState, mine_svms
+from sppdet.training.plots import plot_objective
 from sppdet.training.sampling import box_regression_examples, softmax_examples
 from sppdet.wording import counted
 
@@ -31,7 +35,7 @@ def fit_heads(
     name: str,
     cache: FeatureCache,
     images: list[int],
-    classes: int,
+    classes: Sequence[str],
     config: TrainConfig,
     known: Sequence[int] = (),
 ) -> Heads:
@@ -42,25 +46,44 @@ def fit_heads(
     file = run.heads(name)
     mines = config.head == "svm" and not known
     if not file.is_file() or (mines and not run.mined.is_file()):
-        cache.fill(images)
-        logger.info("%s: fitting heads on %s", STEPS.get(name, name), counted(len(images), "image"))
-        match config.head:
-            case "svm":
-                start = MiningState.load(run.mined, cache, classes, config.svm) if known else None
-                mined = mine_svms(cache, sorted(set(images) - set(known)), classes, config.svm, config.seed, start)
-                if mines:
-                    mined.save(run.mined)
-                scores = mined.linear(config.svm)
-            case "softmax":
-                scores = _fit_softmax_layer(cache, images, classes, config)
-        offsets = _fit_offsets(cache, images, classes, config) if config.box_regression.enabled else None
-        save_tensors(file, Heads.from_linear(config.head, scores, offsets).state_dict(), key=run_key(file))
-    heads = Heads(config.head, classes, cache.dimension, config.box_regression.enabled)
+        with step(file.stem):
+            cache.fill(images)
+            record("features", examples=len(images))
+            logger.info("%s: fitting heads on %s", STEPS.get(name, name), counted(len(images), "image"))
+            _fit(run, file, cache, images, classes, config, known)
+    heads = Heads(config.head, len(classes), cache.dimension, config.box_regression.enabled)
     try:
         heads.load_state_dict(load_tensors(file, run_key(file))[0])
     except RuntimeError as error:
         raise WeightsError("does not fit this training", file=file, expected=REMEDY) from error
     return heads
+
+
+def _fit(
+    run: RunFolder,
+    file: Path,
+    cache: FeatureCache,
+    images: list[int],
+    classes: Sequence[str],
+    config: TrainConfig,
+    known: Sequence[int],
+) -> None:
+    """Fit heads, and write them and pictures of the fit. Arguments as of `fit_heads`."""
+    match config.head:
+        case "svm":
+            start = MiningState.load(run.mined, cache, len(classes), config.svm) if known else None
+            mined = mine_svms(cache, sorted(set(images) - set(known)), len(classes), config.svm, config.seed, start)
+            if not known:
+                mined.save(run.mined)
+            scores = mined.linear(config.svm)
+            if metrics := recorded():
+                draw_examples(run.examples_picture, mined, cache.regions, classes, config.svm)
+                plot_objective(metrics.of_step(file.stem, "refit"), file.with_suffix(".png"))
+        case "softmax":
+            scores = _fit_softmax_layer(cache, images, len(classes), config)
+    offsets = _fit_offsets(cache, images, len(classes), config) if config.box_regression.enabled else None
+    save_tensors(file, Heads.from_linear(config.head, scores, offsets).state_dict(), key=run_key(file))
+    record("stage", examples=len(images))
 
 
 def _fit_softmax_layer(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> LinearWeights:

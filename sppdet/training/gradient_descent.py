@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,11 +14,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
-from sppdet.drawing.figures import new_figure, save_figure
 from sppdet.errors import SppdetError
 from sppdet.files.checkpoint import load_checkpoint, save_checkpoint
+from sppdet.files.recorder import record, step
 from sppdet.heads.linear import mean_norm
 from sppdet.runtime.memory import trim_memory
+from sppdet.training.plots import plot_losses
 
 logger = logging.getLogger(__name__)
 
@@ -72,25 +73,26 @@ def descend(
             epoch: dict[str, list[float]] = {}
             for batch in trim_memory(batches(number)):
                 optimizer.zero_grad()
-                step = {"loss": 0.0}
+                parts = {"loss": 0.0}
                 for loss, counts in losses(batch):
                     loss.backward()
                     for name, value in {"loss": float(loss.detach()), **counts}.items():
-                        step[name] = step.get(name, 0.0) + value
+                        parts[name] = parts.get(name, 0.0) + value
                 norm = float(nn.utils.clip_grad_norm_(weights, course.clip))
-                if not math.isfinite(step["loss"]) or not math.isfinite(norm):
+                if not math.isfinite(parts["loss"]) or not math.isfinite(norm):
                     field, peak = f"{course.name}.learning_rate", optimizer.defaults["lr"]
                     raise SppdetError("the training has diverged", field=field, expected="a lower one", got=peak)
                 optimizer.step()
                 scheduler.step()
-                for name, value in step.items():
+                for name, value in parts.items():
                     epoch.setdefault(name, []).append(value)
                 bar.set_postfix(epoch=number + 1, loss=f"{np.mean(epoch['loss'][-50:]):.3f}", refresh=False)
                 bar.update()
             history.append(epoch)
             logger.info("%s: mean loss %.4f in epoch %d", course.name, np.mean(epoch["loss"]), number + 1)
-            losses_so_far = [loss for past in history for loss in past["loss"]]
-            plot_losses(losses_so_far, course.steps, course.file.with_suffix(".png"))
+            with step(course.file.stem):
+                record("epoch", number + 1, **summarize_epoch(epoch))
+            plot_losses([past["loss"] for past in history], course.steps, course.file.with_suffix(".png"))
             save_checkpoint(course.file, model, optimizer, {"history": history})
     return history
 
@@ -101,19 +103,10 @@ def scale_to_norm(norm: float, features: Iterable[Tensor]) -> float:
         return norm / mean_norm(torch.cat(list(features)))
 
 
-def plot_losses(losses: Sequence[float], steps: int, path: Path) -> None:
-    """Draw the loss of every step, and its moving mean over a fifth of an epoch, as a PNG.
-
-    steps: steps per epoch. Raises SppdetError if the file cannot be written.
-    """
-    figure = new_figure(6.5, 3.6)
-    axes = figure.subplots()
-    epochs = np.arange(1, len(losses) + 1) / steps
-    width = min(max(1, steps // 5), len(losses))
-    means = np.convolve(losses, np.full(width, 1 / width), mode="valid")
-    axes.plot(epochs, losses, ".", markersize=2, alpha=0.3, label="one step")
-    axes.plot(epochs[width - 1 :], means, label=f"mean of {width} steps")
-    axes.set(xlabel="epochs", ylabel="loss", xlim=(0, epochs[-1]), ylim=(0, None))
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=9, frameon=False)
-    save_figure(figure, path)
+def summarize_epoch(epoch: dict[str, list[float]]) -> dict[str, float]:
+    """Return the mean `loss` of an epoch and, if they were recorded, the number of images and the `accuracy`."""
+    if "correct" not in epoch:
+        return {"loss": float(np.mean(epoch["loss"]))}
+    images = sum(epoch["images"])
+    loss = sum(count * value for count, value in zip(epoch["images"], epoch["loss"], strict=True))
+    return {"examples": int(images), "loss": loss / images, "accuracy": sum(epoch["correct"]) / images}

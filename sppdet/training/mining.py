@@ -19,6 +19,7 @@ from tqdm import tqdm
 from sppdet.config.heads import SVMConfig
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import load_tensors, save_tensors
+from sppdet.files.recorder import record
 from sppdet.files.run_folder import run_key
 from sppdet.heads.linear import Heads, LinearWeights, mean_norm
 from sppdet.heads.svm import SVMProblem, SVMSolution, solve_svms
@@ -167,6 +168,7 @@ def _refit(examples: ExamplePool, start: SVMSolution | None, scale: float, svm: 
     message = "svm: %s, %s, duality gap %.2f%%, objective %.4g"
     sizes = counted(examples.count, "example"), counted(solution.epochs, "epoch")
     logger.info(message, *sizes, 100 * solution.gap, solution.primal.sum())
+    record("refit", examples=examples.count, objective=float(solution.primal.sum()), gap=solution.gap)
     return MiningState(examples, scale, solution)
 
 

@@ -9,14 +9,19 @@ from typing import NamedTuple
 
 import torch
 
+from sppdet.backbones.licences import weights_licence
 from sppdet.config.training import TrainConfig
-from sppdet.drawing.tables import percent
+from sppdet.drawing.tables import percent, with_interval
 from sppdet.evaluation.voc import VOCResult
 from sppdet.files.atomic import write_text
+from sppdet.files.recorder import recorded
 from sppdet.files.run_folder import RunFolder
+from sppdet.files.run_story import Score, read_evaluations
 from sppdet.runtime.machine import hardware_name
 from sppdet.training.account import HELD_OUT, TRAINED, Account
 from sppdet.wording import counted, printable
+
+EVALUATIONS = "Evaluations"  # a section that each evaluation writes anew
 
 
 class Session(NamedTuple):
@@ -47,6 +52,7 @@ class Session(NamedTuple):
             "versions": f"sppdet {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
             "machine": f"{hardware_name(self.device)} ({self.device.type}), {threads}, {platform.system()}",
             "finished": f"{time.strftime('%Y-%m-%d %H:%M')}, after {seconds}",
+            **self._cost(),
         }
         way = "The same training again" if command else "The data were given in Python"
         settings_in = f"All settings are in `{self.run.config.name}`; commands are given from `{Path.cwd()}`. {way}"
@@ -57,6 +63,16 @@ class Session(NamedTuple):
             f"{settings_in}{':' if command else '.'}",
             commands(whole) if command else "",
         ]
+
+    def _cost(self) -> dict[str, str]:
+        """Return the minutes of all sessions and the most memory, if they were recorded."""
+        metrics = recorded()
+        if not metrics or not metrics.rows:
+            return {}
+        sessions = f" in {counted(metrics.session, 'session')}" if metrics.session > 1 else ""
+        minutes = f"{metrics.seconds / 60:.1f}{sessions}; `results.csv` has a row of each epoch, refit and stage"
+        memory = f"{metrics.memory_gb:.1f} GB at most" if metrics.memory_gb else "not known"
+        return {"minutes": minutes, "memory": memory}
 
 
 def table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
@@ -85,13 +101,16 @@ def write_detector_readme(session: Session, config: TrainConfig, account: Accoun
         "features, heads": f"{config.features}, {config.head}",
         "fine-tuning": counted(config.finetune.epochs, "epoch") if config.finetune.epochs else "none",
         "seed": str(config.seed),
+        "licence of the weights": weights_licence(config.backbone.name, config.backbone.weights),
     }
     divided = ("--data.split_file", run.split) if run.split.is_file() else ()
     sections = {
         "Result": [
             f"mAP {percent(result.map_voc07)} (VOC, 11 points), {percent(result.map_area)} (area) {_fits(account)} "
             f"`{run.val.name}` has all numbers, `{run.val_picture.name}` shows images."
+            + (f" `{run.examples_picture.name}` shows examples of the SVMs." if config.head == "svm" else "")
         ],
+        EVALUATIONS: [evaluations(run)],
         "Data": [_found(config, account), *_counts(account), _classes(account, result), _problems(config, account)],
         "Training": session.describe(settings, ("train", *divided) if account.root else ()),
         "Next": [
@@ -103,6 +122,32 @@ def write_detector_readme(session: Session, config: TrainConfig, account: Accoun
         ],
     }
     session.write_readme(f"Detector of {counted(len(classes), 'class')}: {', '.join(classes)}", sections)
+
+
+def evaluations(run: RunFolder) -> str:
+    """Return the table of the results in the folders of evaluations, or what makes one."""
+    scores = read_evaluations(run.path)
+    if not scores:
+        return f"None yet: `sppdet evaluate {shlex.quote(str(run.path))}`."
+
+    def cell(score: Score, name: str) -> str:
+        if name not in score.values:
+            return "-"
+        if name not in score.intervals:
+            return percent(score.values[name])
+        return with_interval(score.values[name], score.intervals[name])
+
+    rows = [(name, one.images, *(cell(one, key) for key in ("map_voc07", "map_area"))) for name, one in scores.items()]
+    return table(("in percent, with 95% intervals", "images", "mAP, 11 points", "mAP, area"), rows)
+
+
+def update_evaluations(run: RunFolder) -> None:
+    """Write the results of all evaluations into the README of the run, if it has the section."""
+    text = run.readme.read_text(encoding="utf-8", errors="surrogateescape") if run.readme.is_file() else ""
+    before, heading, rest = text.partition(f"\n## {EVALUATIONS}\n\n")
+    if heading:
+        _, following, after = rest.partition("\n## ")
+        write_text(run.readme, f"{before}{heading}{printable(evaluations(run))}\n{following}{after}")
 
 
 def _fits(account: Account) -> str:

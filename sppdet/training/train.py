@@ -26,18 +26,20 @@ from sppdet.evaluation.voc import VOCResult, evaluate_voc
 from sppdet.features.build import build_extractor, build_network
 from sppdet.features.extractor import FeatureExtractor
 from sppdet.files.atomic import content_key, hash_tensors, write_json
+from sppdet.files.recorder import record, recording, step
 from sppdet.files.run_folder import RunFolder
 from sppdet.heads.calibration import fit_calibration
 from sppdet.heads.linear import Heads
 from sppdet.postprocess import postprocess
 from sppdet.proposals.cache import propose
-from sppdet.structures import Dataset, Detections
+from sppdet.structures import Annotations, Dataset, Detections
 from sppdet.training.account import Account, take_account
 from sppdet.training.check import check_training_data
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.finetune import finetune
 from sppdet.training.fit_heads import fit_heads
 from sppdet.training.hold_out import Split, hold_out
+from sppdet.training.labels import plot_labels
 from sppdet.training.run_readme import Session, write_detector_readme
 from sppdet.training.sampling import ImageRegions
 from sppdet.wording import counted
@@ -59,7 +61,7 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
     run = RunFolder(config.output)
     run.check_config(config)
     if not run.detector.is_file():
-        with run.hold(config):
+        with run.hold(config), recording(run.path, config.tensorboard):
             if not run.detector.is_file():  # which another process may have finished meanwhile
                 return _train(config, run, dataset, val)
     logger.info("%s is trained already; to train again, remove it or give another --output", run.path)
@@ -88,16 +90,20 @@ def _train(config: TrainConfig, run: RunFolder, dataset: Dataset | None, val: Da
         run.split.unlink(missing_ok=True)
         record_division(config.data, run.split)
     write_json(run.images, [split.keys[i] for i in split.final_fit])
+    plot_labels(split, run.labels_picture)
 
     detector = trainer.fit("train", split.first_fit)
     detections, val_images = trainer.detect(detector, split.held_out), [images[i] for i in split.held_out]
     result = evaluate_voc(detections, val_images, classes)
     write_json(run.val, {"images": held_out, **result.as_dict()})
+    with step(run.val.stem):
+        record("stage", examples=held_out, map_voc07=result.map_voc07, map_area=result.map_area)
     logger.info("first fit, on the %d held-out images: map_voc07 %.4f", held_out, result.map_voc07)
     thresholds = choose_thresholds(result)
     calibration = fit_calibration([(c.scores, c.correct) for c in result.curves.values()], config.calibration)
     shown = [calibration.calibrate(found.above(thresholds)) for found in detections[:DRAWN]]
-    write_contact_sheet(run.val_picture, [image.read() for image in val_images[:DRAWN]], shown, classes)
+    drawn = val_images[:DRAWN]
+    write_contact_sheet(run.val_picture, [each.read() for each in drawn], shown, classes, [*map(_truth, drawn)])
     if refitted:
         detector = trainer.fit("all", split.final_fit, known=split.first_fit)
     detector.thresholds, detector.calibration = thresholds, calibration
@@ -107,6 +113,12 @@ def _train(config: TrainConfig, run: RunFolder, dataset: Dataset | None, val: Da
     shutil.rmtree(run.features, ignore_errors=True)
     logger.info("detector in %s", run.detector)
     return detector
+
+
+def _truth(image: Annotations) -> list[tuple[Tensor, int, None]]:
+    """Return the objects of an image, those that are difficult left out, to be drawn."""
+    used = ~image.difficult
+    return [(box, label, None) for box, label in zip(image.boxes[used], image.labels[used].tolist(), strict=True)]
 
 
 def _read_data(
@@ -138,7 +150,7 @@ class Trainer:
 
         name: name of the step, part of its file names. known: images of the previous fit; mining resumes from its SVMs.
         """
-        config, classes = self.config, len(self.dataset.classes)
+        config, classes = self.config, self.dataset.classes
         if not config.finetune.epochs:
             cache = self._cache()
             cache.fill()
@@ -168,7 +180,7 @@ class Trainer:
         config, backbone, layers = self.config, self.extractor.backbone, self.extractor.layers
         both = replace(config, head="softmax", box_regression=replace(config.box_regression, enabled=True))
         untuned = FeatureCache(self.extractor, self.regions, config.cache_gb)
-        heads = fit_heads(self.run, "start", untuned, images, len(self.dataset.classes), both).to(backbone.device)
+        heads = fit_heads(self.run, "start", untuned, images, self.dataset.classes, both).to(backbone.device)
         file, start = self.run.finetuned(name), self.run.finetuned("start")
         if not file.is_file():
             shutil.rmtree(self.run.features, ignore_errors=True)  # They were computed before fine-tuning.
@@ -196,6 +208,8 @@ def prepare(config: TrainConfig, run: RunFolder, split: Split) -> Trainer:
     proposals = zip(images, propose(images, config.proposals, config.workers), strict=True)
     regions = [ImageRegions.from_annotations(image, boxes) for image, boxes in proposals]
     run.begin(config, _hash_data(extractor, regions, split))
+    with step("proposals"):
+        record("stage", examples=len(images))
     return Trainer(bounded, run, extractor, split.dataset, regions)
 
 

@@ -43,15 +43,21 @@ def test_pictures_and_boxes(place, tmp_path, capsys):
     assert [entry["image"] for entry in entries] == [str(image) for image in images]
     detector = Detector.load(place / "spp")
     thresholds = dict(zip(detector.classes, detector.thresholds.tolist(), strict=True))
+    raw = run_json(capsys, "detect", place / "spp", *images, "--output", tmp_path / "raw", "--probabilities", "false")
+    assert [entry["scores"] for entry in (*entries, *raw)] == ["probability"] * 2 + ["margin"] * 2
+    for entry in raw:
+        assert all(found["score"] >= thresholds[found["class"]] for found in entry["detections"])
     for entry in entries:
         with Image.open(entry["image"]) as image, Image.open(entry["picture"]) as picture:
-            assert picture.size == image.size
             width, height = image.size
+            factor = picture.size[0] // width
+            assert picture.size == (factor * width, factor * height)
+            assert min(picture.size) >= 320  # for legible labels
         for found in entry["detections"]:
             x1, y1, x2, y2 = found["box"]
             assert 0 <= x1 < x2 <= width
             assert 0 <= y1 < y2 <= height
-            assert found["score"] >= thresholds[found["class"]]
+            assert 0 <= found["score"] <= 1
 
 
 def test_the_threshold_overrides_those_of_the_classes(detect):
@@ -65,19 +71,30 @@ def test_the_threshold_overrides_those_of_the_classes(detect):
     assert scores("100") == []
 
 
-def test_probabilities_where_asked(detect):
+def test_probabilities_unless_margins_are_asked_for(detect):
     def boxes(found: list[dict]) -> list[tuple]:
         return sorted((row["class"], *row["box"]) for row in found)
 
-    everything = detect("--threshold", "-100")
-    probable = detect("--threshold", "0", "--probabilities")
+    everything = detect("--threshold", "-100", "--probabilities", "false")
+    probable = detect("--threshold", "0")
+    assert probable == detect("--threshold", "0", "--probabilities", "true")
     assert boxes(everything) == boxes(probable)
     scores = sorted(row["score"] for row in probable)
     assert 0 < scores[0] < scores[-1] < 1
     middle = scores[len(scores) // 2]
     best = [row for row in probable if row["score"] >= middle]
-    assert boxes(detect("--threshold", repr(middle), "--probabilities")) == boxes(best)
-    assert boxes(detect("--probabilities")) == boxes(detect())  # the classes' own thresholds draw the same
+    assert boxes(detect("--threshold", repr(middle))) == boxes(best)
+    assert boxes(detect("--probabilities", "false")) == boxes(detect())  # the classes' own thresholds draw the same
+
+
+def test_a_detector_without_calibration_gives_its_scores(place, tmp_path, capsys):
+    detector = Detector.load(place / "spp")
+    detector.calibration = None
+    detector.save(tmp_path / "bare.safetensors")
+    command = ("detect", tmp_path / "bare.safetensors", place / "shapes/JPEGImages/000016.jpg", "--output")
+    (entry,) = run_json(capsys, *command, tmp_path / "out")
+    assert entry["scores"] == "margin"
+    assert "calibration" in run_error(capsys, *command, tmp_path / "other", "--probabilities", "true")
 
 
 def test_a_folder_and_lines(place, folder, tmp_path, capsys):

@@ -114,3 +114,26 @@ def test_what_cannot_be_compared_is_an_error_at_once(detector, dataset, monkeypa
         compare_detectors({"a": detector}, replace(dataset, classes=("cat", "dog", "hen")))
     with pytest.raises(ConfigError, match="baseline"):
         compare_detectors({"a": detector}, dataset, baseline="b")
+
+
+@pytest.mark.parametrize(("calls", "images"), [(8, 1), (11, 2)])
+def test_ctrl_c_keeps_what_was_measured(detector, dataset, calls, images, tmp_path, monkeypatch, caplog):
+    """Two detectors: four calls for the estimate, two to warm up, then two an image."""
+    detect, count = type(detector).detect, iter(range(100))
+
+    def stop(*given: object) -> object:
+        if next(count) > calls:
+            raise KeyboardInterrupt
+        return detect(*given)
+
+    monkeypatch.setattr(type(detector), "detect", stop)
+    with caplog.at_level("INFO", "sppdet"):
+        found = compare_detectors({"spp": detector}, dataset.subset(range(3)), growth_regions=(3,))
+        assert (found.images, found.interrupted, found.growth, found.throughput) == (images, True, {}, None)
+        assert found.regions == (detector.config.proposals.limit or compare.REGIONS)
+        assert {len(rows["conv"]) for rows in found.timings.seconds.values()} == {images}
+        with pytest.raises(KeyboardInterrupt):
+            write_comparison(found, str(tmp_path / "out"))
+    assert json.loads((tmp_path / "out/compare.json").read_text())["images"] == images
+    assert "3 images with" in caplog.text
+    assert f"measured, written to {tmp_path / 'out'}" in caplog.text

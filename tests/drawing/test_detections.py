@@ -30,7 +30,7 @@ def test_the_image_itself_is_not_changed_nor_drawn_on_if_nothing_is_found():
 
 def test_a_box_is_drawn_on_its_own_border_pixels_with_a_text_above():
     picture = draw_detections(GREY, detect([[50, 60, 150, 160]], [0.5], [2]), CLASSES)
-    color = class_color(2, 3)
+    color = class_color(2)
     for y, x in ((159, 100), (100, 50), (100, 149), (159, 149)):  # the last pixels of a half-open box
         assert tuple(picture[y, x]) == color
     marked = changed(picture)
@@ -43,7 +43,7 @@ def test_a_box_is_drawn_on_its_own_border_pixels_with_a_text_above():
 def test_the_best_box_lies_on_top():
     box = [50, 60, 150, 160]
     picture = draw_detections(GREY, detect([box, box], [0.9, 0.1], [1, 3]), CLASSES)
-    assert tuple(picture[159, 100]) == class_color(1, 3)
+    assert tuple(picture[159, 100]) == class_color(1)
 
 
 def plates(monkeypatch, image, found: Detections) -> list:
@@ -81,7 +81,7 @@ def test_a_text_is_not_cut_off(size, monkeypatch):
 
 def test_no_score_is_a_negative_zero(monkeypatch):
     texts = []
-    monkeypatch.setattr(drawing, "_write", lambda _canvas, _plate, text, *_: texts.append(text))
+    monkeypatch.setattr(drawing, "write", lambda _canvas, _left, _top, text, *_: texts.append(text))
     draw_detections(GREY, detect([[50, 60, 150, 160]], [-0.001], [1]), CLASSES)
     assert texts == ["disc 0.00"]
 
@@ -100,7 +100,7 @@ def test_any_box_can_be_drawn_on_any_image(corners, score, size):
 
 
 def test_classes_have_colors_of_their_own():
-    colors = [class_color(label, 20) for label in range(1, 21)]
+    colors = [class_color(label) for label in range(1, 21)]
     assert len(set(colors)) == 20
     assert all(0 <= value <= 255 for color in colors for value in color)
 

@@ -10,8 +10,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from sppdet.drawing.figures import new_figure
 from sppdet.errors import SppdetError
-from sppdet.training import gradient_descent
-from sppdet.training.gradient_descent import Descent, History, Loss, descend, plot_losses, scale_to_norm
+from sppdet.training import plots
+from sppdet.training.gradient_descent import Descent, History, Loss, descend, scale_to_norm
+from sppdet.training.plots import plot_losses
 
 STEPS = 4
 
@@ -81,12 +82,14 @@ def test_features_are_scaled_to_a_mean_norm():
 @pytest.mark.parametrize(("steps", "width"), [(10, 2), (3, 1), (100, 20)])
 def test_losses_and_their_means_stand_over_the_epochs(steps, width, tmp_path, monkeypatch):
     figures = []
-    monkeypatch.setattr(gradient_descent, "new_figure", lambda *size: figures.append(new_figure(*size)) or figures[-1])
+    monkeypatch.setattr(plots, "new_figure", lambda *size: figures.append(new_figure(*size)) or figures[-1])
     losses = np.random.default_rng(0).random(20).tolist()
-    plot_losses(losses, steps, tmp_path / "losses.png")
+    plot_losses([losses[i : i + steps] for i in range(0, 20, steps)], steps, tmp_path / "losses.png")
     assert (tmp_path / "losses.png").read_bytes().startswith(b"\x89PNG")
-    each, means = figures[0].axes[0].get_lines()
+    each, means, of_epochs = figures[0].axes[0].get_lines()
     assert each.get_ydata().tolist() == losses
     assert each.get_xdata() == pytest.approx(np.arange(1, 21) / steps)
     assert means.get_ydata() == pytest.approx([np.mean(losses[i : i + width]) for i in range(21 - width)])
     assert means.get_xdata()[-1] == 20 / steps
+    assert of_epochs.get_xdata()[-1] == 20 / steps
+    assert of_epochs.get_ydata()[0] == pytest.approx(np.mean(losses[:steps]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -17,21 +18,31 @@ if TYPE_CHECKING:
 BARS = 8  # bars that there is room for at least
 CLASSES_SHOWN = 40  # the most frequent
 CELLS = 50  # of the heat map, per side
-COLORS = ("#4c72b0", "#dd8452", "#55a868", "#8172b3", "#937860")
+COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")  # told apart by everybody (Okabe and Ito)
 
 
 def plot_check(check: Check, path: str | PathLike[str]) -> None:
-    """Write a PNG: boxes per class and split, their sizes and aspect ratios, and where in the images they are.
+    """Write a PNG of `plot_boxes`, the boxes of each class by split."""
+    plot_boxes(check.objects(), *_boxes_of(check), sum(map(len, check.parts.values())), path)
 
-    Raises SppdetError if the file cannot be written.
+
+def plot_boxes(
+    objects: Mapping[str, Mapping[str, int]],
+    boxes: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    images: int,
+    path: str | PathLike[str],
+) -> None:
+    """Write a PNG: boxes per class and part, their sizes and aspect ratios, and where in the images they are.
+
+    objects: {class: {part: number}}. boxes, sizes: as in `heat_map`. Raises SppdetError if the file cannot be written.
     """
-    counts = sorted(check.objects().items(), key=lambda row: -sum(row[1].values()))[:CLASSES_SHOWN]
+    counts = sorted(objects.items(), key=lambda row: -sum(row[1].values()))[:CLASSES_SHOWN]
     figure = new_figure(11, max(7.5, 0.22 * len(counts) + 1.5))
     axes = figure.subplot_mosaic(
         [["classes", "sizes"], ["classes", "aspects"], ["classes", "places"]], height_ratios=[2, 2, 3]
     )
     _draw_classes(axes["classes"], counts)
-    boxes, sizes = _boxes_of(check)
     sides = boxes[:, 2:] - boxes[:, :2]
     edges = np.geomspace(1, max(1024.0, sides.max(initial=1)), 41).tolist()
     axes["sizes"].hist(np.sqrt(sides.prod(axis=1)), bins=edges, color=COLORS[0])
@@ -47,7 +58,6 @@ def plot_check(check: Check, path: str | PathLike[str]) -> None:
     axes["places"].set_xlabel("places of the boxes (% of width and height)", fontsize=8)
     for each in axes.values():
         each.tick_params(labelsize=7)
-    images = sum(map(len, check.parts.values()))
     figure.suptitle(f"{len(boxes)} boxes in {images} images", fontsize=10)
     save_figure(figure, path)
 
@@ -66,7 +76,7 @@ def heat_map(boxes: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[
     return steps.cumsum(axis=0).cumsum(axis=1)[:CELLS, :CELLS] / max(len(boxes), 1)
 
 
-def _draw_classes(axes: Axes, counts: list[tuple[str, dict[str, int]]]) -> None:
+def _draw_classes(axes: Axes, counts: list[tuple[str, Mapping[str, int]]]) -> None:
     start = np.zeros(len(counts))
     for k, part in enumerate(counts[0][1] if counts else ()):
         numbers = np.array([row[part] for _, row in counts])

@@ -1,0 +1,66 @@
+"""`info` and `runs`: what the files of runs say, without their networks."""
+
+import json
+import shutil
+
+import pytest
+from factories import run_error, run_json, run_text
+
+from sppdet.files.atomic import read_json, write_json
+
+
+def test_a_run_is_shown_and_its_readme_has_the_evaluation(run, data, capsys):
+    assert "None yet: `sppdet evaluate" in (run / "README.md").read_text()
+    run_json(capsys, "evaluate", run, *data)
+    text = run_text(capsys, "info", run)
+    assert text.startswith(f"{run}: detector of 6 classes: ")
+    assert "shapenet" in text
+    values = run_json(capsys, "info", run)
+    evaluated, val = read_json(run / "test/evaluation.json"), read_json(run / "val.json")
+    assert values["results"]["test"]["map_voc07"] == evaluated["map_voc07"]
+    assert values["results"]["test"]["interval"]["map_area"] == evaluated["interval"]["map_area"]
+    assert values["results"]["val"]["map_area"] == val["map_area"]
+    assert (values["kind"], values["finished"], values["classes"]) == ("detector", True, list(val["per_class"]))
+    assert values["settings"]["backbone.name"] == "shapenet"
+    assert values["minutes"] > 0
+    assert {"results.csv", "labels.png", "heads-train.png", "test/"} <= {file["name"] for file in values["files"]}
+    readme = (run / "README.md").read_text()
+    low, high = (100 * end for end in evaluated["interval"]["map_voc07"])
+    assert f"({low:.1f} to {high:.1f})" in readme
+    assert readme.index("## Evaluations") < readme.index("## Data") < readme.index("## Next")
+    assert "None yet" not in readme
+
+
+def test_rows_tell_the_steps_of_a_training(run):
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = list(dict.fromkeys(row["step"] for row in rows))
+    assert steps == ["proposals", "heads-train", "val", "heads-all"]
+    refits = [row for row in rows if (row["step"], row["kind"]) == ("heads-train", "refit")]
+    assert [row["number"] for row in refits] == list(range(1, len(refits) + 1))
+    assert all(row["objective"] > 0 and row["gap"] < 1 and row["examples"] > 0 for row in refits)
+    (val,) = (row for row in rows if row["step"] == "val")
+    assert val["map_voc07"] == read_json(run / "val.json")["map_voc07"]
+
+
+@pytest.mark.usefixtures("run")
+def test_runs_are_listed_with_the_settings_that_differ(other, tmp_path, capsys):
+    (other / "detector.safetensors").unlink()
+    values = run_json(capsys, "runs", tmp_path)
+    assert values["differ"] == ["features"]
+    assert [(one["finished"], one["settings"]) for one in values["runs"]] == [
+        (False, {"features": "crop"}),
+        (True, {"features": "spp"}),
+    ]
+    title, *rows = run_text(capsys, "runs", tmp_path).splitlines()
+    assert title.split()[:4] == ["run", "features", "val", "(%)"]
+    assert [row.split()[0] for row in rows] == ["crop", "spp"]
+    assert "crop (unfinished)" in rows[0]
+
+
+def test_damaged_files_and_folders_of_no_run_are_errors(run, other, tmp_path, capsys):
+    shutil.rmtree(other)
+    assert "no runs in the folder" in run_error(capsys, "runs", tmp_path / "nowhere")
+    assert "is not the folder of a run" in run_error(capsys, "info", tmp_path)
+    write_json(run / "config.json", [1])
+    assert "config.json: is damaged (expected a JSON object" in run_error(capsys, "info", run)
+    assert "config.json: is damaged" in run_error(capsys, "runs", tmp_path)
