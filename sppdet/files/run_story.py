@@ -165,12 +165,14 @@ def read_score(file: Path) -> Score:
     values: dict[str, float] = {}
     intervals: dict[str, tuple[float, float]] = {}
     found = _read_object(file)
-    shared: dict[str, Any] = found["interval"] if isinstance(found.get("interval"), dict) else {}
+    every = found.get("interval")
+    shared: dict[str, Any] = every if isinstance(every, dict) else {}
     for name in ("map_voc07", "map_area", "top1", "top5"):
-        value = found.get(name)
+        value: Any = found.get(name)
         interval = shared.get(name)
         if isinstance(value, dict):  # accuracy
-            value, interval = value.get("mean"), value.get("interval")
+            interval = value.get("interval")
+            value = value.get("mean")
         if isinstance(value, (int, float)):
             values[name] = float(value)
             if isinstance(interval, list) and len(interval) == 2 and all(isinstance(x, (int, float)) for x in interval):

@@ -7,6 +7,7 @@ import numpy as np
 
 from sppdet.drawing.figures import new_figure, save_figure
 from sppdet.files.metrics import Row
+from sppdet.wording import counted
 
 COLORS = ("#0072b2", "#e69f00")  # told apart by everybody
 
@@ -25,7 +26,7 @@ def plot_losses(epochs: Sequence[Sequence[float]], steps: int, path: Path) -> No
     moving = np.convolve(losses, np.full(width, 1 / width), mode="valid")
     means = [float(np.mean(epoch)) for epoch in epochs]
     axes.plot(places, losses, ".", color=COLORS[0], markersize=2, alpha=0.3, label="one step")
-    axes.plot(places[width - 1 :], moving, color=COLORS[0], linewidth=1, label=f"mean of {width} steps")
+    axes.plot(places[width - 1 :], moving, color=COLORS[0], linewidth=1, label=f"mean of {counted(width, 'step')}")
     axes.plot(ends, means, "o", color=COLORS[1], markersize=5, label="mean of the epoch before")
     axes.set(xlabel="epochs", ylabel="loss", xlim=(0, 1.01 * ends[-1]), ylim=(0, None))
     axes.set_title(f"{path.stem}: mean loss {means[-1]:.4g} in epoch {len(epochs)}", fontsize=10)
