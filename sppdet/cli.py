@@ -43,7 +43,8 @@ from sppdet.wording import printable
 
 GROUPS = {"classify": ("train", "evaluate", "predict", "crops"), "explain": ("pooling", "detection")}
 NAMES = """
-demo train ablate learning-curve classify runs info evaluate diagnose report combine detect app proposals explain compare
+demo train ablate learning-curve classify runs info evaluate diagnose report combine
+detect app proposals explain compare
 download check-data convert convert-data
 """
 COMMANDS = {name: GROUPS.get(name, ()) for name in NAMES.split()}  # commands of a group are functions of one file
