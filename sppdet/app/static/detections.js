@@ -4,7 +4,7 @@ import { $, colorOf, counted, make, number, percent, seconds } from "./dom.js";
 import { suppress, vote } from "./nms.js";
 
 const LABELED = 80; // boxes that have their name drawn
-const LISTED = 200;
+const LISTED = 100;
 
 export class Detections {
   constructor(page) {
@@ -78,6 +78,7 @@ export class Detections {
   list() {
     const { labels } = this.found, { classes } = this.run;
     $("count").textContent = `${counted(this.kept.length, "detection")} of ${counted(labels.length, "candidate")}`;
+    if (!this.kept.length) $("count").textContent += "; move the score to the left to see more";
     const values = this.found.probabilities ?? this.found.scores;
     const rows = this.kept.map((i, k) => ({ i, k })).sort((a, b) => values[b.i] - values[a.i]);
     $("list").replaceChildren(...rows.slice(0, LISTED).map(({ i, k }) => {
