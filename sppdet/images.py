@@ -1,6 +1,7 @@
 """The only image decoder: a file, array or PIL image becomes uint8 (3, H, W) RGB. Also resizing and normalization."""
 
 import logging
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -67,7 +68,7 @@ def check_image(path: str | PathLike[str]) -> None:
 @contextmanager
 def _decoding(path: str | PathLike[str]) -> Iterator[Image.Image]:
     """Open an image, and name the file in what goes wrong."""
-    if not Path(path).is_file():
+    if not os.path.isfile(path):  # which a name of any length may be asked
         raise ImageError("image file not found", file=path)
     try:
         with _open(path) as image:
@@ -101,15 +102,19 @@ def read_size(path: str | PathLike[str], stored: bool = False) -> tuple[int, int
 
     None if the file is missing or not an image.
     """
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         return None
     try:
         with _open(path) as image:
             width, height = image.size
             if isinstance(image, TiffImageFile):  # Pillow's size of a TIFF may be upright already
                 width, height = image.tag_v2[256], image.tag_v2[257]
-            # Pillow would decode a PNG to look for EXIF data after its pixels.
-            plain = stored or (image.format == "PNG" and b"exif" not in Path(path).read_bytes().lower())
+            plain = stored
+            if image.format == "PNG" and not stored:  # Pillow would decode it to look for EXIF data after its pixels
+                found = Path(path).read_bytes().lower().count(b"exif")
+                plain = found == 0
+                if found > 1:
+                    image.load()  # the last ones count
             turned = not plain and _orientation(image) in (5, 6, 7, 8)
             return (height, width) if turned else (width, height)
     except Exception:  # damaged files make Pillow raise almost any exception

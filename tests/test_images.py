@@ -58,6 +58,27 @@ def test_a_limit_of_pixels_that_can_be_raised(tmp_path, monkeypatch):
     assert Image.MAX_IMAGE_PIXELS == 299  # other users of Pillow keep their limit
 
 
+def test_of_two_orientations_of_a_png_the_last_one_counts(tmp_path):
+    first, last = Image.Exif(), Image.Exif()
+    first[0x0112], last[0x0112] = 1, 6
+    for name, exif in (("first", first), ("last", last)):
+        Image.fromarray(picture()).save(tmp_path / f"{name}.png", exif=exif)
+    pngs = [(tmp_path / f"{name}.png").read_bytes() for name in ("first", "last")]
+    start = pngs[1].index(b"eXIf") - 4
+    chunk = pngs[1][start : start + 12 + int.from_bytes(pngs[1][start : start + 4], "big")]
+    end = pngs[0].index(b"IEND") - 4
+    (tmp_path / "both.png").write_bytes(pngs[0][:end] + chunk + pngs[0][end:])
+    height, width = read_image(tmp_path / "both.png").shape[1:]
+    assert (height, width) == (picture().shape[1], picture().shape[0]), "turned"
+    assert read_size(tmp_path / "both.png") == (width, height)
+
+
+def test_a_name_that_no_file_can_have_is_a_file_that_is_missing(tmp_path):
+    assert read_size(tmp_path / ("a" * 300)) is None
+    with pytest.raises(ImageError, match="image file not found"):
+        read_image(tmp_path / ("a" * 300))
+
+
 def test_damaged_exif_data_are_a_warning(tmp_path, caplog):
     Image.fromarray(picture()).save(tmp_path / "whole.jpg", quality=100)
     expected = read_image(tmp_path / "whole.jpg")

@@ -146,7 +146,7 @@ def fits_file_name(name: str) -> bool:
 
 def read_data(path: Path) -> bytes:
     """Return the bytes of a file of the data. Raises DataError if it is none, or too large, and OSError."""
-    if path.exists() and not path.is_file():  # such as a pipe, which would be waited for
+    if os.path.exists(path) and not os.path.isfile(path):  # such as a pipe, which would be waited for
         raise DataError("is no file", file=path)
     return read_whole(path)
 

@@ -9,7 +9,7 @@ import pytest
 from sppdet.data import files
 from sppdet.data.files import list_files, read_text
 from sppdet.data.formats.xml import parse_xml
-from sppdet.data.formats.yolo_names import read_names
+from sppdet.data.formats.yolo_names import read_names, splits_of_yaml
 from sppdet.errors import DataError, SppdetError
 from sppdet.files.atomic import read_json
 
@@ -87,3 +87,11 @@ def test_pipes_are_not_waited_for_nor_links_to_themselves_followed(tmp_path):
     for read in (read_text, parse_xml):
         with pytest.raises(DataError, match=r"a\.txt: is no file"):
             read(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("entry", ["x" * 300, "images/" + "y" * 5000])
+def test_a_name_too_long_for_a_file_is_none_that_is_there(tmp_path, entry):
+    (tmp_path / "data.yaml").write_text(f"train: {entry}\nnames: [cat]\n")
+    assert splits_of_yaml(tmp_path / "data.yaml", []) == {}
+    with pytest.raises(DataError, match="cannot be read"):
+        read_text(tmp_path / entry)

@@ -1,5 +1,6 @@
 """Data sets in COCO format: a folder of images and JSON files of annotations."""
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from os import PathLike
@@ -136,7 +137,7 @@ class CocoSource(Source):
 
     def _find_image(self, file: Path, name: str) -> Path:
         path = self.root / name
-        if name and path.is_file():
+        if name and os.path.isfile(path):
             return path
         if self._index is None:
             self._index = ImageIndex(self.root)
@@ -147,7 +148,7 @@ class CocoSource(Source):
 
 
 def _is_visible(root: Path, path: Path) -> bool:
-    return path.is_file() and not any(is_hidden(part) for part in path.relative_to(root).parts)
+    return os.path.isfile(path) and not any(is_hidden(part) for part in path.relative_to(root).parts)
 
 
 def _is_annotation_file(path: Path) -> bool:

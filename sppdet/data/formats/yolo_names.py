@@ -1,5 +1,6 @@
 """Names of the classes and lists of the images of a data set in YOLO format: data.yaml, classes.txt, obj.names."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -101,9 +102,8 @@ def _places(folder: Path, base: str, entry: str) -> list[Path]:
     entry, base = entry.replace("\\", "/"), base.replace("\\", "/")
     parts = [part for part in entry.split("/") if part not in ("", ".", "..")]
     below = [Path(*parts[i:]) for i in range(len(parts))]  # data/set/train/images, set/train/images, ...
-    return [
-        place for place in (folder / base / entry, folder / entry, *(folder / path for path in below)) if place.exists()
-    ]
+    places = folder / base / entry, folder / entry, *(folder / path for path in below)
+    return [place for place in places if os.path.exists(place)]  # that of Path fails for a name that is too long
 
 
 def _listed(file: Path, index: ImageIndex) -> set[Path]:
