@@ -1,3 +1,4 @@
+import gc
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from sppdet.heads.calibration import fit_calibration
 from sppdet.proposals.cache import propose
 from sppdet.structures import Dataset, Detections
 from sppdet.training import fit_heads as fitting, train as stages
+from sppdet.training.mining import ExamplePool
 from sppdet.training.train import train
 
 pytestmark = pytest.mark.usefixtures("warm_cache")
@@ -194,3 +196,17 @@ def test_fine_tuning_goes_on_to_the_held_out_images_and_after_an_interruption(sm
     assert detector_bytes(config.output) == detector_bytes(once.output)
     monkeypatch.setattr(stages, "finetune", lambda *_: pytest.fail("the detector is there"))
     train(config)
+
+
+def test_the_examples_of_svms_are_gone_when_those_of_box_regression_come(small, monkeypatch):
+    alive = []
+
+    def look(*arguments):
+        gc.collect()
+        alive.append(sum(type(each) is ExamplePool for each in gc.get_objects()))
+        return fit_offsets(*arguments)
+
+    fit_offsets = fitting._fit_offsets
+    monkeypatch.setattr(fitting, "_fit_offsets", look)
+    train(small)
+    assert alive == [0, 0], "memory_gb is room for one kind at a time"
