@@ -98,10 +98,7 @@ def _too_large(pixels: int) -> ImageError:
 
 
 def read_size(path: str | PathLike[str], stored: bool = False) -> tuple[int, int] | None:
-    """Return (width, height) of an image file, upright by its EXIF orientation or as stored, from its header only.
-
-    None if the file is missing or not an image.
-    """
+    """Return (width, height) in the header of an image file, upright or as stored; None if it is missing or none."""
     if not os.path.isfile(path):
         return None
     try:
@@ -109,13 +106,12 @@ def read_size(path: str | PathLike[str], stored: bool = False) -> tuple[int, int
             width, height = image.size
             if isinstance(image, TiffImageFile):  # Pillow's size of a TIFF may be upright already
                 width, height = image.tag_v2[256], image.tag_v2[257]
-            plain = stored
             if image.format == "PNG" and not stored:  # Pillow would decode it to look for EXIF data after its pixels
                 found = Path(path).read_bytes().lower().count(b"exif")
-                plain = found == 0
-                if found > 1:
-                    image.load()  # the last ones count
-            turned = not plain and _orientation(image) in (5, 6, 7, 8)
+                stored = found == 0
+                if found > 1:  # of which the last count
+                    image.load()
+            turned = not stored and _orientation(image) in (5, 6, 7, 8)
             return (height, width) if turned else (width, height)
     except Exception:  # damaged files make Pillow raise almost any exception
         return None

@@ -26,7 +26,8 @@ from torture.tally import Tally
 
 CALLS = ("replace", "fsync", "mkdir", "rmdir", "unlink", "chmod")  # of os, all around which a process may end
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT)
-OTHERS = ("README.md", "training.json", "config.json")  # files of a run that say how long it took, or where it is
+# Files of a run that say how long it took, or where it is.
+OTHERS = ("README.md", "training.json", "config.json", "metrics.jsonl", "results.csv")
 MOST_SECONDS = 300
 
 

@@ -45,7 +45,7 @@ def test_colors_are_learnt(config, view, blocks, caplog):
     assert "accuracy on" in caplog.text
     assert sorted(path.name for path in Path(config.output).glob("[!.]*")) == [
         *("README.md", "classifier.safetensors", "config.json", "data.json", "images.json"),
-        *("training.json", "training.png", "val.json"),
+        *("metrics.jsonl", "results.csv", "training.json", "training.png", "val.json"),
     ]
     loaded = Classifier.load(config.output)
     image = random_image(50, 40)

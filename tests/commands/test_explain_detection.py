@@ -11,6 +11,7 @@ def image(place):
     return sorted((place / "shapes/JPEGImages").iterdir())[0]
 
 
+@pytest.mark.usefixtures("figures")
 @pytest.mark.parametrize("name", ["spp", "crop"])
 def test_the_best_detection_is_explained(place, image, name, tmp_path, capsys):
     out = tmp_path / "evidence.png"

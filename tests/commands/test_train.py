@@ -54,8 +54,8 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(place, tmp_path, caps
         assert main(train_arguments(place, run)) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "sppdet: interrupted; repeat the command to resume"
     assert sorted(file.name for file in run.glob("[!.]*")) == [
-        *("config.json", "data.json", "heads-train.safetensors", "images.json", "mined.safetensors", "val.jpg"),
-        "val.json",
+        *("config.json", "data.json", "examples.jpg", "heads-train.png", "heads-train.safetensors", "images.json"),
+        *("labels.png", "metrics.jsonl", "mined.safetensors", "results.csv", "val.jpg", "val.json"),
     ]
     assert main(train_arguments(place, run)) == 0
     assert detector_bytes(run) == detector_bytes(place / "spp")
