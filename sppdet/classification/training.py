@@ -61,7 +61,7 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     begun = time.perf_counter()
     logger.info("%s is trained already; to train again, remove it or give another --output", run.path)
     classifier = Classifier.load(run.path, config.device, config.precision)
-    if config.data.val and not run.val.is_file():
+    if not run.readme.is_file() or (config.data.val and not run.val.is_file()):  # written after the classifier
         with run.hold(config), recording(run.path, config.tensorboard):
             _finish(Session(run, classifier.backbone.device, begun, True), config, classifier, *_read_folders(config))
     return classifier

@@ -73,7 +73,7 @@ class MatFile:
             encoding = ENCODINGS[elements[0][0]]
             suffix = "" if encoding == "utf-8" else "-le" if self._order == "<" else "-be"
             return str(elements[0][1], encoding + suffix)
-        if not elements:
+        if not elements and math.prod(dimensions) == 0:
             return np.zeros(dimensions)
         if kind not in NUMBERS or len(elements) != 1 or elements[0][0] not in STORED:
             raise ValueError(f"neither text nor real numbers but class {kind}")

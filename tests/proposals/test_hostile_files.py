@@ -98,3 +98,10 @@ def test_huge_coordinates_are_refused(tmp_path, box):
     (tmp_path / "p.json").write_text(json.dumps([{"image_id": 1, "bbox": box}]))
     with pytest.raises(DataError, match=r"image 1, boxes: out of range .*up to 10000000 pixels"):
         read_proposals(tmp_path / "p.json", [1])
+
+
+def test_a_variable_without_numbers_is_no_array_of_its_size(mat_file):
+    file = mat.MatFile(mat_file, ["boxes"])
+    assert file.array((6, [0, 4], [])).shape == (0, 4)
+    with pytest.raises(ValueError, match="neither text nor real numbers"):
+        file.array((6, [922_746_881, 234_881_024], []))
