@@ -8,6 +8,7 @@ import torch
 from contracts import assert_same
 from factories import CLASSES, TINY as CONFIG, random_boxes, random_detector, random_image
 
+from sppdet.backbones.fully_connected import FullyConnected
 from sppdet.config.network import BackboneConfig, FCConfig
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, WeightsError
@@ -119,6 +120,14 @@ def test_weights_that_are_not_finite_and_classes_that_do_not_fit_are_named(file,
         save_tensors(file, {**{n: t.clone() for n, t in tensors.items()}, "heads.weight": weight}, header)
     with pytest.raises(WeightsError, match=f"{file}: heads.weight: not finite"):
         Detector.load(file)
+
+
+@pytest.mark.parametrize("shapes", [[(4,)], [(4, 3), (5,)], [(4, 3), (4,), (2, 5), (2,)]])
+def test_tensors_that_are_no_layers_are_refused_when_they_are_read(shapes):
+    names = ["0.0.weight", "0.0.bias", "1.0.weight", "1.0.bias"]
+    tensors = {name: torch.zeros(shape) for name, shape in zip(names, shapes, strict=False)}
+    with pytest.raises(ValueError, match="fully connected layer"):
+        FullyConnected.from_tensors(tensors, len(tensors) // 3 + 1)
 
 
 def test_a_detector_of_an_unknown_configuration_is_named(file):

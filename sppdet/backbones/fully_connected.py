@@ -36,12 +36,18 @@ class FullyConnected(nn.Sequential):
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], depth: int) -> FullyConnected:
-        """Build the layers from a state dict, truncated ones by their names. Raises KeyError for a missing one."""
+        """Build the layers from a state dict, truncated ones by their names.
+
+        Raises KeyError for a missing one, ValueError for tensors that are no layers, or that do not fit each other.
+        """
         tensors = {name: tensor.clone() for name, tensor in tensors.items()}  # not mapped from their file
         layers = []
         for k in range(depth):
             names = [f"{k}.0", f"{k}.1"] if f"{k}.1.weight" in tensors else [f"{k}.0"]
             layers.append([_linear(tensors[f"{name}.weight"], tensors.get(f"{name}.bias")) for name in names])
+        every = [linear for layer in layers for linear in layer]
+        if any(linear.out_features != following.in_features for linear, following in pairwise(every)):
+            raise ValueError("fully connected layers that do not fit each other")
         return cls(layers)
 
     @property
@@ -186,6 +192,8 @@ def _random(sizes: Sequence[int]) -> list[nn.Linear]:
 
 
 def _linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
+    if weight.ndim != 2 or (bias is not None and bias.shape != weight.shape[:1]):
+        raise ValueError("no weight and bias of a fully connected layer")
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
     linear.weight = nn.Parameter(weight.detach().float(), requires_grad=False)
     if bias is not None:

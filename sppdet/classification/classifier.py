@@ -68,6 +68,9 @@ class Classifier(nn.Module):
         self.config, self.classes = config, tuple(classes)
         self.backbone = backbone
         self.pyramids = join_pyramids(config.levels, config.pyramid.mode, backbone.channels)
+        if layers and layers.inputs != self.pyramids.dimension:
+            expected = f"{self.pyramids.dimension} inputs"
+            raise InputError("do not match the configuration", field="layers", expected=expected, got=layers.inputs)
         self.head = Head(layers, self.pyramids.dimension, len(self.classes), dropout).to(backbone.device)
         self.requires_grad_(False).eval()
 
