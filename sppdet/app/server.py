@@ -130,14 +130,19 @@ class Server:
                 raise InputError("the race was left")
             loop.call_soon_threadsafe(events.put_nowait, event)
 
+        async def work() -> None:
+            try:
+                await self.jobs.do(self.session.race, picture.id, run, regions, report)
+            except Exception as error:
+                events.put_nowait({"error": describe_error(error)})
+            events.put_nowait({})
+
         async def lines() -> AsyncIterator[bytes]:
-            job = asyncio.ensure_future(self.jobs.do(self.session.race, picture.id, run, regions, report))
-            job.add_done_callback(lambda _: events.put_nowait({}))
+            job = asyncio.ensure_future(work())
             try:
                 while event := await events.get():
                     yield payloads.to_json(event) + b"\n"
-                if (error := job.exception()) is not None:
-                    yield payloads.to_json({"error": describe_error(error)}) + b"\n"
+                await job
             finally:
                 gone.set()
 
@@ -183,7 +188,7 @@ async def _answer_error(_request: Request, error: Exception) -> Response:
 
 
 def create_app(session: Session, token: str) -> Starlette:
-    """Return the application: every request needs the token and comes by one of HOSTS."""
+    """Return the application: the page and its API need the token, and every request comes by one of HOSTS."""
     server = Server(session)
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False)
     handlers: dict[Any, Any] = {HTTPException: _answer_error}  # such as of an unknown address

@@ -101,12 +101,13 @@ def load_model(run: str, name: str, device: Device, precision: Precision) -> Mod
 
 
 def _listen(port: int) -> socket.socket:
-    """Return a socket that is bound to this machine's own address. Raises ConfigError for a port that is in use."""
+    """Return a socket that listens at this machine's own address. Raises ConfigError for a port that is in use."""
     connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     if os.name == "posix":
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         connection.bind((HOST, port))
+        connection.listen()  # a browser that is quicker than the server waits
     except OSError as error:
         connection.close()
         way = "another, or 0 for any free one"

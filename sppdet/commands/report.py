@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shlex
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sppdet.report.data import EvaluatedRun
     from sppdet.structures import Dataset
 
+DATA = DataConfig(split="test")
 MAPS = ("map_voc07", "map_area")
 
 logger = logging.getLogger(__name__)
@@ -24,7 +26,7 @@ logger = logging.getLogger(__name__)
 def report(
     runs: list[str],
     *,
-    data: DataConfig = DataConfig(split="test"),
+    data: DataConfig = DATA,
     comparison: str | None = None,
     output: str = "report.html",
 ) -> Summary:
@@ -52,10 +54,10 @@ def report(
     config = data_of_run(runs[0], data)
     dataset = read_data(config, classes_of(runs[0]), 2, decode=False)
     warn_trained_on(runs, dataset)
-    command = shlex.join(["sppdet", "report", *runs, "--output", output])
+    times = [] if comparison is None else ["--comparison", comparison]
+    command = shlex.join(["sppdet", "report", *runs, *_options(data), *times, "--output", output])
     evaluated = [_read_run(run, name, data, dataset, command) for run, name in zip(runs, names, strict=True)]
-    times = _read_comparison(comparison, names)
-    written = write_report(ReportData(evaluated, dataset, times), output)
+    written = write_report(ReportData(evaluated, dataset, _read_comparison(comparison, names)), output)
     if written["unreadable"]:
         logger.warning("%s cannot be read any more, and left out", counted(written["unreadable"], "image"))
     sizes = f"{counted(written['cases'], 'picture')}, {written['bytes'] / 1e6:.1f} MB"
@@ -66,6 +68,13 @@ def _names(runs: list[str]) -> list[str]:
     """Return names that tell the runs apart: the last part of the path, or all of it."""
     names = [Path(run).resolve().name for run in runs]
     return names if len(set(names)) == len(names) else runs
+
+
+def _options(data: DataConfig) -> list[str]:
+    """Return the options of a command line that name the data."""
+    given = {key: value for key, value in vars(data).items() if value != getattr(DATA, key)}
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
+    return [part for key, text in texts.items() for part in (f"--data.{key}", text)]
 
 
 def _read_run(run: str, name: str, data: DataConfig, dataset: Dataset, command: str) -> EvaluatedRun:
@@ -108,7 +117,7 @@ def _read_run(run: str, name: str, data: DataConfig, dataset: Dataset, command: 
         config=_optional(folder.config),
         held_out=_optional(folder.val),
         readme=folder.readme.read_text("utf-8", "replace") if folder.readme.is_file() else "",
-        commands=[shlex.join(["sppdet", "evaluate", run]), command],
+        commands=[shlex.join(["sppdet", "evaluate", run, *_options(data)]), command],
     )
 
 
@@ -122,7 +131,8 @@ def _is_evaluation(content: Any) -> bool:
             for end in (low, high)
         ]
         numbers = [*(content[key] for key in MAPS), *(content["coco"][key] for key in ("AP", "AP50", "AP75")), *ends]
-        return all(value is None or isinstance(value, (int, float)) for value in numbers)
+        named = isinstance(content.get("trained_on", {}), dict)
+        return named and all(value is None or isinstance(value, (int, float)) for value in numbers)
     except (KeyError, TypeError, ValueError, AttributeError):
         return False
 

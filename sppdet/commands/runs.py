@@ -19,12 +19,14 @@ def runs(folder: str) -> Summary:
     """
     from sppdet.files.run_story import RunStory, find_runs
 
-    stories, errors = list[RunStory](), list[SppdetError]()
+    rows, errors = list[tuple[RunStory, dict[str, Any]]](), list[SppdetError]()
     for path in find_runs(folder):
         try:
-            stories.append(RunStory(path))
+            story = RunStory(path)
+            rows.append((story, story.as_dict()))  # reads results, which may be damaged as well
         except SppdetError as error:
             errors.append(error)
+    stories = [story for story, _ in rows]
     if not stories and not errors:
         raise ConfigError("no runs in the folder", file=folder, field="folder", expected="runs of sppdet train")
     every = list(dict.fromkeys(key for story in stories for key in story.settings))
@@ -33,9 +35,7 @@ def runs(folder: str) -> Summary:
     values = {
         "folder": folder,
         "differ": settings,
-        "runs": [
-            {**story.as_dict(), "settings": {key: story.settings.get(key) for key in settings}} for story in stories
-        ],
+        "runs": [{**row, "settings": {key: story.settings.get(key) for key in settings}} for story, row in rows],
     }
     return Summary(values, _table(Path(folder), stories, settings, names) if stories else "", errors)
 

@@ -1,4 +1,4 @@
-"""The numbers of a training as it goes: a row of each epoch, refit and stage, in metrics.jsonl and results.csv.
+"""The numbers of a training as it goes: a row of each epoch, refit, fit and stage, in metrics.jsonl and results.csv.
 
 Rows are only added. A training that is resumed adds rows of the next session, in which steps that were not finished
 begin again: of rows with the same step, kind and number the last one counts.
@@ -20,8 +20,8 @@ from sppdet.runtime.limits import read_whole
 logger = logging.getLogger(__name__)
 
 Row = dict[str, Any]
-# step: the file of the run that it ends in, without its suffix. kind: epoch, refit or stage. seconds: since the row
-# before. memory_gb: the most that the process has had in memory by then.
+# step: the file of the run that it ends in, without its suffix. kind: epoch, refit, fit, features or stage.
+# seconds: since the row before. memory_gb: the most that the process has had in memory by then.
 COLUMNS = (
     *("session", "step", "kind", "number", "examples", "loss", "objective", "gap", "accuracy"),
     *("map_voc07", "map_area", "seconds", "memory_gb", "gpu_memory_gb"),

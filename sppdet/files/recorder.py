@@ -85,7 +85,7 @@ def step(name: str) -> Iterator[None]:
 
 
 def record(kind: str, number: int | None = None, **values: float) -> None:
-    """Add a row of this kind (epoch, refit, fit or stage), by default the next of its step in this session."""
+    """Add a row of this kind (`metrics.COLUMNS`), by default the next of its step in this session."""
     if recorder := _running.get():
         recorder.add(kind, number, values)
 

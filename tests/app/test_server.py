@@ -1,6 +1,7 @@
 """The server of the page: who may ask, what is refused, and what it answers."""
 
 import asyncio
+import gc
 import io
 import json
 import logging
@@ -18,9 +19,10 @@ from starlette.testclient import TestClient
 
 from sppdet.app import session as sessions
 from sppdet.app.questions import read_body
-from sppdet.app.server import create_app
+from sppdet.app.server import Server, create_app
 from sppdet.boxes import nms, vote
 from sppdet.detector import Detector
+from sppdet.errors import InputError
 from sppdet.images import PIXELS
 
 API = [("GET", "/api/state"), ("GET", "/api/picture/1"), ("GET", "/api/split/0/val"), *(
@@ -239,6 +241,39 @@ def test_an_error_in_the_race_is_its_last_line(client, image, monkeypatch, caplo
         lines = client.post("/api/race", json=asked).text.splitlines()
     assert json.loads(lines[-1]) == {"error": "this failed; the terminal has the details"}
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_race_that_is_left_ends_without_a_word(session, image, monkeypatch, caplog):
+    monkeypatch.setattr(sessions, "REPORT_EVERY", 0.0)
+    left, race = [], session.race
+
+    def watch(*arguments) -> None:
+        try:
+            race(*arguments)
+        except InputError as error:
+            left.append(error)
+            raise
+
+    monkeypatch.setattr(session, "race", watch)
+
+    async def leave() -> None:
+        body = json.dumps({"image": image["image"], "run": SPP, "regions": 12}).encode()
+
+        async def receive():
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        server = Server(session)
+        lines = (await server.race(Request({"type": "http", "headers": []}, receive))).body_iterator
+        await anext(lines)
+        await lines.aclose()
+        await server.jobs.do(gc.collect)  # once the race is over
+        await asyncio.sleep(0)
+        gc.collect()
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(leave())
+    assert [error.message for error in left] == ["the race was left"]
+    assert not caplog.text
 
 
 def test_an_error_of_ours_says_so_and_is_logged(client, image, monkeypatch, caplog):

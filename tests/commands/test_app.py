@@ -11,7 +11,7 @@ from app_parts import make_classifier
 from factories import random_detector, run_error
 
 from sppdet.cli import main
-from sppdet.commands.app import app, load_model
+from sppdet.commands.app import _listen, app, load_model
 
 uvicorn = pytest.importorskip("uvicorn")
 
@@ -66,6 +66,8 @@ def test_errors_come_before_the_network(runs, capsys, monkeypatch):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         assert "port: cannot be used" in run_error(capsys, "app", runs[0], "--port", taken.getsockname()[1])
+    with _listen(0) as own:
+        socket.create_connection(own.getsockname(), 1).close()  # before the server runs
     assert "port: out of range" in run_error(capsys, "app", runs[0], "--port", "70000")
     assert "file not found" in run_error(capsys, "app", f"{runs[0]}/none")
     importing = builtins.__import__

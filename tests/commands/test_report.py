@@ -29,14 +29,16 @@ def test_it_reads_what_evaluate_left(place, run, data, tmp_path, capsys):
     assert run["probabilities"]
     assert sum(numbers["boxes"].values()) > 0
     text = output.read_text()
-    assert f"sppdet evaluate {evaluated}" in text
+    assert f"sppdet evaluate {evaluated} --data.root {place / 'shapes'}\n" in text
+    assert f"sppdet report {evaluated} --data.root {place / 'shapes'} --output {output}\n" in text
     assert "Detector of 6 classes" in text  # the README
 
     arguments = ("report", evaluated, *data, "--output", output)
     write_json(tmp_path / "compare.json", {"stages": {"spp": {"conv": "much"}}})
     assert "is no comparison" in run_error(capsys, *arguments, "--comparison", tmp_path)
-    write_json(evaluated / "test/evaluation.json", {"map_voc07": "<b>"})
-    assert "is no evaluation" in run_error(capsys, *arguments)
+    for damaged in ({"map_voc07": "<b>"}, run["evaluation"] | {"trained_on": [1]}):
+        write_json(evaluated / "test/evaluation.json", damaged)
+        assert "is no evaluation" in run_error(capsys, *arguments)
     assert output.read_text() == text  # as it was
 
 

@@ -6,6 +6,7 @@ import shutil
 import pytest
 from factories import run_error, run_json, run_text
 
+from sppdet.cli import main
 from sppdet.files.atomic import read_json, write_json
 
 
@@ -61,6 +62,14 @@ def test_damaged_files_and_folders_of_no_run_are_errors(run, other, tmp_path, ca
     shutil.rmtree(other)
     assert "no runs in the folder" in run_error(capsys, "runs", tmp_path / "nowhere")
     assert "is not the folder of a run" in run_error(capsys, "info", tmp_path)
+    damaged = tmp_path / "damaged"
+    shutil.copytree(run, damaged)
+    write_json(damaged / "val.json", [1])
+    assert main(["runs", str(tmp_path), "--json"]) == 1  # the others are listed
+    printed = capsys.readouterr()
+    assert [one["run"] for one in json.loads(printed.out)["runs"]] == [str(run)]
+    assert "val.json: is damaged" in printed.err
+    shutil.rmtree(damaged)
     write_json(run / "config.json", [1])
     assert "config.json: is damaged (expected a JSON object" in run_error(capsys, "info", run)
     assert "config.json: is damaged" in run_error(capsys, "runs", tmp_path)

@@ -40,7 +40,7 @@ export function unpack(buffer) {
   return header;
 }
 
-// Calls `each` with every line of JSON as it comes.
+// Calls `each` with every line of JSON as it comes; ends the request once it returns false.
 export async function follow(path, value, each) {
   const reader = (await question(path, value)).body.getReader();
   const decoder = new TextDecoder();
@@ -53,7 +53,10 @@ export async function follow(path, value, each) {
     for (const line of lines) {
       const event = JSON.parse(line);
       if (event.error) throw new Error(event.error);
-      each(event);
+      if (each(event) === false) {
+        await reader.cancel();
+        return;
+      }
     }
     if (done) return;
   }

@@ -9,6 +9,7 @@ const REGIONS = (position) => Math.round(10 * 200 ** (position / 100) / 5) * 5; 
 export class RacePanel {
   constructor(page) {
     this.page = page;
+    this.turn = 0;
     $("regions").addEventListener("input", () => this.label());
     $("start").addEventListener("click", () => page.attempt(this.run()));
     this.label();
@@ -18,7 +19,9 @@ export class RacePanel {
     $("regions-value").textContent = REGIONS(Number($("regions").value)).toLocaleString("en");
   }
 
+  // A race that is on is left: it is of another image, or of another run.
   clear() {
+    this.turn++;
     this.times = {};
     $("race").querySelector(".content").replaceChildren();
   }
@@ -26,12 +29,15 @@ export class RacePanel {
   async run() {
     if (!this.page.image || $("start").disabled) return;
     this.clear();
+    const { turn } = this;
     $("start").disabled = true;
     try {
       await follow("api/race", { ...this.page.question(), regions: REGIONS(Number($("regions").value)) }, (event) => {
+        if (turn !== this.turn) return false;
         if (event.regions) this.regions = event.regions;
         else this.times[event.racer] = event;
         this.render();
+        return true;
       });
     } finally {
       $("start").disabled = false;
