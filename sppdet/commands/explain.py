@@ -128,7 +128,8 @@ def _best_detection(
 ) -> tuple[Tensor, int, Tensor]:
     """Return the proposal, the label and the final box of an image's best detection, of the class `label` if given.
 
-    The best of all classes is the farthest above the threshold of its class. Raises DataError without a detection.
+    The best of all classes is the most probable, if the detector is calibrated, or else the one with the highest score.
+    Raises DataError without a detection.
     """
     from sppdet.errors import DataError
     from sppdet.proposals.cache import propose_image
@@ -138,9 +139,9 @@ def _best_detection(
     found = found if label is None else found[found.labels == label]
     if not len(found):
         raise DataError("nothing is detected", field="image", expected="--box x1,y1,x2,y2 to look at one anyway")
-    margins = found.scores - detector.thresholds.cpu()[found.labels - 1]
-    best = int(margins.argmax())
-    label = int(found.labels[best])
+    likely = found if detector.calibration is None else detector.probabilities(found)
+    label = int(likely.labels[likely.scores.argmax()])
+    best = (found.labels == label).nonzero()[0, 0]  # of a class, the best comes first
     proposal = int(encoded.score(proposals)[:, label - 1].argmax())  # NMS keeps the best of a class
     return proposals[proposal], label, found.boxes[best]
 

@@ -9,6 +9,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree
 
+from defusedxml.ElementTree import fromstring
+
 from sppdet.wording import printable
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def draw_svg(figure: Figure, name: str) -> str:
 
 def clean_svg(text: str, name: str) -> str:
     """Turn the styles of an SVG document into attributes, and prefix its ids with `name`."""
-    root = ElementTree.fromstring(text)  # written a moment ago
+    root = fromstring(text)
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag.rpartition("}")[2] in ("metadata", "style"):
