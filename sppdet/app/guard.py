@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sppdet.app.payloads import to_json
 
 HOSTS = ["127.0.0.1", "localhost"]
-TOKEN = "x-sppdet-token"  # nosec B105: the header of every request but those of the page and its parts
+TOKEN = "x-sppdet-token"  # the header of every request but those of the page and its parts  # nosec B105
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
