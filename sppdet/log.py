@@ -37,7 +37,7 @@ class _ProgressHandler(logging.Handler):
                 ending = message.removeprefix("%s")
                 files = ", ".join(line.removesuffix(ending) for line in list(lines)[:NAMED])
                 more = ", ..." if len(lines) > NAMED else ""
-                print(f"{ending.removeprefix(': ')}: {len(lines)} files: {files}{more}", file=sys.stderr)
+                sys.stderr.write(f"{ending.removeprefix(': ')}: {len(lines)} files: {files}{more}\n")
         self.counted.clear()
 
 

@@ -71,32 +71,20 @@ def _fit(
     """Fit heads, and write them and pictures of the fit. Arguments as of `fit_heads`."""
     match config.head:
         case "svm":
-            scores = _fit_svms(run, file, cache, images, classes, config, known)
+            start = MiningState.load(run.mined, cache, len(classes), config.svm) if known else None
+            mined = mine_svms(cache, sorted(set(images) - set(known)), len(classes), config.svm, config.seed, start)
+            if not known:
+                mined.save(run.mined)
+            scores = mined.linear(config.svm)
+            if metrics := recorded():
+                draw_examples(run.examples_picture, mined, cache.regions, classes, config.svm)
+                plot_objective(metrics.of_step(file.stem, "refit"), file.with_suffix(".png"))
+            del start, mined  # box regression takes the memory of their examples
         case "softmax":
             scores = _fit_softmax_layer(cache, images, len(classes), config)
     offsets = _fit_offsets(cache, images, len(classes), config) if config.box_regression.enabled else None
     save_tensors(file, Heads.from_linear(config.head, scores, offsets).state_dict(), key=run_key(file))
     record("stage", examples=len(images))
-
-
-def _fit_svms(
-    run: RunFolder,
-    file: Path,
-    cache: FeatureCache,
-    images: list[int],
-    classes: Sequence[str],
-    config: TrainConfig,
-    known: Sequence[int],
-) -> LinearWeights:
-    """Fit SVMs. Memory: svm.max_examples in half precision, which box regression may take once they are fitted."""
-    start = MiningState.load(run.mined, cache, len(classes), config.svm) if known else None
-    mined = mine_svms(cache, sorted(set(images) - set(known)), len(classes), config.svm, config.seed, start)
-    if not known:
-        mined.save(run.mined)
-    if metrics := recorded():
-        draw_examples(run.examples_picture, mined, cache.regions, classes, config.svm)
-        plot_objective(metrics.of_step(file.stem, "refit"), file.with_suffix(".png"))
-    return mined.linear(config.svm)
 
 
 def _fit_softmax_layer(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> LinearWeights:
