@@ -60,7 +60,8 @@ class Reliability:
 class Evaluation:
     """VOC and COCO average precision of detections; fractions.
 
-    voc: precision-recall curves and AP of each class. bootstrap: the same mAPs with their confidence intervals.
+    voc: precision-recall curves and AP of each class at IoU 0.5. placed: the same at IoU 0.7, where boxes must lie
+    closely. bootstrap: the mAPs of `voc` with their confidence intervals.
     coco: COCO's twelve numbers by name. images: number of images. reliability: None unless scores are probabilities.
     others: mAPs of the detectors that this one is compared with, by name.
     ranks, truncated: ranks of the truncated fully connected layers and the result with them, if any.
@@ -71,6 +72,7 @@ class Evaluation:
     voc: VOCResult
     bootstrap: BootstrapMAP
     coco: dict[str, float]
+    placed: VOCResult
     images: int
     reliability: Reliability | None = None
     others: Mapping[str, BootstrapMAP] = field(default_factory=dict)
@@ -92,6 +94,7 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         numbers = self.bootstrap.as_dict() | self.voc.as_dict() | {"coco": self.coco, "images": self.images}
+        numbers["iou70"] = {"map_voc07": self.placed.map_voc07, "map_area": self.placed.map_area}
         if self.reliability:
             numbers["reliability"] = self.reliability.as_dict()
         if self.others:
@@ -114,6 +117,7 @@ class Evaluation:
         rows = [["AP", "voc07", "area"]]
         rows += [[name, *map(percent, pair)] for name, pair in zip(self.voc.classes, aps, strict=True)]
         rows += _map_rows("mAP", self.bootstrap)
+        rows.append(["mAP at IoU 0.7", percent(self.placed.map_voc07), percent(self.placed.map_area)])
         for name, maps in self.others.items():
             rows += _map_rows(f"mAP of {name}", maps)
         if self.others:
@@ -157,9 +161,10 @@ def evaluate_detections(
     voc = evaluate_voc(detections, images, classes)
     bootstrap = bootstrap_map(detections, images, classes, resamples)
     coco = evaluate_coco(detections, images, classes)
+    placed = evaluate_voc(detections, images, classes, 0.7)
     reliability = measure_reliability(voc.curves.values()) if probabilities else None
     maps = {name: bootstrap_map(other, images, classes, resamples) for name, other in (others or {}).items()}
-    return Evaluation(voc, bootstrap, coco, len(dataset), reliability, maps)
+    return Evaluation(voc, bootstrap, coco, placed, len(dataset), reliability, maps)
 
 
 def measure_reliability(curves: Iterable[Curve], bins: int = 10) -> Reliability:

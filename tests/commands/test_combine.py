@@ -63,7 +63,7 @@ def test_each_alone_is_printed(place, data, tmp_path, capsys):
     options = (*data, "--data.max_images", 3, "--output", tmp_path)
     lines = run_text(capsys, "combine", place / "spp", place / "crop", *options).splitlines()
     assert [line.split()[0] for line in lines[:8]] == ["AP", *SHAPES, "mAP"]
-    assert [line.split()[2] for line in lines[9:13:2]] == [str(place / "spp"), str(place / "crop")]
+    assert [line.split()[2] for line in lines[10:14:2]] == [str(place / "spp"), str(place / "crop")]
     assert lines[-1] == f"written to {tmp_path}"
 
 

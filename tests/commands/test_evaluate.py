@@ -8,7 +8,9 @@ from factories import find_row, proposal_file, run_error, run_json, run_text, tr
 from sppdet.cli import main
 from sppdet.commands.evaluate import evaluate
 from sppdet.data.formats.voc import read_voc
+from sppdet.data.results.files import read_results
 from sppdet.detector import Detector
+from sppdet.evaluation.voc import evaluate_voc
 from sppdet.files.atomic import json_ready, read_json, write_json
 from sppdet.shapes.scene import SHAPES
 
@@ -20,7 +22,7 @@ COCO_NAMES = {"AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"} | {
 @pytest.mark.usefixtures("figures")
 def test_the_numbers_are_printed_and_written(data, run, capsys):
     numbers = run_json(capsys, "evaluate", run, *data, "--data.split", "test")
-    assert set(numbers) == {"map_voc07", "map_area", "interval", "coco", "per_class", "images"}
+    assert set(numbers) == {"map_voc07", "map_area", "interval", "coco", "iou70", "per_class", "images"}
     assert numbers["images"] == 6
     assert set(numbers["coco"]) == COCO_NAMES
     assert set(numbers["per_class"]) == set(SHAPES)
@@ -28,6 +30,10 @@ def test_the_numbers_are_printed_and_written(data, run, capsys):
     assert numbers["map_voc07"] == pytest.approx(mean, abs=1e-12)
     assert 0.02 < numbers["map_voc07"] < 1  # a fraction, of a detector that finds something
     folder = run / "test"
+    test = read_voc(data[1], "test")
+    at_70 = evaluate_voc(read_results(folder / "detections.json", test), test.images, test.classes, iou=0.7)
+    assert numbers["iou70"] == {"map_voc07": at_70.map_voc07, "map_area": at_70.map_area}
+    assert 0 <= numbers["iou70"]["map_area"] < numbers["map_area"]
     assert read_json(folder / "evaluation.json") == numbers
     assert set(read_json(folder / "curves.json")) == set(SHAPES)
     assert (folder / "precision_recall.png").stat().st_size > 1000
@@ -78,10 +84,12 @@ def test_the_interval_stands_beside_the_map(data, run, capsys):
     row = find_row(lines, "mAP")
     assert lines[row].split()[1] == f"{100 * numbers['map_voc07']:.2f}%"
     assert f"interval  {100 * low:.1f} to {100 * high:.1f}  " in lines[row + 1]
-    assert lines[row + 2].endswith("95% of 50 resamples")
+    at_70 = [f"{100 * numbers['iou70'][name]:.2f}%" for name in ("map_voc07", "map_area")]
+    assert lines[row + 2].split() == ["mAP", "at", "IoU", "0.7", *at_70]
+    assert lines[row + 3].endswith("95% of 50 resamples")
     detections = ("evaluate", "--detections", run / "test/comp4", *data, "--resamples", 0)
     assert run_json(capsys, *detections) == {key: value for key, value in numbers.items() if key != "interval"}
-    (line,) = [line for line in run_text(capsys, *detections).split("\n") if line.startswith("mAP")]
+    (line,) = [line for line in run_text(capsys, *detections).split("\n") if line.startswith("mAP  ")]
     assert line.split()[1:3] == [f"{100 * numbers[name]:.2f}%" for name in ("map_voc07", "map_area")]
 
 
@@ -153,7 +161,7 @@ def test_takes_the_proposals_of_another_program(place, data, tmp_path, capsys):
 def test_prints_a_table(run, capsys):
     lines = run_text(capsys, "evaluate", run, "--workers", 0, "--data.max_images", 3).split("\n")
     assert [line.split()[0] for line in lines[:8]] == ["AP", *SHAPES, "mAP"]
-    assert "3 images" in lines[9]
+    assert "3 images" in lines[10]
 
 
 def test_probabilities_where_asked(place, data, tmp_path, capsys):
