@@ -128,12 +128,17 @@ def _of_classifier(config: NetworkConfig) -> list[nn.Linear] | None:
     if header["config"]["fc"]["depth"] < depth:
         return None
     own = from_dict(ClassifierConfig, header["config"], file)
-    expected, got = (f"{', '.join(map(str, each.levels))}, {each.pyramid.mode}" for each in (own, config))
+    expected, got = (_describe_pyramid(each) for each in (own, config))
     if expected != got:
         reason = "not that of the classifier whose fully connected layers are used"
         raise ConfigError(reason, file=file, field="pyramid", expected=expected, got=got)
     layers = FullyConnected.from_tensors(with_prefix("head.layers.", tensors), depth)
     return [linear for layer in layers.linears for linear in layer]
+
+
+def _describe_pyramid(config: NetworkConfig) -> str:
+    unit = ", unit_length" if config.pyramid.unit_length else ""
+    return f"{', '.join(map(str, config.levels))}, {config.pyramid.mode}{unit}"
 
 
 def _pretrained(config: NetworkConfig, backbone: Backbone) -> list[nn.Linear]:

@@ -67,7 +67,7 @@ class Classifier(nn.Module):
         keep_freed_memory()
         self.config, self.classes = config, tuple(classes)
         self.backbone = backbone
-        self.pyramids = join_pyramids(config.levels, config.pyramid.mode, backbone.channels)
+        self.pyramids = join_pyramids(config.levels, config.pyramid.mode, backbone.channels, config.pyramid.unit_length)
         if layers and layers.inputs != self.pyramids.dimension:
             expected = f"{self.pyramids.dimension} inputs"
             raise InputError("do not match the configuration", field="layers", expected=expected, got=layers.inputs)

@@ -185,7 +185,7 @@ def _pooling_key(classifier: Classifier) -> Hashable:
     """Return a key that is equal for classifiers with equal pooled features."""
     config, backbone = classifier.config, classifier.backbone
     weights = hash_tensors(backbone.state_dict().values())
-    views = (config.view, config.sizes[0], config.levels, config.pyramid.mode)
+    views = (config.view, config.sizes[0], config.levels, config.pyramid.mode, config.pyramid.unit_length)
     return weights, backbone.name, backbone.precision, views
 
 

@@ -41,11 +41,14 @@ class PyramidConfig:
         levels: bins per side of each level.
         last_levels: the same on the network's last map, with backbone.tap skip.
         mode: max or average over the cells of a bin.
+        unit_length: scale the vector of each map to an L2 norm of 1, so that large regions do not score higher because
+            their maxima are larger, nor small ones because their averages are. Choose svm.C anew.
     """
 
     levels: tuple[int, ...] = at_least(1, (6, 3, 2, 1), 64)
     last_levels: tuple[int, ...] = at_least(1, (2, 1), 64)
     mode: Literal["max", "average"] = "max"
+    unit_length: bool = False
 
 
 @section("fc")

@@ -2,7 +2,8 @@
 
 A score is a sum over features of weight times feature, and a feature is the value of one cell (max) or a weighted mean
 of several (average, RoI Align). So the score is homogeneous in the maps: the sum over all cells of value times gradient
-is the score without its bias (Euler's theorem), and nothing is left over. Fully connected layers with their ReLUs break
+is the score without its bias (Euler's theorem), and nothing is left over. Lengths that vectors are divided by count as
+constants (pyramid.unit_length). Fully connected layers with their ReLUs break
 the sum; there is no exact evidence below them.
 """
 

@@ -28,7 +28,7 @@ def build_extractor(
 
     Raises InputError for layers that do not match the configuration.
     """
-    pyramids = join_pyramids(config.levels, config.pyramid.mode, backbone.channels)
+    pyramids = join_pyramids(config.levels, config.pyramid.mode, backbone.channels, config.pyramid.unit_length)
     shape = (config.fc.depth, pyramids.dimension if config.fc.depth else 0)
     given = (0, 0) if layers is None else (len(layers), layers.inputs)
     if shape != given:
@@ -42,4 +42,5 @@ def build_extractor(
             return SPPExtractor(backbone, pyramids, replace(config.spp, window_rule="round"), layers)
         case "roi_align":
             align = [RoIAlign(config.roi.size, samples=config.roi.samples) for _ in backbone.channels]
-            return RoIAlignExtractor(backbone, JoinedPooling(align, backbone.channels), config.spp, layers)
+            joined = JoinedPooling(align, backbone.channels, config.pyramid.unit_length)
+            return RoIAlignExtractor(backbone, joined, config.spp, layers)

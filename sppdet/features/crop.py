@@ -51,7 +51,8 @@ class CropExtractor(FeatureExtractor):
 
     def cache_key(self) -> tuple[object, ...]:
         layers = {} if self.layers is None else self.layers.state_dict()
-        pyramid = [(form.levels, form.mode) for form in self.pooling.forms]
+        pyramid: list[object] = [(form.levels, form.mode) for form in self.pooling.forms]
+        pyramid += ["unit length"] if self.pooling.unit_length else []
         return "crop", self.network_key(), asdict(self.config), pyramid, hash_tensors(layers.values())
 
     def describe(self) -> dict[str, Any]:
@@ -93,7 +94,7 @@ class CropFeatures(ImageFeatures):
         scale = extractor.config.size / max(1, x2 - x1), extractor.config.size / max(1, y2 - y1)
         cells = [first_cell(geometry, scale, (x1, y1)) for geometry in extractor.backbone.geometries]
         whole = [[0.0, 0.0, one.shape[3], one.shape[2]] for one in maps]
-        pooled = extractor.pooling(maps)
+        pooled = extractor.pooling(maps, constant_lengths=True)
         rounded = (pooled.half().float() / pooled).nan_to_num(1.0).detach()  # as in `chunks`
         return PooledRegion(maps, whole, cells, pooled * rounded)
 

@@ -25,7 +25,8 @@ from sppdet.runtime.stopwatch import stage
 
 @dataclass(frozen=True, eq=False)
 class PooledRegion:
-    """A region on the maps that it is pooled from, with gradients of its vector (1, D) with respect to them.
+    """A region on the maps that it is pooled from, with gradients of its vector (1, D) with respect to them; lengths
+    that it was divided by are constants.
 
     maps: float32 (1, C, h, w) each. windows: (M, 4), the region on each of M maps, x1 y1 x2 y2 in cells. first_cells:
     cell (0, 0) of each map, x1 y1 x2 y2 in pixels of the original image.

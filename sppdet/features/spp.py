@@ -149,7 +149,8 @@ class MapFeatures(ImageFeatures):
         maps = tuple(_plain(one).detach().requires_grad_() for one in self.maps[index])
         ratios = extractor.ratios(index, self.size)
         cells = [first_cell(geometry, ratios) for geometry in extractor.backbone.geometries]
-        return PooledRegion(maps, windows[0].tolist(), cells, extractor.pooling(maps, windows))
+        pooled = extractor.pooling(maps, windows, constant_lengths=True)
+        return PooledRegion(maps, windows[0].tolist(), cells, pooled)
 
     def unique_windows(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes that fall on the same cells at the same scale share their features."""

@@ -23,6 +23,9 @@ KINDS = {
     "crop": {"features": "crop"},
     "average of crops": {"features": "crop", "pyramid": PyramidConfig((2, 1), mode="average")},
     "two maps": {"backbone": BackboneConfig("efficientnet_lite0", "random", "skip")},
+    "unit length": {"pyramid": PyramidConfig((2, 1), unit_length=True)},
+    "unit length of crops": {"features": "crop", "pyramid": PyramidConfig((2, 1), unit_length=True)},
+    "unit length, RoI Align": {"features": "roi_align", "pyramid": PyramidConfig(unit_length=True)},
 }
 
 

@@ -68,6 +68,24 @@ def test_maps_of_any_sizes_whole_and_in_windows(sizes, mode, seed):
 
 
 @pytest.mark.parametrize("forms", FORMS, ids=repr)
+def test_vectors_of_unit_length(forms):
+    plain, unit, maps = JoinedPooling(forms, CHANNELS), JoinedPooling(forms, CHANNELS, unit_length=True), two_maps()
+    maps[0][0] = 0  # what is zero stays zero
+    regions = regions_for(unit)
+    parts = plain(maps, regions, INDEX).split(plain.lengths, dim=1)
+    expected = torch.cat([part / part.norm(dim=1, keepdim=True).clamp(min=1e-12) for part in parts], dim=1)
+    assert sorted({round(float(each), 3) for each in expected.norm(dim=1)}) == [1, 1.414]  # of one and of two maps
+    torch.testing.assert_close(unit(maps, regions, INDEX), expected)
+    torch.testing.assert_close(unit(maps, regions, INDEX, constant_lengths=True), expected)
+    memory = torch.full(expected.shape, torch.nan)
+    torch.testing.assert_close(unit(unit.prepare_maps(maps), regions, INDEX, out=memory), expected)
+    changed = maps[0].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(unit([changed, maps[1]], regions, INDEX)[:, 0].sum(), changed)
+    assert slope[1].any()
+    assert float((slope[1] * maps[0][1]).sum().abs()) < 1e-4  # a map twice as large has the same vectors
+
+
+@pytest.mark.parametrize("forms", FORMS, ids=repr)
 def test_gradients_reach_each_map(forms):
     pool, maps = JoinedPooling(forms, CHANNELS), [each.requires_grad_() for each in two_maps()]
     regions = regions_for(pool)
