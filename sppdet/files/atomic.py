@@ -197,8 +197,8 @@ def read_safetensors(
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
         newer = isinstance(found, int) and found > FORMAT
-        reason, remedy = ("newer", "update sppdet") if newer else ("older", "make the file again")
-        raise WeightsError(f"is of a format of a {reason} sppdet", file=path, expected=f"{FORMAT}: {remedy}", got=found)
+        reason, remedy = ("a newer", "update sppdet") if newer else ("an older", "make the file again")
+        raise WeightsError(f"has the format of {reason} sppdet", file=path, expected=f"{FORMAT}: {remedy}", got=found)
     if not intact or not isinstance(content.get("header"), dict):
         raise WeightsError("is damaged", file=path, expected=REMEDY)
     return tensors, content

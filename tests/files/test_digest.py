@@ -58,11 +58,11 @@ def test_a_file_in_the_place_of_another_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [({"format": 2}, "newer"), ({"kind": "detector"}, "older"), ([], "older")]
+    ("content", "said"), [({"format": 2}, "a newer"), ({"kind": "detector"}, "an older"), ([], "older")]
 )
 def test_another_format_is_named(tmp_path, content, said):
     save_file(TENSORS, tmp_path / "a", {"sppdet": json.dumps(content)})
-    with pytest.raises(WeightsError, match=f"of a format of a {said} sppdet .expected 1"):
+    with pytest.raises(WeightsError, match=f"has the format of {said} sppdet .expected 1"):
         load_tensors(tmp_path / "a")
 
 
