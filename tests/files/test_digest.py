@@ -58,7 +58,7 @@ def test_a_file_in_the_place_of_another_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [({"format": 2}, "a newer"), ({"kind": "detector"}, "an older"), ([], "older")]
+    ("content", "said"), [({"format": 2}, "a newer"), ({"kind": "detector"}, "an older"), ([], "an older")]
 )
 def test_another_format_is_named(tmp_path, content, said):
     save_file(TENSORS, tmp_path / "a", {"sppdet": json.dumps(content)})
