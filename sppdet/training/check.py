@@ -21,7 +21,7 @@ def check_training_data(config: TrainConfig) -> Inventory:
     """
     data = config.data
     check = check_data(data, config.proposals, config.val, training=True, decode=False)
-    kinds = [(severity, f"{len(those)} {kind}") for (severity, kind), those in check.kinds().items()]
+    kinds = [(severity, f"{kind} ({len(those)})") for (severity, kind), those in check.kinds().items()]
     for grade, word in (("error", "errors"), ("warning", "warnings")):
         counts = [text for severity, text in kinds if severity == grade]
         if counts and (grade == "warning" or not data.strict):

@@ -53,7 +53,7 @@ def test_errors_are_left_out_and_counted_if_not_strict(voc, tmp_path, caplog):
         split = hold_out(config)
     assert [image.id for image in split.dataset.images] == ["d", "e"]
     text = "\n".join(caplog.messages)
-    assert "errors in the data: 2 annotated size; their images or objects are left out" in text
+    assert "errors in the data: annotated size (2); their images or objects are left out" in text
     assert "2 images left out" in text
     assert "a.xml: size: is not the image's" in text
 
@@ -62,5 +62,5 @@ def test_warnings_are_counted_by_kind(voc, tmp_path, caplog):
     with caplog.at_level(logging.INFO, "sppdet"):
         check_training_data(train_config(voc, tmp_path / "run"))
     (line,) = caplog.messages
-    counts = "2 small object, 1 class without objects"
+    counts = "small object (2), class without objects (1)"
     assert line == f"warnings in the data: {counts} (`sppdet check-data {voc}` lists them)"

@@ -1,5 +1,7 @@
 """Boxes that can be used but are probably wrong, or of no use to a training."""
 
+from math import floor
+
 import torch
 
 from sppdet.boxes import box_iou
@@ -32,7 +34,8 @@ def check_boxes(image: CheckedImage, proposals: ProposalConfig, problems: Proble
             problems.warn("tiny box", f"is only {width:g} x {height:g} pixels", file, thing.place)
         elif shorter * scale < least and not thing.difficult:
             at = f" at a width of {proposals.width}" if proposals.width else ""
-            got = f"{width * scale:.0f} x {height * scale:.0f} pixels{at}"
+            tenths = [floor(10 * side * scale) / 10 for side in (width, height)]  # 19.96 is no 20
+            got = f"{tenths[0]:g} x {tenths[1]:g} pixels{at}"
             message = f"is {got}, but proposals have sides of at least {least} (proposals.min_side)"
             problems.warn("small object", message, file, thing.place)
     labels = image.annotations.labels

@@ -38,6 +38,8 @@ def test_objects_that_proposals_are_too_large_for(voc):
     change(voc / "Annotations/d.xml", "<name>cat</name>", "<name>cat</name><difficult>1</difficult>")
     assert len(found(check(voc, ProposalConfig(width=32, min_side=10)), "small object")) == 2
     assert not faults(check(voc, ProposalConfig(file="others.json")))
+    almost = found(check(voc, ProposalConfig(width=6397, min_side=1000)), "small object")
+    assert any("is 999.5 x 1099.4 pixels at a width of 6397, but" in str(problem) for problem in almost)
 
 
 def test_boxes_in_other_units(voc, tmp_path):
