@@ -73,9 +73,7 @@ def _decoding(path: str | PathLike[str]) -> Iterator[Image.Image]:
     try:
         with _open(path) as image:
             if image.format == "WEBP":  # its decoder takes twice the memory
-                pixels = 2 * image.width * image.height
-                if pixels > (read_variable(PIXELS) or 2 * (Image.MAX_IMAGE_PIXELS or pixels)):
-                    raise _too_large(pixels)
+                check_pixels(2 * image.width * image.height, path)
             scans = Path(path).read_bytes().count(b"\xff\xda") if image.info.get("progressive") else 0
             if scans > MOST_SCANS:
                 raise ImageError("would take too long to decode", expected=f"up to {MOST_SCANS} scans", got=scans)
@@ -85,7 +83,8 @@ def _decoding(path: str | PathLike[str]) -> Iterator[Image.Image]:
     except ConfigError:
         raise
     except Image.DecompressionBombError as error:
-        raise _too_large(int(re.findall(r"\d+", str(error))[0])).in_file(path) from error
+        check_pixels(int(re.findall(r"\d+", str(error))[0]), path)
+        raise
     except Exception as error:  # damaged files make Pillow raise almost any exception
         if (guess_type(path)[0] or "").startswith("video/"):
             way = f"its frames as images: ffmpeg -i {Path(path).name} frame-%05d.jpg"
@@ -93,8 +92,10 @@ def _decoding(path: str | PathLike[str]) -> Iterator[Image.Image]:
         raise ImageError(f"cannot be decoded: {error}", file=path) from error
 
 
-def _too_large(pixels: int) -> ImageError:
-    return ImageError("too large", expected=way_out(PIXELS, pixels), got=f"{pixels} pixels")
+def check_pixels(pixels: int, path: str | PathLike[str]) -> None:
+    """Raise ImageError for a picture of more pixels than may be decoded."""
+    if pixels > (read_variable(PIXELS) or 2 * (Image.MAX_IMAGE_PIXELS or pixels)):
+        raise ImageError("too large", file=path, expected=way_out(PIXELS, pixels), got=f"{pixels} pixels")
 
 
 def read_size(path: str | PathLike[str], stored: bool = False) -> tuple[int, int] | None:
