@@ -38,8 +38,7 @@ def detect_tiled(detector: Detector, image: ImageLike, side: int) -> Detections:
     merges all; its `max_per_class` limits each tile. Boxes are in pixels of the image.
     Raises ConfigError for a side under LEAST.
     """
-    if side < LEAST:
-        raise ConfigError("too small", field="tile", expected=f"a side of at least {LEAST} pixels", got=side)
+    check_side(side)
     pixels = as_image(image)
     height, width = pixels.shape[1:]
     found = []
@@ -51,6 +50,12 @@ def detect_tiled(detector: Detector, image: ImageLike, side: int) -> Detections:
         if side >= max(height, width):
             return combine_detections(found, replace(detector.config.selection, max_per_class=0))
         side *= 2
+
+
+def check_side(side: int) -> None:
+    """Raise ConfigError for a side of tiles under LEAST."""
+    if side < LEAST:
+        raise ConfigError("too small", field="tile", expected=f"a side of at least {LEAST} pixels", got=side)
 
 
 def spans(length: int, side: int) -> Iterator[Span]:

@@ -93,15 +93,16 @@ class Video:
             logger.warning("%s: ends after %d of %d frames: it may be damaged", self.name, number, self.count)
 
 
-def write_video(path: str | PathLike[str], pictures: Iterable[np.ndarray], rate: float) -> None:
+def write_video(path: str | PathLike[str], pictures: Iterable[np.ndarray], rate: float) -> bool:
     """Write pictures uint8 (H, W, 3) RGB as they come to an .mp4 file (MPEG-4), atomically; none is no file.
 
-    Ctrl-C ends the video, which is then as long as it got. An odd side loses its last pixel. Raises SppdetError if the
-    file cannot be written.
+    Returns False if Ctrl-C ended the video, which is then as long as it got. An odd side loses its last pixel. Raises
+    SppdetError if the file cannot be written.
     """
-    interrupted: list[KeyboardInterrupt] = []
+    whole = True
 
     def write(temporary: Path) -> None:
+        nonlocal whole
         writer: Any = None
         size, count = (0, 0), 0
         try:
@@ -114,10 +115,10 @@ def write_video(path: str | PathLike[str], pictures: Iterable[np.ndarray], rate:
                     picture = resize_array(picture, *size[::-1])
                 writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
                 count += 1
-        except KeyboardInterrupt as error:
+        except KeyboardInterrupt:
             if not count:
                 raise
-            interrupted.append(error)
+            whole = False
         finally:
             if writer is not None:
                 writer.release()
@@ -125,8 +126,7 @@ def write_video(path: str | PathLike[str], pictures: Iterable[np.ndarray], rate:
             raise SppdetError("cannot be written: the disk may be full", file=path)
 
     write_atomically(path, write)
-    if interrupted:
-        raise interrupted[0]
+    return whole
 
 
 def _holds(path: Path, count: int) -> bool:

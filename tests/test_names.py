@@ -14,7 +14,7 @@ from PIL import Image
 
 from sppdet.classification.crops import write_crops
 from sppdet.cli import main
-from sppdet.commands.detect import _picture_names
+from sppdet.commands.sources import picture_names
 from sppdet.data import download
 from sppdet.data.division import divide
 from sppdet.data.files import file_names
@@ -75,7 +75,7 @@ def test_files_of_images_have_names_that_any_system_takes():
         assert name.isprintable()
         assert len(os.fsencode(name)) <= 205
     assert (names[0], names[5], names[6]) == ("planted", "a_b", "A_b-2")
-    assert _picture_names([Path("x.jpg"), Path(f"{BYTES}.jpg"), Path("X.png")]) == ["x.jpg", "_.jpg", "X-2.jpg"]
+    assert picture_names([Path("x.jpg"), Path(f"{BYTES}.jpg"), Path("X.png")]) == ["x.jpg", "_.jpg", "X-2.jpg"]
 
 
 def test_crops_stay_in_their_folder_whatever_the_ids_are(dataset, tmp_path):

@@ -36,14 +36,14 @@ def write_crops(dataset: Dataset, folder: Path, context: float = 0.0) -> int:
     write_json(record, contents)
     count = 0
     for file, image in zip(files, tqdm(dataset.images, desc="crops", unit="image"), strict=True):
-        for k, pixels in _cut(image, context):
+        for k, pixels in cut_objects(image, context):
             name = dataset.classes[int(image.labels[k]) - 1]
             write_picture(folder / name / f"{file}_{k + 1}.png", to_array(pixels))
             count += 1
     return count
 
 
-def _cut(image: Annotations, context: float) -> Iterator[tuple[int, Tensor]]:
+def cut_objects(image: Annotations, context: float = 0.0) -> Iterator[tuple[int, Tensor]]:
     """Yield the index and pixels uint8 (3, h, w) of each object that is not difficult."""
     pixels, boxes = image.read(), image.boxes
     outward = context * torch.tensor([-1.0, -1.0, 1.0, 1.0])

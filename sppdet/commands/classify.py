@@ -74,6 +74,7 @@ def predict(
     run: str,
     images: list[str],
     *,
+    recursive: bool = False,
     top: int = 1,
     views: ViewsConfig = ViewsConfig(),
     output: str | None = None,
@@ -84,13 +85,14 @@ def predict(
 
     Args:
         run: run folder or classifier file
-        images: image files or folders (not recursive)
+        images: image files or folders
+        recursive: images in subfolders too
         top: number of classes per image
         views: parts of each image that are scored
         output: .csv or .json file
     """
     from sppdet.classification.classifier import Classifier
-    from sppdet.commands.detect import image_files, read_images
+    from sppdet.commands.sources import image_files, read_images
     from sppdet.files.owned import refuse_existing
 
     if output and Path(output).suffix not in (".csv", ".json"):
@@ -99,7 +101,7 @@ def predict(
         refuse_existing(output)
     if top < 1:
         raise ConfigError("out of range", field="top", expected="1 or more", got=top)
-    files = image_files(images)  # looked at before the network
+    files = image_files(images, recursive)  # looked at before the network
     classifier = Classifier.load(run, device, precision)
     entries, errors = list[dict[str, Any]](), list[ImageError]()
     try:

@@ -1,157 +1,160 @@
-"""Detect objects in image files."""
+"""Detect objects in images and videos."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from sppdet.commands.detection_files import Format
 from sppdet.commands.summary import Summary
 from sppdet.config.network import Device, Precision
-from sppdet.errors import ConfigError, DataError, ImageError
+from sppdet.errors import ConfigError, ImageError
 from sppdet.wording import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sppdet.commands.inputs import Run
-    from sppdet.files.owned import OwnedFolder
+    from sppdet.detector import Detector
+    from sppdet.structures import Detections
+    from sppdet.videos import Video
 
-logger = logging.getLogger(__name__)
-
-RESULT = "detections.json"
+Find = Callable[["Tensor"], "Detections"]
 
 
 def detect(
     run: Run,
     images: list[str],
     *,
+    recursive: bool = False,
+    classes: list[str | int] | None = None,
     threshold: float | None = None,
     probabilities: bool | None = None,
+    tile: int | None = None,
+    every: int = 1,
+    formats: list[Format] | None = None,
+    save_crops: bool = False,
     output: str = "runs/detect",
     device: Device = "auto",
     precision: Precision = "fp32",
 ) -> Summary:
-    """Detect objects in images: pictures with boxes, and the boxes as data.
+    """Detect objects in images and videos: pictures with boxes, and the boxes as data.
 
-    Images that cannot be read are left out and reported at the end. Pictures of earlier detections in the same folder
-    are removed, other files there are kept: one with the name of a picture is an error.
+    Images and videos that cannot be read are left out and reported at the end. Pictures of earlier detections in the
+    same folder are removed, other files there are kept: one with the name of a picture is an error. Ctrl-C ends a
+    webcam or stream.
 
     Args:
         run: run folder or detector file
-        images: image files or folders (images in subfolders are counted only)
+        images: images, videos, folders, patterns ('photos/**/*.jpg'), a webcam (0) or a stream's address
+        recursive: images and videos in subfolders too
+        classes: classes to look for, such as [dog,cat]; by default all
         threshold: lowest score drawn; by default that of each class
         probabilities: scores are probabilities of being correct; default: if the detector is calibrated
+        tile: side of overlapping tiles in pixels, for small objects in large images
+        every: of a video, every so many frames
+        formats: also as [csv], or as data sets to correct: [voc,coco,yolo]
+        save_crops: each object as an image of its own, in OUTPUT/crops/CLASS
         output: folder of the pictures and detections.json
     """
+    from sppdet.commands.detection_files import DetectionFiles, check_suffixes
     from sppdet.commands.inputs import load_run
-    from sppdet.drawing.detections import draw_enlarged, write_picture
+    from sppdet.commands.sources import find_sources, picture_names, read_images
     from sppdet.files.owned import hold_folder
+    from sppdet.videos import Video
 
-    files, folder = image_files(images), Path(output)  # looked at before the network
-    names = _picture_names(files)
-    if not {(folder / name).resolve() for name in names}.isdisjoint(file.resolve() for file in files):
+    if every < 1:
+        raise ConfigError("out of range", field="every", expected="1 or more", got=every)
+    files, videos = find_sources(images, recursive)  # looked at before the network
+    check_suffixes(files, formats or ())
+    folder, names, sources = Path(output), picture_names(files, videos), [*files, *map(Path, videos)]
+    if not {(folder / name).resolve() for name in names}.isdisjoint(file.resolve() for file in sources):
         raise ConfigError("pictures would replace images", field="output", expected="another folder", got=output)
-    entries, errors = list[dict[str, Any]](), list[ImageError]()
-    with hold_folder(folder, "detection") as owned:
-        earlier = owned.files()
+    errors: list[ImageError] = []
+    with hold_folder(folder, "detection") as owned, TemporaryDirectory() as frames:
         detector = load_run(run, device, precision, bool(probabilities))
         if probabilities is None:
             probabilities = detector.calibration is not None
+        find = _finder(detector, classes, threshold, probabilities, tile)
         raw = "softmax" if detector.heads.kind == "softmax" else "margin"
-        scores = {"scores": "probability" if probabilities else raw}
-        owned.claim([*names, RESULT])  # once nothing but the images can fail: what is claimed may be replaced later
+        scores = "probability" if probabilities else raw
+        # Once nothing but the images can fail: names that are claimed may be replaced later.
+        written = DetectionFiles(owned, names, detector.classes, scores, formats or (), save_crops, Path(frames))
         try:
             for i, image in read_images(files, errors, "detect"):
-                shown = detector.detect(image)
-                if threshold is None:  # class thresholds apply to raw scores, even when probabilities are drawn
-                    shown = shown.above(detector.thresholds)
-                shown = detector.probabilities(shown) if probabilities else shown
-                shown = shown if threshold is None else shown.above(threshold)
-                picture = folder / names[i]
-                rows = [{"class": detector.classes[k - 1], "score": s, "box": box.tolist()} for box, k, s in shown]
-                entries.append({"image": str(files[i]), "picture": str(picture), **scores, "detections": rows})
-                write_picture(picture, draw_enlarged(image, shown, detector.classes))
+                written.add_image(files[i], names[i], image, find(image))
+            for source, name in zip(videos, names[len(files) :], strict=True):
+                try:
+                    video = Video(source)
+                    written.add_video(video, name, _look_through(video, find, every), every)
+                except ImageError as error:
+                    errors.append(error)
         finally:  # after Ctrl-C as well
-            if entries or not errors:
-                _write_entries(owned, entries, files, earlier)
+            if written.entries or not errors:
+                written.finish(sources)
             else:
-                owned.record(earlier)
-    lines = [*map(_describe, entries), f"written to {output}"] if entries else []
-    return Summary(entries, "\n".join(lines), errors)
+                owned.record(written.earlier)
+    lines = [*map(_describe, written.entries), f"written to {output}"] if written.entries else []
+    return Summary(written.entries, "\n".join(lines), errors)
 
 
-def _write_entries(
-    owned: OwnedFolder, entries: list[dict[str, Any]], files: Sequence[Path], earlier: Iterable[str]
-) -> None:
-    """Write detections.json of the pictures that are there, and remove those of the detections that it replaces.
+def _finder(
+    detector: Detector,
+    classes: Sequence[str | int] | None,
+    threshold: float | None,
+    probabilities: bool,
+    tile: int | None,
+) -> Find:
+    """Return a function that finds what is to be drawn on an image. Raises ConfigError for values that cannot be."""
+    import torch
 
-    files: the images, which stay even if they are such pictures. earlier: names of the files of those detections.
-    """
-    from sppdet.files.atomic import write_json
+    from sppdet.tiles import check_side, detect_tiled
 
-    written = [entry for entry in entries if Path(entry["picture"]).is_file()]
-    write_json(owned.path / RESULT, written)
-    new, images = {Path(entry["picture"]).name for entry in written}, {file.resolve() for file in files}
-    pictures = [owned.path / name for name in earlier if name != RESULT]
-    replaced = [picture for picture in pictures if picture.is_file() and picture.resolve() not in images]
-    for picture in replaced:
-        if picture.name not in new:
-            picture.unlink()
-    owned.record({*new, RESULT})
-    if replaced:
-        logger.info("replaced %s of an earlier detect in %s", counted(len(replaced), "picture"), owned.path)
+    if threshold is not None and probabilities and not 0 <= threshold <= 1:
+        raise ConfigError("no probability", field="threshold", expected="0 to 1 (50% is 0.5)", got=threshold)
+    if tile is not None:
+        check_side(tile)
+    wanted = [*map(str, classes or ())]
+    unknown = [name for name in wanted if name not in detector.classes]
+    if unknown:
+        raise ConfigError("no such class", field="classes", expected=", ".join(detector.classes), got=unknown[0])
+    labels = torch.tensor([detector.classes.index(name) + 1 for name in wanted])
+
+    def find(image: Tensor) -> Detections:
+        found = detector.detect(image) if tile is None else detect_tiled(detector, image, tile)
+        if wanted:
+            found = found[torch.isin(found.labels, labels)]
+        if threshold is None:  # class thresholds apply to raw scores, even when probabilities are drawn
+            found = found.above(detector.thresholds)
+        found = detector.probabilities(found) if probabilities else found
+        return found if threshold is None else found.above(threshold)
+
+    return find
+
+
+def _look_through(video: Video, find: Find, every: int) -> Iterator[tuple[int, Tensor, Detections]]:
+    """Yield the number, pixels and detections of every so many frames, with a bar."""
+    from tqdm import tqdm
+
+    from sppdet.runtime.memory import trim_memory
+
+    total = ceil(video.count / every) if video.count else None
+    bar = tqdm(video.frames(every), desc=Path(video.name).name, unit="frame", total=total)
+    for number, image in trim_memory(bar):
+        yield number, image, find(image)
 
 
 def _describe(entry: dict[str, Any]) -> str:
-    """Return the line of an image: its file, and the class and score of each detection."""
-    names = ", ".join(f"{box['class']} {box['score']:z.2f}" for box in entry["detections"])
-    return f"{entry['image']}: {names or 'nothing'}"
-
-
-def image_files(paths: Sequence[str]) -> list[Path]:
-    """Return the files, and the images in the folders, without those in subfolders, which a warning counts.
-
-    Raises DataError for a folder without images.
-    """
-    from sppdet.data.files import list_images
-    from sppdet.images import IMAGE_SUFFIXES
-
-    files: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            every = list_images(path)
-            inside = sorted(file for file in every if file.parent == path)
-            deeper = counted(len(every) - len(inside), "image") + " in subfolders"
-            if not inside:
-                raise DataError("no images in the folder", file=path, expected=", ".join(IMAGE_SUFFIXES), got=deeper)
-            if len(every) > len(inside):
-                logger.warning("%s: %s left out: give the subfolders as well, such as %s", path, deeper, path / "*/")
-            files += inside
-        else:
-            files.append(path)
-    return files
-
-
-def read_images(files: Sequence[Path], errors: list[ImageError], title: str) -> Iterator[tuple[int, Tensor]]:
-    """Yield the index and the pixels of each file that can be read; the errors of the others are added to `errors`."""
-    from tqdm import tqdm
-
-    from sppdet.images import read_image
-    from sppdet.runtime.memory import trim_memory
-
-    for i, file in enumerate(trim_memory(tqdm(files, desc=title, unit="image"))):
-        try:
-            image = read_image(file)
-        except ImageError as error:
-            errors.append(error)
-        else:
-            yield i, image
-
-
-def _picture_names(files: Sequence[Path]) -> list[str]:
-    """Return stem.jpg for each file, numbered if that name is taken."""
-    from sppdet.data.files import file_names
-
-    return [f"{name}.jpg" for name in file_names([file.stem for file in files])]
+    """Return the line of an image: its file, and the class and score of each detection; of a video the frames in which
+    a class was found."""
+    if "image" in entry:
+        names = ", ".join(f"{box['class']} {box['score']:z.2f}" for box in entry["detections"])
+        return f"{entry['image']}: {names or 'nothing'}"
+    pairs = {(row["frame"], row["class"]) for row in entry["detections"]}
+    counts = Counter(name for _, name in pairs).most_common()
+    frames = ", ".join(f"{name} in {number}" for name, number in counts)
+    return f"{entry['video']}: {counted(entry['frames'], 'frame')}, {frames or 'nothing'}"

@@ -9,7 +9,8 @@ from factories import run_error, run_json, run_text, stopping
 from PIL import Image
 
 from sppdet.cli import main
-from sppdet.commands.detect import _describe, _picture_names, image_files
+from sppdet.commands.detect import _describe
+from sppdet.commands.sources import image_files, picture_names
 from sppdet.detector import Detector
 from sppdet.drawing import detections as drawing
 from sppdet.errors import DataError
@@ -64,11 +65,20 @@ def test_the_threshold_overrides_those_of_the_classes(detect):
     def scores(threshold: str) -> list[float]:
         return [found["score"] for found in detect("--threshold", threshold)]
 
-    everything = scores("-100")
+    everything = scores("0")
     assert len(everything) > 10
     middle = sorted(everything)[len(everything) // 2]
     assert scores(repr(middle)) == [score for score in everything if score >= middle]
-    assert scores("100") == []
+    assert scores("1") == []
+
+
+@pytest.mark.parametrize("threshold", ["50", "-0.1"])
+def test_a_threshold_that_is_no_probability_is_refused(place, tmp_path, capsys, threshold):
+    image = place / "shapes/JPEGImages/000016.jpg"
+    output = tmp_path / "out"
+    error = run_error(capsys, "detect", place / "spp", image, "--output", output, "--threshold", threshold)
+    assert "threshold: no probability (expected 0 to 1 (50% is 0.5), got" in error
+    assert not output.exists()
 
 
 def test_probabilities_unless_margins_are_asked_for(detect):
@@ -101,7 +111,7 @@ def test_a_folder_and_lines(place, folder, tmp_path, capsys):
     with Image.open(folder / "b.jpg") as image:
         image.save(folder / "b.png")
     (folder / "notes.txt").write_text("not an image")
-    out = run_text(capsys, "detect", place / "spp", folder, "--output", tmp_path / "out", "--threshold", "100")
+    out = run_text(capsys, "detect", place / "spp", folder, "--output", tmp_path / "out", "--threshold", "1")
     lines = [f"{folder / name}: nothing" for name in ("b.jpg", "b.png")]
     assert out.splitlines() == [*lines, f"written to {tmp_path / 'out'}"]
     assert sorted(file.name for file in (tmp_path / "out").glob("[!.]*")) == ["b-2.jpg", "b.jpg", "detections.json"]
@@ -190,11 +200,12 @@ def test_images_in_subfolders_are_counted(folder, caplog):
         (folder / name).touch()
     with caplog.at_level(logging.WARNING, "sppdet"):
         assert image_files([str(folder)]) == [folder / "b.jpg"]
-    assert caplog.messages == [
-        f"{folder}: 2 images in subfolders left out: give the subfolders as well, such as {folder}/*"
+    assert image_files([str(folder)], recursive=True) == [
+        folder / name for name in ("b.jpg", "deep/x.jpg", "deep/er/y.png")
     ]
+    assert caplog.messages == [f"{folder}: 2 files in subfolders left out; --recursive takes them as well"]
     (folder / "b.jpg").unlink()
-    with pytest.raises(DataError, match=r"photos: no images in the folder .*got 2 images in subfolders"):
+    with pytest.raises(DataError, match=r"photos: no images in the folder .*got 2 files in subfolders"):
         image_files([str(folder)])
 
 
@@ -204,6 +215,6 @@ def test_no_score_is_a_negative_zero():
 
 def test_pictures_of_one_stem_are_numbered_and_none_overwrites_another():
     files = [Path(name) for name in ("a/x.jpg", "b/x.png", "y.jpg", "c/x.jpg")]
-    assert _picture_names(files) == ["x.jpg", "x-2.jpg", "y.jpg", "x-3.jpg"]
-    names = _picture_names([Path("a/x.jpg"), Path("b/x.jpg"), Path("x-2.jpg")])
+    assert picture_names(files) == ["x.jpg", "x-2.jpg", "y.jpg", "x-3.jpg"]
+    names = picture_names([Path("a/x.jpg"), Path("b/x.jpg"), Path("x-2.jpg")])
     assert len(set(names)) == 3
