@@ -45,7 +45,7 @@ GROUPS = {"classify": ("train", "evaluate", "predict", "crops"), "explain": ("po
 NAMES = """
 demo train ablate learning-curve classify runs info evaluate diagnose report combine
 detect app proposals explain compare
-download check-data convert convert-data
+download check-data convert convert-data cache
 """
 COMMANDS = {name: GROUPS.get(name, ()) for name in NAMES.split()}  # commands of a group are functions of one file
 PYTHON_ONLY = ("dataset",)

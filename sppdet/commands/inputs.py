@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
+from sppdet.config.shard import Shard
 from sppdet.data.checks.readable import keep_readable
 from sppdet.data.dataset import read_dataset
 from sppdet.data.results.files import comp4_files, read_results
@@ -49,9 +50,14 @@ def classes_of(run: Run) -> tuple[str, ...]:
     return tuple(run.classes) if isinstance(run, Detector) else RunFolder(run).classes("detector")
 
 
-def read_data(data: DataConfig, classes: tuple[str, ...] | None, workers: int, decode: bool = True) -> Dataset:
-    """Read the data set, and check that its images can be decoded, if `decode` or if others are to be skipped."""
+def read_data(
+    data: DataConfig, classes: tuple[str, ...] | None, workers: int, decode: bool = True, shard: Shard | None = None
+) -> Dataset:
+    """Read the data set, or a shard of it, and check that its images can be decoded, if `decode` or if others are to be
+    skipped."""
     dataset = read_dataset(data, classes)
+    if shard:
+        dataset = dataset.subset(shard.select(range(len(dataset))))
     if decode or data.skip_unreadable:
         (dataset,) = keep_readable([dataset], data.skip_unreadable, workers)
     return dataset

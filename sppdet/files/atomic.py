@@ -5,8 +5,9 @@ import json
 import logging
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 _verified: set[tuple[Path, int, int, int]] = set()  # of cache entries
 
+UNMARKED_NS = 3600 * 10**9  # how much older the time of a cache entry may be than its last use
 FORMAT = 1  # of tensor files; a change of what is in them raises it
 REMEDY = "the data that were written: remove the file, and make or copy it again"
 
@@ -107,9 +109,12 @@ def save_tensors(
     _write_tensors(path, tensors, header or {}, key, durable=True)
 
 
-def save_cached(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a cache entry, whose name is its key. It may be damaged by a power cut, and is then computed again."""
-    _write_tensors(file, tensors, {}, file.stem, durable=False)
+def save_cached(file: Path, tensors: Mapping[str, Tensor], made_by: str = "") -> None:
+    """Write a cache entry, whose name is its key. It may be damaged by a power cut, and is then computed again.
+
+    made_by: the settings that it depends on, for `sppdet cache`.
+    """
+    _write_tensors(file, tensors, {"made_by": made_by}, file.stem, durable=False)
 
 
 def _write_tensors(
@@ -207,13 +212,19 @@ def read_safetensors(
 def load_cached(file: Path) -> dict[str, Tensor] | None:
     """Read the tensors of a cache entry, whose name is its key; None if it is missing or, with a warning, damaged.
 
-    A process compares the digest once for each state of a file: a training reads every file many times.
+    A process compares the digest once for each state of a file: a training reads every file many times. Its time
+    of modification is made that of its last use, as many file systems do not mark what is read.
     """
     try:
         state = file.stat()
         stamp = file, state.st_ino, state.st_size, state.st_mtime_ns
         tensors = load_tensors(file, file.stem, stamp in _verified)[0]
         _verified.add(stamp)
+        now = time.time_ns()
+        if now - state.st_mtime_ns > UNMARKED_NS:
+            with suppress(OSError):  # of another user
+                os.utime(file, ns=(now, now))
+                _verified.add((*stamp[:-1], now))
         return tensors
     except (WeightsError, OSError):
         if file.is_file():

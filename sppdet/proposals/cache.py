@@ -84,4 +84,4 @@ def _search_image(place: tuple[Path, Path | Tensor], config: ProposalConfig) -> 
     """Search one image and store all its boxes; place: the cache file and the image."""
     file, image = place
     boxes = search_nodes(as_image(image), replace(config, limit=None), threads=1)[0]
-    save_cached(file, {"boxes": boxes})
+    save_cached(file, {"boxes": boxes}, f"{config.mode}, width {config.width}, min_side {config.min_side}")

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from sppdet.errors import ConfigError, SppdetError
 from sppdet.features.extractor import FeatureExtractor, ImageFeatures, apply_to_features
-from sppdet.files.atomic import hash_tensors, load_cached, load_tensors, save_cached
+from sppdet.files.atomic import content_key, hash_tensors, load_cached, load_tensors, save_cached
 from sppdet.files.durable import cache_folder
 from sppdet.runtime.memory import trim_memory
 from sppdet.runtime.prefetch import prefetch
@@ -39,6 +39,9 @@ class FeatureCache:
         self.dimension, self.device = extractor.dimension, extractor.backbone.device
         self.folder = folder or cache_folder() / "features"
         self._key = extractor.cache_key()
+        settings = [f"{name} {value}" for name, value in extractor.describe().items() if name != "levels"]
+        network = f"{extractor.backbone.name} {extractor.backbone.precision} {content_key(self._key)[:6]}"
+        self._made_by = ", ".join([network, *settings])
         self._files: dict[int, Path] = {}
 
     def fill(self, images: Sequence[int] | None = None) -> None:
@@ -96,7 +99,7 @@ class FeatureCache:
                 "features are not finite", field=f"image {self.regions[i].annotations.id}", expected=expected
             )
         file = self._file(i)
-        save_cached(file, {**stored, "size": torch.tensor(image.shape[1:])})
+        save_cached(file, {**stored, "size": torch.tensor(image.shape[1:])}, self._made_by)
 
     def _check_disk(self, first: Path, count: int) -> None:
         needed = first.stat().st_size * count / 1e9

@@ -1,8 +1,9 @@
 """The division of the images: all that heads are fitted to in the end, and those held out to choose thresholds."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,15 +58,13 @@ def hold_out(config: TrainConfig, dataset: Dataset | None = None, val: Dataset |
 
 
 def _divide(config: TrainConfig, dataset: Dataset | None, val: Dataset | None) -> Split:
-    limited = dataset is None and config.data.max_images is not None and config.val == TrainConfig.val
+    limited = dataset is None and is_limited(config)
     name = config.val if val is None else val.name
     read: list[CountedDataset] = []
     if dataset is None:
-        read = [read_counted(config.data)]
-        dataset = read[0].dataset
-        if val is None and (held := _read_val(dataset, config)):
-            read.append(held)
-            val = held.dataset
+        read = [*islice(read_sets(config), 2 if val is None else 1)]
+        dataset, *others = (each.dataset for each in read)
+        val = others[0] if others else val
     if val is not None and val.classes != dataset.classes:
         names = [", ".join(each.classes) for each in (dataset, val)]
         raise DataError("other classes than the training images", field="val", expected=names[0], got=names[1])
@@ -103,6 +102,19 @@ def _divide(config: TrainConfig, dataset: Dataset | None, val: Dataset | None) -
     held_out = held_out if len(held_out) < len(dataset) else chosen
     _count_copies(dataset, held_out, {dataset.images[i].path for i in chosen})
     return Split(dataset, final_fit, held_out, keys, how, tuple(read), unreadable)
+
+
+def is_limited(config: TrainConfig) -> bool:
+    """Return True if images of val count only if they are among the first images of the data."""
+    return config.data.max_images is not None and config.val == TrainConfig.val
+
+
+def read_sets(config: TrainConfig) -> Iterator[CountedDataset]:
+    """Yield the training images, and then those of val, if `config` names any."""
+    dataset = read_counted(config.data)
+    yield dataset
+    if val := _read_val(dataset.dataset, config):
+        yield val
 
 
 def _every_fifth(dataset: Dataset) -> list[int]:
