@@ -18,6 +18,7 @@ def without_display(monkeypatch, tmp_path):
     plt.switch_backend(before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("figures", "without_display")
 def test_every_step_of_the_tutorial(tmp_path, capsys):
     source = SCRIPT.read_text()

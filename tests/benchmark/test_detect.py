@@ -14,7 +14,7 @@ from sppdet.config.data import DataConfig
 from sppdet.detector import Detector
 from sppdet.runtime.stopwatch import STAGES
 
-pytestmark = pytest.mark.usefixtures("small_networks")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_networks")]
 CONFIG = BenchmarkConfig(regions=6, detect_rounds=2)
 
 

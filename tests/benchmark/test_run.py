@@ -10,7 +10,7 @@ from PIL import Image
 
 from sppdet.errors import ConfigError
 
-pytestmark = pytest.mark.usefixtures("small_networks")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_networks")]
 
 
 FIRST = {  # of each part, the ratios that its results begin with

@@ -12,7 +12,7 @@ from benchmark.train import Training, benchmark_train, cache_in, train_cold
 from sppdet.config.data import DataConfig
 from sppdet.files.durable import cache_folder
 
-pytestmark = pytest.mark.usefixtures("small_networks")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_networks")]
 
 
 @pytest.fixture

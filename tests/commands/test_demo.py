@@ -64,6 +64,7 @@ def test_the_demonstration_of_shapes_ends_with_its_numbers_and_files_and_trains_
     assert (again["spp"], again["rcnn"]) == (result["spp"], result["rcnn"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small", "figures")
 def test_the_demonstration_of_cutouts_ends_with_its_numbers_and_files(tmp_path):
     check_files_and_numbers(tmp_path, real=True)

@@ -22,6 +22,7 @@ def config(shapes, tmp_path) -> TrainConfig:
     return train_config(shapes, tmp_path / "curve")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("figures")
 def test_the_largest_share_is_the_training_and_the_rest_is_read_again(config, monkeypatch, tmp_path):
     computed = watch(monkeypatch, FeatureCache, "_compute")
@@ -54,6 +55,7 @@ def test_the_test_images_if_they_are_asked_for(config):
     assert not curve.as_dict()["predictions"]
 
 
+@pytest.mark.slow
 def test_a_network_that_is_tuned_is_tuned_from_the_start_for_each_share(config):
     tuned = replace(
         config, finetune=FinetuneConfig(epochs=1, blocks=1), data=DataConfig(root=config.data.root, max_images=8)

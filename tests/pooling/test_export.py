@@ -39,7 +39,7 @@ def run(session: onnxruntime.InferenceSession, maps: Tensor) -> Tensor:
     return torch.from_numpy(found)
 
 
-@pytest.mark.parametrize("dynamo", [True, False], ids=["dynamo", "older"])
+@pytest.mark.parametrize("dynamo", [pytest.param(True, marks=pytest.mark.slow), False], ids=["dynamo", "older"])
 @pytest.mark.parametrize("mode", ADAPTIVE)
 def test_one_graph_pools_maps_of_every_size(mode, dynamo, tmp_path):
     pool = SpatialPyramidPooling(LEVELS, mode)

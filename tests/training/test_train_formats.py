@@ -17,7 +17,7 @@ from sppdet.files.atomic import read_json, write_json
 from sppdet.structures import Dataset
 from sppdet.training.train import train
 
-pytestmark = pytest.mark.usefixtures("warm_cache")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("warm_cache")]
 
 
 def write_coco(shapes: Path, split: str, file: Path) -> None:
