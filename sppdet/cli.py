@@ -12,14 +12,16 @@ The options of the command are the parameters of that function, and the help is 
 
 The function returns a record with `as_dict()`, printed for --json, and `__str__`, printed otherwise. Its `errors`, if
 it has any, are of images that were left out: they are printed after the result, and the exit code is 1.
-Results go to stdout, progress and log to stderr. No command file imports torch before its
-function runs, nor do the annotations of options, so that `sppdet --help` stays quick.
+Results go to stdout, progress and log to stderr, less with --quiet, more with --verbose. No command file imports
+torch before its function runs, nor do the annotations of options, so that `sppdet --help` stays quick.
 """
 
 import argparse
 import inspect
 import io
 import json
+import logging
+import platform
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -33,6 +35,8 @@ from docstring_parser import parse
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from sppdet import __version__
+from sppdet.commands.following import next_step
+from sppdet.commands.paths import check_paths
 from sppdet.config.load import config_action, one_line
 from sppdet.config.usage import explain_usage
 from sppdet.config.yaml import read_yaml_12
@@ -40,6 +44,8 @@ from sppdet.errors import SppdetError
 from sppdet.log import log_to_stderr, write_counts
 from sppdet.runtime.memory import keep_freed_memory
 from sppdet.wording import printable
+
+logger = logging.getLogger(__name__)
 
 GROUPS = {"classify": ("train", "evaluate", "predict", "crops"), "explain": ("pooling", "detection")}
 NAMES = """
@@ -76,11 +82,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             names.append(options.subcommand)
             options = options[names[-1]]
         command = " ".join(names)
-        return _report(_call(function_of(*names), options), options.json)
+        log_to_stderr(options.quiet, options.verbose)
+        logger.debug("sppdet %s, Python %s", __version__, platform.python_version())
+        return _report(_call(function_of(*names), options), options.json, next_step(command, options))
     except ArgumentError as error:
         print_error(explain_usage(error, arguments, parser))
         return 2
     except SppdetError as error:
+        logger.debug("where it was found:", exc_info=True)
         print_error(one_line(error))
         return 1
     except KeyboardInterrupt:
@@ -164,6 +173,8 @@ def _parser_of(function: Callable[..., Any]) -> ArgumentParser:
         else:
             parser.add_argument(_option_of(one.name), type=kinds[one.name], required=not optional, **given)
     parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print the result and warnings only")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print details, such as the seconds of each stage")
     return parser
 
 
@@ -177,6 +188,7 @@ def _call(function: Callable[..., Any], options: Namespace) -> Any:
     given = {one.name: options[one.name.rstrip("_")] for one in _parameters(function) if one.name != "config"}
     if kind := _option_types(function).get("config"):
         given["config"] = kind(**{field.name: options[field.name] for field in fields(kind)})
+    check_paths(given)
     return function(**given)
 
 
@@ -201,8 +213,8 @@ def _config_first(arguments: Sequence[str]) -> list[str]:
     return [*rest[:first], *(part for file in known.config for part in ("--config", file)), *rest[first:]]
 
 
-def _report(result: Any, as_json: bool) -> int:
-    """Print the result of a command, then the errors in it. Returns the exit code."""
+def _report(result: Any, as_json: bool, following: str | None) -> int:
+    """Print the result of a command, then the errors in it, or else the command that follows. Returns the exit code."""
     if as_json:
         from sppdet.files.atomic import json_ready
 
@@ -212,6 +224,8 @@ def _report(result: Any, as_json: bool) -> int:
     errors = getattr(result, "errors", ())
     for error in errors:
         print_error(one_line(error))
+    if following and not errors:
+        logger.info("next: %s", following)
     return 1 if errors else 0
 
 

@@ -41,12 +41,12 @@ class _ProgressHandler(logging.Handler):
         self.counted.clear()
 
 
-def log_to_stderr() -> None:
-    """Begin the log of a command."""
+def log_to_stderr(quiet: bool = False, verbose: bool = False) -> None:
+    """Begin the log of a command. quiet: warnings only, and no progress bars. verbose: details as well."""
     logger = logging.getLogger("sppdet")
     if not logger.handlers:
         logger.addHandler(_ProgressHandler())
-        logger.setLevel(logging.INFO)
+    logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
     for handler in _handlers():
         handler.counted.clear()  # of what was called before this command
 

@@ -1,6 +1,9 @@
 """Words of messages."""
 
+import math
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 # What a terminal obeys or cannot show: control characters but tabs and line ends, half characters, the bytes of paths
 # that are not UTF-8, and marks that reverse the direction of the text.
@@ -27,3 +30,23 @@ def counted(number: int, noun: str) -> str:
     if noun.endswith("y") and noun[-2] not in "aeou":
         return f"{number} {noun[:-1]}ies"
     return f"{number} {noun}{'es' if noun.endswith(('s', 'x')) else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Return about how long it is.
+
+    >>> duration(0.2), duration(80), duration(150), duration(3 * 3600)
+    ('1 s', '80 s', '3 min', '3.0 h')
+    """
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{math.ceil(seconds / 60)} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a question that names the known word that is spelled most like this one; empty without any.
+
+    >>> did_you_mean("evalute", ["evaluate", "detect"]), did_you_mean("xyzzy", ["evaluate"])
+    ('did you mean evaluate?', '')
+    """
+    return "".join(f"did you mean {name}?" for name in get_close_matches(word, list(known), 1))

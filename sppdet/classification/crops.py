@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from sppdet.boxes import clip_boxes
 from sppdet.data.files import file_names, fits_file_name
@@ -13,6 +12,7 @@ from sppdet.drawing.detections import write_picture
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import read_json, write_json
 from sppdet.images import to_array
+from sppdet.runtime.progress import progress
 from sppdet.structures import Annotations, Dataset
 
 
@@ -35,7 +35,7 @@ def write_crops(dataset: Dataset, folder: Path, context: float = 0.0) -> int:
         raise ConfigError("holds something else; choose another folder or remove it", file=folder, field="output")
     write_json(record, contents)
     count = 0
-    for file, image in zip(files, tqdm(dataset.images, desc="crops", unit="image"), strict=True):
+    for file, image in zip(files, progress(dataset.images, "crops"), strict=True):
         for k, pixels in cut_objects(image, context):
             name = dataset.classes[int(image.labels[k]) - 1]
             write_picture(folder / name / f"{file}_{k + 1}.png", to_array(pixels))

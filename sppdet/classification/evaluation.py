@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from sppdet.classification.classifier import Classifier
 from sppdet.config.classification import ViewsConfig
@@ -26,6 +25,7 @@ from sppdet.files.atomic import content_key, hash_tensors
 from sppdet.files.run_folder import RunFolder
 from sppdet.images import read_image
 from sppdet.runtime.memory import trim_memory
+from sppdet.runtime.progress import progress
 from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
@@ -171,7 +171,7 @@ def measure_topk_correct(
     """
     keys = [_pooling_key(classifier) for classifier in classifiers]
     probabilities: list[list[Tensor]] = [[] for _ in classifiers]
-    for file in trim_memory(tqdm(images.files, desc="classify", unit="image")):
+    for file in trim_memory(progress(images.files, "classify")):
         image, pooled = read_image(file), {}
         for key, classifier, rows in zip(keys, classifiers, probabilities, strict=True):
             if key not in pooled:

@@ -138,13 +138,12 @@ def _finder(
 
 def _look_through(video: Video, find: Find, every: int) -> Iterator[tuple[int, Tensor, Detections]]:
     """Yield the number, pixels and detections of every so many frames, with a bar."""
-    from tqdm import tqdm
-
     from sppdet.runtime.memory import trim_memory
+    from sppdet.runtime.progress import progress
 
     total = ceil(video.count / every) if video.count else None
-    bar = tqdm(video.frames(every), desc=Path(video.name).name, unit="frame", total=total)
-    for number, image in trim_memory(bar):
+    frames = progress(video.frames(every), Path(video.name).name, total, "frame")
+    for number, image in trim_memory(frames):
         yield number, image, find(image)
 
 

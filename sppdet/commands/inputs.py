@@ -6,8 +6,6 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
-from tqdm import tqdm
-
 from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
 from sppdet.config.shard import Shard
@@ -17,9 +15,11 @@ from sppdet.data.results.files import comp4_files, read_results
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, WeightsError
 from sppdet.files.atomic import content_key, read_json
+from sppdet.files.run_check import check_run
 from sppdet.files.run_folder import RunFolder
 from sppdet.proposals.cache import propose
 from sppdet.runtime.memory import trim_memory
+from sppdet.runtime.progress import progress
 from sppdet.structures import Dataset, Detections
 from sppdet.wording import counted
 
@@ -85,6 +85,7 @@ def data_of_run(run: Run | None, data: DataConfig) -> DataConfig:
     """
     if run is None or isinstance(run, Detector):
         return data
+    check_run(run)
     folder = RunFolder(run)
     if not data.root:
         trained = folder.load_data()
@@ -103,8 +104,8 @@ def detect_dataset(
 ) -> list[Detections]:
     """Return all detections in each image; `proposals` is a file written by another program."""
     boxes = propose(dataset.images, replace(detector.config.proposals, file=proposals), workers)
-    bar = tqdm(zip(dataset.images, boxes, strict=True), desc="detect", unit="image", total=len(dataset))
-    return [detector.detect(image.image, proposed) for image, proposed in trim_memory(bar)]
+    pairs = progress(zip(dataset.images, boxes, strict=True), "detect", len(dataset))
+    return [detector.detect(image.image, proposed) for image, proposed in trim_memory(pairs)]
 
 
 def detections_of(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sppdet.commands.following import TEST, data_options
 from sppdet.commands.summary import Summary
 from sppdet.config.data import DataConfig
 from sppdet.errors import ConfigError, DataError, SppdetError
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from sppdet.report.data import EvaluatedRun
     from sppdet.structures import Dataset
 
-DATA = DataConfig(split="test")
 MAPS = ("map_voc07", "map_area")
 
 logger = logging.getLogger(__name__)
@@ -26,7 +25,7 @@ logger = logging.getLogger(__name__)
 def report(
     runs: list[str],
     *,
-    data: DataConfig = DATA,
+    data: DataConfig = TEST,
     comparison: str | None = None,
     output: str = "report.html",
 ) -> Summary:
@@ -55,7 +54,7 @@ def report(
     dataset = read_data(config, classes_of(runs[0]), 2, decode=False)
     warn_trained_on(runs, dataset)
     times = [] if comparison is None else ["--comparison", comparison]
-    command = shlex.join(["sppdet", "report", *runs, *_options(data), *times, "--output", output])
+    command = shlex.join(["sppdet", "report", *runs, *data_options(data), *times, "--output", output])
     evaluated = [_read_run(run, name, data, dataset, command) for run, name in zip(runs, names, strict=True)]
     written = write_report(ReportData(evaluated, dataset, _read_comparison(comparison, names)), output)
     if written["unreadable"]:
@@ -68,13 +67,6 @@ def _names(runs: list[str]) -> list[str]:
     """Return names that tell the runs apart: the last part of the path, or all of it."""
     names = [Path(run).resolve().name for run in runs]
     return names if len(set(names)) == len(names) else runs
-
-
-def _options(data: DataConfig) -> list[str]:
-    """Return the options of a command line that name the data."""
-    given = {key: value for key, value in vars(data).items() if value != getattr(DATA, key)}
-    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
-    return [part for key, text in texts.items() for part in (f"--data.{key}", text)]
 
 
 def _read_run(run: str, name: str, data: DataConfig, dataset: Dataset, command: str) -> EvaluatedRun:
@@ -117,7 +109,7 @@ def _read_run(run: str, name: str, data: DataConfig, dataset: Dataset, command: 
         config=_optional(folder.config),
         held_out=_optional(folder.val),
         readme=folder.readme.read_text("utf-8", "replace") if folder.readme.is_file() else "",
-        commands=[shlex.join(["sppdet", "evaluate", run, *_options(data)]), command],
+        commands=[shlex.join(["sppdet", "evaluate", run, *data_options(data)]), command],
     )
 
 

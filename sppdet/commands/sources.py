@@ -76,12 +76,11 @@ def picture_names(images: Sequence[Path], videos: Sequence[str] = ()) -> list[st
 
 def read_images(files: Sequence[Path], errors: list[ImageError], title: str) -> Iterator[tuple[int, Tensor]]:
     """Yield the index and the pixels of each file that can be read; the errors of the others are added to `errors`."""
-    from tqdm import tqdm
-
     from sppdet.images import read_image
     from sppdet.runtime.memory import trim_memory
+    from sppdet.runtime.progress import progress
 
-    for i, file in enumerate(trim_memory(tqdm(files, desc=title, unit="image", disable=not files))):
+    for i, file in enumerate(trim_memory(progress(files, title))):
         try:
             image = read_image(file)
         except ImageError as error:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from sppdet.comparison.paper import COLUMNS, DETECTION_MAP, FIVE_SCALES
 from sppdet.config.training import TrainConfig
@@ -26,6 +25,7 @@ from sppdet.files.run_folder import RunFolder
 from sppdet.postprocess import postprocess
 from sppdet.proposals.cache import propose
 from sppdet.runtime.memory import trim_memory
+from sppdet.runtime.progress import progress
 from sppdet.structures import Dataset, Detections
 from sppdet.training.train import train
 
@@ -188,7 +188,7 @@ def _detect(detector: Detector, test: Dataset, workers: int) -> dict[str, list[D
     proposals = propose(test.images, detector.config.proposals, workers)
     detections: dict[str, list[Detections]] = {"": [], "+bb": []}
     pairs = zip(test.images, proposals, strict=True)
-    for image, boxes in trim_memory(tqdm(pairs, desc="detect", unit="image", total=len(proposals))):
+    for image, boxes in trim_memory(progress(pairs, "detect", len(proposals))):
         encoded = detector.encode(image.read())
         with torch.inference_mode():
             outputs = apply_to_features(encoded.image_features, boxes, detector.heads)

@@ -20,7 +20,7 @@ from sppdet.files.atomic import write_json
 from sppdet.files.owned import hold_folder
 from sppdet.runtime.machine import hardware_name
 from sppdet.structures import Dataset
-from sppdet.wording import counted
+from sppdet.wording import counted, duration
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def compare_detectors(
     seconds = estimate_seconds(shown, dataset.images[0].read(), search, regions, len(dataset))
     sizes = counted(len(dataset), "image"), counted(regions, "region")
     more = "; growth takes longer" if growth_regions else ""
-    logger.info("%s with %s each: about %s%s; Ctrl-C keeps what is measured", *sizes, _duration(seconds), more)
+    logger.info("%s with %s each: about %s%s; Ctrl-C keeps what is measured", *sizes, duration(seconds), more)
     timings = time_detectors(shown, dataset.images, search, regions)
     interrupted = timings.interrupted
     growth: dict[str, dict[int, float]] = {}
@@ -115,10 +115,6 @@ def write_comparison(comparison: Comparison, folder: str) -> Comparison:
         logger.info("interrupted: %s measured, written to %s", counted(comparison.images, "image"), folder)
         raise KeyboardInterrupt
     return replace(comparison, folder=folder)
-
-
-def _duration(seconds: float) -> str:
-    return counted(max(1, round(seconds)), "second") if seconds < 100 else f"{seconds / 60:.0f} minutes"
 
 
 def _settings(detector: Detector) -> dict[str, Any]:

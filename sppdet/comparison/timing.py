@@ -10,12 +10,12 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from sppdet.config.data import ProposalConfig
 from sppdet.detector import Detector
 from sppdet.errors import InputError
 from sppdet.proposals.cache import propose_image
+from sppdet.runtime.progress import progress
 from sppdet.runtime.stopwatch import STAGES, Stopwatch, stage
 from sppdet.structures import Annotations, Detections
 
@@ -97,7 +97,7 @@ def time_detectors(
     asked, windows = Counter[str](), Counter[str]()
     interrupted = False
     try:
-        for turn, order in tqdm(take_turns(detectors, len(images)), desc="compare", unit="image"):
+        for turn, order in progress(take_turns(detectors, len(images)), "compare"):
             i = max(turn, 0)
             image = images[i].read()
             proposals = propose_exactly(image, regions, config, seed=i)

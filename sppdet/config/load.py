@@ -12,6 +12,7 @@ from sppdet.config.record import TYPE_NAMES, check_values, from_dict
 from sppdet.config.training import TrainConfig
 from sppdet.config.yaml import read_yaml_12
 from sppdet.errors import ConfigError
+from sppdet.wording import did_you_mean
 
 T = TypeVar("T")
 
@@ -71,7 +72,10 @@ def read_values(parser: ArgumentParser, kind: type, file: str | PathLike[str]) -
     try:
         values = parser.parse_path(file)
     except (ArgumentError, TypeError, ValueError, OSError) as error:
-        raise ConfigError(explain(error, prefix=""), file=file) from error
+        text = explain(error, prefix="")
+        unknown = re.fullmatch(r"(\S+): no such option", text)
+        question = did_you_mean(unknown[1], parser.get_defaults().keys()) if unknown else ""
+        raise ConfigError(f"{text} ({question})" if question else text, file=file) from error
     for key in set(values.keys()) - set(parser.get_defaults().keys()):  # jsonargparse accepts `svm: 3`
         raise ConfigError("is not a value but a group of keys", file=file, field=key, got=values[key])
     own = {name: value for name, value in values.as_dict().items() if name in {field.name for field in fields(kind)}}

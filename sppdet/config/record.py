@@ -19,6 +19,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
 from sppdet.errors import ConfigError
+from sppdet.wording import did_you_mean
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -135,7 +136,8 @@ def check_values(kind: type, values: Mapping[str, Any]) -> None:
     hints = _hints(kind)
     for name, value in values.items():
         if name not in hints:
-            raise ConfigError("unknown configuration key", field=_key(kind, name), expected=", ".join(sorted(hints)))
+            expected = "; ".join(filter(None, (", ".join(sorted(hints)), did_you_mean(name, hints))))
+            raise ConfigError("unknown configuration key", field=_key(kind, name), expected=expected)
         if is_dataclass(hints[name]) and isinstance(value, Mapping):
             check_values(hints[name], value)
         else:

@@ -10,6 +10,7 @@ from jsonargparse import ArgumentError
 
 from sppdet.config.load import explain
 from sppdet.errors import ConfigError
+from sppdet.wording import did_you_mean
 
 SYNONYMS = {"conf": "threshold", "confidence": "threshold", "lr": "learning_rate", "batch": "batch_size"}  # elsewhere
 
@@ -20,6 +21,10 @@ def explain_usage(error: ArgumentError, arguments: Sequence[str], parser: Any) -
     parser: of all commands, with those of the commands as its choices.
     """
     text, options = explain(error), _options_of_command(arguments, parser)
+    command = re.search(r"argument COMMAND: invalid choice: '(.*)' \(choose from (.*)\)$", text)
+    if command:
+        names = re.findall(r"'([^']+)'", command[2])
+        return f"no such command: {command[1]} ({did_you_mean(command[1], names) or 'one of ' + ', '.join(names)})"
     unknown = re.search(r"unrecognized arguments: .*?(--[^\s=]+)|^(--\S+): no such option$", text)
     if unknown:
         name = unknown[1] or unknown[2]

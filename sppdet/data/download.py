@@ -14,9 +14,8 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from sppdet.errors import DataError
+from sppdet.runtime.progress import start_bar
 
 BLOCK_BYTES = 1 << 20
 UNPACKING = ".unpacking-"  # folders of unfinished archives
@@ -114,8 +113,7 @@ def _fetch(url: str, part: Path) -> None:
             start = 0
         length = response.headers.get("Content-Length")
         total = None if length is None else start + int(length)
-        bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem)
-        with bar, part.open("ab" if start else "wb") as file:
+        with start_bar(part.stem, total, "B", start) as bar, part.open("ab" if start else "wb") as file:
             while block := response.read(BLOCK_BYTES):
                 file.write(block)
                 bar.update(len(block))

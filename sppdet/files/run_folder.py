@@ -13,6 +13,7 @@ from sppdet.config.record import as_dict, from_dict
 from sppdet.errors import ConfigError, SppdetError, WeightsError
 from sppdet.files.atomic import REMEDY, check_finite, content_key, load_tensors, read_json, write_json
 from sppdet.files.owned import hold_folder
+from sppdet.files.run_check import check_run
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -84,8 +85,7 @@ class RunFolder:
         if self._file and self._file.suffix != ".safetensors":
             raise WeightsError(f"is not a {kind}", file=self._file, expected=f"a run folder or {kind}.safetensors")
         file = self.detector if kind == "detector" else self.classifier
-        if not self.path.is_dir():
-            raise WeightsError("file not found", file=self.path)
+        check_run(self._file or self.path)
         if not file.is_file() and self.config.is_file() and not (self.detector.is_file() or self.classifier.is_file()):
             command = "classify train" if "view" in _read(self.config, dict) else "train"
             way = f"sppdet {command} --config {self.config} --output {self.path}, which resumes it"

@@ -13,6 +13,7 @@ from sppdet.config.training import TrainConfig
 from sppdet.errors import ConfigError, SppdetError
 from sppdet.files.atomic import read_json
 from sppdet.files.metrics import Metrics
+from sppdet.files.run_check import check_run
 from sppdet.files.run_folder import EXECUTION_KEYS, RunFolder, flatten
 
 # In the order in which they are listed; files are looked up by their names, without what follows a "-".
@@ -64,6 +65,7 @@ class RunStory:
     def __init__(self, path: str | PathLike[str]) -> None:
         self.run = RunFolder(path)
         self.path = self.run.path
+        check_run(self.path)
         if not is_run(self.path):
             expected = "one with config.json and data.json"
             raise ConfigError("is not the folder of a run", file=self.path, field="run", expected=expected)

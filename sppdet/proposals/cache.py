@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 from torch import Tensor
-from tqdm import tqdm
 
 from sppdet.config.data import MAX_PIXELS, ProposalConfig
 from sppdet.errors import ConfigError
@@ -20,6 +19,7 @@ from sppdet.images import as_image
 from sppdet.proposals.files import read_proposals
 from sppdet.proposals.selective_search import ALGORITHM, search_nodes
 from sppdet.runtime.prefetch import prefetch
+from sppdet.runtime.progress import progress
 from sppdet.structures import Annotations
 
 
@@ -46,7 +46,7 @@ def propose(images: Sequence[Annotations], config: ProposalConfig, workers: int 
     search = partial(_search_image, config=config)
     # After an error or Ctrl-C, running searches are finished and stored.
     done = prefetch(missing.items(), search, workers, 8 * workers) if workers else map(search, missing.items())
-    for _ in tqdm(done, desc="proposals", unit="image", total=len(missing), disable=not missing):
+    for _ in progress(done, "proposals", len(missing)):
         pass
     boxes |= {file: _first(load_tensors(file, file.stem)[0], config.limit) for file in missing}
     return [boxes[file] for file in files]

@@ -85,18 +85,27 @@ class _Cache(FunctionCache):
     """Numba's, in which damaged files and a full disk end no program."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        found = None
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
         except Exception:  # damaged files make pickle raise almost any
             with suppress(OSError):
                 self.flush()
-            return None
+        if found is None:
+            _announce()
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)
         except OSError:
             _warn()
+
+
+@cache
+def _announce() -> None:
+    """Cached, so that it is logged once."""
+    logger.info("compiling functions for this machine, which takes up to a minute, the first time only")
 
 
 @cache

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from sppdet.errors import ConfigError, SppdetError
 from sppdet.features.extractor import FeatureExtractor, ImageFeatures, apply_to_features
@@ -19,6 +18,7 @@ from sppdet.files.atomic import content_key, hash_tensors, load_cached, load_ten
 from sppdet.files.durable import cache_folder
 from sppdet.runtime.memory import trim_memory
 from sppdet.runtime.prefetch import prefetch
+from sppdet.runtime.progress import progress
 from sppdet.training.sampling import ImageRegions
 
 logger = logging.getLogger(__name__)
@@ -50,9 +50,8 @@ class FeatureCache:
         Raises ConfigError if it would take more disk than the limit or than is free.
         """
         missing = [i for i in (range(len(self.regions)) if images is None else images) if not self._file(i).is_file()]
-        bar = tqdm(missing, desc="features", unit="image", disable=not missing)
         images_read = prefetch(missing, lambda i: self.regions[i].annotations.read())
-        for i, image in trim_memory(zip(bar, images_read, strict=True)):
+        for i, image in trim_memory(zip(progress(missing, "features"), images_read, strict=True)):
             self._compute(i, image)
             if i == missing[0]:
                 self._check_disk(self._file(i), len(missing))

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from sppdet.config.training import TrainConfig
 from sppdet.errors import WeightsError
@@ -18,6 +17,7 @@ from sppdet.files.run_folder import RunFolder, run_key
 from sppdet.heads.box_regression import fit_box_regression
 from sppdet.heads.linear import Heads, LinearWeights
 from sppdet.heads.softmax import fit_softmax
+from sppdet.runtime.progress import progress
 from sppdet.training.examples import draw_examples
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.mining import MiningState, mine_svms
@@ -94,7 +94,7 @@ def _fit_softmax_layer(cache: FeatureCache, images: list[int], classes: int, con
     features = torch.empty(softmax.regions_per_image * len(images), cache.dimension, dtype=torch.float16)
     labels = [torch.zeros(0, dtype=torch.int64)]
     count = 0
-    for i in tqdm(images, desc="softmax examples", unit="image"):
+    for i in progress(images, "softmax examples"):
         indices, label = softmax_examples(cache.regions[i], softmax, np.random.default_rng([config.seed, i]))
         features[count : count + len(indices)] = cache.features(i, indices)
         count += len(indices)
@@ -112,7 +112,7 @@ def _fit_offsets(cache: FeatureCache, images: list[int], classes: int, config: T
     rows: list[list[Tensor]] = [[] for _ in range(classes)]
     targets: list[list[Tensor]] = [[] for _ in range(classes)]
     used, available = torch.zeros(classes), torch.zeros(classes)
-    for i in tqdm(images, desc="box regression examples", unit="image"):
+    for i in progress(images, "box regression examples"):
         rng = np.random.default_rng([config.seed, i])
         indices, label, offsets, near = box_regression_examples(cache.regions[i], per_object, box_regression, rng)
         available += near

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from tqdm import tqdm
 
 from sppdet.errors import SppdetError
 from sppdet.files.checkpoint import load_checkpoint, save_checkpoint
 from sppdet.files.recorder import record, step
 from sppdet.heads.linear import mean_norm
 from sppdet.runtime.memory import trim_memory
+from sppdet.runtime.progress import start_bar
 from sppdet.training.plots import plot_losses
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def descend(
         history = load_checkpoint(course.file, model, optimizer)["history"]
         scheduler.last_epoch = sum(len(epoch["loss"]) for epoch in history)
     total = course.epochs * course.steps
-    with tqdm(total=total, initial=len(history) * course.steps, desc=course.name, unit="step") as bar:
+    with start_bar(course.name, total, "step", len(history) * course.steps) as bar:
         for number in range(len(history), course.epochs):
             torch.manual_seed(course.seed + number)  # of dropout
             epoch: dict[str, list[float]] = {}

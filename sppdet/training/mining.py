@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from sppdet.config.heads import SVMConfig
 from sppdet.errors import ConfigError, DataError
@@ -23,6 +22,7 @@ from sppdet.files.recorder import record
 from sppdet.files.run_folder import run_key
 from sppdet.heads.linear import Heads, LinearWeights, mean_norm
 from sppdet.heads.svm import SVMProblem, SVMSolution, solve_svms
+from sppdet.runtime.progress import progress
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.sampling import hard_negatives, initial_svm_examples, svm_targets
 from sppdet.wording import counted
@@ -64,7 +64,7 @@ class ExamplePool:
         """Fill an empty pool with the regions `sources` (n, 2), pairs of image and index, in this order."""
         self._resize(len(sources))
         self.sources[:] = sources
-        for i in tqdm(sources[:, 0].unique().tolist(), desc="examples", unit="image"):
+        for i in progress(sources[:, 0].unique().tolist(), "examples"):
             rows = (sources[:, 0] == i).nonzero().flatten()
             indices = sources[rows, 1]
             self.features[rows] = cache.features(i, indices).half().cpu()
@@ -122,7 +122,7 @@ def mine_svms(
     targets = {i: svm_targets(cache.regions[i], classes, svm) for i in images}
     examples = start.examples if start else ExamplePool(svm.max_examples, cache.dimension, classes)
     first = _leave_room(svm, examples.room, sum(int((targets[i] > 0).any(dim=1).sum()) for i in images), len(images))
-    for i in tqdm(images, desc="first examples", unit="image"):
+    for i in progress(images, "first examples"):
         chosen = initial_svm_examples(cache.regions[i], first, np.random.default_rng([seed, i]))
         examples.add(i, chosen, cache.features(i, chosen), targets[i][chosen])
     if not (examples.targets > 0).any():
@@ -133,7 +133,7 @@ def mine_svms(
     for number in range(1, svm.passes + 1):
         order = np.random.default_rng([seed, number]).permutation(np.asarray(images)).tolist()
         added = new = 0
-        for i in tqdm(order, desc=f"hard negatives, pass {number}", unit="image"):
+        for i in progress(order, f"hard negatives, pass {number}"):
             heads = Heads.from_linear("svm", mined.linear(svm)).to(cache.device)
             scores = cache.apply_to_features(i, heads.scores).cpu()
             hard = hard_negatives(cache.regions[i], scores, targets[i], examples.of_image(i), svm)

@@ -9,10 +9,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from sppdet.backbones.backbone import last_conv_blocks
 from sppdet.config.detector import DetectorConfig
@@ -22,7 +20,7 @@ from sppdet.data.dataset import record_division
 from sppdet.detector import Detector
 from sppdet.drawing.contact_sheet import write_contact_sheet
 from sppdet.errors import ConfigError, WeightsError
-from sppdet.evaluation.voc import VOCResult, evaluate_voc
+from sppdet.evaluation.voc import evaluate_voc
 from sppdet.features.build import build_extractor, build_network
 from sppdet.features.extractor import FeatureExtractor
 from sppdet.files.atomic import content_key, hash_tensors, write_json
@@ -32,6 +30,7 @@ from sppdet.heads.calibration import fit_calibration
 from sppdet.heads.linear import Heads
 from sppdet.postprocess import postprocess
 from sppdet.proposals.cache import propose
+from sppdet.runtime.progress import plan, progress
 from sppdet.structures import Annotations, Dataset, Detections
 from sppdet.training.account import Account, take_account
 from sppdet.training.check import check_training_data
@@ -42,6 +41,8 @@ from sppdet.training.hold_out import Split, hold_out
 from sppdet.training.labels import plot_labels
 from sppdet.training.run_readme import Session, write_detector_readme
 from sppdet.training.sampling import ImageRegions
+from sppdet.training.stages import stages_of
+from sppdet.training.thresholds import choose_thresholds
 from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
@@ -85,27 +86,28 @@ def _train(config: TrainConfig, run: RunFolder, dataset: Dataset | None, val: Da
     sizes = counted(len(images), "image"), counted(len(classes), "class")
     fits = f"first fit to {first}, final fit to {len(split.final_fit)}" if refitted else f"one fit, to {first}"
     logger.info("%s, %s; %d held out to choose thresholds: %s", *sizes, held_out, fits)
-    trainer = prepare(config, run, split)
-    if dataset is None and not run.has_weights():
-        run.split.unlink(missing_ok=True)
-        record_division(config.data, run.split)
-    write_json(run.images, [split.keys[i] for i in split.final_fit])
-    plot_labels(split, run.labels_picture)
+    with plan(*stages_of(config, split)):
+        trainer = prepare(config, run, split)
+        if dataset is None and not run.has_weights():
+            run.split.unlink(missing_ok=True)
+            record_division(config.data, run.split)
+        write_json(run.images, [split.keys[i] for i in split.final_fit])
+        plot_labels(split, run.labels_picture)
 
-    detector = trainer.fit("train", split.first_fit)
-    detections, val_images = trainer.detect(detector, split.held_out), [images[i] for i in split.held_out]
-    result = evaluate_voc(detections, val_images, classes)
-    write_json(run.val, {"images": held_out, **result.as_dict()})
-    with step(run.val.stem):
-        record("stage", examples=held_out, map_voc07=result.map_voc07, map_area=result.map_area)
-    logger.info("first fit, on the %d held-out images: map_voc07 %.4f", held_out, result.map_voc07)
-    thresholds = choose_thresholds(result)
-    calibration = fit_calibration([(c.scores, c.correct) for c in result.curves.values()], config.calibration)
-    shown = [calibration.calibrate(found.above(thresholds)) for found in detections[:DRAWN]]
-    drawn = val_images[:DRAWN]
-    write_contact_sheet(run.val_picture, [each.read() for each in drawn], shown, classes, [*map(_truth, drawn)])
-    if refitted:
-        detector = trainer.fit("all", split.final_fit, known=split.first_fit)
+        detector = trainer.fit("train", split.first_fit)
+        detections, val_images = trainer.detect(detector, split.held_out), [images[i] for i in split.held_out]
+        result = evaluate_voc(detections, val_images, classes)
+        write_json(run.val, {"images": held_out, **result.as_dict()})
+        with step(run.val.stem):
+            record("stage", examples=held_out, map_voc07=result.map_voc07, map_area=result.map_area)
+        logger.info("first fit, on the %d held-out images: map_voc07 %.4f", held_out, result.map_voc07)
+        thresholds = choose_thresholds(result)
+        calibration = fit_calibration([(c.scores, c.correct) for c in result.curves.values()], config.calibration)
+        shown = [calibration.calibrate(found.above(thresholds)) for found in detections[:DRAWN]]
+        drawn = val_images[:DRAWN]
+        write_contact_sheet(run.val_picture, [each.read() for each in drawn], shown, classes, [*map(_truth, drawn)])
+        if refitted:
+            detector = trainer.fit("all", split.final_fit, known=split.first_fit)
     detector.thresholds, detector.calibration = thresholds, calibration
     session = Session(run, trainer.extractor.backbone.device, begun, resumed)
     write_detector_readme(session, config, account, result)
@@ -168,7 +170,7 @@ class Trainer:
         cache.fill(images)
         detections = []
         heads, selection = detector.heads, detector.config.selection
-        for i in tqdm(images, desc="held-out images", unit="image"):
+        for i in progress(images, "held-out images"):
             regions = self.regions[i]
             proposals = torch.arange(regions.num_objects, len(regions.boxes))
             outputs = cache.apply_to_features(i, heads, proposals)
@@ -230,22 +232,6 @@ def bound_memory(config: TrainConfig, dimension: int, classes: int) -> TrainConf
         svm=replace(config.svm, max_examples=min(config.svm.max_examples, examples)),
         box_regression=replace(boxes, max_per_class=min(boxes.max_per_class, of_a_class)),
     )
-
-
-def choose_thresholds(result: VOCResult) -> Tensor:
-    """Return the score with the best F1 of each class, float32 (K,).
-
-    Classes without objects or correct detections get the median of the others.
-    """
-    chosen = torch.full((len(result.curves),), torch.nan)
-    for k, curve in enumerate(result.curves.values()):
-        if curve.positives and len(curve.scores):
-            total = curve.precision + curve.recall
-            f1 = 2 * curve.precision * curve.recall / np.maximum(total, 1e-12)
-            if f1.max() > 0:
-                chosen[k] = float(curve.scores[int(f1.argmax())])
-    others = chosen[~chosen.isnan()]
-    return chosen.nan_to_num(float(others.median()) if len(others) else 0.0)
 
 
 def _hash_data(extractor: FeatureExtractor, regions: Sequence[ImageRegions], split: Split) -> str:

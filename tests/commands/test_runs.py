@@ -61,7 +61,7 @@ def test_runs_are_listed_with_the_settings_that_differ(other, tmp_path, capsys):
 def test_damaged_files_and_folders_of_no_run_are_errors(run, other, tmp_path, capsys):
     shutil.rmtree(other)
     assert "no runs in the folder" in run_error(capsys, "runs", tmp_path / "nowhere")
-    assert "is not the folder of a run" in run_error(capsys, "info", tmp_path)
+    assert "is not a run" in run_error(capsys, "info", tmp_path)
     damaged = tmp_path / "damaged"
     shutil.copytree(run, damaged)
     write_json(damaged / "val.json", [1])

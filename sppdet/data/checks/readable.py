@@ -4,12 +4,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from sppdet.data.formats.image_folder import ImageFolder
 from sppdet.errors import DataError, ImageError
 from sppdet.images import check_image
 from sppdet.runtime.prefetch import prefetch
+from sppdet.runtime.progress import progress
 from sppdet.structures import Dataset
 from sppdet.wording import counted
 
@@ -73,8 +72,8 @@ def check_readable(files: Sequence[Path], skip: bool, workers: int, option: str 
 def find_unreadable(files: Sequence[Path], workers: int) -> dict[Path, ImageError]:
     """Decode image files with `workers` threads (0: in this one), and return the errors of those that cannot be."""
     results = prefetch(files, _failure, workers, 8 * workers) if workers else map(_failure, files)
-    bar = tqdm(zip(files, results, strict=True), desc="check", unit="image", total=len(files), disable=not files)
-    return {file: error for file, error in bar if error}
+    pairs = progress(zip(files, results, strict=True), "check", len(files))
+    return {file: error for file, error in pairs if error}
 
 
 def _failure(file: Path) -> ImageError | None:

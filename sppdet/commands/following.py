@@ -1,0 +1,49 @@
+"""The command that one goes on with after another."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from sppdet.config.data import DataConfig
+
+TEST = DataConfig(split="test")  # evaluated by default
+
+
+def next_step(command: str, given: Any) -> str | None:
+    """Return the command line that goes on from a command with these options; None after the last of its line."""
+    match command:
+        case "download":
+            return _line("train", "--config", "configs/sppnet_voc07.yaml", "--data.root", given.folder)
+        case "convert-data":
+            return _line("check-data", given.output)
+        case "check-data" if root := given.path or given.data.root:
+            return _line("train", "--config", "configs/quick.yaml", "--data.root", root, "--output", "runs/mine")
+        case "train":
+            annotations = ["--data.annotations", "FILE"] if given.data.annotations else []
+            return _line("evaluate", given.output, *annotations)
+        case "evaluate" | "diagnose" if given.run and not given.output:
+            following = "diagnose" if command == "evaluate" else "report"
+            return _line(following, given.run, *data_options(given.data))
+        case "demo":
+            folder = Path(given.output or ("runs/demo-real" if given.real else "runs/demo"))
+            runs = [str(folder / f"{name}-{given.seed}") for name in ("spp", "rcnn")]
+            return _line("report", *runs, "--comparison", str(folder / "compare"))
+        case "classify crops":
+            return _line("classify", "train", "--data.train", str(Path(given.output) / given.data.split))
+        case "classify train" if given.data.val:
+            return _line("classify", "evaluate", given.output)
+        case "classify train":
+            return _line("classify", "predict", given.output, "IMAGE")
+    return None
+
+
+def data_options(data: DataConfig) -> list[str]:
+    """Return the options of a command line that name data to evaluate on."""
+    different = {key: value for key, value in vars(data).items() if value != getattr(TEST, key)}
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in different.items()}
+    return [part for key, text in texts.items() for part in (f"--data.{key}", text)]
+
+
+def _line(*words: str) -> str:
+    return shlex.join(["sppdet", *words])
