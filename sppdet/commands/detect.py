@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from sppdet.structures import Detections
     from sppdet.videos import Video
 
+logger = logging.getLogger(__name__)
+
+HIDDEN = 100  # pixels of the side of objects that are missed, from which a warning says so
 Find = Callable[["Tensor"], "Detections"]
 
 
@@ -123,8 +127,12 @@ def _finder(
     if unknown:
         raise ConfigError("no such class", field="classes", expected=", ".join(detector.classes), got=unknown[0])
     labels = torch.tensor([detector.classes.index(name) + 1 for name in wanted])
+    proposals = detector.config.proposals
+    least = proposals.min_side / proposals.width if proposals.width else 0.0  # of the width, that objects need
 
     def find(image: Tensor) -> Detections:
+        if tile is None and least * image.shape[2] > HIDDEN:
+            logger.warning("large images: objects under %.3g%% of their width are missed without --tile", 100 * least)
         found = detector.detect(image) if tile is None else detect_tiled(detector, image, tile)
         if wanted:
             found = found[torch.isin(found.labels, labels)]

@@ -1,6 +1,7 @@
 """Videos, crops, tables and data sets of `sppdet detect`, with a detector of known answers."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,14 @@ def test_tiles(detector, tmp_path, monkeypatch):
     assert seen == [(60, 100), (60, 100), (60, 150)]
     with pytest.raises(ConfigError, match="tile: too small"):
         detect(detector, [str(tmp_path / "wide.png")], tile=2, output=str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize(("width", "tile", "said"), [(2600, None, 1), (2600, 3000, 0), (2400, None, 0)])
+def test_a_large_image_asks_for_tiles(detector, tmp_path, caplog, monkeypatch, width, tile, said):
+    monkeypatch.setattr(detector, "config", replace(TINY, proposals=ProposalConfig()))
+    Image.new("RGB", (width, 400)).save(tmp_path / "wide.png")
+    detect(detector, [str(tmp_path / "wide.png")], tile=tile, output=str(tmp_path / "out"))
+    assert caplog.messages == said * ["large images: objects under 4% of their width are missed without --tile"]
 
 
 def test_every_frame_or_fewer(detector, film, tmp_path):

@@ -79,6 +79,34 @@ def test_a_text_is_not_cut_off(size, monkeypatch):
     assert 0 <= plate[1] < plate[3] <= size[0]
 
 
+def fraction_covered(plate: tuple[int, int, int, int], box: list[int]) -> float:
+    width = min(plate[2], box[2]) - max(plate[0], box[0])
+    height = min(plate[3], box[3]) - max(plate[1], box[1])
+    return max(width, 0) * max(height, 0) / ((box[2] - box[0]) * (box[3] - box[1]))
+
+
+@pytest.mark.parametrize("side", [12, 24, 60])
+def test_texts_hide_no_object_among_many(side, monkeypatch):
+    boxes = [[x, y, x + side, y + side] for x in range(20, 400, side + 8) for y in range(20, 300, side + 8)]
+    placed = plates(monkeypatch, torch.zeros(3, 320, 420, dtype=torch.uint8), detect(boxes))
+    shown = [(plate, i) for i, plate in enumerate(placed) if plate]
+    assert placed[0]
+    assert len(shown) > 9
+    for plate, i in shown:
+        assert all(fraction_covered(plate, box) <= 0.5 for k, box in enumerate(boxes) if k != i)
+    for plate, i in shown:
+        assert all(fraction_covered(other, plate) <= 0.5 for other, k in shown if k < i)
+
+
+def test_a_small_object_of_a_large_image_has_a_small_text_and_border(monkeypatch):
+    image = torch.full((3, 4000, 6000), 128, dtype=torch.uint8)
+    large, small = plates(monkeypatch, image, detect([[100, 500, 5000, 3900], [3000, 2000, 3090, 2070]]))
+    assert large[3] - large[1] == 200
+    assert small[3] - small[1] == 50
+    picture = draw_detections(image, detect([[3000, 2000, 3090, 2070]]), CLASSES)
+    assert not changed(picture[2006:2064, 3006:3084]).any()
+
+
 def test_no_score_is_a_negative_zero(monkeypatch):
     texts = []
     monkeypatch.setattr(drawing, "write", lambda _canvas, _left, _top, text, *_: texts.append(text))
