@@ -101,7 +101,9 @@ class SPPExtractor(FeatureExtractor):
         ratios, places = self.ratios(index, size), zip(self.backbone.geometries, maps, strict=True)
         return torch.stack([self.find_windows(boxes, ratios, place, one.shape[2:]) for place, one in places], dim=1)
 
-    def find_windows(self, boxes: Tensor, ratios: tuple[float, float], geometry: Geometry, size: torch.Size) -> Tensor:
+    def find_windows(
+        self, boxes: Tensor, ratios: tuple[float, float] | Tensor, geometry: Geometry, size: torch.Size
+    ) -> Tensor:
         """Find the windows int64 (N, 4) of boxes on a map of `size` (h, w)."""
         return boxes_to_windows(boxes, ratios, geometry, (size[0], size[1]), self.config.window_rule)
 
@@ -116,7 +118,9 @@ class RoIAlignExtractor(SPPExtractor):
 
     window_type = torch.float32
 
-    def find_windows(self, boxes: Tensor, ratios: tuple[float, float], geometry: Geometry, size: torch.Size) -> Tensor:
+    def find_windows(
+        self, boxes: Tensor, ratios: tuple[float, float] | Tensor, geometry: Geometry, size: torch.Size
+    ) -> Tensor:
         """Convert boxes to cells, without rounding; a region may reach over the edge of its map."""
         del size
         return boxes_to_cells(boxes, ratios, geometry)

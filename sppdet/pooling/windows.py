@@ -5,6 +5,7 @@ pixel i covers [i, i + 1). Every rule measures the half-open edges of a box from
 empty window by the cell at its truncated mean.
 """
 
+from collections.abc import Sequence
 from typing import assert_never
 
 import torch
@@ -20,7 +21,11 @@ PAPER_SIDE, CODE_SIDE = 224, 208
 
 
 def boxes_to_windows(
-    boxes: Tensor, scale: tuple[float, float], geometry: Geometry, map_size: tuple[int, int], rule: WindowRule = "paper"
+    boxes: Tensor,
+    scale: tuple[float, float] | Tensor,
+    geometry: Geometry,
+    map_size: tuple[int, int],
+    rule: WindowRule = "paper",
 ) -> Tensor:
     """Return the windows int64 (N, 4), x1 y1 x2 y2 in cells, half-open, of boxes float32 (N, 4) in original pixels.
 
@@ -54,17 +59,22 @@ def boxes_to_windows(
     middle = ((first + last) / 2).trunc()
     empty = first > last
     first, last = torch.where(empty, middle, first), torch.where(empty, middle, last)
-    limit = boxes.new_tensor([map_size[1] - 1, map_size[0] - 1], dtype=torch.float64)
+    limit = doubles((map_size[1] - 1, map_size[0] - 1), boxes.device)
     first, last = (torch.minimum(cell.clamp(min=0), limit) for cell in (first, last))
     return torch.cat([first, last + 1], dim=1).long()
 
 
-def boxes_to_cells(boxes: Tensor, scale: tuple[float, float], geometry: Geometry) -> Tensor:
+def boxes_to_cells(boxes: Tensor, scale: tuple[float, float] | Tensor, geometry: Geometry) -> Tensor:
     """Convert boxes float32 (N, 4) from pixels of the original image to cells, without rounding.
 
     Cell j covers [j, j + 1), as pixels do. scale: (x, y) ratios of the resized to the original image.
     """
     return (_edges(boxes, scale, geometry) + 0.5).float()
+
+
+def doubles(numbers: Sequence[float], device: torch.device) -> Tensor:
+    """Return numbers as float64 (n,). In a graph that is exported, sizes among them stay free."""
+    return torch.stack([torch.full((), number, dtype=torch.float64, device=device) for number in numbers])
 
 
 def first_cell(
@@ -82,9 +92,9 @@ def first_cell(
     return x + start / across, y + start / down, x + (start + stride) / across, y + (start + stride) / down
 
 
-def _edges(boxes: Tensor, scale: tuple[float, float], geometry: Geometry) -> Tensor:
+def _edges(boxes: Tensor, scale: tuple[float, float] | Tensor, geometry: Geometry) -> Tensor:
     """Return the distances float64 (N, 4) of the boxes' edges from the center of cell 0, in strides."""
-    ratio = boxes.new_tensor([*scale, *scale], dtype=torch.float64)
+    ratio = torch.as_tensor(scale, dtype=torch.float64, device=boxes.device).repeat(2)
     return (boxes.double() * ratio - (geometry.center + 0.5)) / geometry.stride
 
 
