@@ -161,7 +161,7 @@ def _describe(entry: dict[str, Any]) -> str:
     if "image" in entry:
         names = ", ".join(f"{box['class']} {box['score']:z.2f}" for box in entry["detections"])
         return f"{entry['image']}: {names or 'nothing'}"
-    pairs = {(row["frame"], row["class"]) for row in entry["detections"]}
+    pairs = dict.fromkeys((row["frame"], row["class"]) for row in entry["detections"])
     counts = Counter(name for _, name in pairs).most_common()
     frames = ", ".join(f"{name} in {number}" for name, number in counts)
     return f"{entry['video']}: {counted(entry['frames'], 'frame')}, {frames or 'nothing'}"
