@@ -29,6 +29,7 @@ KEYS = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS, c
 LIVE_RATE = 10.0  # frames per second of a video written of a webcam or stream
 USUAL_RATE = 25.0  # where a file does not say
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # nothing on stderr; read when a video is first opened
+LARGEST = 8000  # pixels of a side of a video that is written
 WHOLE = 0.9  # of the frames in its header, from which a file counts as whole: some formats only estimate them
 
 
@@ -96,8 +97,9 @@ class Video:
 def write_video(path: str | PathLike[str], pictures: Iterable[np.ndarray], rate: float) -> bool:
     """Write pictures uint8 (H, W, 3) RGB as they come to an .mp4 file (MPEG-4), atomically; none is no file.
 
-    Returns False if Ctrl-C ended the video, which is then as long as it got. An odd side loses its last pixel. Raises
-    SppdetError if the file cannot be written.
+    Returns False if Ctrl-C ended the video, which is then as long as it got. Pictures with a side over LARGEST are
+    resized, an odd side loses its last pixel, and rates are as near as MPEG-4 has them. Raises SppdetError if the file
+    cannot be written.
     """
     whole = True
 
@@ -108,10 +110,13 @@ def write_video(path: str | PathLike[str], pictures: Iterable[np.ndarray], rate:
         try:
             for picture in pictures:
                 if writer is None:
-                    size = picture.shape[1], picture.shape[0]
-                    code = cv2.VideoWriter.fourcc(*"mp4v")
-                    writer = cv2.VideoWriter(str(temporary), cv2.CAP_FFMPEG, code, rate, size)
-                if picture.shape[:2] != size[::-1]:  # a stream may change its size
+                    factor = min(1.0, LARGEST / max(picture.shape))
+                    size = max(2, round(factor * picture.shape[1])), max(2, round(factor * picture.shape[0]))
+                    code, known = cv2.VideoWriter.fourcc(*"mp4v"), min(max(rate, 0.1), 240.0)
+                    known = known if known < 60 else round(known)
+                    with _quietly(None):
+                        writer = cv2.VideoWriter(str(temporary), cv2.CAP_FFMPEG, code, known, size)
+                if picture.shape[:2] != size[::-1]:  # too large for MPEG-4, or a stream that changes its size
                     picture = resize_array(picture, *size[::-1])
                 writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
                 count += 1

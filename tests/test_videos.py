@@ -100,6 +100,21 @@ def test_pictures_of_another_size_are_resized(tmp_path):
     assert {tuple(frame.shape) for _, frame in Video(tmp_path / "film.mp4").frames()} == {(3, 48, 64)}
 
 
+@pytest.mark.parametrize("rate", [0.001, 1 / 30, 29.97 / 7, 23.976, 119.88, 333.3, 1000])
+def test_any_rate_can_be_written(tmp_path, rate):
+    write_video(tmp_path / "film.mp4", pictures(3, 16, 16), rate)
+    video = Video(tmp_path / "film.mp4")
+    assert video.count == 3
+    assert video.rate == pytest.approx(min(max(rate, 0.1), 240), rel=2e-3)
+
+
+@pytest.mark.parametrize(("size", "written"), [((1, 1), (2, 2)), ((33, 51), (32, 50)), ((32, 9000), (28, 8000))])
+def test_any_size_can_be_written(tmp_path, size, written):
+    write_video(tmp_path / "film.mp4", pictures(1, *size), 10)
+    ((_, frame),) = Video(tmp_path / "film.mp4").frames()
+    assert tuple(frame.shape[1:]) == written
+
+
 def test_names_of_videos_webcams_and_streams(tmp_path, monkeypatch):
     assert is_video("a/film.MP4")
     assert not is_video("a/film.gif")

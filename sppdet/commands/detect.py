@@ -98,7 +98,7 @@ def detect(
                 except ImageError as error:
                     errors.append(error)
         finally:  # after Ctrl-C as well
-            if written.entries or not errors:
+            if written.entries:
                 written.finish(sources)
             else:
                 owned.record(written.earlier)

@@ -93,6 +93,15 @@ def test_ctrl_c_keeps_what_was_seen_of_a_video(detector, film, tmp_path):
     assert len(list((tmp_path / "out/yolo/labels/train").iterdir())) == 5  # the frame it was at
 
 
+def test_ctrl_c_before_the_first_image_keeps_the_detections_of_before(detector, photos, tmp_path):
+    out = tmp_path / "out"
+    before = detect(detector, [str(photos)], output=str(out)).as_dict()
+    with stopping(detection_files.DetectionFiles, "add_image"), pytest.raises(KeyboardInterrupt):
+        detect(detector, [str(photos)], output=str(out))
+    assert read_json(out / "detections.json") == before
+    assert files_in(out) == {"a.jpg", "b.jpg", "detections.json"}
+
+
 def test_ctrl_c_ends_a_webcam(detector, film, tmp_path, monkeypatch):
     opened = videos.cv2.VideoCapture
     monkeypatch.setattr(videos.cv2, "VideoCapture", lambda source, *_: opened(str(film if source == 7 else source)))
