@@ -70,6 +70,7 @@ def _demo(folder: Path, real: bool, seed: int, device: Device, precision: Precis
     from sppdet.comparison.compare import compare_detectors, write_comparison
     from sppdet.data.dataset import read_dataset
     from sppdet.detector import Detector
+    from sppdet.evaluation.evaluation import Evaluation
     from sppdet.files.atomic import write_json
     from sppdet.training.train import train
 
@@ -84,6 +85,7 @@ def _demo(folder: Path, real: bool, seed: int, device: Device, precision: Precis
     for name, config in configs.items():
         train(config)
         found = evaluate(config.output, data=test, device=device, precision=precision, workers=workers)
+        assert isinstance(found, Evaluation)
         results[name] = {"map_voc07": found.map_voc07, "map_area": found.map_area, "run": config.output}
         detectors[TITLES[name]] = Detector.load(config.output, device, precision)
     dataset = read_dataset(test, detectors["SPPnet"].classes)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sppdet.commands.shards import detect_shard
+from sppdet.commands.summary import Summary
 from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
+from sppdet.config.shard import read_shard
 from sppdet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,13 +33,14 @@ def evaluate(
     probabilities: bool = False,
     against: str | None = None,
     svd: list[int] | None = None,
+    shard: str | None = None,
     resamples: int = 1000,
     output: str | None = None,
     device: Device = "auto",
     precision: Precision = "fp32",
     workers: int = 2,
     dataset: Dataset | None = None,
-) -> Evaluation:
+) -> Evaluation | Summary:
     """Evaluate a detector, or the detections of another program: VOC and COCO average precision.
 
     The results go to the folder SPLIT of the run, or SPLIT-20 on the first 20 images: evaluation.json, curves.json,
@@ -44,19 +49,29 @@ def evaluate(
 
     Args:
         run: run folder or detector file
-        detections: COCO results JSON or folder of VOC comp4 files, instead of a run
+        detections: COCO results JSON, or a folder of VOC comp4 files or shards; of a run shards only
         data: images to evaluate on; without --data.root, SPLIT of the run's data
         proposals: proposals of another program (.json, .npz, .mat) for these images
         probabilities: scores are calibrated probabilities of being correct
         against: another run, or other detections, to compare with
         svd: ranks to truncate the fully connected layers to, one each, to see the mAP this costs
+        shard: i/n only writes detections in images i modulo n, to RUN/SPLIT-shards
         resamples: resamples of the images for 95% confidence intervals; 0: none
         output: folder of the results; RUN/SPLIT or RUN/SPLIT-IMAGES by default
         workers: images searched for proposals at once
         dataset: images in memory, instead of `data`; results are then written to `output` only
     """
-    if (run is None) == (detections is None):
-        raise ConfigError("give a run or --detections, one of them", field="run")
+    if run is None and detections is None:
+        raise ConfigError("give a run or --detections", field="run")
+    if part := read_shard(shard):
+        for field in ("detections", "probabilities", "against", "svd", "dataset"):
+            if locals()[field]:
+                raise ConfigError("is for all images: leave it out with --shard", field=field)
+        if not isinstance(run, (str, PathLike)):
+            raise ConfigError("a shard needs a run folder or detector file", field="run")
+        return detect_shard(run, part, data, proposals, output, device, precision, workers)
+    if detections is not None and not (run is None or isinstance(run, (str, PathLike))):
+        raise ConfigError("give a detector or detections, one of them", field="detections")
     for field, given in {"svd": svd is not None, "probabilities": probabilities}.items():
         if given and run is None:
             raise ConfigError("needs a run: detections have no layers and no calibration", field=field)
@@ -71,6 +86,7 @@ def evaluate(
         detections_of,
         is_run,
         load_run,
+        origin_of,
         read_data,
         source_of,
     )
@@ -86,7 +102,7 @@ def evaluate(
     folder, source = Path(output) if output else None, None
     if dataset is None:
         data = data_of_run(run, data)
-        dataset = read_data(data, classes, workers, decode=run is not None)
+        dataset = read_data(data, classes, workers, decode=detections is None)
         if folder is None and run is not None and not isinstance(run, Detector):
             folder = RunFolder(run).evaluation(data)
             source = {**source_of(run, dataset), "proposals": proposals, "probabilities": probabilities}
@@ -100,11 +116,13 @@ def evaluate(
         others = {against: detections_of(against, dataset, data, workers, load, proposals)}
     if detector:
         dataset.check_classes(detector.classes, None if isinstance(run, Detector) else run)
-        found = detect_dataset(detector, dataset, workers, proposals)
-        found = [detector.probabilities(one) for one in found] if probabilities else found
+    if detections is not None:
+        origin = origin_of(run, proposals) if isinstance(run, (str, PathLike)) else None
+        found = read_results(detections, dataset, origin)
     else:
-        assert detections is not None
-        found = read_results(detections, dataset)
+        assert detector
+        found = detect_dataset(detector, dataset, workers, proposals)
+    found = [detector.probabilities(one) for one in found] if detector and probabilities else found
     result = evaluate_detections(found, dataset, resamples, probabilities, others)
     runs = [one for one in (run, against if against and is_run(against) else None) if one is not None]
     result = replace(result, proposals=proposals, folder=folder, trained_on=count_trained_on(runs, dataset))

@@ -12,6 +12,7 @@ from sppdet.config.shard import Shard
 from sppdet.data.checks.readable import keep_readable
 from sppdet.data.dataset import read_dataset
 from sppdet.data.results.files import comp4_files, read_results
+from sppdet.data.results.shards import shard_files
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, WeightsError
 from sppdet.files.atomic import content_key, read_json
@@ -133,14 +134,23 @@ def detections_of(
 
 
 def is_run(path: str) -> bool:
-    """Return True for a run, False for COCO results and a folder of comp4 files."""
+    """Return True for a run, False for COCO results and a folder of comp4 files or of shards."""
     file = Path(path)
-    return file.suffix == ".safetensors" or (file.is_dir() and not comp4_files(file))
+    return file.suffix == ".safetensors" or (file.is_dir() and not comp4_files(file) and not shard_files(file))
 
 
 def source_of(run: str | PathLike[str], dataset: Dataset) -> dict[str, str]:
     """Return content keys of the detector and of the images and annotations that detections come from."""
-    return {"detector": content_key(RunFolder(run).find("detector")), "data": dataset.key()}
+    return {"detector": _detector_key(run), "data": dataset.key()}
+
+
+def origin_of(run: str | PathLike[str], proposals: str | None) -> dict[str, str | None]:
+    """Return what detections of a run on any images come from, as their shards record it."""
+    return {"detector": _detector_key(run), "proposals": proposals}
+
+
+def _detector_key(run: str | PathLike[str]) -> str:
+    return content_key(RunFolder(run).find("detector"))
 
 
 def saved_detections(run: str, data: DataConfig, dataset: Dataset, raw: bool = False) -> Path | None:

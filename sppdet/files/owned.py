@@ -53,6 +53,11 @@ class OwnedFolder:
             got = f"a folder of a {kind}, not of a {self.kind}"
             raise ConfigError("holds something else", file=self.path, field="output", expected=OTHER_FOLDER, got=got)
 
+    def share(self) -> None:
+        """Mark the folder without a lock, for processes of any machine that write files of different names there."""
+        self.check()
+        write_json(self._owner, {"kind": self.kind})
+
     def owner(self) -> dict[str, Any]:
         """Return what the mark says: kind, process, host, since, and files and config if they are known."""
         try:

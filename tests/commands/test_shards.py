@@ -4,10 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from factories import detector_bytes, run_json, run_text, train_arguments, watch
+from factories import detector_bytes, run_error, run_json, run_text, train_arguments, watch
 
 from sppdet.cli import main
-from sppdet.files.atomic import load_cached
+from sppdet.detector import Detector
+from sppdet.files.atomic import load_cached, read_json
 from sppdet.files.durable import TEMPORARY
 from sppdet.proposals import cache as proposals_cache
 from sppdet.training.feature_cache import FeatureCache
@@ -94,3 +95,89 @@ def test_what_a_killed_shard_leaves_costs_its_unfinished_images_only(data, fresh
     assert len(computed[0]) == 2
     assert {name: (fresh / name).read_bytes() for name in done} == done
     assert load_cached(half.parent.parent / half.name) is not None
+
+
+def shards_of(options: tuple, folder: Path, count: int = 2) -> list[Path]:
+    """Write the detections of all shards, in any order."""
+    for i in reversed(range(count)):
+        assert main([str(one) for one in (*options, "--shard", f"{i}/{count}", "--output", folder)]) == 0
+    return sorted(folder.glob("*.json"))
+
+
+@pytest.mark.usefixtures("figures")
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_detections_of_shards_are_evaluated_as_those_of_one_process(data, run, tmp_path, capsys, probabilities):
+    flags = ["--probabilities"] if probabilities else []
+    options = ("evaluate", run, *data, "--resamples", 0)
+    numbers = run_json(capsys, *options, *flags)
+    whole = {file.name: file.read_bytes() for file in (run / "test").rglob("*.*") if file.is_file()}
+    shutil.rmtree(run / "test")
+    first = run_json(capsys, "evaluate", run, *data, "--shard", "0/2")
+    assert first == {"shard": "0/2", "images": 3, "file": str(run / "test-shards/shard-0-of-2.json")}
+    assert not (run / "test").exists()
+    text = run_text(capsys, "evaluate", run, *data, "--shard", "1/2")
+    assert text.endswith(f"sppdet evaluate {run} --detections {run / 'test-shards'}\n")
+    assert run_json(capsys, *options, *flags, "--detections", run / "test-shards") == numbers
+    written = {file.name: file.read_bytes() for file in (run / "test").rglob("*.*") if file.is_file()}
+    assert {name: data for name, data in written.items() if "owner" not in name} == {
+        name: data for name, data in whole.items() if "owner" not in name
+    }
+    if not probabilities:  # without the run as well, from copies of the files
+        for file in (run / "test-shards").glob("*.json"):
+            shutil.copy(file, tmp_path)
+        assert run_json(capsys, "evaluate", "--detections", tmp_path, *data, "--resamples", 0) == numbers
+
+
+def test_a_shard_that_died_detects_only_the_images_it_did_not_finish(data, run, fresh):
+    options = ("evaluate", run, *data)
+    (file,) = shards_of(options, fresh / "shards", 1)
+    before = file.read_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        calls = watch(patch, Detector, "encode", stop_after=0)
+        assert shards_of(options, fresh / "shards", 1) == [file]
+        assert calls == []
+    entries = sorted((fresh / "detections").rglob("*.safetensors"))
+    assert len(entries) == 6
+    entries[2].unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        calls = watch(patch, Detector, "encode")
+        shards_of(options, fresh / "shards", 1)
+        assert len(calls) == 1
+    assert file.read_bytes() == before
+
+
+def test_missing_double_and_foreign_images_of_shards_are_counted_and_named(data, run, other, tmp_path, capsys):
+    options, folder = ("evaluate", run, *data), tmp_path / "shards"
+    files = shards_of(options, folder, 3)
+    merge = (*options, "--resamples", 0, "--detections", folder)
+    ids = [str(id) for file in files for id in read_json(file)["images"]]
+    lost = files[1].read_bytes()
+    files[1].unlink()
+    error = run_error(capsys, *merge)
+    assert "shards do not hold each of 6 images once" in error
+    assert f"2 images missing: {ids[2]}, {ids[3]}" in error
+    files[1].write_bytes(lost)
+    shutil.copy(files[1], folder / "shard-1-of-2.json")
+    double = f"{ids[2]} (shard-1-of-2, shard-1-of-3), {ids[3]} (shard-1-of-2, shard-1-of-3)"
+    assert f"2 images twice: {double}" in run_error(capsys, *merge)
+    (folder / "shard-1-of-2.json").unlink()
+    found = run_error(capsys, *merge, "--data.max_images", 4)
+    assert "2 images of other data" in found
+    assert "made by another detector or of other proposals" in run_error(capsys, "evaluate", other, *merge[2:])
+    proposals = ("--proposals", tmp_path / "none.json")
+    assert "made by another detector or of other proposals" in run_error(capsys, *merge, *proposals)
+    files[2].write_text(files[2].read_text()[:-9])
+    assert f"{files[2]}: is not JSON" in run_error(capsys, *merge)
+    files[2].write_text("{}")
+    assert f"{files[2]}: is not a shard of detections" in run_error(capsys, *merge)
+
+
+def test_a_shard_is_not_evaluated_and_its_folder_is_its_own(data, run, tmp_path, capsys):
+    options = ("evaluate", run, *data, "--shard", "0/2")
+    for name, value in {"svd": ["[2]"], "against": [run], "probabilities": [], "detections": [tmp_path]}.items():
+        assert f"{name}: is for all images" in run_error(capsys, *options, f"--{name}", *value)
+    assert "run: give a run or --detections" in run_error(capsys, "evaluate", *data, "--shard", "0/2")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "shard-0-of-2.json").write_text("mine")
+    assert "holds something else" in run_error(capsys, *options, "--output", tmp_path / "mine")
+    assert (tmp_path / "mine" / "shard-0-of-2.json").read_text() == "mine"

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -12,6 +12,7 @@ import torch
 from sppdet.data.files import composed, fits_file_name, is_hidden, read_text
 from sppdet.data.results.ids import Ids, category_ids, image_ids
 from sppdet.data.results.plausible import check_boxes_fit, check_classes_fit
+from sppdet.data.results.shards import merge_shards, shard_files
 from sppdet.errors import DataError
 from sppdet.files.atomic import read_json, write_text
 from sppdet.structures import Dataset, Detections, check_detections
@@ -76,12 +77,17 @@ def write_coco_results(path: str | PathLike[str], detections: Sequence[Detection
 
     Ids are those of the data set. Numbers are written in full, so that reading gives the same float32.
     """
+    write_text(path, "[\n" + ",\n".join(coco_lines(detections, dataset)) + "\n]\n")
+
+
+def coco_lines(detections: Sequence[Detections], dataset: Dataset) -> list[str]:
+    """Return the JSON of each entry of COCO results."""
     check_detections(detections, dataset.images, dataset.classes)
     lines = []
     for position, label, score, (x1, y1, x2, y2) in _rows(detections):
         ids = {"image_id": dataset.images[position].id, "category_id": dataset.category_ids[label - 1]}
         lines.append(json.dumps({**ids, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score}))
-    write_text(path, "[\n" + ",\n".join(lines) + "\n]\n")
+    return lines
 
 
 def write_voc_results(
@@ -105,18 +111,28 @@ def write_voc_results(
         write_text(Path(folder) / f"comp4_det_{split}_{name}.txt", "".join(part))
 
 
-def read_results(path: str | PathLike[str], dataset: Dataset) -> list[Detections]:
-    """Read a COCO results file or a folder of comp4 files: detections of each of `dataset.images`, best score first.
+def read_results(
+    path: str | PathLike[str], dataset: Dataset, origin: Mapping[str, str | None] | None = None
+) -> list[Detections]:
+    """Read a COCO results file, or a folder of comp4 files or of shards: detections of each of `dataset.images`, best
+    score first.
 
     Image ids may be those of the data set, their numbers (5 for "000005", 2008000002 for "2008_000002"), or names and
-    paths of the files; categories ids or names. A class without a comp4 file has no detections. Warnings are logged if
-    many images have no detections, and as in `data.results.plausible`. Raises DataError that names file, line or entry,
-    and field for an unknown image or class and for values that are not numbers or not a box.
+    paths of the files; categories ids or names. A class without a comp4 file has no detections. origin: of which
+    detector and proposals shards must be. Warnings are logged if many images have no detections, and as in
+    `data.results.plausible`. Raises DataError that names file, line or entry, and field for an unknown image or class
+    and for values that are not numbers or not a box, and as `merge_shards` does.
     """
     path = Path(path)
     if not path.exists():
         raise DataError("no such file or folder", file=path)
-    rows = _read_voc_folder(path, dataset) if path.is_dir() else _read_coco_file(path, dataset)
+    shards = shard_files(path)
+    if origin and not shards:
+        raise DataError("no shards of a run's detections in this folder", file=path, expected="shard-<i>-of-<n>.json")
+    if shards:
+        rows = _read_coco(path, merge_shards(path, shards, dataset, origin), dataset)
+    else:
+        rows = _read_voc_folder(path, dataset) if path.is_dir() else _read_coco(path, read_json(path), dataset)
     per_image: list[list[Row]] = [[] for _ in dataset.images]
     for row in rows:
         per_image[row.position].append(row)
@@ -124,7 +140,7 @@ def read_results(path: str | PathLike[str], dataset: Dataset) -> list[Detections
     if empty > EMPTY_FRACTION * len(per_image):
         logger.warning("%s: %d of %s have no detections", path, empty, counted(len(per_image), "image"))
     detections = [_sorted_detections(part) for part in per_image]
-    check_boxes_fit(path, detections, dataset, corners=path.is_dir())
+    check_boxes_fit(path, detections, dataset, corners=path.is_dir() and not shards)
     check_classes_fit(path, detections, dataset)
     return detections
 
@@ -143,8 +159,7 @@ def _sorted_detections(rows: list[Row]) -> Detections:
     return Detections(boxes, labels, scores)[torch.argsort(scores, descending=True, stable=True)]
 
 
-def _read_coco_file(path: Path, dataset: Dataset) -> Iterator[Row]:
-    entries = read_json(path)
+def _read_coco(path: Path, entries: Any, dataset: Dataset) -> Iterator[Row]:
     if isinstance(entries, dict):
         entries = entries.get("annotations", entries)
     if not isinstance(entries, list):
