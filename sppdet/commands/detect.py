@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sppdet.commands.detection_files import Format
 from sppdet.commands.summary import Summary
 from sppdet.config.network import Device, Precision
+from sppdet.config.shard import read_shard
 from sppdet.errors import ConfigError, ImageError
 from sppdet.wording import counted
 
@@ -42,6 +43,7 @@ def detect(
     every: int = 1,
     formats: list[Format] | None = None,
     save_crops: bool = False,
+    shard: str | None = None,
     output: str = "runs/detect",
     device: Device = "auto",
     precision: Precision = "fp32",
@@ -63,6 +65,7 @@ def detect(
         every: of a video, every so many frames
         formats: also as [csv], or as data sets to correct: [voc,coco,yolo]
         save_crops: each object as an image of its own, in OUTPUT/crops/CLASS
+        shard: i/n: only images i modulo n, to OUTPUT/shard-i-of-n; default: RANK/WORLD_SIZE
         output: folder of the pictures and detections.json
     """
     from sppdet.commands.detection_files import DetectionFiles, check_suffixes
@@ -75,7 +78,11 @@ def detect(
         raise ConfigError("out of range", field="every", expected="1 or more", got=every)
     files, videos = find_sources(images, recursive)  # looked at before the network
     check_suffixes(files, formats or ())
-    folder, names, sources = Path(output), picture_names(files, videos), [*files, *map(Path, videos)]
+    folder, names = Path(output), picture_names(files, videos)
+    if part := read_shard(shard, launched=True):
+        names = [*part.select(names[: len(files)]), *part.select(names[len(files) :])]
+        folder, files, videos = folder / part.name, part.select(files), part.select(videos)
+    sources = [*files, *map(Path, videos)]
     if not {(folder / name).resolve() for name in names}.isdisjoint(file.resolve() for file in sources):
         raise ConfigError("pictures would replace images", field="output", expected="another folder", got=output)
     errors: list[ImageError] = []
@@ -102,7 +109,7 @@ def detect(
                 written.finish(sources)
             else:
                 owned.record(written.earlier)
-    lines = [*map(_describe, written.entries), f"written to {output}"] if written.entries else []
+    lines = [*map(_describe, written.entries), f"written to {folder}"] if written.entries else []
     return Summary(written.entries, "\n".join(lines), errors)
 
 

@@ -23,7 +23,8 @@ if sys.platform != "win32":
     import fcntl
 
 TEMPORARY = ".sppdet-tmp-"
-NO_LOCKS = (errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS)  # of a file system that has none
+# Of a file system that has none, or, as some network file systems, none of a folder that is open to read.
+NO_LOCKS = (errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EBADF, errno.EINVAL)
 
 
 def cache_folder() -> Path:

@@ -181,3 +181,30 @@ def test_a_shard_is_not_evaluated_and_its_folder_is_its_own(data, run, tmp_path,
     (tmp_path / "mine" / "shard-0-of-2.json").write_text("mine")
     assert "holds something else" in run_error(capsys, *options, "--output", tmp_path / "mine")
     assert (tmp_path / "mine" / "shard-0-of-2.json").read_text() == "mine"
+
+
+def test_pictures_and_boxes_of_shards_are_those_of_one_process(place, run, tmp_path, capsys, monkeypatch):
+    photos = tmp_path / "photos"
+    for name in ("16", "17", "18", "more/16"):
+        file = photos / f"{name}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(place / f"shapes/JPEGImages/0000{file.name}", file)
+    options = ("detect", run, photos, "--recursive", "--output")
+    whole = run_json(capsys, *options, tmp_path / "whole")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    parts = [run_json(capsys, *options, tmp_path / "parts")]
+    parts += [run_json(capsys, *options, tmp_path / "parts", "--shard", f"{i}/3") for i in (1, 2)]
+    assert [len(part) for part in parts] == [2, 1, 1]
+    pictures = {}
+    for i, part in enumerate(parts):
+        folder = tmp_path / "parts" / f"shard-{i}-of-3"
+        assert read_json(folder / "detections.json") == part
+        for entry in part:
+            pictures[entry["image"]] = Path(entry.pop("picture"))
+            assert pictures[entry["image"]].parent == folder
+    for entry in whole:
+        picture, copy = Path(entry.pop("picture")), pictures[entry["image"]]
+        assert (copy.name, copy.read_bytes()) == (picture.name, picture.read_bytes())
+    assert sorted((entry for part in parts for entry in part), key=str) == sorted(whole, key=str)
+    assert run_json(capsys, *options, tmp_path / "parts", "--shard", "8/9") == []

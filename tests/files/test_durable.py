@@ -173,3 +173,16 @@ def test_cache_entries_wait_for_no_disk(tmp_path, monkeypatch):
     save_cached(tmp_path / "cache" / "key.safetensors", {"a": torch.zeros(3)})
     assert synced == []
     assert torch.equal(load_cached(tmp_path / "cache" / "key.safetensors")["a"], torch.zeros(3))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="takes no locks there")
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EBADF, errno.EINVAL])
+def test_files_are_written_where_folders_have_no_locks(tmp_path, monkeypatch, number):
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(durable.fcntl, "flock", flock)
+    for value in (1, 2):
+        write_json(tmp_path / "a.json", value)
+    assert (tmp_path / "a.json").read_text() == "2\n"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
