@@ -32,6 +32,8 @@ def ablate(
     the ft rows (all others have SVMs). If finetune.scales is given, all columns are fine-tuned at these. Every cell is
     a run in --output; repeat the command to resume.
 
+    Example: sppdet ablate --config configs/finetuned_voc07.yaml --data.root data --rows [pool5,ftfc7+bb]
+
     Args:
         config: YAML file of these parameters, such as configs/finetuned_voc07.yaml
         rows: stages of the recipe, such as pool5, ftfc7+bb

@@ -38,6 +38,8 @@ def app(
     R-CNN race, walk through selective search's hierarchy. Needs pip install 'sppdet[app]'. The page is served to this
     machine only, at an address with a secret token, until Ctrl-C.
 
+    Example: sppdet app runs/mine runs/other
+
     Args:
         runs: run folders, or files of detectors and classifiers
         port: port of 127.0.0.1; 0: any free one

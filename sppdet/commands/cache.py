@@ -13,6 +13,8 @@ def cache(*, prune_older: float | None = None, keep_gb: float | None = None) -> 
     The caches are in $SPPDET_CACHE, or ~/.cache/sppdet. What is removed is computed again when it is needed. Other
     files are never removed.
 
+    Example: sppdet cache --prune_older 30
+
     Args:
         prune_older: remove entries that were not used for this many days
         keep_gb: remove entries used longest ago, until the others take this many GB

@@ -38,6 +38,8 @@ def check_data(
     there are errors: something that would be trained wrongly. With --data.max_images N the first N of each split are
     checked.
 
+    Example: sppdet check-data photos
+
     Args:
         path: folder of the data; in place of --data.root
         run: run whose detector doubts labels: missing boxes, wrong classes, loose boxes

@@ -24,6 +24,8 @@ def train(config: TrainClassifierConfig) -> Summary:
 
     Images are read from a folder with a folder for each class. Options override --config wherever they stand.
 
+    Example: sppdet classify train --data.train crops/train --output runs/classes
+
     Args:
         config: YAML file of these parameters
     """
@@ -45,6 +47,8 @@ def evaluate(
     precision: Precision = "fp32",
 ) -> Accuracy:
     """Evaluate a classifier, or the mean of several such as the seeds of a recipe.
+
+    Example: sppdet classify evaluate runs/classes --data crops/test
 
     Args:
         runs: run folders or classifier files
@@ -82,6 +86,8 @@ def predict(
     precision: Precision = "fp32",
 ) -> Summary:
     """Classify images: the most probable classes of each, as text, CSV or JSON.
+
+    Example: sppdet classify predict runs/classes photo.jpg
 
     Args:
         run: run folder or classifier file
@@ -135,6 +141,8 @@ def _write_predictions(path: str, entries: Sequence[dict[str, Any]]) -> None:
 
 def crops(*, data: DataConfig = DataConfig(), context: float = 0.0, output: str) -> Summary:
     """Cut the objects of a detection data set out as images to classify, without difficult ones.
+
+    Example: sppdet classify crops --data.root photos --data.split train --output crops
 
     Args:
         data: images and their objects

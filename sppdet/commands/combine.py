@@ -30,6 +30,8 @@ def combine(
 
     The first run's configuration says which boxes suppress each other. Writes the files that `sppdet evaluate` writes.
 
+    Example: sppdet combine runs/mine runs/other
+
     Args:
         runs: two or more runs, or detections written by evaluate --probabilities
         data: images to evaluate on; without --data.root, SPLIT of the first run's data

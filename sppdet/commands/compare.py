@@ -33,6 +33,8 @@ def compare(
     All detectors get the same proposals; R-CNN mode runs at its fastest batch size. A single run is compared with its
     own network and heads in the other mode. Ctrl-C ends it with what has been measured.
 
+    Example: sppdet compare runs/mine runs/other --regions 400
+
     Args:
         runs: run folders or detector files
         data: images to compare on; without --data.root, SPLIT of the first run's data

@@ -10,6 +10,8 @@ def convert(
 
     Layers in later files replace layers of the first: SPPnet's fine-tuned fc6 and fc7 have a file of their own.
 
+    Example: sppdet convert bvlc_reference.caffemodel --backbone caffenet
+
     Args:
         files: .caffemodel files
         backbone: caffenet, vgg16, vgg16_caffe or zf5

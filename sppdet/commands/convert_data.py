@@ -20,6 +20,8 @@ def convert_data(
     Boxes keep their pixels. Invalid ones are left out and reported, as in a training. YOLO format cannot mark difficult
     objects: they are left out and counted.
 
+    Example: sppdet convert-data photos --to coco --output photos-coco
+
     Args:
         source: folder of the data in any format that train reads
         to: voc, coco or yolo

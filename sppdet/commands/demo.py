@@ -49,6 +49,8 @@ def demo(
 
     It takes about 3 minutes and downloads nothing. Repeat the command to resume.
 
+    Example: sppdet demo --output runs/demo
+
     Args:
         real: cutouts of photographs and a network trained on ImageNet
         output: folder of all that is made; runs/demo, or runs/demo-real

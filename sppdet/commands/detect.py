@@ -54,6 +54,8 @@ def detect(
     same folder are removed, other files there are kept: one with the name of a picture is an error. Ctrl-C ends a
     webcam or stream.
 
+    Example: sppdet detect runs/mine photo.jpg holiday/ --output runs/pictures
+
     Args:
         run: run folder or detector file
         images: images, videos, folders, patterns ('photos/**/*.jpg'), a webcam (0) or a stream's address

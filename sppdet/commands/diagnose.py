@@ -25,6 +25,8 @@ def diagnose(
 
     Reads the detections that `sppdet evaluate` wrote, and writes diagnosis.json and diagnosis.png next to them.
 
+    Example: sppdet diagnose runs/mine --output runs/errors
+
     Args:
         run: run folder or detector file, evaluated on these images
         detections: COCO results JSON or folder of VOC comp4 files, instead of a run

@@ -6,6 +6,8 @@ from sppdet.commands.summary import Summary
 def download(folder: str = "data", *, years: tuple[int, ...] = (2007,), archives: str | None = None) -> Summary:
     """Download PASCAL VOC and check it; repeat the command to resume.
 
+    Example: sppdet download data --years [2007]
+
     Args:
         folder: folder that VOCdevkit is put into
         years: years of VOC, 2007 and 2012

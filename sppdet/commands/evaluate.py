@@ -47,6 +47,8 @@ def evaluate(
     precision_recall.png, detections.json (COCO) and comp4/ (VOC). With --data.annotations SPLIT is the file's name;
     data of another folder have a key of it in the name.
 
+    Example: sppdet evaluate runs/mine --against runs/other
+
     Args:
         run: run folder or detector file
         detections: COCO results JSON, or a folder of VOC comp4 files or shards; of a run shards only

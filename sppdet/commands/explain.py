@@ -33,6 +33,8 @@ def pooling(
 
     The exact form is drawn below it for comparison.
 
+    Example: sppdet explain pooling --size 14x14 --levels 4,2,1 --form window
+
     Args:
         size: height and width of the map in cells, such as 14x14
         levels: bins per side of each level, such as 4,2,1
@@ -90,6 +92,8 @@ def detection(
 
     The parts add up to the score. Without --box it is the proposal of the best detection. The scores of softmax heads
     are logits.
+
+    Example: sppdet explain detection runs/mine photo.jpg --output evidence.png
 
     Args:
         run: run folder or detector file

@@ -8,6 +8,8 @@ def info(run: str) -> Summary:
 
     A training that is still going on, or was interrupted, is shown as far as it has come.
 
+    Example: sppdet info runs/mine
+
     Args:
         run: run folder
     """

@@ -31,6 +31,8 @@ def learning_curve(
     steps, and measure again. Writes learning_curve.json and learning_curve.png to --output; each share is a folder
     there. Repeat the command to resume.
 
+    Example: sppdet learning-curve --config configs/quick.yaml --data.root photos --goal 0.5
+
     Args:
         config: YAML file of these parameters, such as configs/sppnet_voc07.yaml
         shares: fractions of the images that are not held out; 3 or more for a curve, 4 to check it

@@ -21,8 +21,8 @@ def check_paths(given: Mapping[str, Any]) -> None:
     for run in _texts(given, "run", "runs"):
         if not _may_be_detections(Path(run)):
             check_run(run)
-    images = _texts(given, "images")
-    if images and not any(Path(image).exists() or OTHER_SOURCE.search(image) for image in images):
+    images = given.get("images")
+    if isinstance(images, list) and not any(Path(image).exists() or OTHER_SOURCE.search(image) for image in images):
         raise ImageError("image file not found", file=images[0])
     config = given.get("config")
     begun = config is not None and Path(config.output).exists()

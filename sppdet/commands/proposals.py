@@ -15,6 +15,8 @@ def proposals(
 ) -> Summary:
     """Fill the cache of proposals, and measure them against the annotations, difficult objects left out.
 
+    Example: sppdet proposals --data.root photos --data.split val --proposals.limit 1000
+
     Args:
         data: images
         proposals: how they are proposed

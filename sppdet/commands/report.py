@@ -34,6 +34,8 @@ def report(
     One HTML file with everything in it, up to 8 MB, to open in a browser or to send by mail. Several runs, evaluated on
     the same images, are shown side by side.
 
+    Example: sppdet report runs/mine runs/other --output report.html
+
     Args:
         runs: run folders or detector files, evaluated on these images
         data: images of the evaluations; without --data.root, SPLIT of the first run's data

@@ -14,6 +14,8 @@ def runs(folder: str) -> Summary:
 
     Results are in percent: VOC mAP (11 points) of detectors, top-1 accuracy of classifiers.
 
+    Example: sppdet runs runs
+
     Args:
         folder: folder of runs, at any depth
     """

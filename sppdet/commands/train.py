@@ -11,6 +11,8 @@ def train(config: TrainConfig, *, shard: str | None = None) -> Summary:
 
     Parameters come from --config; options such as --features crop --svm.C 0.01 override it wherever they stand.
 
+    Example: sppdet train --config configs/quick.yaml --data.root photos --output runs/mine
+
     Args:
         config: YAML file of these parameters, such as configs/sppnet_voc07.yaml
         shard: i/n only fills the caches, for images i modulo n
