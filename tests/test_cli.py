@@ -1,6 +1,7 @@
 """The command line: help, usage, files of parameters, and the log."""
 
 import logging
+import shlex
 from inspect import signature
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from docstring_parser import parse
 from factories import stopping
 
 from sppdet import __version__
-from sppdet.cli import COMMANDS, COMMON, function_of, main
+from sppdet.cli import COMMANDS, COMMON, build_parser, function_of, main
+from sppdet.commands.following import next_step
 from sppdet.training import train as stages
 
 README = Path(__file__).parents[1] / "data/README.md"
@@ -88,3 +90,58 @@ def test_warnings_of_many_files_are_counted(tmp_path, capsys):
     assert main(usage) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if "damaged" in line]
     assert lines == ["a.jpg: damaged", "damaged: 4 files: a.jpg, b.jpg, c.jpg, ..."]
+
+
+@pytest.mark.parametrize(
+    ("option", "said", "unsaid"),
+    [
+        ([], ["next: sppdet train --config configs/quick.yaml --data.root "], ["sppdet 0."]),
+        (["-q"], [], ["next:", "images", "sppdet 0."]),
+        (["-v"], ["next: ", f"sppdet {__version__}, Python 3"], []),
+    ],
+)
+def test_the_next_command_and_how_much_is_told(option, said, unsaid, shapes, tmp_path, capsys):
+    assert main(["check-data", str(shapes), "--output", str(tmp_path / "check"), *option]) == 0
+    out, err = capsys.readouterr()
+    assert "written to" in out
+    assert all(text in err for text in said)
+    assert not [text for text in unsaid if text in err]
+
+
+def test_details_of_an_error_come_before_it(capsys):
+    assert main(["evaluate", "nothing", "--verbose"]) == 1
+    *_, traced, line = capsys.readouterr().err.splitlines()
+    assert traced.startswith("sppdet.errors.WeightsError")
+    assert line.startswith("sppdet: error: nothing: file not found")
+
+
+@pytest.mark.parametrize(
+    ("words", "following"),
+    [
+        ("train --output runs/a --data.root d", "sppdet evaluate runs/a"),
+        ("train --output runs/a --data.annotations a.json", "sppdet evaluate runs/a --data.annotations FILE"),
+        ("evaluate runs/a", "sppdet diagnose runs/a"),
+        (
+            "evaluate runs/a --data.split val --data.max_images 5",
+            "sppdet diagnose runs/a --data.split val --data.max_images 5",
+        ),
+        ("diagnose runs/a", "sppdet report runs/a"),
+        ("evaluate --detections d.json --data.root d", None),
+        ("download", "sppdet train --config configs/sppnet_voc07.yaml --data.root data"),
+        ("convert-data a --to voc --output 'b c'", "sppdet check-data 'b c'"),
+        ("classify train --data.train d", "sppdet classify predict runs/classifier IMAGE"),
+        ("demo", "sppdet report runs/demo/spp-0 runs/demo/rcnn-0 --comparison runs/demo/compare"),
+        ("detect runs/a a.jpg", None),
+    ],
+)
+def test_commands_follow_each_other(words, following):
+    arguments = shlex.split(words)
+    parser = build_parser(arguments)
+    options, names = parser.instantiate(parser.parse_args(arguments)), []
+    while options.get("subcommand"):
+        names.append(options.subcommand)
+        options = options[names[-1]]
+    assert next_step(" ".join(names), options) == following
+    if following:
+        again = shlex.split(following)[1:]
+        build_parser(again).parse_args([word for word in again if "configs/" not in word and word != "--config"])

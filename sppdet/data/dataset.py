@@ -18,7 +18,7 @@ from sppdet.data.splits import NAMED, PARTS, STANDARD, choose_splits
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import write_json
 from sppdet.structures import Dataset
-from sppdet.wording import counted
+from sppdet.wording import counted, did_you_mean
 
 
 def read_dataset(
@@ -202,7 +202,9 @@ def _check_classes(wanted: Sequence[str], known: Sequence[str], listed: bool, ro
     """Raise DataError for wanted classes that a file of the data does not list, or if no object is of any of them."""
     missing = [name for name in wanted if name not in known]
     if missing and (listed or len(missing) == len(wanted)):
-        field, expected = "data.classes", f"among {', '.join(known)}"
-        raise DataError("no such class in the data", file=root, field=field, expected=expected, got=missing[0])
+        expected = "; ".join(filter(None, (f"among {', '.join(known)}", did_you_mean(missing[0], known))))
+        raise DataError("no such class in the data", file=root, field="data.classes", expected=expected, got=missing[0])
     for name in missing:
-        problems.warn("class without objects", f"no objects of class {name}", root, "data.classes")
+        question = did_you_mean(name, known)
+        message = f"no objects of class {name}" + (f" ({question})" if question else "")
+        problems.warn("class without objects", message, root, "data.classes")

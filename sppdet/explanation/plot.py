@@ -79,12 +79,13 @@ def _draw_rivals(axes: Axes, evidence: Evidence, classes: Sequence[str]) -> None
     shown = [(evidence.label, evidence.score), *evidence.rivals(RIVALS)][::-1]
     colors = [FOR if label == evidence.label else "#999999" for label, _ in shown]
     scores = [score for _, score in shown]
-    low, high = min(scores), max(scores)
-    start = low - max(0.1 * (high - low), 0.01)  # margins are mostly negative: the longest bar is still the best
-    bars = axes.barh(range(len(shown)), [score - start for score in scores], left=start, color=colors)
+    low, high = min(0.0, *scores), max(0.0, *scores)
+    bars = axes.barh(range(len(shown)), scores, color=colors)  # from 0, to the left if negative
     axes.bar_label(bars, [f"{score:z.2f}" for score in scores], fontsize=7, padding=2)
+    axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(shown)), [classes[label - 1] for label, _ in shown])
-    axes.set_xlim(start, high + 0.15 * (high - start))
+    room = 0.15 * (high - low) or 0.01  # for the numbers
+    axes.set_xlim(low - room, high + room)
     axes.tick_params(labelsize=7)
     axes.set_title("scores of this box", fontsize=8)
 

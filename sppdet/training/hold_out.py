@@ -13,10 +13,11 @@ from sppdet.data.checks.readable import keep_readable
 from sppdet.data.dataset import read_counted
 from sppdet.errors import DataError
 from sppdet.structures import Dataset
-from sppdet.wording import counted
+from sppdet.wording import counted, did_you_mean
 
 logger = logging.getLogger(__name__)
 
+WITHOUT_OBJECTS = "class without objects to train on"
 SHOWN = 10  # copies that are named
 HELD_OUT = 5  # without a val split, every fifth image is held out
 
@@ -63,6 +64,7 @@ def _divide(config: TrainConfig, dataset: Dataset | None, val: Dataset | None) -
     read: list[CountedDataset] = []
     if dataset is None:
         read = [*islice(read_sets(config), 2 if val is None else 1)]
+        _check_named(read[0], config.data.class_names)  # before all images are decoded
         dataset, *others = (each.dataset for each in read)
         val = others[0] if others else val
     if val is not None and val.classes != dataset.classes:
@@ -152,12 +154,22 @@ def _count_copies(dataset: Dataset, held_out: Sequence[int], files: set[Path | N
         logger.warning("held out as well, %s of held-out images: %s", count, ", ".join(copies[:SHOWN]))
 
 
+def _check_named(read: CountedDataset, named: Sequence[str]) -> None:
+    """Raise DataError if one of the classes `named` has no object in the training images, with the names that do."""
+    missing = _without_objects(read.dataset, list(range(len(read.dataset))))
+    for name in (name for name in missing if name in named):
+        others = {other for entry in read.entries for other in entry.ignored}
+        known = sorted(others.union(read.dataset.classes).difference(missing))
+        expected = "; ".join(filter(None, (f"among {', '.join(known)}", did_you_mean(name, known))))
+        raise DataError(WITHOUT_OBJECTS, field="data.classes", expected=expected, got=name)
+
+
 def _check_objects(split: Split, named: Sequence[str]) -> None:
     """Log the classes that have no objects in a part; raise DataError if one of `named` has none to train on."""
     missing = _without_objects(split.dataset, split.final_fit)
     for name in missing:
-        if name in named:
-            raise DataError("class without objects to train on", field="data.classes", got=name)
+        if name in named:  # its objects are in unreadable images
+            raise DataError(WITHOUT_OBJECTS, field="data.classes", got=name)
     if len(missing) == len(split.dataset.classes):
         raise DataError(
             "no objects to train on", field="data", got=f"{counted(len(split.final_fit), 'image')} without any"

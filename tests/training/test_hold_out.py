@@ -13,6 +13,7 @@ from sppdet.config.training import TrainConfig
 from sppdet.data.formats.voc import read_voc
 from sppdet.errors import DataError, ImageError
 from sppdet.shapes.scene import SHAPES
+from sppdet.training import hold_out as hold_out_module
 from sppdet.training.hold_out import hold_out
 
 VAL = (4, 9, 14)  # the generated set's val among its 15 images of trainval
@@ -110,6 +111,13 @@ def test_classes_without_objects_are_said_or_refused(config, own_data, caplog):
     for name in ("disc", "ghost"):
         with pytest.raises(DataError, match=rf"data\.classes: .*{name}"):
             hold_out(replace(own, data=replace(own.data, classes=[name])))
+
+
+def test_a_misspelled_class_is_told_before_images_are_decoded(config, shapes, monkeypatch):
+    monkeypatch.delattr(hold_out_module, "keep_readable")
+    data = DataConfig(root=str(shapes), classes=["disc", "sqare"])
+    with pytest.raises(DataError, match=r"among cross, disc, .*; did you mean square\?, got sqare"):
+        hold_out(replace(config, data=data))
 
 
 def without_objects(own_data: Path, names: list[str]) -> None:
