@@ -5,7 +5,7 @@ Verbs:    train, evaluate, compare, ablate
 Settings: TrainConfig, load_config
 Records:  Annotations (one image and its objects), Dataset, Detections
 Data:     read_image, read_voc, read_coco, draw_detections
-Steps:    selective_search, nms, box_iou
+Steps:    selective_search, nms, box_iou, detect_tiled (large images)
 Metrics:  evaluate_detections, evaluate_voc, evaluate_coco, bootstrap_map, diagnose
 Threads:  wait_passively, for machines with other work to do
 Errors:   SppdetError, the base class of all errors
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from sppdet.proposals.selective_search import selective_search as selective_search
     from sppdet.runtime.threads import wait_passively as wait_passively
     from sppdet.structures import Annotations as Annotations, Dataset as Dataset, Detections as Detections
+    from sppdet.tiles import detect_tiled as detect_tiled
     from sppdet.training.train import train as train
 
 __version__ = "0.1.0"
@@ -69,6 +70,7 @@ _HOMES = {
     "proposals.selective_search": "selective_search",
     "runtime.threads": "wait_passively",
     "structures": "Annotations Dataset Detections",
+    "tiles": "detect_tiled",
     "training.train": "train",
 }
 _MODULES = {name: f"sppdet.{module}" for module, names in _HOMES.items() for name in names.split()}

@@ -117,6 +117,6 @@ def _place_label(
 
 def _covered(boxes: np.ndarray, plates: np.ndarray) -> np.ndarray:
     """Return which fraction (P, N) of each box (N, 4) each plate (P, 4) covers."""
-    corners = np.maximum(plates[:, None, :2], boxes[None, :, :2]), np.minimum(plates[:, None, 2:], boxes[None, :, 2:])
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return (corners[1] - corners[0]).clip(min=0).prod(axis=2) / areas.clip(min=1)
+    starts, ends = np.maximum(plates[:, None, :2], boxes[:, :2]), np.minimum(plates[:, None, 2:], boxes[:, 2:])
+    inside, sides = (ends - starts).clip(min=0), boxes[:, 2:] - boxes[:, :2]
+    return inside[..., 0] * inside[..., 1] / (sides[:, 0] * sides[:, 1]).clip(min=1)

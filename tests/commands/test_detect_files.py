@@ -2,7 +2,10 @@
 
 import csv
 from dataclasses import replace
+from functools import partial
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -105,11 +108,14 @@ def test_ctrl_c_before_the_first_image_keeps_the_detections_of_before(detector, 
 def test_ctrl_c_ends_a_webcam(detector, film, tmp_path, monkeypatch):
     opened = videos.cv2.VideoCapture
     monkeypatch.setattr(videos.cv2, "VideoCapture", lambda source, *_: opened(str(film if source == 7 else source)))
+    clock = SimpleNamespace(monotonic=partial(next, count(0, 0.5)))
+    monkeypatch.setattr(detection_files, "time", clock)  # half a second a frame, in which five are written
     with stopping(detection_files.DetectionFiles, "_rows", after=3):
         result = detect(detector, ["7"], output=str(tmp_path / "out"))
     (entry,) = result.as_dict()
     assert (entry["video"], entry["frames"], Path(entry["picture"]).name) == ("7", 3, "webcam-7.mp4")
-    assert Video(entry["picture"]).rate == videos.LIVE_RATE
+    drawn = Video(entry["picture"])
+    assert (drawn.rate, drawn.count) == (10, 15)
 
 
 @pytest.mark.parametrize("format", ["voc", "coco", "yolo"])
