@@ -19,6 +19,12 @@ def clip_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
     return torch.minimum(boxes.clamp(min=0), limit)
 
 
+def mirror_boxes(boxes: Tensor, width: int) -> Tensor:
+    """Return the places of boxes (N, 4) in the mirror image of an image of this width."""
+    x1, y1, x2, y2 = boxes.unbind(1)
+    return torch.stack([width - x2, y1, width - x1, y2], dim=1)
+
+
 def box_area(boxes: Tensor) -> Tensor:
     """Compute the areas (N,) of boxes (N, 4), in square pixels."""
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

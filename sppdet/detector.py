@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from os import PathLike
 
 import torch
 from torch import Tensor, nn
 
-from sppdet.backbones.backbone import Backbone, check_maps
+from sppdet.backbones.backbone import Backbone
 from sppdet.backbones.fully_connected import FullyConnected
 from sppdet.backbones.zoo import build_backbone
-from sppdet.boxes import clip_boxes
 from sppdet.config.detector import DetectorConfig, FeatureKind
 from sppdet.config.network import Precision
 from sppdet.config.record import as_dict, base_of, from_dict
+from sppdet.encoded import EncodedImage
 from sppdet.errors import ConfigError, InputError, WeightsError
-from sppdet.explanation.evidence import Evidence, find_evidence
 from sppdet.features.build import build_extractor, build_network
-from sppdet.features.extractor import FeatureExtractor, ImageFeatures, apply_to_features
+from sppdet.features.extractor import FeatureExtractor
 from sppdet.files.atomic import save_tensors, with_prefix
 from sppdet.files.run_folder import RunFolder
 from sppdet.heads.calibration import Calibration
 from sppdet.heads.linear import Heads
 from sppdet.images import ImageLike, as_image
-from sppdet.postprocess import Candidates, find_candidates, minimum_score, move_boxes, postprocess
+from sppdet.postprocess import minimum_score
 from sppdet.proposals.cache import propose_image
 from sppdet.runtime.memory import keep_freed_memory
 from sppdet.runtime.stopwatch import stage
-from sppdet.structures import Detections, check_boxes
+from sppdet.structures import Detections
 from sppdet.wording import counted
 
 
@@ -115,7 +114,9 @@ class Detector(nn.Module):
     def encode(self, image: ImageLike) -> EncodedImage:
         """Compute everything that does not depend on the boxes. The result has `.features`, `.score` and `.detect`."""
         pixels = as_image(image)
-        return EncodedImage(self, self.extractor.encode(pixels), (pixels.shape[1], pixels.shape[2]))
+        features, size = self.extractor.encode(pixels), (pixels.shape[1], pixels.shape[2])
+        mirrored = self.extractor.encode(pixels.flip(2)) if self.config.mirror else None
+        return EncodedImage(features, size, self.heads, self.config.selection, self.classes, mirrored)
 
     def probabilities(self, detections: Detections) -> Detections:
         """Replace the scores of detections with the probabilities that they are correct.
@@ -195,51 +196,3 @@ class Detector(nn.Module):
         }
         settings = ", ".join(f"{name}={value}" for name, value in parts.items())
         return f"Detector({config.backbone.name}, {counted(len(self.classes), 'class')}, {settings})"
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class EncodedImage:
-    """An encoded image of `size` (H, W). Boxes are float32 (N, 4), in its original pixels."""
-
-    detector: Detector
-    image_features: ImageFeatures
-    size: tuple[int, int]
-
-    def __repr__(self) -> str:
-        return f"EncodedImage({self.size[0]}x{self.size[1]}, {self.detector})"
-
-    def features(self, boxes: Tensor) -> Tensor:
-        """Compute region features float32 (N, D)."""
-        check_boxes(boxes)
-        return self.image_features.features(boxes)
-
-    def score(self, boxes: Tensor) -> Tensor:
-        """Compute scores float32 (N, K), without background."""
-        return self.detector.heads.scores(self.features(boxes))
-
-    def evidence(self, box: Tensor, label: int) -> Evidence:
-        """Divide the score of label 1..K for one box float32 (4,) over the bins and cells that it comes from.
-
-        Raises InputError for a label that is none, ConfigError for a detector with fully connected layers.
-        """
-        check_boxes(box[None])
-        return find_evidence(self.image_features, self.detector.heads, box, label)
-
-    def detect(self, boxes: Tensor) -> Detections:
-        """Score the boxes, move them by box regression, and select the best of those that overlap."""
-        heads, selection, outputs = self.detector.heads, self.detector.config.selection, self._outputs(boxes)
-        return replace(postprocess(heads, outputs, boxes, self.size, selection), classes=self.detector.classes)
-
-    def candidates(self, boxes: Tensor) -> Candidates:
-        """Score the boxes and move them by box regression, without selecting: what NMS works on."""
-        heads = self.detector.heads
-        moved, scores = move_boxes(heads, self._outputs(boxes), boxes)
-        lowest = minimum_score(self.detector.config.selection, heads.kind)
-        return find_candidates(clip_boxes(moved, *self.size), scores, lowest)
-
-    def _outputs(self, boxes: Tensor) -> Tensor:
-        check_boxes(boxes)
-        with torch.inference_mode():
-            outputs = apply_to_features(self.image_features, boxes, self.detector.heads)
-            check_maps([outputs])
-        return outputs

@@ -57,7 +57,7 @@ class DetectorGraph(nn.Module):
         for one, geometry, form in zip(maps, backbone.geometries, extractor.pooling.forms, strict=True):
             windows = extractor.find_windows(proposals, ratios, geometry, one.shape[2:])
             pooled.append(gather_windows(one.half().float(), windows, form.levels))
-        features = extractor.apply_layers(torch.cat(pooled, dim=1))
+        features = extractor.apply_layers(extractor.pooling.join(pooled))
         boxes, scores = move_boxes(heads, heads(features), proposals)
         return torch.minimum(boxes.clamp(min=0), size.flip(0).repeat(2).to(boxes.dtype)), scores
 
@@ -93,6 +93,8 @@ def _check(detector: Detector) -> SPPExtractor:
         raise ConfigError(reason, field="pyramid.mode", expected="max", got=config.pyramid.mode)
     if len(extractor.config.scales) > 1:
         raise ConfigError(reason, field="spp.scales", expected="one scale", got=list(extractor.config.scales))
+    if config.mirror:
+        raise ConfigError(reason, field="mirror", expected=False, got=True)
     if detector.backbone.precision != "fp32" or detector.backbone.device.type != "cpu":
         got = f"{detector.backbone.precision}, {detector.backbone.device.type}"
         raise ConfigError(reason, field="precision, device", expected="fp32, cpu", got=got)

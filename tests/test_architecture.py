@@ -14,7 +14,7 @@ ROOMS = [
     *("errors", "wording", "runtime", "config", "files", "images", "videos", "boxes", "drawing", "structures"),
     *("data", "data.formats", "data.dataset", "data.checks", "data.conversion", "data.results"),
     *("proposals", "backbones", "pooling", "features", "heads", "explanation"),
-    *("postprocess", "detector", "export", "tiles", "evaluation", "training"),
+    *("postprocess", "encoded", "detector", "export", "tiles", "evaluation", "training"),
     *("classification", "shapes", "comparison", "report", "app", "commands", "log", "cli", "__main__", "__init__"),
 ]
 

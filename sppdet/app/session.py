@@ -16,7 +16,8 @@ from torch import Tensor
 from sppdet.boxes import box_iou
 from sppdet.classification.classifier import Classifier
 from sppdet.config.detector import FeatureKind
-from sppdet.detector import Detector, EncodedImage
+from sppdet.detector import Detector
+from sppdet.encoded import EncodedImage
 from sppdet.errors import ConfigError, ImageError, InputError
 from sppdet.images import read_image
 from sppdet.postprocess import Candidates

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sppdet.commands.inputs import Run
-    from sppdet.detector import Detector, EncodedImage
+    from sppdet.detector import Detector
+    from sppdet.encoded import EncodedImage
     from sppdet.pooling.forms import PoolingForm
 
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sppdet.comparison.paper import COLUMNS, DETECTION_MAP, FIVE_SCALES
 from sppdet.config.training import TrainConfig
 from sppdet.data.formats.voc import VOC_CLASSES
@@ -19,7 +17,6 @@ from sppdet.detector import Detector
 from sppdet.drawing.tables import align, with_interval
 from sppdet.errors import ConfigError
 from sppdet.evaluation.bootstrap import BootstrapMAP, bootstrap_map
-from sppdet.features.extractor import apply_to_features
 from sppdet.files.atomic import read_json, write_json
 from sppdet.files.run_folder import RunFolder
 from sppdet.postprocess import postprocess
@@ -190,8 +187,7 @@ def _detect(detector: Detector, test: Dataset, workers: int) -> dict[str, list[D
     pairs = zip(test.images, proposals, strict=True)
     for image, boxes in trim_memory(progress(pairs, "detect", len(proposals))):
         encoded = detector.encode(image.read())
-        with torch.inference_mode():
-            outputs = apply_to_features(encoded.image_features, boxes, detector.heads)
+        outputs = encoded.outputs(boxes)
         for row, heads in (("", plain), ("+bb", detector.heads)):
             detections[row].append(postprocess(heads, outputs, boxes, encoded.size, detector.config.selection))
     return detections

@@ -98,6 +98,7 @@ class DetectorConfig(NetworkConfig):
 
     features: FeatureKind = "spp"
     head: HeadKind = "svm"
+    mirror: bool = False
     proposals: ProposalConfig = field(default_factory=ProposalConfig)
     spp: SPPConfig = field(default_factory=SPPConfig)
     roi: RoIConfig = field(default_factory=RoIConfig)

@@ -77,6 +77,8 @@ class TrainConfig(HeadSections, DetectorConfig):
     Args:
         features: source of a region's features: spp, roi_pool or roi_align (one pass per image), or crop (R-CNN).
         head: linear SVMs or softmax.
+        mirror: score regions in the mirror image as well, in detection, and take the means: more accurate, and twice
+            the time but for the proposals.
         data: the training images.
         val: split, or annotation file next to data.annotations, for choosing thresholds and measuring a first mAP. Its
             images are held out until then; the detector is then refitted to all of data. If it does not exist, every

@@ -3,11 +3,13 @@
 A score is a sum over features of weight times feature, and a feature is the value of one cell (max) or a weighted mean
 of several (average, RoI Align). So the score is homogeneous in the maps: the sum over all cells of value times gradient
 is the score without its bias (Euler's theorem), and nothing is left over. Lengths that vectors are divided by count as
-constants (pyramid.unit_length). Fully connected layers with their ReLUs break
-the sum; there is no exact evidence below them.
+constants (pyramid.unit_length). Fully connected layers with their ReLUs break the sum; there is no exact evidence below
+them.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -35,13 +37,28 @@ class MapEvidence:
     def total(self) -> float:
         return float(self.cells.sum())
 
+    def half(self) -> MapEvidence:
+        return replace(self, bins=tuple(each / 2 for each in self.bins), cells=self.cells / 2)
+
+    def mirrored(self, width: int) -> MapEvidence:
+        """Return the same in the mirror image, whose width is given in pixels."""
+        columns, (left, y1, right, y2), (x1, top, x2, bottom) = self.cells.shape[1], self.window, self.first_cell
+        end = x1 + columns * (x2 - x1)  # of the last cell, which becomes the first
+        return MapEvidence(
+            (columns - right, y1, columns - left, y2),
+            tuple(each.flip(1) for each in self.bins),
+            self.cells.flip(1),
+            (width - end, top, width - end + x2 - x1, bottom),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """A score divided over bins and cells: score = bias + the sum of all cells = bias + the sum of all bins.
 
     box: float32 (4,), in pixels of the original image, as it was pooled. label: 1..K. score, bias: of a softmax head
-    the logit. maps: parts of the network's maps. scores: float64 (K,), the same kind of score for each class.
+    the logit. maps: parts of the network's maps, then of those of the mirror image if regions are scored there,
+    mirrored back. scores: float64 (K,), the same kind of score for each class.
     """
 
     box: Tensor
@@ -50,6 +67,12 @@ class Evidence:
     bias: float
     maps: tuple[MapEvidence, ...]
     scores: Tensor
+
+    def averaged(self, other: Evidence, width: int) -> Evidence:
+        """Average with the evidence in the mirror image, of `width` pixels: each half is a part of the mean score."""
+        maps = [part.half() for part in self.maps] + [part.mirrored(width).half() for part in other.maps]
+        score, scores = (self.score + other.score) / 2, (self.scores + other.scores) / 2
+        return replace(self, score=score, maps=tuple(maps), scores=scores)
 
     def rivals(self, count: int = 3) -> list[tuple[int, float]]:
         """Return label and score of the other classes with the highest scores."""

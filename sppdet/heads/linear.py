@@ -64,6 +64,12 @@ class Heads(nn.Module):
         offsets = outputs[:, self.class_outputs :].unflatten(1, (-1, 4)) if self.box_regression else None
         return outputs[:, : self.class_outputs], offsets
 
+    def mirror(self, outputs: Tensor) -> Tensor:
+        """Convert outputs (N, outputs) for boxes in a mirror image to those for the boxes before."""
+        signs = outputs.new_ones(outputs.shape[1])
+        signs[self.class_outputs :: 4] = -1  # of the shift along x
+        return outputs * signs
+
     def activate(self, class_outputs: Tensor) -> Tensor:
         """Convert outputs of the classes to scores (N, K), without background."""
         return CLASS_OUTPUTS[self.kind].activate(class_outputs)

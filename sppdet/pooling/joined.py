@@ -46,10 +46,10 @@ class JoinedPooling(nn.ModuleList):
         Raises InputError like the forms.
         """
         if regions is None:
-            return self._join([form(each) for form, each in zip(self.forms, maps, strict=True)], constant_lengths)
+            return self.join([form(each) for form, each in zip(self.forms, maps, strict=True)], constant_lengths)
         given = zip(self.forms, maps, regions.unbind(1), strict=True)
         if out is None:
-            return self._join([form(each, places, index) for form, each, places in given], constant_lengths)
+            return self.join([form(each, places, index) for form, each, places in given], constant_lengths)
         check_out(out, None, len(regions), self.dimension)
         start = 0
         for (form, each, places), length in zip(given, self.lengths, strict=True):
@@ -60,7 +60,8 @@ class JoinedPooling(nn.ModuleList):
             start += length
         return out
 
-    def _join(self, parts: list[Tensor], constant_lengths: bool) -> Tensor:
+    def join(self, parts: list[Tensor], constant_lengths: bool = False) -> Tensor:
+        """Join the vectors (N, D) of the forms."""
         if self.unit_length:
             parts = [_scale(each.float(), constant_lengths).to(each.dtype) for each in parts]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)

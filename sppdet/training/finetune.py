@@ -19,7 +19,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
 from sppdet.backbones.backbone import last_conv_blocks
-from sppdet.boxes import encode_boxes
+from sppdet.boxes import encode_boxes, mirror_boxes
 from sppdet.config.heads import SoftmaxConfig
 from sppdet.config.training import FinetuneConfig, TrainConfig
 from sppdet.features.extractor import FeatureExtractor
@@ -112,8 +112,8 @@ def sample_image(
     objects = regions.match()[1][indices[is_object]]
     targets[is_object] = encode_boxes(boxes[is_object], regions.annotations.boxes[objects])
     if finetune.flip and rng.random() < 0.5:
-        pixels, boxes, targets = pixels.flip(2), boxes.clone(), targets * torch.tensor([-1.0, 1, 1, 1])
-        boxes[:, [0, 2]] = pixels.shape[2] - boxes[:, [2, 0]]
+        boxes, targets = mirror_boxes(boxes, pixels.shape[2]), targets * torch.tensor([-1.0, 1, 1, 1])
+        pixels = pixels.flip(2)
     return ImageSample(pixels, boxes, labels, targets, float(rng.random()))
 
 

@@ -172,6 +172,10 @@ class Trainer:
         heads, selection = detector.heads, detector.config.selection
         for i in progress(images, "held-out images"):
             regions = self.regions[i]
+            if self.config.mirror:  # mirror images are not cached
+                boxes = regions.boxes[regions.num_objects :]
+                detections.append(detector.encode(regions.annotations.read()).detect(boxes))
+                continue
             proposals = torch.arange(regions.num_objects, len(regions.boxes))
             outputs = cache.apply_to_features(i, heads, proposals)
             detections.append(postprocess(heads, outputs, regions.boxes[proposals], cache.size(i), selection))

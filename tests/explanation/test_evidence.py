@@ -23,6 +23,7 @@ KINDS = {
     "crop": {"features": "crop"},
     "average of crops": {"features": "crop", "pyramid": PyramidConfig((2, 1), mode="average")},
     "two maps": {"backbone": BackboneConfig("efficientnet_lite0", "random", "skip")},
+    "mirror": {"mirror": True},
     "unit length": {"pyramid": PyramidConfig((2, 1), unit_length=True)},
     "unit length of crops": {"features": "crop", "pyramid": PyramidConfig((2, 1), unit_length=True)},
     "unit length, RoI Align": {"features": "roi_align", "pyramid": PyramidConfig(unit_length=True)},
@@ -43,7 +44,7 @@ def a_detector(**settings) -> Detector:
 def test_bins_and_cells_add_up_to_the_score(kind):
     detector = a_detector(**KINDS[kind])
     encoded = detector.encode(random_image(60, 80))
-    outputs = detector.heads(encoded.features(BOX[None]))
+    outputs = encoded.outputs(BOX[None])
     logits = detector.heads.split(outputs)[0][0, -len(CLASSES) :]
     for label in (1, 2, 3):
         evidence = encoded.evidence(BOX, label)
@@ -54,7 +55,7 @@ def test_bins_and_cells_add_up_to_the_score(kind):
         bins = sum(float(level.sum()) for part in evidence.maps for level in part.bins)
         assert evidence.bias + bins == pytest.approx(score, abs=1e-4)
         assert torch.allclose(evidence.scores, logits.double(), atol=1e-4)
-    assert len(evidence.maps) == (2 if kind == "two maps" else 1)
+    assert len(evidence.maps) == (2 if kind in ("two maps", "mirror") else 1)
 
 
 @settings(max_examples=25)

@@ -63,6 +63,16 @@ def test_workers_and_the_cache_do_not_change_the_detector_but_the_seed_does(
     assert first == again == anew != with_seed
 
 
+def test_mirror_images_count_for_thresholds_and_not_for_the_heads(small, tmp_path):
+    plain = train(small)
+    both = train(replace(small, mirror=True, output=str(tmp_path / "both")))
+    assert both.heads.weight.equal(plain.heads.weight)
+    assert both.config.mirror
+    assert both.calibration is not None
+    assert plain.calibration is not None
+    assert not both.calibration.state_dict()["knots"].equal(plain.calibration.knots)
+
+
 def test_a_softmax_head_trains_and_detects(config, shapes):
     detector = train(replace(config, head="softmax"))
     assert detector.heads.kind == "softmax"
