@@ -59,10 +59,12 @@ def run(session: onnxruntime.InferenceSession, side: int, image: Tensor, boxes: 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory) -> tuple[Detector, Path, Any]:
     """A detector, its file in a folder of its own, and what the command said; to export takes a few seconds."""
-    detector, file = skip_pooling(), tmp_path_factory.mktemp("place") / "new" / "detector.onnx"
+    detector, place = skip_pooling(), tmp_path_factory.mktemp("place")
+    run, file = place / "detector.safetensors", place / "new" / "detector.onnx"
+    detector.save(run)
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as output:
         patch.setattr("sppdet.commands.inputs.load_run", lambda *_: detector)
-        assert main(["export", "runs/own", "--output", str(file), "--json"]) == 0
+        assert main(["export", str(run), "--output", str(file), "--json"]) == 0
     return detector, file, json.loads(output.getvalue())
 
 
