@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from sppdet.commands.summary import Summary
 from sppdet.config.data import DataFormat
+from sppdet.wording import counted
 
 
 def convert_data(
@@ -49,4 +50,5 @@ def convert_data(
     counts = ", ".join(f"{split} {numbers['images']}" for split, numbers in splits.items())
     values: dict[str, Any] = {"folder": output, "from": done.format, "to": to, "splits": splits}
     values |= {"renamed": done.renamed, "left_out": done.left_out}
-    return Summary(values, f"{counts} images in {output}")
+    total = counted(sum(numbers["images"] for numbers in splits.values()), "image")
+    return Summary(values, f"{counts}: {total} in {output}")

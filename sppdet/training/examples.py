@@ -14,6 +14,7 @@ from sppdet.heads.svm import SVMProblem
 from sppdet.images import to_array
 from sppdet.training.mining import MiningState
 from sppdet.training.sampling import ImageRegions
+from sppdet.wording import counted
 
 MOST_CLASSES, POSITIVES, NEGATIVES = 12, 4, 8  # shown; classes with the most objects
 BLUE, ORANGE = (0, 114, 178), (213, 94, 0)
@@ -45,7 +46,8 @@ def draw_examples(
             for row in chosen[k]
         ]
         negatives = int((pool.targets[:, k] < 0).sum())
-        numbers = f"{int(counts[k])} objects (blue), lowest score first; {negatives} negatives (orange), hardest first"
+        objects = f"{counted(int(counts[k]), 'object')} (blue), lowest score first"
+        numbers = f"{objects}; {counted(negatives, 'negative')} (orange), hardest first"
         rows.append((f"{classes[k]}: {numbers}", tiles))
     write_picture(path, draw_mosaic(rows))
 

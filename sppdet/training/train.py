@@ -100,7 +100,7 @@ def _train(config: TrainConfig, run: RunFolder, dataset: Dataset | None, val: Da
         write_json(run.val, {"images": held_out, **result.as_dict()})
         with step(run.val.stem):
             record("stage", examples=held_out, map_voc07=result.map_voc07, map_area=result.map_area)
-        logger.info("first fit, on the %d held-out images: map_voc07 %.4f", held_out, result.map_voc07)
+        logger.info("first fit, on %s: map_voc07 %.4f", counted(held_out, "held-out image"), result.map_voc07)
         thresholds = choose_thresholds(result)
         calibration = fit_calibration([(c.scores, c.correct) for c in result.curves.values()], config.calibration)
         shown = [calibration.calibrate(found.above(thresholds)) for found in detections[:DRAWN]]

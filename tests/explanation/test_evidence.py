@@ -6,11 +6,13 @@ import pytest
 import torch
 from factories import CLASSES, TINY, random_image
 from hypothesis import given, settings, strategies as st
+from matplotlib.figure import Figure
 from torch.nn.functional import adaptive_max_pool2d
 
 from sppdet.config.network import BackboneConfig, FCConfig, PyramidConfig
 from sppdet.detector import Detector
 from sppdet.errors import ConfigError, InputError
+from sppdet.explanation.plot import _draw_rivals
 
 BOX = torch.tensor([10.0, 12, 50, 40])
 KINDS = {
@@ -110,6 +112,10 @@ def test_rivals_are_the_other_classes_best_first():
     assert sorted(labels) == [1, 3]
     assert scores[0] >= scores[1]
     assert evidence.as_dict()["maps"][0]["total"] == evidence.maps[0].total
+    axes = Figure().subplots()
+    _draw_rivals(axes, evidence, CLASSES)
+    assert {bar.get_width() for bar in axes.patches} == {evidence.score, *scores}
+    assert {bar.get_x() for bar in axes.patches} == {0}, "bars start at 0"
 
 
 def test_a_region_is_pooled_in_inference_mode_as_well():

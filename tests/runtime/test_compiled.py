@@ -152,6 +152,16 @@ def test_a_damaged_cache_is_made_again(double, monkeypatch, tmp_path, pattern):
     assert len(next(tmp_path.glob(f"numba/*/{pattern}")).read_bytes()) == len(whole)
 
 
+def test_the_first_compilation_is_told_once(double, monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path / "numba"))
+    module._announce.cache_clear()
+    with caplog.at_level("INFO", "sppdet"):
+        assert double()(3) == 6
+        assert double()(3) == 6
+    (line,) = caplog.messages
+    assert line.startswith("compiling functions for this machine")
+
+
 def test_a_cache_that_can_no_longer_be_written(double, monkeypatch, tmp_path, caplog):
     monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path / "numba"))
     module._warn.cache_clear()

@@ -7,6 +7,7 @@ from pathlib import Path
 from sppdet.data.build import CheckedImage
 from sppdet.data.problems import Problems
 from sppdet.data.records import Records
+from sppdet.wording import counted
 
 
 def check_names(parts: Sequence[Records], wanted: Sequence[str], root: Path, problems: Problems) -> None:
@@ -21,7 +22,8 @@ def check_names(parts: Sequence[Records], wanted: Sequence[str], root: Path, pro
         if others and not names <= set(wanted):
             image = next((one for one in things if one[1].name == rare), None)
             file, field = (image[0].file, image[1].field) if image else (root, None)
-            text = " and ".join(f'"{name}" ({counts[name]} objects)' for name in (rare, *others))
+            numbers = {name: counted(counts[name], "object") for name in (rare, *others)}
+            text = " and ".join(f'"{name}" ({number})' for name, number in numbers.items())
             problems.warn("class names alike", f"classes {text} differ in case or blanks only", file, field)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sppdet.data.checks.report import Check
 from sppdet.drawing.figures import new_figure, save_figure
+from sppdet.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +59,7 @@ def plot_boxes(
     axes["places"].set_xlabel("places of the boxes (% of width and height)", fontsize=8)
     for each in axes.values():
         each.tick_params(labelsize=7)
-    figure.suptitle(f"{len(boxes)} boxes in {images} images", fontsize=10)
+    figure.suptitle(f"{counted(len(boxes), 'box')} in {counted(images, 'image')}", fontsize=10)
     save_figure(figure, path)
 
 

@@ -8,7 +8,7 @@ def test_class_names_that_differ_in_case_or_blanks(voc):
     file = change(voc / "Annotations/d.xml", "<name>cat</name>", "<name>C at</name>")
     (problem,) = found(check(voc), "class names alike")
     assert problem[:4] == (str(file), "object[1]/name", "class names alike", "warning")
-    assert problem.message == 'classes "C at" (1 objects) and "cat" (2 objects) differ in case or blanks only'
+    assert problem.message == 'classes "C at" (1 object) and "cat" (2 objects) differ in case or blanks only'
     assert not found(check(voc, classes=["C at", "cat", "dog"]), "class names alike"), "they are meant"
 
 
