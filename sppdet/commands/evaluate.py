@@ -15,6 +15,7 @@ from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
 from sppdet.config.shard import read_shard
 from sppdet.errors import ConfigError
+from sppdet.runtime.progress import Stage, plan
 
 if TYPE_CHECKING:
     from sppdet.commands.inputs import Run
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 EVALUATION = "evaluation"  # the kind of the folder
 
 
+@plan(Stage("check", None, 0.01), Stage("proposals", None, 1.0), Stage("detect", None, 0.3))
 def evaluate(
     run: Run | None = None,
     *,
