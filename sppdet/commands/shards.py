@@ -24,8 +24,6 @@ def detect_shard(
 
     Those of each image are in a cache as soon as they are made, from which the same command goes on.
     """
-    from tqdm import tqdm
-
     from sppdet import __version__
     from sppdet.commands.inputs import classes_of, data_of_run, load_run, origin_of, read_data
     from sppdet.data.results.files import coco_lines
@@ -36,6 +34,7 @@ def detect_shard(
     from sppdet.files.run_folder import RunFolder
     from sppdet.proposals.cache import propose
     from sppdet.runtime.memory import trim_memory
+    from sppdet.runtime.progress import progress
     from sppdet.structures import Detections
 
     data = data_of_run(run, data)
@@ -47,9 +46,9 @@ def detect_shard(
     dataset.check_classes(detector.classes, run)
     origin = origin_of(run, proposals)
     boxes = propose(dataset.images, replace(detector.config.proposals, file=proposals), workers)
-    bar = tqdm(zip(dataset.images, boxes, strict=True), desc="detect", unit="image", total=len(dataset))
+    pairs = progress(zip(dataset.images, boxes, strict=True), "detect", len(dataset))
     found = []
-    for image, proposed in trim_memory(bar):
+    for image, proposed in trim_memory(pairs):
         network = (origin["detector"], detector.backbone.device.type, precision, __version__)
         key = image.cache_key("detections", *network, hash_tensors([proposed]))
         file = cache_folder() / "detections" / key[:2] / f"{key}.safetensors"

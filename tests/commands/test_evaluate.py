@@ -188,7 +188,15 @@ def test_probabilities_need_a_calibration(place, data, run, tmp_path, capsys):
     detector.save(file)
     for arguments in (
         ("evaluate", run, *data, "--probabilities"),
-        ("detect", run, "nowhere.jpg", "--output", tmp_path / "out", "--probabilities", "true"),
+        (
+            "detect",
+            run,
+            place / "shapes/JPEGImages/000016.jpg",
+            "--output",
+            tmp_path / "out",
+            "--probabilities",
+            "true",
+        ),
         ("combine", run, place / "crop", *data),
     ):
         said = run_error(capsys, *arguments)
