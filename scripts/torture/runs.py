@@ -26,7 +26,7 @@ TUNED = ("heads-start.safetensors", "finetuned-train.safetensors", "finetuned-al
 def targets() -> list[Target]:
     names = [(name, False) for name in (*SVM, *JSON)] + [(name, True) for name in TUNED]
     return [
-        Target(f"run-{name}", lambda folder, name=name, tuned=tuned: _prepare(folder, name, tuned))
+        Target(f"run-{Path(name).name}", lambda folder, name=name, tuned=tuned: _prepare(folder, name, tuned))
         for name, tuned in names
     ]
 
