@@ -1,4 +1,4 @@
-"""Progress of the stages of a command: on a terminal a bar each, elsewhere a log line each.
+"""Progress of the stages of a command: on a terminal or in a notebook a bar each, elsewhere a log line each.
 
     with plan(Stage("features", 800, 0.4), Stage("fit", 100, 0.2)):
         for image in progress(images, "features"):
@@ -111,7 +111,7 @@ def start_bar(title: str, total: int | None, unit: str, initial: int = 0) -> Bar
         number = stages.begin(title, total - initial)
     to_end = stages.to_end if stages and number else None
     shown = total != 0 and logging.getLogger("sppdet").level <= logging.INFO
-    terminal = sys.stderr.isatty()
+    terminal = sys.stderr.isatty() or "ipykernel" in sys.modules  # notebooks move the cursor back as well
     if shown and not terminal:
         size = "" if total is None else f": {total / 1e6:.0f} MB" if unit == "B" else f": {counted(total, unit)}"
         logger.info("%s%s%s%s", number, title, size, to_end(0, 0) if to_end else "")

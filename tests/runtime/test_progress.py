@@ -56,6 +56,12 @@ def test_no_bar_but_a_line_where_there_is_no_terminal(capsys, caplog):
     assert caplog.messages == ["1/2 read: 3 images, 4 s to the end", "2/2 fit: 1 step, 1 s to the end"]
 
 
+def test_a_notebook_has_a_bar_although_its_stderr_is_no_terminal(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    assert list(progress(range(3), "read")) == [0, 1, 2]
+    assert "read: 100%" in capsys.readouterr().err
+
+
 def test_a_bar_says_which_stage_it_is_and_the_time_to_the_end(monkeypatch, clock):
     terminal = on_a_terminal(monkeypatch)
     stages = Stage("read", 10, 1.0), Stage("skipped", 100, 1.0), Stage("fit", None, 2.0), Stage("read", 10, 1.0)
