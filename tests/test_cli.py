@@ -126,6 +126,11 @@ def test_details_of_an_error_come_before_it(capsys):
             "sppdet diagnose runs/a --data.split val --data.max_images 5",
         ),
         ("diagnose runs/a", "sppdet report runs/a"),
+        ("compare runs/a runs/b", "sppdet report runs/a runs/b"),
+        (
+            "compare runs/a --output c --data.root d --data.max_images 3",
+            "sppdet report runs/a --comparison c --data.root d",
+        ),
         ("evaluate --detections d.json --data.root d", None),
         ("download", "sppdet train --config configs/sppnet_voc07.yaml --data.root data"),
         ("convert-data a --to voc --output 'b c'", "sppdet check-data 'b c'"),

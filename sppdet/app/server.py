@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any, TypeVar, get_args
@@ -20,13 +21,14 @@ from starlette.routing import Route
 
 from sppdet.app import payloads
 from sppdet.app.guard import HOSTS, Guard, error_response, json_response
-from sppdet.app.questions import MOST_BYTES, read_body, read_box, read_question, read_whole_number
+from sppdet.app.questions import MOST_BYTES, read_body, read_question, read_whole_number
 from sppdet.app.session import Picture, Session
 from sppdet.classification.classifier import Classifier
 from sppdet.config.classification import ViewKind
 from sppdet.config.load import one_line
 from sppdet.detector import Detector
 from sppdet.errors import InputError, SppdetError
+from sppdet.structures import box_in_image
 
 logger = logging.getLogger(__name__)
 
@@ -38,20 +40,29 @@ KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 
 
 class Jobs:
-    """One thread that does one job after another; a few may wait."""
+    """One thread that does one job after another; a few may wait, those whose image is still on its way included."""
 
     def __init__(self) -> None:
         self.thread, self.waiting = ThreadPoolExecutor(1, "sppdet-app"), 0
 
-    async def do(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Raises HTTPException 429 if too many jobs wait."""
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Take a place. Raises HTTPException 429 if too many jobs wait."""
         if self.waiting >= MOST_WAITING:
             raise HTTPException(429, "busy: try again in a moment")
         self.waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self.thread, function, *arguments)
+            yield
         finally:
             self.waiting -= 1
+
+    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Do a job that has a place."""
+        return await asyncio.get_running_loop().run_in_executor(self.thread, function, *arguments)
+
+    async def do(self, function: Callable[..., T], *arguments: Any) -> T:
+        with self.place():
+            return await self.run(function, *arguments)
 
 
 class Server:
@@ -86,8 +97,9 @@ class Server:
         return Response(await self.jobs.do(payloads.encode_picture, picture), media_type="image/jpeg")
 
     async def image(self, request: Request) -> Response:
-        data = await read_body(request, MOST_BYTES)
-        return json_response(payloads.describe_picture(await self.jobs.do(self.session.add, data)))
+        with self.jobs.place():
+            picture = await self.jobs.run(self.session.add, await read_body(request, MOST_BYTES))
+        return json_response(payloads.describe_picture(picture))
 
     async def data_image(self, request: Request) -> Response:
         asked = await read_question(request)
@@ -103,14 +115,14 @@ class Server:
 
     async def evidence(self, request: Request) -> Response:
         asked, picture, run = await self._question(request)
-        box, label = read_box(asked, picture.size), None
+        box, label = box_in_image(asked.get("box"), picture.size), None
         if asked.get("label") is not None:
             label = read_whole_number(asked, "label", 1, len(self.session.models[run].network.classes))
         return json_response(await self.jobs.do(self.session.evidence, picture.id, run, box, label))
 
     async def tree(self, request: Request) -> Response:
         asked, picture, run = await self._question(request)
-        node = await self.jobs.do(self.session.node, picture.id, run, read_box(asked, picture.size))
+        node = await self.jobs.do(self.session.node, picture.id, run, box_in_image(asked.get("box"), picture.size))
         return Response(payloads.pack_tree(node, picture), media_type="application/octet-stream")
 
     async def views(self, request: Request) -> Response:

@@ -157,24 +157,26 @@ class Session:
         picture, detector = self.picture(id), self.model(run, Detector)
 
         def compute() -> Found:
+            proposals, _, seconds = self._search(picture, detector)
             with Stopwatch() as clock:
-                proposals = self._search(picture, detector)[0]
                 encoded = detector.encode(picture.pixels)
-                return Found(proposals, encoded, encoded.candidates(proposals), clock.seconds)
+                return Found(proposals, encoded, encoded.candidates(proposals), {**seconds, **clock.seconds})
 
         return picture.compute(("found", run), compute)
 
     def node(self, id: str, run: int, box: Tensor) -> Node:
         """Return the node of the proposal that overlaps the box float32 (4,) most."""
-        proposals, nodes = self._search(self.picture(id), self.model(run, Detector))
+        proposals, nodes, _ = self._search(self.picture(id), self.model(run, Detector))
         return nodes[int(box_iou(box[None], proposals)[0].argmax())]
 
-    def _search(self, picture: Picture, detector: Detector) -> tuple[Tensor, list[Node]]:
+    def _search(self, picture: Picture, detector: Detector) -> tuple[Tensor, list[Node], dict[str, float]]:
+        """Return proposals, their nodes, and the seconds of the search, which is done once for all detectors."""
         config = replace(detector.config.proposals, file=None)  # those of another program are of other images
 
-        def compute() -> tuple[Tensor, list[Node]]:
-            with stage("proposals"):
-                return search_nodes(picture.pixels, config)
+        def compute() -> tuple[Tensor, list[Node], dict[str, float]]:
+            with Stopwatch() as clock, stage("proposals"):
+                found = search_nodes(picture.pixels, config)
+            return *found, dict(clock.seconds)
 
         return picture.compute(repr(config), compute)
 

@@ -106,6 +106,7 @@ def detection(
     from sppdet.commands.inputs import load_run
     from sppdet.explanation.plot import plot_evidence
     from sppdet.images import read_image
+    from sppdet.structures import box_in_image
 
     _check_output(output)
     detector, pixels = load_run(run, device, precision), read_image(image)
@@ -116,8 +117,9 @@ def detection(
     if box is None:
         region, label, found = _best_detection(detector, encoded, pixels, label)
     else:
-        region, found = _read_box(box, encoded.size), None
-        label = label or int(_above_threshold(detector, encoded.score(region[None]))[0].argmax()) + 1
+        region, found = box_in_image(_read_corners(box), encoded.size), None
+        scores = encoded.score(region[None])[0].cpu() - detector.thresholds.cpu()
+        label = label or int(scores.argmax()) + 1
     evidence = encoded.evidence(region, label)
     plot_evidence(evidence, pixels, detector.classes, output, found)
     name = detector.classes[label - 1]
@@ -137,37 +139,28 @@ def _best_detection(
     Raises DataError without a detection.
     """
     from sppdet.errors import DataError
+    from sppdet.postprocess import postprocess
     from sppdet.proposals.cache import propose_image
 
-    proposals = propose_image(image, detector.config.proposals)
-    found = encoded.detect(proposals)
+    heads, proposals = detector.heads, propose_image(image, detector.config.proposals)
+    outputs = encoded.outputs(proposals)
+    found = postprocess(heads, outputs, proposals, encoded.size, encoded.selection)
     found = found if label is None else found[found.labels == label]
     if not len(found):
         raise DataError("nothing is detected", field="image", expected="--box x1,y1,x2,y2 to look at one anyway")
     likely = found if detector.calibration is None else detector.probabilities(found)
     label = int(likely.labels[likely.scores.argmax()])
     best = (found.labels == label).nonzero()[0, 0]  # of a class, the best comes first
-    proposal = int(encoded.score(proposals)[:, label - 1].argmax())  # NMS keeps the best of a class
+    proposal = int(heads.activate(heads.split(outputs)[0])[:, label - 1].argmax())  # NMS keeps the best of a class
     return proposals[proposal], label, found.boxes[best]
 
 
-def _above_threshold(detector: Detector, scores: Tensor) -> Tensor:
-    return scores - detector.thresholds.to(scores.device)
-
-
-def _read_box(text: str, size: tuple[int, int]) -> Tensor:
-    """Return the box float32 (4,) in a text such as 10,20,110,80. Raises ConfigError if it is none in the image."""
-    import torch
-
+def _read_corners(text: str) -> list[float]:
+    """Return the numbers in a text such as 10,20,110,80; none if it has others."""
     try:
-        numbers = [float(part) for part in text.split(",")]
+        return [float(part) for part in text.split(",")]
     except ValueError:
-        numbers = []
-    height, width = size
-    inside = len(numbers) == 4 and 0 <= numbers[0] < numbers[2] <= width and 0 <= numbers[1] < numbers[3] <= height
-    if not inside:
-        raise ConfigError("no box in the image", field="box", expected=f"x1,y1,x2,y2 in {width}x{height}", got=text)
-    return torch.tensor(numbers)
+        return []
 
 
 def _check_output(output: str) -> None:

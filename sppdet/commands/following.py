@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,13 @@ def next_step(command: str, given: Any) -> str | None:
         case "evaluate" | "diagnose" if given.run and not given.output:
             following = "diagnose" if command == "evaluate" else "report"
             return _line(following, given.run, *data_options(given.data))
+        case "compare":
+            folder = ["--comparison", given.output] if given.output else []
+            return _line("report", *given.runs, *folder, *data_options(replace(given.data, max_images=None)))
         case "demo":
-            folder = Path(given.output or ("runs/demo-real" if given.real else "runs/demo"))
-            runs = [str(folder / f"{name}-{given.seed}") for name in ("spp", "rcnn")]
-            return _line("report", *runs, "--comparison", str(folder / "compare"))
+            place = Path(given.output or ("runs/demo-real" if given.real else "runs/demo"))
+            runs = [str(place / f"{name}-{given.seed}") for name in ("spp", "rcnn")]
+            return _line("report", *runs, "--comparison", str(place / "compare"))
         case "classify crops":
             return _line("classify", "train", "--data.train", str(Path(given.output) / given.data.split))
         case "classify train" if given.data.val:

@@ -20,8 +20,8 @@ def info(run: str) -> Summary:
     story = RunStory(run)
     of = f" of {counted(len(story.classes), 'class')}: {', '.join(story.classes)}" if story.classes else ""
     lines = [f"{run}: {story.kind}{of}", "" if story.finished else "not finished: repeat its command to resume it"]
-    own = [[key, str(value)] for key, value in story.own_settings.items()]
-    lines += ["", "settings that are not the default", _left(own)] if own else []
+    own = [[f"  {key}", str(value)] for key, value in story.own_settings.items()]
+    lines += ["", "settings that are not the default", align(own, 2)] if own else []
     shown = {"map_voc07": "mAP, 11 points", "map_area": "mAP, area"}
     shown = {"top1": "top 1"} if story.kind == "classifier" else shown
     rows = [["results (%)", "images", *shown.values()]]
@@ -41,18 +41,10 @@ def info(run: str) -> Summary:
         last = metrics.rows[-1]
         lines += ["", f"training: {metrics.seconds / 60:.1f} minutes{sessions}{memory}"]
         lines += [] if story.finished else [f"last row: {last['step']}, {last['kind']} {last['number']}"]
-    files = [[name, "" if name.endswith("/") else _size(size), text] for name, size, text in story.files()]
-    lines += ["", "files", _left(files)]
+    files = [[f"  {name}", "" if name.endswith("/") else _size(size), text] for name, size, text in story.files()]
+    lines += ["", "files", align(files, 3)]
     text = "\n".join(lines).replace("\n\n\n", "\n\n")
     return Summary(story.as_dict(), text)
-
-
-def _left(rows: list[list[str]]) -> str:
-    """Return the rows as lines with columns to the left, indented."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
 
 
 def _size(count: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,11 +150,13 @@ def _read_comparison(folder: str | None, names: list[str]) -> dict[str, Any] | N
     try:
         numbers = [found["stages"][name][stage] for name in found["stages"] for stage in STAGES]
         numbers += [rows[key] for rows in found["totals"].values() for key in ("without_proposals", "total")]
-        numbers += [value for rows in found["growth"].values() for value in (*map(int, rows), *rows.values())]
+        numbers += [value for rows in found["growth"].values() for value in rows.values()]
+        numbers += [int(count) for rows in found["growth"].values() for count in [min(rows), *rows]]
         numbers += [value for rows in found["speedup"].values() for value in rows.values() if value is not None]
-        numbers += [found["images"], found["regions"], found["threads"], found["paper"]["map_voc07"]["rcnn"]]
-        if not all(isinstance(value, (int, float)) for value in numbers):
+        numbers += [found["images"], found["regions"], found["threads"]]
+        named = all(isinstance(found[key], str) for key in ("machine", "baseline"))
+        if not named or not all(isinstance(value, (int, float)) and isfinite(value) for value in numbers):
             raise TypeError("not a number")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise SppdetError("is no comparison", file=file, expected="what `sppdet compare` writes", got=error) from error
     return dict(found)

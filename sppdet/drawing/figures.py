@@ -26,9 +26,17 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def draw_fractions(
-    axes: Axes, rows: Sequence[Mapping[str, float]], colors: Mapping[str, str], height: float, fontsize: float
+    axes: Axes,
+    rows: Sequence[Mapping[str, float]],
+    colors: Mapping[str, str],
+    height: float,
+    fontsize: float,
+    text: str = "{percent:.0f}",
 ) -> None:
-    """Draw a bar for each row, from 0 to 100%: its parts by name (NaN is 0), and the percentages of those above 7%."""
+    """Draw a bar for each row, from 0 to 100%: its parts by name (NaN is 0), with a text on those above 7%.
+
+    text: format of the part's `value` and `percent`.
+    """
     for place, row in enumerate(rows):
         start, total = 0.0, sum(value for value in row.values() if value > 0)
         for name, value in row.items():
@@ -37,7 +45,7 @@ def draw_fractions(
             if percent > 7:
                 color = _contrast(colors[name])
                 style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": fontsize, "color": color}
-                axes.text(start + percent / 2, place, f"{percent:.0f}", **style)
+                axes.text(start + percent / 2, place, text.format(value=value, percent=percent), **style)
             start += percent
     axes.set_xlim(0, 100)
 

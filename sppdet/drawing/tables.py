@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 
 
-def align(rows: Sequence[Sequence[str]]) -> str:
-    """Return the rows as lines with aligned columns: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        [cell.rjust(width) if k else cell.ljust(width) for k, (cell, width) in enumerate(zip(row, widths, strict=True))]
-        for row in rows
-    )
+def align(rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Return the rows as lines with aligned columns: the first `left` columns to the left, the others to the right."""
+    sides = [(max(map(len, column)), "<" if k < left else ">") for k, column in enumerate(zip(*rows, strict=True))]
+    lines = ([f"{cell:{side}{width}}" for cell, (width, side) in zip(row, sides, strict=True)] for row in rows)
     return "\n".join("  ".join(line).rstrip() for line in lines)
 
 

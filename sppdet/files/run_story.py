@@ -1,6 +1,7 @@
 """All that the files in the folder of a run say about it."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike, walk
@@ -105,21 +106,17 @@ class RunStory:
 
     def files(self) -> list[tuple[str, int, str]]:
         """Return name, bytes and meaning of each file, those in subfolders left out, and the name of each of these."""
-        found = [file for file in self.path.iterdir() if not file.name.startswith(".")]
-        order = list(FILES)
-
-        def kind(file: Path) -> str:
-            return file.name if file.name in FILES else f"{file.stem.partition('-')[0]}{file.suffix}"
-
-        def place(file: Path) -> tuple[int, str]:
-            return order.index(kind(file)) if kind(file) in FILES else len(order), file.name
-
-        return [
-            (f"{file.name}/", 0, "evaluation" if (file / "evaluation.json").is_file() else "")
-            if file.is_dir()
-            else (file.name, file.stat().st_size, FILES.get(kind(file), ""))
-            for file in sorted(found, key=place)
-        ]
+        order, rows = list(FILES), []
+        for file in sorted(self.path.iterdir()):
+            kind = file.name if file.name in FILES else f"{file.stem.partition('-')[0]}{file.suffix}"
+            place = order.index(kind) if kind in FILES else len(order)
+            with suppress(FileNotFoundError):  # removed meanwhile by a training
+                if file.is_dir():
+                    meaning = "evaluation" if (file / "evaluation.json").is_file() else ""
+                    rows.append((place, (f"{file.name}/", 0, meaning)))
+                else:
+                    rows.append((place, (file.name, file.stat().st_size, FILES.get(kind, ""))))
+        return [row for _, row in sorted(rows, key=lambda row: row[0]) if not row[0].startswith(".")]
 
     def as_dict(self) -> dict[str, Any]:
         return {

@@ -135,30 +135,29 @@ class ReportData:
     comparison: Mapping[str, Any] | None = None
 
     @cached_property
-    def sizes(self) -> list[tuple[int, int] | None]:
-        """(width, height) of each image, None where it cannot be read."""
-        return [size_of(image) for image in self.dataset.images]
+    def objects(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Boxes (N, 4) of all images of known size, and width and height of the image of each (N, 2)."""
+        boxes, sizes = [np.zeros((0, 4))], [np.zeros((0, 2))]
+        for image in self.dataset.images:
+            if len(image.boxes) and (size := size_of(image)):
+                boxes.append(image.boxes.double().numpy())
+                sizes.append(np.tile(np.array(size, float), (len(image.boxes), 1)))
+        return np.concatenate(boxes), np.concatenate(sizes)
 
     @cached_property
-    def objects(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-        """Boxes (N, 4) of all images of known size, width and height of their images (N, 2), and labels (N,)."""
-        known = [(image, size) for image, size in zip(self.dataset.images, self.sizes, strict=True) if size]
-        boxes = [image.boxes.double().numpy() for image, _ in known]
-        sizes = [np.tile(np.array(size, float), (len(image.boxes), 1)) for image, size in known]
-        labels = [image.labels.numpy() for image, _ in known]
-        empty = np.zeros((0, 4)), np.zeros((0, 2)), np.zeros(0, np.int64)
-        joined = [np.concatenate([one, *parts]) for one, parts in zip(empty, (boxes, sizes, labels), strict=True)]
-        return joined[0], joined[1], joined[2]
+    def counts(self) -> dict[str, int]:
+        """Number of objects of each class, those in images that cannot be read included."""
+        labels = torch.cat([torch.zeros(0, dtype=torch.int64), *(image.labels for image in self.dataset.images)])
+        counts = torch.bincount(labels, minlength=len(self.dataset.classes) + 1)[1:]
+        return dict(zip(self.dataset.classes, counts.tolist(), strict=True))
 
     def as_dict(self) -> dict[str, Any]:
         """Return what the report says as JSON."""
-        _, _, labels = self.objects
-        counts = np.bincount(labels, minlength=len(self.dataset.classes) + 1)[1:]
         return {
             "data": self.dataset.name,
             "images": len(self.dataset),
             "classes": list(self.dataset.classes),
-            "boxes": dict(zip(self.dataset.classes, counts.tolist(), strict=True)),
+            "boxes": self.counts,
             "runs": [run.as_dict() for run in self.runs],
             "comparison": self.comparison,
         }

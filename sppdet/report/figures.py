@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sppdet.drawing.figures import draw_fractions, new_figure
+from sppdet.drawing.figures import draw_fractions, new_figure, shorten
 from sppdet.drawing.tables import points
 from sppdet.evaluation.diagnose import OUTCOMES
 from sppdet.evaluation.sizes import SIZES
 from sppdet.evaluation.voc import Curve
 from sppdet.report.data import EvaluatedRun, ReportData
-from sppdet.report.svg import BLUE, COLORS, GRAY, GREEN, INK, ORANGE, PINK, VIOLET, Plot, draw_svg
+from sppdet.report.svg import BLUE, COLORS, GREEN, INK, ORANGE, PINK, VIOLET, Plot, draw_svg
 from sppdet.wording import counted
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ BARS = 40  # classes in a figure of bars; more have the best and the worst
 CONFUSED = 25  # classes in the matrix: those most often confused
 POINTS = 120  # of a curve
 LONGEST_NAME = 18  # characters of a class in a figure, which has room for as many W
+short = partial(shorten, most=LONGEST_NAME)
 ERROR_COLORS = dict(zip(OUTCOMES, (GREEN, BLUE, VIOLET, PINK, ORANGE), strict=True))
 
 
@@ -48,10 +50,6 @@ def best_and_worst(data: ReportData, number: int) -> list[str]:
     rows = data.runs[0].diagnosis.classes
     names = sorted((name for name in rows if rows[name].positives), key=lambda name: -rows[name].ap["as_is"])
     return names if len(names) <= number else names[: number - number // 2] + names[-(number // 2) :]
-
-
-def short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def label_bar(axes: Axes, value: float, place: float, text: str) -> None:
@@ -150,7 +148,7 @@ def _plot_confusion(run: EvaluatedRun, number: int) -> Plot:
                 part = count / totals[true]
                 color = GREEN if true == found else ORANGE
                 axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=color, alpha=min(0.08 + 0.75 * part, 0.8)))
-                axes.text(x, y, str(count), ha="center", va="center", fontsize=7)
+                axes.text(x, y, str(count), ha="center", va="center", fontsize=min(7, 36 / len(str(count))))
     axes.set(xlim=(-0.5, len(rows) - 0.5), ylim=(len(rows) - 0.5, -0.5))
     axes.set_xticks(range(len(rows)), names, rotation=90, fontsize=8)
     axes.set_yticks(range(len(rows)), names, fontsize=8)
@@ -209,10 +207,10 @@ def _plot_calibration(run: EvaluatedRun, number: int) -> Sequence[Plot]:
     axes.plot([0, 100], [0, 100], color=INK, alpha=0.4, linestyle="--", linewidth=1)
     x, y = [100 * part.probability for part in bins], [100 * part.correct for part in bins]
     axes.plot(x, y, "o-", color=COLORS[number % len(COLORS)])
-    for part, left, top in zip(bins, x, y, strict=True):
-        note = f"{part.detections}"
-        axes.annotate(note, (left, top), (0, 5), textcoords="offset points", ha="right", fontsize=7, color=GRAY)
-    axes.set(xlim=(0, 100), ylim=(0, 108), xlabel="probability (%)", ylabel="correct (%)")
+    counts = axes.secondary_xaxis("top")  # a row of their own: points may lie close to each other
+    middles = [50 * (part.low + part.high) for part in bins]
+    counts.set_xticks(middles, [str(part.detections) for part in bins], rotation=90, fontsize=7)
+    axes.set(xlim=(0, 100), ylim=(0, 103), xlabel="probability (%)", ylabel="correct (%)")
     axes.grid()
     texts = [f"{part.probability:.0%} given, {part.correct:.0%} correct" for part in bins]
     error = points(run.reliability.error, ".2f")

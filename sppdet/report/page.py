@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib.resources import files
 from os import PathLike
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sppdet import __version__
+from sppdet.comparison.paper import TIMING
 from sppdet.drawing.tables import percent, points
 from sppdet.evaluation.diagnose import GAINS
 from sppdet.evaluation.sizes import SIZES
@@ -17,12 +19,13 @@ from sppdet.report.cards import headline, make_cards
 from sppdet.report.data import ReportData
 from sppdet.report.figures import plot_runs
 from sppdet.report.statistics import plot_data, plot_times
-from sppdet.report.svg import theme
+from sppdet.report.svg import Plot, theme
 from sppdet.report.thumbnails import Thumbnails
 from sppdet.wording import counted, printable
 
-MOST_BYTES = 8_000_000  # of a page
+MOST_BYTES = 8_000_000  # of a page, unless its figures and tables alone take more
 THUMBNAIL_BYTES = 4_300_000  # of these
+BOX_BYTES = 2_500_000  # of the boxes on the pictures, at most
 MOST_TEXT = 200_000  # characters of a README or a configuration
 MARK = '<meta name="generator" content="sppdet report">'  # of our own pages, in their first bytes
 ROWS = 200  # classes in tables
@@ -33,10 +36,16 @@ def write_report(data: ReportData, path: str | PathLike[str]) -> dict[str, Any]:
 
     Raises SppdetError if the file cannot be written.
     """
-    thumbnails = Thumbnails(data.dataset.images, THUMBNAIL_BYTES)
+    with theme():
+        plots = {**plot_runs(data), "data": plot_data(data)}
+        plots["times"] = plot_times(dict(data.comparison)) if data.comparison else []
+    content = json_ready(data.as_dict())
+    fixed = [to_json_block(content), *(run.readme[:MOST_TEXT] for run in data.runs)]
+    fixed += [plot.svg for part in plots.values() for plot in part]
+    room = MOST_BYTES - BOX_BYTES - sum(len(text.encode(errors="replace")) for text in fixed)
+    thumbnails = Thumbnails(data.dataset.images, min(THUMBNAIL_BYTES, room))
     cards = make_cards(data, thumbnails)
-    text, content = render(data, cards, thumbnails)
-    write_text(path, text)
+    write_text(path, render(data, content, plots, cards, thumbnails))
     size = Path(path).stat().st_size
     return {"bytes": size, "cases": len(cards["cases"]), "unreadable": thumbnails.unreadable, "content": content}
 
@@ -49,24 +58,26 @@ def is_own_report(path: str | PathLike[str]) -> bool:
         return MARK.encode() in file.read(300)
 
 
-def render(data: ReportData, cards: dict[str, Any], thumbnails: Thumbnails) -> tuple[str, dict[str, Any]]:
-    """Return the page, and the content of its JSON block."""
+def render(
+    data: ReportData,
+    content: dict[str, Any],
+    plots: Mapping[str, Sequence[Plot]],
+    cards: dict[str, Any],
+    thumbnails: Thumbnails,
+) -> str:
+    """Return the page. content: of its JSON block."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
     def finalize(value: Any) -> Any:
         return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
-    with theme():
-        plots = {**plot_runs(data), "data": plot_data(data)}
-        plots["times"] = plot_times(dict(data.comparison)) if data.comparison else []
-    content = json_ready(data.as_dict())
     style, script = _resource("report.css"), _resource("report.js")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, finalize=finalize, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"percent": percent, "points": points, "counted": counted, "svg": Markup}
-    page = environment.from_string(_resource("template.html")).render(
+    return environment.from_string(_resource("template.html")).render(
         mark=Markup(MARK),
         policy=f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)};"
         " base-uri 'none'; form-action 'none'",
@@ -85,8 +96,8 @@ def render(data: ReportData, cards: dict[str, Any], thumbnails: Thumbnails) -> t
         settings=[_settings(run.config) for run in data.runs],
         most_text=MOST_TEXT,
         version=__version__,
+        paper=TIMING,
     )
-    return page, content
 
 
 def to_json_block(content: Any) -> str:

@@ -7,37 +7,36 @@ from typing import Any
 import numpy as np
 
 from sppdet.data.checks.picture import heat_map
-from sppdet.drawing.figures import new_figure
+from sppdet.drawing.figures import draw_fractions, new_figure
 from sppdet.report.data import ReportData
 from sppdet.report.figures import BARS, label_bar, short
 from sppdet.report.svg import BLUE, COLORS, GRAY, GREEN, ORANGE, PINK, VIOLET, Plot, draw_svg
 from sppdet.runtime.stopwatch import STAGES
 
-STAGE_COLORS = dict(zip(STAGES, (GRAY, VIOLET, ORANGE, GREEN, BLUE, PINK), strict=True))
+STAGE_COLORS: dict[str, str] = dict(zip(STAGES, (GRAY, VIOLET, ORANGE, GREEN, BLUE, PINK), strict=True))
 
 
 def plot_data(data: ReportData) -> list[Plot]:
     """Draw boxes per class, their sizes, aspect ratios and places."""
-    boxes, sizes, labels = data.objects
+    boxes, sizes = data.objects
     if not len(boxes):
-        return []
+        return [_plot_classes(data)] if sum(data.counts.values()) else []
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-6)
     fractions = np.sqrt(sides.prod(axis=1) / sizes.prod(axis=1)).clip(0, 1)
     ratios = np.clip(sides[:, 0] / sides[:, 1], 1 / 8, 8)
-    return [_plot_classes(data, labels), _plot_sizes(fractions), _plot_ratios(ratios), _plot_places(boxes, sizes)]
+    return [_plot_classes(data), _plot_sizes(fractions), _plot_ratios(ratios), _plot_places(boxes, sizes)]
 
 
-def _plot_classes(data: ReportData, labels: np.ndarray) -> Plot:
-    counts = np.bincount(labels, minlength=len(data.dataset.classes) + 1)[1:].tolist()
-    rows = sorted(zip(counts, data.dataset.classes, strict=True), key=lambda row: -row[0])[:BARS]
+def _plot_classes(data: ReportData) -> Plot:
+    rows = sorted(data.counts.items(), key=lambda row: -row[1])[:BARS]
     figure = new_figure(3.8, 0.7 + 0.17 * max(len(rows), 4))
     axes = figure.subplots()
-    axes.barh(range(len(rows)), [count for count, _ in rows], color=BLUE)
-    for place, (count, _) in enumerate(rows):
+    axes.barh(range(len(rows)), [count for _, count in rows], color=BLUE)
+    for place, (_, count) in enumerate(rows):
         label_bar(axes, count, place, str(count))
-    axes.set_yticks(range(len(rows)), [short(name) for _, name in rows])
-    axes.set(ylim=(max(len(rows), 4) - 0.5, -0.5), xlim=(0, 1.15 * max(1, rows[0][0] if rows else 1)))
-    alt = ", ".join(f"{name} {count}" for count, name in rows)
+    axes.set_yticks(range(len(rows)), [short(name) for name, _ in rows])
+    axes.set(ylim=(max(len(rows), 4) - 0.5, -0.5), xlim=(0, 1.15 * max(1, rows[0][1])))
+    alt = ", ".join(f"{name} {count}" for name, count in rows)
     return Plot("Boxes per class", f"Boxes per class: {alt}", draw_svg(figure, "classes"))
 
 
@@ -80,16 +79,10 @@ def _plot_stages(comparison: dict[str, Any]) -> Plot:
     stages = comparison["stages"]
     figure = new_figure(4.8, 1.0 + 0.45 * len(stages))
     axes = figure.subplots()
-    for place, rows in enumerate(stages.values()):
-        start, total = 0.0, sum(rows[stage] for stage in STAGES)
-        for stage in STAGES:
-            part = 100 * rows[stage] / total if total else 0.0
-            axes.barh(place, part, 0.7, left=start, color=STAGE_COLORS[stage], label=None if place else stage)
-            if part > 8:
-                axes.text(start + part / 2, place, f"{rows[stage]:.2g} s", ha="center", va="center", fontsize=7)
-            start += part
+    rows: list[dict[str, float]] = [{stage: times[stage] for stage in STAGES} for times in stages.values()]
+    draw_fractions(axes, rows, STAGE_COLORS, 0.7, 7, "{value:.2g} s")
     axes.set_yticks(range(len(stages)), [short(name) for name in stages])
-    axes.set(xlim=(0, 100), ylim=(len(stages) - 0.5, -0.5), xlabel="fraction of the time (%)")
+    axes.set(ylim=(len(stages) - 0.5, -0.5), xlabel="fraction of the time (%)")
     figure.legend(loc="outside upper center", ncols=3)
     texts = [f"{name}: " + ", ".join(f"{s} {rows[s]:.3g} s" for s in STAGES) for name, rows in stages.items()]
     return Plot("Stages, seconds per image", "; ".join(texts), draw_svg(figure, "stages"))

@@ -26,7 +26,7 @@ class Thumbnail(NamedTuple):
 
 
 class Thumbnails:
-    """Thumbnails of images by their index, made when they are first asked for, until `budget` bytes are used.
+    """Thumbnails of images by their index, made when they are first asked for, until one exceeds `budget` bytes.
 
     unreadable: number of images asked for that cannot be read.
     """
@@ -38,17 +38,15 @@ class Thumbnails:
 
     def get(self, index: int) -> Thumbnail | None:
         """Return the thumbnail of an image; None if it cannot be read, or if there is no room for it."""
-        if index not in self._known:
+        if index not in self._known and self._left > 0:
             try:
                 made = make_thumbnail(self._images[index])
+                self._left -= len(made.uri)
+                self._known[index] = made if self._left >= 0 else None
             except ImageError:
                 self.unreadable += 1
-                made = None
-            if made and len(made.uri) > self._left:
-                made = None
-            self._left -= len(made.uri) if made else 0
-            self._known[index] = made
-        return self._known[index]
+                self._known[index] = None
+        return self._known.get(index)
 
     def made(self) -> dict[int, Thumbnail]:
         """Return all thumbnails by index."""

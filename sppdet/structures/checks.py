@@ -29,6 +29,20 @@ def check_boxes(boxes: object, name: str = "boxes") -> None:
         raise InputError("corners in the wrong order", field=name, expected="x1 <= x2, y1 <= y2", got=got)
 
 
+def box_in_image(numbers: object, size: tuple[int, int]) -> Tensor:
+    """Return the numbers x1 y1 x2 y2 of a user as a box float32 (4,).
+
+    Raises InputError if they are no box in an image of `size` (H, W).
+    """
+    height, width = size
+    corners = numbers if isinstance(numbers, list) and all(type(one) in (int, float) for one in numbers) else []
+    inside = len(corners) == 4 and 0 <= corners[0] < corners[2] <= width and 0 <= corners[1] < corners[3] <= height
+    if not inside:
+        expected = f"x1,y1,x2,y2 in {width}x{height}"
+        raise InputError("no box in the image", field="box", expected=expected, got=numbers)
+    return torch.tensor(corners, dtype=torch.float32)
+
+
 def check_labels(labels: Tensor, name: str, classes: int) -> None:
     """Raise InputError unless all labels are in 1..classes."""
     wrong = labels[(labels < 1) | (labels > classes)]

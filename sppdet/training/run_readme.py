@@ -71,7 +71,7 @@ class Session(NamedTuple):
             return {}
         sessions = f" in {counted(metrics.session, 'session')}" if metrics.session > 1 else ""
         minutes = f"{metrics.seconds / 60:.1f}{sessions}; `results.csv` has a row of each epoch, refit and stage"
-        memory = f"{metrics.memory_gb:.1f} GB at most" if metrics.memory_gb else "not known"
+        memory = f"{metrics.memory_gb:.1f} GB resident, mapped files included" if metrics.memory_gb else "not known"
         return {"minutes": minutes, "memory": memory}
 
 

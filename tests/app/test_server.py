@@ -103,6 +103,34 @@ def test_a_body_without_a_length_is_read_up_to_its_limit():
     assert (refused.value.status_code, len(parts)) == (413, 7)
 
 
+def test_a_page_that_is_left_while_it_sends_an_image_leaves_no_traceback(session, caplog):
+    server = Server(session)
+    places = []
+
+    async def receive() -> dict[str, object]:
+        places.append(server.jobs.waiting)  # before the image is in memory
+        return {"type": "http.disconnect"}
+
+    (route,) = (route for route in server.routes() if route.path == "/api/image")
+    sent: list[dict] = []
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/api/image", "headers": []}
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(route.app(scope, receive, send))
+    assert (sent[0]["status"], places, server.jobs.waiting) == (400, [1], 0)
+    assert not caplog.text
+
+
+def test_a_second_run_has_the_seconds_of_the_search_it_shares(session):
+    picture = session.add(png())
+    first, second = (session.find(picture.id, run).seconds for run in (SPP, NAMED))
+    assert first["proposals"] == second["proposals"] > 0
+    assert next(iter(first)) == "proposals"
+
+
 @pytest.mark.parametrize("data", [b"", b"text", b"\x89PNG\r\n\x1a\n", png()[:500], b"GIF89a", b"%!PS-Adobe"])
 def test_what_is_no_image_is_said_in_one_line_without_a_path(data, client):
     message = error_of(client.post("/api/image", content=data))

@@ -1,9 +1,13 @@
 """`sppdet report` of what `sppdet evaluate` left."""
 
+import json
+
 import pytest
 from factories import run_error, run_json, run_text
 from report_pages import block_of
 
+from sppdet.commands.report import _read_comparison
+from sppdet.errors import SppdetError
 from sppdet.files.atomic import read_json, write_json
 from sppdet.report import figures
 from sppdet.report.page import MARK
@@ -40,6 +44,33 @@ def test_it_reads_what_evaluate_left(place, run, data, tmp_path, capsys):
         write_json(evaluated / "test/evaluation.json", damaged)
         assert "is no evaluation" in run_error(capsys, *arguments)
     assert output.read_text() == text  # as it was
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("stages", [1]),
+        ("stages", {"spp": {}}),
+        ("totals", {"spp": {"total": 1}}),
+        ("growth", {"spp": {}}),
+        ("growth", {"spp": {"many": 1}}),
+        ("speedup", {"spp": {"conv": "150"}}),
+        ("images", float("inf")),
+        ("regions", 10**400),
+        ("machine", None),
+        ("baseline", ["spp"]),
+        ("threads", ...),
+    ],
+)
+def test_what_is_no_comparison_is_said(tmp_path, key, value):
+    times = {"images": 1, "regions": 1, "threads": 1, "machine": "a", "baseline": "a"}
+    times |= {name: {} for name in ("stages", "totals", "growth", "speedup")}
+    (tmp_path / "compare.json").write_text(json.dumps(times))
+    assert _read_comparison(str(tmp_path), []) == times
+    damaged = times | {key: value} if value is not ... else {name: times[name] for name in times if name != key}
+    (tmp_path / "compare.json").write_text(json.dumps(damaged))
+    with pytest.raises(SppdetError, match="is no comparison"):
+        _read_comparison(str(tmp_path), [])
 
 
 def test_files_of_others_stay_and_what_is_missing_is_said(place, run, tmp_path, capsys):

@@ -13,7 +13,9 @@ from sppdet.files.atomic import read_json, write_json
 def test_a_run_is_shown_and_its_readme_has_the_evaluation(run, data, capsys):
     assert "None yet: `sppdet evaluate" in (run / "README.md").read_text()
     run_json(capsys, "evaluate", run, *data)
+    (run / "heads-gone.safetensors").symlink_to("nowhere")  # as a file that a training has removed meanwhile
     text = run_text(capsys, "info", run)
+    assert "gone" not in text
     assert text.startswith(f"{run}: detector of 6 classes: ")
     assert "shapenet" in text
     values = run_json(capsys, "info", run)

@@ -13,11 +13,12 @@ from report_pages import block_of, small_data, small_report, small_run
 from sppdet.comparison.paper import TIMING
 from sppdet.drawing.figures import new_figure
 from sppdet.files.atomic import json_ready
-from sppdet.report import page
+from sppdet.report import page, thumbnails
 from sppdet.report.data import ReportData
 from sppdet.report.page import is_own_report, to_json_block, write_report
 from sppdet.report.svg import draw_svg, theme
 from sppdet.runtime.stopwatch import STAGES
+from sppdet.wording import counted
 
 HOSTILE = (
     '</script><script>alert("1")</script><!--',
@@ -25,7 +26,7 @@ HOSTILE = (
     "$\\frac{1}{2}$ {{ 7 * 7 }} {% raw %}" + "W" * 300,
 )
 TIMES = {
-    **{"images": 2, "regions": 30, "threads": 1, "machine": "<b>machine</b>", "baseline": "crop", "paper": TIMING},
+    **{"images": 2, "regions": 30, "threads": 1, "machine": "<b>machine</b>", "baseline": "crop"},
     "stages": {name: dict.fromkeys(STAGES, 0.5) for name in ("crop", "spp")},
     "totals": {name: {"without_proposals": 2.5, "total": 3.0} for name in ("crop", "spp")},
     "growth": {name: {"10": 0.1, "30": 0.2} for name in ("crop", "spp")},
@@ -147,12 +148,27 @@ def test_json_blocks_end_no_script(text) -> None:
 
 
 def test_many_classes_and_images_stay_small(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(page, "THUMBNAIL_BYTES", 100)  # no picture has room
+    monkeypatch.setattr(page, "MOST_BYTES", page.BOX_BYTES)  # the figures take the room for pictures
+    monkeypatch.setattr(thumbnails, "make_thumbnail", lambda _: pytest.fail("decoded in vain"))
     names = [f"class {k} {'x' * 200}" for k in range(60)]
     data = small_report(small_data(tmp_path / "images", names))
+    data.dataset.images[1].image.unlink()
     result = write_report(data, tmp_path / "report.html")
     assert result["cases"] == 0
-    assert result["bytes"] < page.MOST_BYTES - 4_300_000
+    assert result["bytes"] < 3_700_000
+    assert list(result["content"]["boxes"].values())[:3] == [3, 2, 0]  # those of the lost image as well
+    text = (tmp_path / "report.html").read_text()
+    count = len(data.runs[0].doubts)
+    assert f"{counted(count, 'doubt')}, the most confident first; these are 0 of them." in text
+
+
+def test_after_the_first_picture_without_room_none_is_decoded(tmp_path, monkeypatch) -> None:
+    images, decoded = small_data(tmp_path / "images").images, []
+    make = thumbnails.make_thumbnail
+    monkeypatch.setattr(thumbnails, "make_thumbnail", lambda image: (decoded.append(image), make(image))[1])
+    pictures = thumbnails.Thumbnails([*images, *images], 1 + len(make(images[0]).uri))
+    assert [pictures.get(i) is None for i in (0, 1, 2, 3, 0)] == [False, True, True, True, False]
+    assert len(decoded) == 2
 
 
 def test_only_our_own_pages_are_known(hostile, tmp_path) -> None:
