@@ -14,6 +14,7 @@ from sppdet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from sppdet.evaluation.evaluation import Evaluation
+    from sppdet.structures import Dataset, Detections
 
 
 def combine(
@@ -44,43 +45,42 @@ def combine(
     if resamples < 0:
         raise ConfigError("out of range", field="resamples", expected="0 or more", got=resamples)
 
+    from sppdet.commands import inputs
     from sppdet.commands.evaluate import EVALUATION, write_evaluation
-    from sppdet.commands.inputs import (
-        classes_of,
-        count_trained_on,
-        data_of_run,
-        detections_of,
-        is_run,
-        load_run,
-        read_data,
-    )
-    from sppdet.data.results.files import read_results
     from sppdet.evaluation.evaluation import evaluate_detections
     from sppdet.files.owned import OwnedFolder
     from sppdet.postprocess import combine_detections
 
     folder = Path(output or f"runs/combine-{'-'.join(Path(run).resolve().name for run in runs)}")
     OwnedFolder(folder, EVALUATION).check()
-    classes = {run: classes_of(run) for run in runs if is_run(run)}
+    classes = {run: inputs.classes_of(run) for run in runs if inputs.is_run(run)}
     first = next(iter(classes), None)
-    data = data_of_run(first, data)
-    dataset = read_data(data, classes[first] if first else None, workers, decode=first is not None)
+    data = inputs.data_of_run(first, data)
+    dataset = inputs.read_data(data, classes[first] if first else None, workers, decode=first is not None)
     for run, names in classes.items():
         dataset.check_classes(names, run)
-    detectors = {run: load_run(run, device, precision, True) for run in classes}
-    found = {run: read_results(run, dataset) for run in runs if run not in detectors}
-    for run, parts in found.items():
-        for score in (score for part in parts for score in part.scores.tolist()):
-            if not 0 <= score <= 1:
-                expected = "0..1, as written by `sppdet evaluate --probabilities`"
-                raise DataError("not a probability", file=run, field="score", expected=expected, got=score)
+    detectors = {run: inputs.load_run(run, device, precision, True) for run in classes}
+    found = {run: _read_probabilities(run, dataset) for run in runs if run not in detectors}
     for run, detector in detectors.items():
-        raw = detections_of(run, dataset, data, workers, partial(load_run, detector, device, precision), raw=True)
+        load = partial(inputs.load_run, detector, device, precision)
+        raw = inputs.detections_of(run, dataset, data, workers, load, raw=True)
         found[run] = [detector.probabilities(one) for one in raw]
     selection = detectors[first].config.selection if first else SelectionConfig()
     union = [combine_detections(parts, selection) for parts in zip(*(found[run] for run in runs), strict=True)]
     single = {run: found[run] for run in runs}
     result = evaluate_detections(union, dataset, resamples, True, single)
-    result = replace(result, folder=folder, trained_on=count_trained_on(detectors, dataset))
+    result = replace(result, folder=folder, trained_on=inputs.count_trained_on(detectors, dataset))
     write_evaluation(folder, result, union, dataset, data.split)
     return result
+
+
+def _read_probabilities(path: str, dataset: Dataset) -> list[Detections]:
+    """Read detections. Raises DataError for scores that are no probabilities."""
+    from sppdet.data.results.files import read_results
+
+    found = read_results(path, dataset)
+    for score in (score for part in found for score in part.scores.tolist()):
+        if not 0 <= score <= 1:
+            expected = "0..1, as written by `sppdet evaluate --probabilities`"
+            raise DataError("not a probability", file=path, field="score", expected=expected, got=score)
+    return found

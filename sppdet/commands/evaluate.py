@@ -19,6 +19,7 @@ from sppdet.runtime.progress import Stage, plan
 
 if TYPE_CHECKING:
     from sppdet.commands.inputs import Run
+    from sppdet.detector import Detector
     from sppdet.evaluation.evaluation import Evaluation
     from sppdet.structures import Dataset, Detections
 
@@ -65,79 +66,90 @@ def evaluate(
         workers: images searched for proposals at once
         dataset: images in memory, instead of `data`; results are then written to `output` only
     """
-    if run is None and detections is None:
-        raise ConfigError("give a run or --detections", field="run")
+    _check_options(locals())
     if part := read_shard(shard):
-        for field in ("detections", "probabilities", "against", "svd", "dataset"):
-            if locals()[field]:
-                raise ConfigError("is for all images: leave it out with --shard", field=field)
-        if not isinstance(run, (str, PathLike)):
-            raise ConfigError("a shard needs a run folder or detector file", field="run")
+        assert isinstance(run, (str, PathLike))
         return detect_shard(run, part, data, proposals, output, device, precision, workers)
-    if detections is not None and not (run is None or isinstance(run, (str, PathLike))):
-        raise ConfigError("give a detector or detections, one of them", field="detections")
-    for field, given in {"svd": svd is not None, "probabilities": probabilities}.items():
-        if given and run is None:
-            raise ConfigError("needs a run: detections have no layers and no calibration", field=field)
-    if resamples < 0:
-        raise ConfigError("out of range", field="resamples", expected="0 or more", got=resamples)
 
-    from sppdet.commands.inputs import (
-        classes_of,
-        count_trained_on,
-        data_of_run,
-        detect_dataset,
-        detections_of,
-        is_run,
-        load_run,
-        origin_of,
-        read_data,
-        source_of,
-    )
-    from sppdet.data.results.files import read_results
-    from sppdet.detector import Detector
+    from sppdet.commands import inputs
     from sppdet.evaluation.evaluation import evaluate_detections
     from sppdet.evaluation.voc import evaluate_voc
     from sppdet.files.owned import OwnedFolder
     from sppdet.files.run_folder import RunFolder
     from sppdet.training.run_readme import update_evaluations
 
-    classes = None if run is None else classes_of(run)  # data are looked at before the network
+    classes = None if run is None else inputs.classes_of(run)  # data are looked at before the network
+    path = run if isinstance(run, (str, PathLike)) else None
     folder, source = Path(output) if output else None, None
     if dataset is None:
-        data = data_of_run(run, data)
-        dataset = read_data(data, classes, workers, decode=detections is None)
-        if folder is None and run is not None and not isinstance(run, Detector):
-            folder = RunFolder(run).evaluation(data)
-            source = {**source_of(run, dataset), "proposals": proposals, "probabilities": probabilities}
+        data = inputs.data_of_run(run, data)
+        dataset = inputs.read_data(data, classes, workers, decode=detections is None)
+        if folder is None and path is not None:
+            folder = RunFolder(path).evaluation(data)
+            source = {**inputs.source_of(path, dataset), "proposals": proposals, "probabilities": probabilities}
     if folder:
         OwnedFolder(folder, EVALUATION).check()  # before hours of detection
-    detector = None if run is None else load_run(run, device, precision, probabilities)
+    detector = None if run is None else inputs.load_run(run, device, precision, probabilities)
     truncated = detector.truncated(svd) if detector and svd is not None else None
     others = None
     if against:
-        load = partial(load_run, against, device, precision)
-        others = {against: detections_of(against, dataset, data, workers, load, proposals)}
+        load = partial(inputs.load_run, against, device, precision)
+        others = {against: inputs.detections_of(against, dataset, data, workers, load, proposals)}
+    found = _find(detector, path, detections, dataset, workers, proposals, probabilities)
+    result = evaluate_detections(found, dataset, resamples, probabilities, others)
+    runs = [one for one in (run, against if against and inputs.is_run(against) else None) if one is not None]
+    result = replace(result, proposals=proposals, folder=folder, trained_on=inputs.count_trained_on(runs, dataset))
+    if truncated:
+        cut = inputs.detect_dataset(truncated, dataset, workers, proposals)
+        result = replace(result, ranks=svd, truncated=evaluate_voc(cut, dataset.images, dataset.classes))
+    if folder:
+        write_evaluation(folder, result, found, dataset, data.split, source)
+        if source and path is not None:
+            update_evaluations(RunFolder(path))
+    return result
+
+
+def _check_options(given: Mapping[str, Any]) -> None:
+    """Raise ConfigError for options of `evaluate` that do not go together."""
+    run, detections, path = given["run"], given["detections"], isinstance(given["run"], (str, PathLike))
+    if run is None and detections is None:
+        raise ConfigError("give a run or --detections", field="run")
+    if read_shard(given["shard"]):
+        for field in ("detections", "probabilities", "against", "svd", "dataset"):
+            if given[field]:
+                raise ConfigError("is for all images: leave it out with --shard", field=field)
+        if not path:
+            raise ConfigError("a shard needs a run folder or detector file", field="run")
+    if detections is not None and not (run is None or path):
+        raise ConfigError("give a detector or detections, one of them", field="detections")
+    for field, wanted in {"svd": given["svd"] is not None, "probabilities": given["probabilities"]}.items():
+        if wanted and run is None:
+            raise ConfigError("needs a run: detections have no layers and no calibration", field=field)
+    if given["resamples"] < 0:
+        raise ConfigError("out of range", field="resamples", expected="0 or more", got=given["resamples"])
+
+
+def _find(
+    detector: Detector | None,
+    path: str | PathLike[str] | None,
+    detections: str | None,
+    dataset: Dataset,
+    workers: int,
+    proposals: str | None,
+    probabilities: bool,
+) -> list[Detections]:
+    """Read the detections, or detect. path: of the run that they are of, if any."""
+    from sppdet.commands.inputs import detect_dataset, origin_of
+    from sppdet.data.results.files import read_results
+
     if detector:
-        dataset.check_classes(detector.classes, None if isinstance(run, Detector) else run)
+        dataset.check_classes(detector.classes, path)
     if detections is not None:
-        origin = origin_of(run, proposals) if isinstance(run, (str, PathLike)) else None
-        found = read_results(detections, dataset, origin)
+        found = read_results(detections, dataset, None if path is None else origin_of(path, proposals))
     else:
         assert detector
         found = detect_dataset(detector, dataset, workers, proposals)
-    found = [detector.probabilities(one) for one in found] if detector and probabilities else found
-    result = evaluate_detections(found, dataset, resamples, probabilities, others)
-    runs = [one for one in (run, against if against and is_run(against) else None) if one is not None]
-    result = replace(result, proposals=proposals, folder=folder, trained_on=count_trained_on(runs, dataset))
-    if truncated:
-        cut = evaluate_voc(detect_dataset(truncated, dataset, workers, proposals), dataset.images, dataset.classes)
-        result = replace(result, ranks=svd, truncated=cut)
-    if folder:
-        write_evaluation(folder, result, found, dataset, data.split, source)
-        if source and run is not None and not isinstance(run, Detector):
-            update_evaluations(RunFolder(run))
-    return result
+    return [detector.probabilities(one) for one in found] if detector and probabilities else found
 
 
 def write_evaluation(

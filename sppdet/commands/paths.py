@@ -38,5 +38,5 @@ def _texts(given: Mapping[str, Any], *names: str) -> list[str]:
 
 
 def _may_be_detections(path: Path) -> bool:
-    """Return True for a file, or a folder of detections of each class."""
-    return path.is_file() or any(path.glob("*det_*.txt"))
+    """Return True for a file, or a folder of detections of each class or of shards."""
+    return path.is_file() or any(file for name in ("*det_*.txt", "shard-*-of-*.json") for file in path.glob(name))

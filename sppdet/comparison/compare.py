@@ -54,15 +54,7 @@ def compare_detectors(
         raise DataError("no images to compare on", field="images", expected="1 or more", got=0)
     for name, detector in detectors.items():
         dataset.check_classes(detector.classes, name)
-    shown = dict(detectors)
-    if len(shown) == 1:
-        ((name, detector),) = detectors.items()
-        other: FeatureKind = "spp" if detector.extractor.per_region else "crop"
-        shown[f"{name}-{other}"] = detector.with_features(other)
-    baseline = baseline or next((name for name, d in shown.items() if d.extractor.per_region), next(iter(shown)))
-    if baseline not in shown:
-        raise ConfigError("unknown detector", field="baseline", expected=" or ".join(shown), got=baseline)
-    shown = {name: with_best_batch(detector) for name, detector in shown.items()}
+    shown, baseline = _choose(detectors, baseline)
     first = next(iter(shown.values()))
     regions = regions or first.config.proposals.limit or REGIONS
     search, device = first.config.proposals, first.backbone.device
@@ -72,17 +64,16 @@ def compare_detectors(
     more = "; growth takes longer" if growth_regions else ""
     logger.info("%s with %s each: about %s%s; Ctrl-C keeps what is measured", *sizes, duration(seconds), more)
     timings = time_detectors(shown, dataset.images, search, regions)
-    interrupted = timings.interrupted
     growth: dict[str, dict[int, float]] = {}
-    cropping = [name for name, d in shown.items() if d.extractor.per_region]
-    throughput = None
+    throughput, interrupted = None, timings.interrupted
+    cropping = next((name for name, detector in shown.items() if detector.extractor.per_region), None)
     try:
         if growth_regions and not interrupted:
             image = dataset.images[0].read()
             proposals = propose_exactly(image, max(growth_regions), search)
             growth = measure_growth(shown, image, proposals.boxes, growth_regions)
         if cropping and not interrupted:
-            throughput = measure_throughput(cropping[0], shown[cropping[0]])
+            throughput = measure_throughput(cropping, shown[cropping])
     except KeyboardInterrupt:
         interrupted = True
     measured = dataset.images[: timings.images]
@@ -99,6 +90,19 @@ def compare_detectors(
         maps={name: bootstrap_map(timings.detections[name], measured, dataset.classes) for name in evaluated},
         interrupted=interrupted,
     )
+
+
+def _choose(detectors: Mapping[str, Detector], baseline: str | None) -> tuple[dict[str, Detector], str]:
+    """Return the detectors to compare, at their best batch size, and the name of the baseline."""
+    shown = dict(detectors)
+    if len(shown) == 1:
+        ((name, detector),) = detectors.items()
+        other: FeatureKind = "spp" if detector.extractor.per_region else "crop"
+        shown[f"{name}-{other}"] = detector.with_features(other)
+    baseline = baseline or next((name for name, d in shown.items() if d.extractor.per_region), next(iter(shown)))
+    if baseline not in shown:
+        raise ConfigError("unknown detector", field="baseline", expected=" or ".join(shown), got=baseline)
+    return {name: with_best_batch(detector) for name, detector in shown.items()}, baseline
 
 
 def write_comparison(comparison: Comparison, folder: str) -> Comparison:

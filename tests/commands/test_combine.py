@@ -71,6 +71,8 @@ def test_what_cannot_be_combined_is_named(place, data, run, tmp_path, capsys):
     spp, raw = place / "spp", tmp_path / "raw.json"
     image_id = read_voc(place / "shapes", "test").images[0].id
     write_json(raw, [{"image_id": image_id, "category_id": 1, "bbox": [0, 0, 9, 9], "score": -0.5}])
+    shards = tmp_path / "shards"
+    write_json(shards / "shard-0-of-1.json", [])
     other = Detector.load(run)
     other.classes = tuple(reversed(other.classes))
     other.save(run / "detector.safetensors")
@@ -80,8 +82,9 @@ def test_what_cannot_be_combined_is_named(place, data, run, tmp_path, capsys):
         ([spp, place / "crop", "--resamples", -1], "resamples: out of range"),
         ([spp, raw], f"{raw}: score: not a probability (expected 0..1, as written by `sppdet"),
         ([spp, run], f"{run}: the detector's classes are not the data's"),
-        ([spp, tmp_path], f"{tmp_path}/detector.safetensors: file not found"),
-        ([spp, tmp_path / "none.json"], f"{tmp_path}/none.json: no such file"),
+        ([spp, tmp_path], f"{tmp_path}: is not a run"),
+        ([spp, tmp_path / "none.json"], f"{tmp_path}/none.json: file not found"),
+        ([spp, shards], f"{shards / 'shard-0-of-1.json'}: "),  # no run, but no path that is wrong either
     ):
         assert f"sppdet: error: {said}" in run_error(capsys, "combine", *runs, *data, "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -7,6 +7,7 @@ import pytest
 from factories import run_json, run_text
 
 from sppdet.cli import main
+from sppdet.commands.compare import compare
 from sppdet.comparison import report
 from sppdet.files.atomic import read_json
 
@@ -38,15 +39,14 @@ def test_one_run_prints_a_table_and_help_says_from_how_many_images_on_there_is_a
     assert f"mAP from {report.MIN_MAP_IMAGES} images on" in " ".join(capsys.readouterr().out.split())
 
 
-def test_comparisons_have_folders_of_their_own(monkeypatch, capsys):
+def test_comparisons_have_folders_of_their_own(monkeypatch):
     monkeypatch.setattr("sppdet.commands.inputs.load_run", lambda *_: SimpleNamespace(classes=("disc",)))
     monkeypatch.setattr("sppdet.commands.inputs.classes_of", lambda *_: ("disc",))
     monkeypatch.setattr("sppdet.commands.inputs.data_of_run", lambda *_: None)
     monkeypatch.setattr("sppdet.commands.inputs.read_data", lambda *_, **__: None)
     monkeypatch.setattr("sppdet.comparison.compare.compare_detectors", lambda *_: None)
     monkeypatch.setattr("sppdet.comparison.compare.write_comparison", lambda _, folder: folder)
-    outputs = [run_text(capsys, "compare", *runs).strip() for runs in (["a"], ["x/a", "b"])]
-    assert outputs == ["runs/compare-a", "runs/compare-a-b"]
+    assert [compare(runs) for runs in (["a"], ["x/a", "b"])] == ["runs/compare-a", "runs/compare-a-b"]
 
 
 def test_proposals_are_searched_once(place, tmp_path, monkeypatch, capsys):
