@@ -3,7 +3,6 @@
 import copy
 import json
 import random
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,8 +25,12 @@ VALUES = st.one_of(
 
 
 def read(root: Path) -> None:
-    with suppress(SppdetError):
+    errors = []
+    try:
         read_set(root)
+    except SppdetError as error:
+        errors.append(str(error))
+    assert all(str(root) in error for error in errors)
 
 
 @pytest.fixture(scope="module")

@@ -147,4 +147,4 @@ def has_tie(scene: list[Image]) -> bool:
     ids=["all verdicts", "tie", "class without positives", "nothing found", "no objects", "AP between"],
 )
 def test_the_scenes_hold_every_situation(situation) -> None:
-    find(scenes, situation, settings=QUICK)
+    assert situation(find(scenes, situation, settings=QUICK))

@@ -164,6 +164,7 @@ def test_a_folder_that_was_taken_for_a_leftover_is_made_again(tmp_path, monkeypa
 def test_the_umask_is_not_set(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "umask", lambda _mask: pytest.fail("other threads would make files of any mode"))
     write_atomically(tmp_path / "a", lambda temporary: temporary.write_text("x"))
+    assert (tmp_path / "a").read_text() == "x"
 
 
 def test_cache_entries_wait_for_no_disk(tmp_path, monkeypatch):
