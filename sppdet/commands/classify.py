@@ -99,12 +99,10 @@ def predict(
     """
     from sppdet.classification.classifier import Classifier
     from sppdet.commands.sources import image_files, read_images
-    from sppdet.files.owned import refuse_existing
+    from sppdet.files.owned import check_new_file
 
-    if output and Path(output).suffix not in (".csv", ".json"):
-        raise ConfigError("unknown format", field="output", expected="a .csv or .json file", got=output)
     if output:
-        refuse_existing(output)
+        check_new_file(output, ".csv", ".json")
     if top < 1:
         raise ConfigError("out of range", field="top", expected="1 or more", got=top)
     files = image_files(images, recursive)  # looked at before the network

@@ -19,10 +19,10 @@ def convert(
         output: weight file; BACKBONE.safetensors if not given
     """
     from sppdet.backbones.caffe import convert_caffe
-    from sppdet.files.owned import refuse_existing
+    from sppdet.files.owned import check_new_file
 
     file = output or f"{backbone}.safetensors"
-    refuse_existing(file)
+    check_new_file(file)
     layers = convert_caffe(files, backbone, file, mean)
     use = f"use it with --backbone.name {backbone} --backbone.weights {file}"
     return Summary({"backbone": backbone, "file": file, "layers": layers}, f"{', '.join(layers)} in {file}\n{use}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sppdet.config.data import DataConfig
-from sppdet.errors import ConfigError, DataError
+from sppdet.errors import ConfigError
 
 if TYPE_CHECKING:
     from sppdet.evaluation.diagnose import Diagnosis
@@ -38,24 +38,19 @@ def diagnose(
         raise ConfigError("give a run or --detections, one of them", field="run")
 
     from sppdet.commands.evaluate import EVALUATION
-    from sppdet.commands.inputs import classes_of, data_of_run, read_data, saved_detections, warn_trained_on
+    from sppdet.commands.inputs import classes_of, data_of_run, find_detections, read_data, warn_trained_on
     from sppdet.data.results.files import read_results
     from sppdet.evaluation.diagnose import diagnose as diagnose_detections
     from sppdet.evaluation.plots import plot_diagnosis
     from sppdet.files.atomic import write_json
     from sppdet.files.owned import hold_folder
-    from sppdet.files.run_folder import RunFolder
 
     classes = classes_of(run) if run else None
     data = data_of_run(run, data)
     dataset = read_data(data, classes, 2, decode=False)
     warn_trained_on([run] if run else [], dataset)
-    evaluated = RunFolder(run).evaluation(data) if run else None
-    folder = Path(output) if output else evaluated
-    file = saved_detections(run, data, dataset) if run else detections
-    if file is None:
-        reason, expected = "not found, or not of these images and this detector", f"what `sppdet evaluate {run}` writes"
-        raise DataError(reason, file=f"{evaluated}/detections.json", expected=expected)
+    file = find_detections(run, data, dataset) if run else Path(detections or "")
+    folder = Path(output) if output else file.parent if run else None
     found = diagnose_detections(read_results(file, dataset), dataset.images, dataset.classes, similar)
     found = replace(found, folder=folder)
     if folder:

@@ -165,13 +165,10 @@ def _read_corners(text: str) -> list[float]:
 
 def _check_output(output: str) -> None:
     """Raise ConfigError unless a PNG can be written there, or replaces one of our own."""
-    from sppdet.drawing.figures import is_own_figure
-    from sppdet.files.owned import refuse_existing
+    from sppdet.drawing.figures import MARK
+    from sppdet.files.owned import check_new_file
 
-    if not output.endswith(".png"):
-        raise ConfigError("unknown format", field="output", expected="a .png file", got=output)
-    if not is_own_figure(output):
-        refuse_existing(output)
+    check_new_file(output, ".png", mark=MARK)
 
 
 def _read_numbers(field: str, text: str, example: str, pattern: str) -> list[int]:

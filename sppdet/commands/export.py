@@ -20,11 +20,9 @@ def export(run: str, *, format: Literal["onnx"] = "onnx", output: str = "detecto
         output: new file
     """
     from sppdet.commands.inputs import load_run
-    from sppdet.files.owned import refuse_existing
+    from sppdet.files.owned import check_new_file
 
-    if not output.endswith(".onnx"):
-        raise ConfigError("unknown format", field="output", expected="a .onnx file", got=output)
-    refuse_existing(output)
+    check_new_file(output, ".onnx")
     try:
         for name in ("onnx", "onnxruntime", "onnxscript"):
             import_module(name)

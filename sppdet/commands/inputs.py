@@ -14,7 +14,7 @@ from sppdet.data.dataset import read_dataset
 from sppdet.data.results.files import comp4_files, read_results
 from sppdet.data.results.shards import shard_files
 from sppdet.detector import Detector
-from sppdet.errors import ConfigError, WeightsError
+from sppdet.errors import ConfigError, DataError, WeightsError
 from sppdet.files.atomic import content_key, read_json
 from sppdet.files.run_check import check_run
 from sppdet.files.run_folder import RunFolder
@@ -166,3 +166,13 @@ def saved_detections(run: str, data: DataConfig, dataset: Dataset, raw: bool = F
     wanted = {**source_of(run, dataset), "proposals": None, **({"probabilities": False} if raw else {})}
     same = isinstance(source, dict) and all(key in source and source[key] == wanted[key] for key in wanted)
     return file.with_name("detections.json") if same else None
+
+
+def find_detections(run: str, data: DataConfig, dataset: Dataset) -> Path:
+    """Return the detections that `sppdet evaluate` wrote. Raises DataError if `saved_detections` finds none."""
+    file = saved_detections(run, data, dataset)
+    if file is None:
+        reason = "not found, or not of these images and this detector"
+        place = RunFolder(run).evaluation(data) / "evaluation.json"
+        raise DataError(reason, file=place, expected=f"what `sppdet evaluate {run}` writes")
+    return file

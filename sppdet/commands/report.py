@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sppdet.commands.following import TEST, data_options
 from sppdet.commands.summary import Summary
 from sppdet.config.data import DataConfig
-from sppdet.errors import ConfigError, DataError, SppdetError
+from sppdet.errors import DataError, SppdetError
 from sppdet.wording import counted
 
 if TYPE_CHECKING:
@@ -44,14 +44,11 @@ def report(
         output: HTML file
     """
     from sppdet.commands.inputs import classes_of, data_of_run, read_data, warn_trained_on
-    from sppdet.files.owned import refuse_existing
+    from sppdet.files.owned import check_new_file
     from sppdet.report.data import ReportData
-    from sppdet.report.page import is_own_report, write_report
+    from sppdet.report.page import MARK, write_report
 
-    if not output.endswith((".html", ".htm")):
-        raise ConfigError("unknown format", field="output", expected="a .html file", got=output)
-    if not is_own_report(output):
-        refuse_existing(output)
+    check_new_file(output, ".html", ".htm", mark=MARK)
     names = _names(runs)
     config = data_of_run(runs[0], data)
     dataset = read_data(config, classes_of(runs[0]), 2, decode=False)
@@ -76,23 +73,18 @@ def _read_run(run: str, name: str, data: DataConfig, dataset: Dataset, command: 
     """Read what an evaluation of a run left. Raises DataError if there is none of these images and this detector."""
     import torch
 
-    from sppdet.commands.inputs import data_of_run, load_run, saved_detections
+    from sppdet.commands.inputs import data_of_run, find_detections, load_run
     from sppdet.data.results.files import read_results
     from sppdet.files.atomic import read_json
     from sppdet.files.run_folder import RunFolder
     from sppdet.report.data import EvaluatedRun
 
     folder = RunFolder(run)
-    own = data_of_run(run, data)
-    place = folder.evaluation(own)
-    file = saved_detections(run, own, dataset)
-    if file is None:
-        reason = "not found, or not of these images and this detector"
-        raise DataError(reason, file=place / "evaluation.json", expected=f"what `sppdet evaluate {run}` writes")
-    evaluation, source = read_json(place / "evaluation.json"), read_json(place / "source.json")
+    file = find_detections(run, data_of_run(run, data), dataset)
+    place = file.with_name("evaluation.json")
+    evaluation, source = read_json(place), read_json(file.with_name("source.json"))
     if not _is_evaluation(evaluation):
-        expected = f"what `sppdet evaluate {run}` writes"
-        raise DataError("is no evaluation", file=place / "evaluation.json", expected=expected)
+        raise DataError("is no evaluation", file=place, expected=f"what `sppdet evaluate {run}` writes")
     detector = load_run(run, "cpu", "fp32")
     dataset.check_classes(detector.classes, run)
     found = read_results(file, dataset)
@@ -119,13 +111,10 @@ def _read_run(run: str, name: str, data: DataConfig, dataset: Dataset, command: 
 def _is_evaluation(content: Any) -> bool:
     """Return True if the numbers that the page shows are numbers."""
     try:
-        ends = [
-            end
-            for key in MAPS
-            for low, high in [content.get("interval", {}).get(key, (None, None))]
-            for end in (low, high)
-        ]
-        numbers = [*(content[key] for key in MAPS), *(content["coco"][key] for key in ("AP", "AP50", "AP75")), *ends]
+        numbers = [content[key] for key in MAPS] + [content["coco"][key] for key in ("AP", "AP50", "AP75")]
+        for key in MAPS:
+            low, high = content.get("interval", {}).get(key, (None, None))
+            numbers += [low, high]
         named = isinstance(content.get("trained_on", {}), dict)
         return named and all(value is None or isinstance(value, (int, float)) for value in numbers)
     except (KeyError, TypeError, ValueError, AttributeError):

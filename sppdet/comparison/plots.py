@@ -10,7 +10,7 @@ import numpy as np
 
 from sppdet.comparison.learning_curve import LearningCurve
 from sppdet.comparison.report import Comparison
-from sppdet.drawing.figures import draw_fractions, new_figure, save_figure
+from sppdet.drawing.figures import draw_fractions, new_axes, new_figure, save_figure
 from sppdet.runtime.stopwatch import STAGES
 from sppdet.wording import counted
 
@@ -40,8 +40,7 @@ def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
     """Write a PNG: seconds without proposals against the number of regions, on log axes, with numbers for up to two."""
     from matplotlib.ticker import NullLocator
 
-    figure = new_figure(5.5, 4)
-    axes = figure.subplots()
+    figure, axes = new_axes(5.5, 4)
     counts = list(comparison.growth[comparison.baseline])
     for name, color in zip(comparison.names, cycle(COLORS), strict=False):
         values = [comparison.growth[name][count] for count in counts]
@@ -85,8 +84,7 @@ def plot_learning_curve(curve: LearningCurve, path: str | PathLike[str]) -> None
     """
     from matplotlib.ticker import NullLocator
 
-    figure = new_figure(6.5, 4.5)
-    axes = figure.subplots()
+    figure, axes = new_axes(6.5, 4.5)
     images = [share.images for share in curve.shares]
     ticks = [*images]
     if fit := curve.extrapolation:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sppdet.drawing.text import DARK, contrast, drawable
@@ -15,7 +14,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SOFTWARE = "sppdet"
+MARK = f"Software\0{SOFTWARE}"  # of our own figures, in their first bytes
 LONGEST_LABEL = 60  # characters of a label of an axis; longer ones would leave no room to draw
+
+
+def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return an empty figure of this size in inches, and its axes."""
+    figure = new_figure(width, height)
+    return figure, figure.subplots()
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -75,11 +81,3 @@ def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
             axis.set_ticklabels([drawable(label.get_text())[:LONGEST_LABEL] for label in axis.get_ticklabels()])
     own = {"Software": SOFTWARE}
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", metadata=own))
-
-
-def is_own_figure(path: str | PathLike[str]) -> bool:
-    """Return True for a file that `save_figure` wrote."""
-    if not Path(path).is_file():
-        return False
-    with Path(path).open("rb") as file:
-        return f"Software\0{SOFTWARE}".encode() in file.read(200)

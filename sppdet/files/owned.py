@@ -155,7 +155,11 @@ def _acquire(lock: Any, folder: OwnedFolder, check_owner: Callable[[dict[str, An
             return
 
 
-def refuse_existing(file: str | PathLike[str]) -> None:
-    """Raise ConfigError if there is such a file already, which a result would replace."""
-    if os.path.lexists(file):
-        raise ConfigError("exists already", file=file, field="output", expected="a new file; or remove this one")
+def check_new_file(file: str | PathLike[str], *suffixes: str, mark: str = "") -> None:
+    """Raise ConfigError unless a result can be written there: with one of these suffixes, if any are given, and where
+    there is no file, or one with this mark in its first bytes."""
+    path = Path(file)
+    if suffixes and path.suffix not in suffixes:
+        raise ConfigError("unknown format", field="output", expected=f"a {' or '.join(suffixes)} file", got=file)
+    if os.path.lexists(path) and not (mark and path.is_file() and mark.encode() in path.read_bytes()[:300]):
+        raise ConfigError("exists already", file=path, field="output", expected="a new file; or remove this one")

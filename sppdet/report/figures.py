@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sppdet.drawing.figures import draw_fractions, new_figure, shorten
+from sppdet.drawing.figures import draw_fractions, new_axes, shorten
 from sppdet.drawing.tables import points
 from sppdet.evaluation.diagnose import OUTCOMES
 from sppdet.evaluation.sizes import SIZES
@@ -60,8 +60,7 @@ def label_bar(axes: Axes, value: float, place: float, text: str) -> None:
 
 def _plot_ap(data: ReportData) -> Plot:
     names = best_and_worst(data, BARS)
-    figure = new_figure(4.6, 0.9 + (0.14 + 0.11 * len(data.runs)) * max(len(names), 3))
-    axes = figure.subplots()
+    figure, axes = new_axes(4.6, 0.9 + (0.14 + 0.11 * len(data.runs)) * max(len(names), 3))
     height = 0.8 / len(data.runs)
     for k, run in enumerate(data.runs):
         values = [100 * run.diagnosis.classes[name].ap["as_is"] for name in names]
@@ -80,8 +79,7 @@ def _plot_ap(data: ReportData) -> Plot:
 def _plot_class(
     data: ReportData, name: str, number: int, kind: str, draw: Callable[[Axes, Curve, EvaluatedRun, str, str], float]
 ) -> Plot:
-    figure = new_figure(2.7, 2.3)
-    axes = figure.subplots()
+    figure, axes = new_axes(2.7, 2.3)
     values = []
     for run, color in zip(data.runs, COLORS * len(data.runs), strict=False):
         values.append(draw(axes, run.curves[name], run, name, color))
@@ -138,8 +136,7 @@ def _plot_confusion(run: EvaluatedRun, number: int) -> Plot:
     rows = [*sorted(often.tolist()), 0]
     names = [*(short(run.classes[k - 1]) for k in rows[:-1]), "background"]
     side = 0.9 + 0.12 * max(map(len, names)) + 0.33 * len(rows)
-    figure = new_figure(side, side)
-    axes = figure.subplots()
+    figure, axes = new_axes(side, side)
     totals = np.maximum(matrix.sum(axis=1), 1)
     for y, true in enumerate(rows):
         for x, found in enumerate(rows):
@@ -161,8 +158,7 @@ def _plot_confusion(run: EvaluatedRun, number: int) -> Plot:
 
 
 def _plot_sizes(data: ReportData) -> Plot:
-    figure = new_figure(3.6, 2.6)
-    axes = figure.subplots()
+    figure, axes = new_axes(3.6, 2.6)
     texts = []
     for k, run in enumerate(data.runs):
         values = [run.diagnosis.ap_n[size] for size in SIZES]
@@ -186,8 +182,7 @@ def _plot_errors(run: EvaluatedRun, number: int) -> Plot:
     mean, counts = run.diagnosis.fractions(), {name: part.counts() for name, part in run.diagnosis.classes.items()}
     kept = [name for name, row in counts.items() if sum(row.values())][:BARS]
     rows: list[Mapping[str, float]] = [mean, *(counts[name] for name in kept)]
-    figure = new_figure(4.6, 1.1 + 0.2 * len(rows))
-    axes = figure.subplots()
+    figure, axes = new_axes(4.6, 1.1 + 0.2 * len(rows))
     draw_fractions(axes, rows, ERROR_COLORS, 0.8, 7)
     axes.set_yticks(range(len(rows)), ["mean", *map(short, kept)])
     axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="fraction of the top detections (%)")
@@ -202,8 +197,7 @@ def _plot_calibration(run: EvaluatedRun, number: int) -> Sequence[Plot]:
     if run.reliability is None:
         return []
     bins = [part for part in run.reliability.bins if part.detections]
-    figure = new_figure(3.2, 2.9)
-    axes = figure.subplots()
+    figure, axes = new_axes(3.2, 2.9)
     axes.plot([0, 100], [0, 100], color=INK, alpha=0.4, linestyle="--", linewidth=1)
     x, y = [100 * part.probability for part in bins], [100 * part.correct for part in bins]
     axes.plot(x, y, "o-", color=COLORS[number % len(COLORS)])

@@ -50,14 +50,6 @@ def write_report(data: ReportData, path: str | PathLike[str]) -> dict[str, Any]:
     return {"bytes": size, "cases": len(cards["cases"]), "unreadable": thumbnails.unreadable, "content": content}
 
 
-def is_own_report(path: str | PathLike[str]) -> bool:
-    """Return True for a file that `write_report` wrote."""
-    if not Path(path).is_file():
-        return False
-    with Path(path).open("rb") as file:
-        return MARK.encode() in file.read(300)
-
-
 def render(
     data: ReportData,
     content: dict[str, Any],

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sppdet.data.checks.picture import heat_map
-from sppdet.drawing.figures import draw_fractions, new_figure
+from sppdet.drawing.figures import draw_fractions, new_axes
 from sppdet.report.data import ReportData
 from sppdet.report.figures import BARS, label_bar, short
 from sppdet.report.svg import BLUE, COLORS, GRAY, GREEN, ORANGE, PINK, VIOLET, Plot, draw_svg
@@ -29,8 +29,7 @@ def plot_data(data: ReportData) -> list[Plot]:
 
 def _plot_classes(data: ReportData) -> Plot:
     rows = sorted(data.counts.items(), key=lambda row: -row[1])[:BARS]
-    figure = new_figure(3.8, 0.7 + 0.17 * max(len(rows), 4))
-    axes = figure.subplots()
+    figure, axes = new_axes(3.8, 0.7 + 0.17 * max(len(rows), 4))
     axes.barh(range(len(rows)), [count for _, count in rows], color=BLUE)
     for place, (_, count) in enumerate(rows):
         label_bar(axes, count, place, str(count))
@@ -41,8 +40,7 @@ def _plot_classes(data: ReportData) -> Plot:
 
 
 def _plot_sizes(fractions: np.ndarray) -> Plot:
-    figure = new_figure(3.2, 2.4)
-    axes = figure.subplots()
+    figure, axes = new_axes(3.2, 2.4)
     axes.hist(100 * fractions, bins=np.linspace(0, 100, 41).tolist(), color=BLUE)
     axes.set(xlabel="root of the box's part of the image (%)", ylabel="boxes", xlim=(0, 100))
     alt = f"Sizes of the boxes: half of them have a side of up to {np.median(fractions):.0%} of the image's"
@@ -50,8 +48,7 @@ def _plot_sizes(fractions: np.ndarray) -> Plot:
 
 
 def _plot_ratios(ratios: np.ndarray) -> Plot:
-    figure = new_figure(3.2, 2.4)
-    axes = figure.subplots()
+    figure, axes = new_axes(3.2, 2.4)
     axes.hist(ratios, bins=np.geomspace(1 / 8, 8, 41).tolist(), color=BLUE)
     axes.set_xscale("log", base=2)
     axes.set_xticks([1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8], ["1:8", "1:4", "1:2", "1:1", "2:1", "4:1", "8:1"])
@@ -62,8 +59,7 @@ def _plot_ratios(ratios: np.ndarray) -> Plot:
 
 
 def _plot_places(boxes: np.ndarray, sizes: np.ndarray) -> Plot:
-    figure = new_figure(3.2, 2.4)
-    axes = figure.subplots()
+    figure, axes = new_axes(3.2, 2.4)
     shown = axes.imshow(100 * heat_map(boxes, sizes), extent=(0, 100, 100, 0), vmin=0, cmap="viridis")
     figure.colorbar(shown, ax=axes, label="of the boxes (%)")
     axes.set(xlabel="% of the width", ylabel="% of the height")
@@ -77,8 +73,7 @@ def plot_times(comparison: dict[str, Any]) -> list[Plot]:
 
 def _plot_stages(comparison: dict[str, Any]) -> Plot:
     stages = comparison["stages"]
-    figure = new_figure(4.8, 1.0 + 0.45 * len(stages))
-    axes = figure.subplots()
+    figure, axes = new_axes(4.8, 1.0 + 0.45 * len(stages))
     rows: list[dict[str, float]] = [{stage: times[stage] for stage in STAGES} for times in stages.values()]
     draw_fractions(axes, rows, STAGE_COLORS, 0.7, 7, "{value:.2g} s")
     axes.set_yticks(range(len(stages)), [short(name) for name in stages])
@@ -89,8 +84,7 @@ def _plot_stages(comparison: dict[str, Any]) -> Plot:
 
 
 def _plot_growth(comparison: dict[str, Any]) -> Plot:
-    figure = new_figure(3.6, 2.7)
-    axes = figure.subplots()
+    figure, axes = new_axes(3.6, 2.7)
     texts = []
     for k, (name, rows) in enumerate(comparison["growth"].items()):
         counts, values = list(map(int, rows)), list(rows.values())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sppdet.drawing.figures import new_figure, save_figure
+from sppdet.drawing.figures import new_axes, new_figure, save_figure
 from sppdet.files.metrics import Row
 from sppdet.wording import counted
 
@@ -17,8 +17,7 @@ def plot_losses(epochs: Sequence[Sequence[float]], steps: int, path: Path) -> No
 
     epochs: the losses of each epoch. steps: steps per epoch, at most. Raises SppdetError if the file cannot be written.
     """
-    figure = new_figure(6.5, 3.6)
-    axes = figure.subplots()
+    figure, axes = new_axes(6.5, 3.6)
     losses = [loss for epoch in epochs for loss in epoch]
     ends = np.cumsum([len(epoch) for epoch in epochs]) / steps
     places = np.arange(1, len(losses) + 1) / steps

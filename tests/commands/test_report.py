@@ -79,7 +79,7 @@ def test_files_of_others_stay_and_what_is_missing_is_said(place, run, tmp_path, 
     thesis.write_text("mine")
     assert "exists already" in run_error(capsys, "report", run, *data, "--output", thesis)
     assert thesis.read_text() == "mine"
-    assert "a .html file" in run_error(capsys, "report", run, *data, "--output", tmp_path / "report.pdf")
+    assert "a .html or .htm file" in run_error(capsys, "report", run, *data, "--output", tmp_path / "report.pdf")
     own.write_text(f"<!doctype html>{MARK}")
     for output in (own, tmp_path / "new.html"):  # our own may be replaced
         error = run_error(capsys, "report", run, *data, "--output", output)

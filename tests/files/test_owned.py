@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from sppdet.errors import ConfigError
 from sppdet.files.atomic import write_json
-from sppdet.files.owned import MARK, OwnedFolder, _acquire, hold_folder, refuse_existing
+from sppdet.files.owned import MARK, OwnedFolder, _acquire, check_new_file, hold_folder
 
 HOLDER = """
 import sys, fcntl
@@ -176,7 +176,7 @@ def test_another_process_with_another_configuration_is_an_error_at_once(run, oth
 
 
 def test_a_file_of_results_replaces_none(tmp_path):
-    refuse_existing(tmp_path / "new.csv")
+    check_new_file(tmp_path / "new.csv")
     (tmp_path / "old.csv").symlink_to(tmp_path / "nowhere")
     with pytest.raises(ConfigError, match=r"old\.csv: output: exists already"):
-        refuse_existing(tmp_path / "old.csv")
+        check_new_file(tmp_path / "old.csv")

@@ -12,10 +12,12 @@ from report_pages import block_of, small_data, small_report, small_run
 
 from sppdet.comparison.paper import TIMING
 from sppdet.drawing.figures import new_figure
+from sppdet.errors import ConfigError
 from sppdet.files.atomic import json_ready
+from sppdet.files.owned import check_new_file
 from sppdet.report import page, thumbnails
 from sppdet.report.data import ReportData
-from sppdet.report.page import is_own_report, to_json_block, write_report
+from sppdet.report.page import MARK, to_json_block, write_report
 from sppdet.report.svg import draw_svg, theme
 from sppdet.runtime.stopwatch import STAGES
 from sppdet.wording import counted
@@ -174,7 +176,10 @@ def test_after_the_first_picture_without_room_none_is_decoded(tmp_path, monkeypa
 def test_only_our_own_pages_are_known(hostile, tmp_path) -> None:
     (tmp_path / "own.html").write_text(hostile[0])
     (tmp_path / "other.html").write_text("<html><title>a thesis</title></html>")
-    assert [is_own_report(tmp_path / name) for name in ("own.html", "other.html", "none.html")] == [True, False, False]
+    for name in ("own.html", "none.html"):
+        check_new_file(tmp_path / name, ".html", mark=MARK)
+    with pytest.raises(ConfigError, match="exists already"):
+        check_new_file(tmp_path / "other.html", ".html", mark=MARK)
 
 
 def test_without_objects_or_detections_there_is_a_page(tmp_path) -> None:
