@@ -7,7 +7,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from sppdet.evaluation.diagnose import OUTCOMES
-from sppdet.evaluation.voc import Matches
 from sppdet.report.data import EvaluatedRun
 
 Kind = Literal["false alarm", "miss", "hit"]
@@ -27,6 +26,14 @@ class Case(NamedTuple):
     box: Corners
     score: float | None
     error: str = ""
+
+    @property
+    def rank(self) -> float:
+        """The lower, the worse: a miss of a large object, a sure false alarm, a doubtful hit."""
+        x1, y1, x2, y2 = self.box
+        if self.score is None:
+            return -(x2 - x1) * (y2 - y1)
+        return self.score if self.kind == "hit" else -self.score
 
 
 class Drawn(NamedTuple):
@@ -68,20 +75,24 @@ def find_cases(run: EvaluatedRun) -> Gallery:
     found_objects: set[tuple[int, int]] = set()
     state = [np.full((2, len(found)), -1) for found in run.detections]  # object found, and 1 if ignored
     for label, one in zip(classes, run.matches, strict=True):
-        for case, thing in _judge(run, one, label):
-            if case.kind == "hit":
-                found_objects.add((case.image, thing))
-            cases[case.kind, label].append(case)
-        for i, d, thing in _rows(one, one.correct):
-            state[i][0, d] = thing
-        for i, d, _ in _rows(one, one.ignored):
-            state[i][1, d] = 1
+        outcomes, scores = np.zeros_like(one.detections), run.scores_of(one)
+        outcomes[~one.ignored] = run.diagnosis.classes[run.classes[label - 1]].outcomes
+        kept = (scores >= run.thresholds[label - 1].numpy()) & ~one.ignored
+        columns = (one.images, one.detections, one.objects, one.correct, one.ignored, kept, outcomes, scores)
+        for i, d, thing, correct, ignored, above, outcome, score in zip(*(c.tolist() for c in columns), strict=True):
+            state[i][:, d] = thing if correct else -1, ignored
+            if above:
+                kind: Kind = "hit" if correct else "false alarm"
+                box, error = corners(run.detections[i].boxes[d].tolist()), "" if correct else OUTCOMES[outcome]
+                cases[kind, label].append(Case(kind, i, label, box, score, error))
+                if correct:
+                    found_objects.add((i, thing))
     for i, image in enumerate(images):
         for m, (label, difficult) in enumerate(zip(image.labels.tolist(), image.difficult.tolist(), strict=True)):
             if not difficult and (i, m) not in found_objects:
                 cases["miss", label].append(Case("miss", i, label, corners(image.boxes[m].tolist()), None))
-    for (kind, _), each in cases.items():
-        each.sort(key=lambda case: -_area(case) if kind == "miss" else _sign(kind) * (case.score or 0.0))
+    for each in cases.values():
+        each.sort(key=lambda case: case.rank)
     return Gallery(cases, [_draw(run, i, state[i]) for i in range(len(images))])
 
 
@@ -89,25 +100,6 @@ def corners(box: Sequence[float]) -> Corners:
     """Return a box as numbers rounded to tenths of a pixel."""
     x1, y1, x2, y2 = (round(float(value), 1) for value in box)
     return x1, y1, x2, y2
-
-
-def _judge(run: EvaluatedRun, matches: Matches, label: int) -> Iterator[tuple[Case, int]]:
-    """Yield the case of each detection that is kept and not ignored, and the object that it finds."""
-    outcomes = np.full(len(matches.scores), 0)
-    outcomes[~matches.ignored] = run.diagnosis.classes[run.classes[label - 1]].outcomes
-    scores, threshold = run.scores_of(matches), float(run.thresholds[label - 1])
-    for row in np.flatnonzero((scores >= np.float32(threshold)) & ~matches.ignored).tolist():
-        i, d = int(matches.images[row]), int(matches.detections[row])
-        box, score = corners(run.detections[i].boxes[d].tolist()), float(scores[row])
-        if matches.correct[row]:
-            yield Case("hit", i, label, box, score), int(matches.objects[row])
-        else:
-            yield Case("false alarm", i, label, box, score, OUTCOMES[outcomes[row]]), -1
-
-
-def _rows(matches: Matches, chosen: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    parts = (matches.images[chosen], matches.detections[chosen], matches.objects[chosen])
-    yield from zip(*(part.tolist() for part in parts), strict=True)
 
 
 def _draw(run: EvaluatedRun, i: int, state: np.ndarray) -> list[Drawn]:
@@ -122,12 +114,3 @@ def _draw(run: EvaluatedRun, i: int, state: np.ndarray) -> list[Drawn]:
         Drawn(corners(boxes[d]), labels[d], float(scores[d]), int(state[0, d]), state[1, d] == 1)
         for d in order.tolist()
     ]
-
-
-def _area(case: Case) -> float:
-    x1, y1, x2, y2 = case.box
-    return (x2 - x1) * (y2 - y1)
-
-
-def _sign(kind: Kind) -> int:
-    return 1 if kind == "hit" else -1
