@@ -32,8 +32,8 @@ def report(
 ) -> Summary:
     """Write a page about runs that were evaluated: figures, and pictures of hits, false alarms and misses.
 
-    One HTML file with everything in it, up to 8 MB, to open in a browser or to send by mail. Several runs, evaluated on
-    the same images, are shown side by side.
+    One HTML file with everything in it, up to 8 MB: pictures fill the room that figures and tables leave. Open it in a
+    browser, or send it by mail. Several runs, evaluated on the same images, are shown side by side.
 
     Example: sppdet report runs/mine runs/other --output report.html
 
