@@ -21,11 +21,11 @@ from sppdet.features.build import build_extractor
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
-SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
+SCRIPTS = sorted(path for path in (ROOT / "scripts").glob("*.py") if path.stem != "tutorial")
 
 
 def parse(*arguments: str) -> TrainConfig:
-    parser = build_parser()
+    parser = build_parser(["train"])
     options = parser.instantiate(parser.parse_args(["train", *arguments])).train
     return TrainConfig(**{name: options[name] for name in TrainConfig.__dataclass_fields__})
 

@@ -68,6 +68,7 @@ def exported(tmp_path_factory) -> tuple[Detector, Path, Any]:
     return detector, file, json.loads(output.getvalue())
 
 
+@pytest.mark.slow
 def test_onnxruntime_gives_what_torch_gives(exported):
     detector, file, said = exported
     assert said.pop("difference") < 1e-4

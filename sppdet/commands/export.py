@@ -14,6 +14,8 @@ def export(run: str, *, format: Literal["onnx"] = "onnx", output: str = "detecto
     non-maximum suppression stay outside (scripts/README.md has an example). The file is run once and compared with
     torch. Needs pip install 'sppdet[export]'.
 
+    Example: sppdet export runs/mine --output mine.onnx
+
     Args:
         run: run folder or detector file; features spp or roi_pool at one scale
         format: format of the file

@@ -6,7 +6,7 @@ from pathlib import Path
 from sppdet.errors import WeightsError
 from sppdet.wording import did_you_mean
 
-MADE = "as `sppdet train` makes"
+MADE = "as a training makes"
 
 
 def check_run(run: str | PathLike[str]) -> None:
@@ -18,7 +18,8 @@ def check_run(run: str | PathLike[str]) -> None:
         expected = "; ".join(filter(None, (f"a run folder, {MADE}", did_you_mean(str(path), runs))))
         raise WeightsError("file not found", file=path, expected=expected)
     if path.is_dir() and not _is_run(path):
-        raise WeightsError("is not a run", file=path, expected=f"{path / 'detector.safetensors'}, {MADE}")
+        expected = f"detector.safetensors or classifier.safetensors in it, {MADE}"
+        raise WeightsError("is not a run", file=path, expected=expected)
 
 
 def _is_run(folder: Path) -> bool:

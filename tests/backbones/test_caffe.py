@@ -18,6 +18,8 @@ from sppdet.errors import WeightsError
 from sppdet.images import normalize
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 
+pytestmark = pytest.mark.slow
+
 MEAN = (101.5, 117.25, 124.0)
 
 

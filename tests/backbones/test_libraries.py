@@ -59,6 +59,7 @@ def perturb(network: nn.Module) -> None:
             tensor.mul_(torch.rand(tensor.shape, generator=generator) + 0.5).add_(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAST)
 def test_equal_to_the_whole_network_with_the_same_weights(name, tmp_path):
     network = whole_network(name)
@@ -90,6 +91,7 @@ def test_a_saved_backbone_comes_back(name, prefix, tmp_path):
     torch.testing.assert_close(again.state_dict(), backbone.state_dict(), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "convnext_tiny"])
 def test_the_last_blocks_can_be_trained(name):
     backbone = build_backbone(name, "random")

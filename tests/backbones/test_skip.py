@@ -28,6 +28,7 @@ MAPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAPS)
 def test_both_maps_are_those_of_the_whole_network(name, tmp_path):
     network, seen = whole_network(name), list[Tensor]()

@@ -7,6 +7,8 @@ from svm_oracle import primal_of
 
 from sppdet.heads.svm import solve_svms
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_part_holds_ratios_rows_and_growth(measured):
     part = measured[0].parts["heads"]

@@ -22,6 +22,8 @@ from hypothesis import given, strategies as st
 
 from sppdet.pooling.pyramid import SpatialPyramidPooling
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def maps() -> torch.Tensor:

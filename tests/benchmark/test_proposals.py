@@ -18,6 +18,8 @@ from sppdet.data.dataset import read_dataset
 from sppdet.evaluation.recall import evaluate_proposals
 from sppdet.proposals.selective_search import selective_search
 
+pytestmark = pytest.mark.slow
+
 
 def test_all_contestants_search_the_same_images(measured, shapes):
     part = measured[0].parts["proposals"]

@@ -9,6 +9,8 @@ from sppdet.classification.classifier import Classifier, new_classifier
 from sppdet.config.classification import ClassifierConfig
 from sppdet.config.network import BackboneConfig
 
+pytestmark = pytest.mark.slow
+
 IMAGE = random_image(80, 110)
 
 

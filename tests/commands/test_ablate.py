@@ -64,6 +64,7 @@ def test_what_is_no_cell_is_refused_before_anything_is_trained(config, monkeypat
             ablate(replace(config, **changed), **{"rows": ["pool5"], "columns": ["1 scale"], **table})
 
 
+@pytest.mark.slow
 def test_rows_that_differ_in_box_regression_share_a_training(config, monkeypatch):
     trained = watch(monkeypatch, module, "train")
     table: dict = {"rows": ("ftpool5", "ftpool5+bb"), "columns": ("1 scale",), "seeds": (0, 1)}

@@ -14,7 +14,7 @@ def test_it_says_what_was_written(tmp_path, capsys):
         },
     }
     text = run_text(capsys, "convert-data", output, "--to", "voc", "--output", tmp_path / "voc", "--images", "link")
-    assert text == f"train 3, val 1, test 2 images in {tmp_path / 'voc'}\n"
+    assert text == f"train 3, val 1, test 2: 6 images in {tmp_path / 'voc'}\n"
 
 
 @pytest.mark.parametrize(

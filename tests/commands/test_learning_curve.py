@@ -48,6 +48,7 @@ def test_the_largest_share_is_the_training_and_the_rest_is_read_again(config, mo
         learning_curve(changed, shares=(0.5,))
 
 
+@pytest.mark.slow
 def test_the_test_images_if_they_are_asked_for(config):
     curve = learning_curve(replace(config, val="test"), shares=(0.2, 1.0))
     assert [share.images for share in curve.shares] == [3, 15]

@@ -32,6 +32,7 @@ def computed(monkeypatch) -> list[list[tuple]]:
     return [watch(monkeypatch, proposals_cache, "_search_image"), watch(monkeypatch, FeatureCache, "_compute")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", ["spp", "crop"])
 def test_a_detector_from_caches_filled_by_shards_is_that_of_one_process(
     place, tmp_path, fresh, computed, features, capsys

@@ -76,6 +76,7 @@ def test_a_first_attempt_that_failed_does_not_bind_its_folder(place, tmp_path):
     assert main([*train_arguments(place, tmp_path / "run"), "--data.max_images", "6"]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["heads-train", "mined", "heads-all"])
 def test_a_damaged_or_exchanged_file_of_a_run_is_named_and_made_again_once_it_is_removed(place, run, capsys, name):
     arguments = train_arguments(place, run)

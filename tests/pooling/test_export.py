@@ -64,6 +64,7 @@ def test_a_traced_layer_pools_maps_of_every_size():
         torch.jit.trace(pool, (maps, torch.tensor([[0, 0, 1, 1]])))
 
 
+@pytest.mark.slow
 def test_a_classifier_of_images_of_any_size(tmp_path):
     torch.manual_seed(0)
     pool = SpatialPyramidPooling((4, 2, 1))

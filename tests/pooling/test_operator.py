@@ -39,6 +39,7 @@ def test_compiles_in_one_graph(mode):
             compiled(values, windows, index)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["max", "average"])
 @pytest.mark.parametrize("dynamic", [None, True])
 def test_whole_maps_compile_in_one_graph(mode, dynamic):

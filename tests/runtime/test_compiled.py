@@ -40,6 +40,7 @@ def package(tmp_path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache", [False, True])
 def test_kernels_are_compiled(package, tmp_path, cache):
     given = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_CACHE", "XDG", "SPPDET"))}
@@ -87,6 +88,7 @@ print(len(found), all(scores.equal(expected) for scores in found))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
 def test_detectors_work_in_threads_and_forked_processes():
     given = os.environ | {"NUMBA_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}

@@ -69,6 +69,7 @@ def test_the_counts_add_up_to_what_is_on_disk(config, own_data, caplog):
     assert "1 box reversed" in text
 
 
+@pytest.mark.slow
 def test_its_command_repeats_the_training_and_the_others_parse(config, shapes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flat = tmp_path / "flat"

@@ -43,6 +43,7 @@ def train_and_load(config: TrainConfig) -> Detector:
     return loaded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("features", "workers"), [("spp", 2), ("crop", 0)])
 def test_workers_and_the_cache_do_not_change_the_detector_but_the_seed_does(
     small, features, workers, tmp_path, monkeypatch
@@ -177,6 +178,7 @@ def test_stages_are_logged(small, caplog):
     assert places == sorted(places)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("features", "head", "depth"),
     [
