@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from accessibility import serious_findings
 from app_parts import CLASSIFIER, NAMED, SPP, TOKEN, make_models, png
 
 from sppdet.app.server import create_app
@@ -102,6 +103,15 @@ def drop(page: Any, data: bytes) -> None:
 def slide(page: Any, name: str, value: float) -> None:
     page.evaluate("([name, value]) => { const one = document.getElementById(name); one.value = value; "
                   "one.dispatchEvent(new Event('input')); }", [name, value])  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_everybody_can_use_it(visit, width, scheme):
+    page = visit(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    assert serious_findings(page) == []
+    wait_until_shown(page, lambda: drop(page, png()))
+    assert serious_findings(page) == []
 
 
 def test_sliders_select_what_the_detector_selects_without_a_request(visit, session):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from accessibility import serious_findings
 from report_pages import small_data, small_run
 
 from sppdet.report import figures
@@ -62,6 +63,7 @@ def test_it_fits_and_asks_for_nothing(browser, file, width, scheme):
     assert page.evaluate(OVERFLOW) <= 0
     ink = page.evaluate("getComputedStyle(document.body).color")
     assert (ink == "rgb(228, 231, 234)") == (scheme == "dark")
+    assert serious_findings(page) == []
     page.context.close()
 
 
