@@ -13,7 +13,7 @@ def info(run: str) -> Summary:
     Args:
         run: run folder
     """
-    from sppdet.drawing.tables import align, points, with_interval
+    from sppdet.drawing.tables import align, with_interval
     from sppdet.files.run_story import RunStory
     from sppdet.wording import counted
 
@@ -26,12 +26,7 @@ def info(run: str) -> Summary:
     shown = {"top1": "top 1"} if story.kind == "classifier" else shown
     rows = [["results (%)", "images", *shown.values()]]
     for name, score in story.scores.items():
-        cells = [
-            with_interval(score.values[key], score.intervals[key])
-            if key in score.intervals
-            else points(score.values.get(key))
-            for key in shown
-        ]
+        cells = [with_interval(score.values.get(key), score.intervals.get(key)) for key in shown]
         rows.append([name, "-" if score.images is None else str(score.images), *cells])
     lines += ["", align(rows)] if len(rows) > 1 else []
     metrics = story.metrics

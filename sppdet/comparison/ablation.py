@@ -2,7 +2,6 @@
 
 import itertools
 import re
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from sppdet.data.results.files import read_results, write_coco_results
 from sppdet.detector import Detector
 from sppdet.drawing.tables import align, with_interval
 from sppdet.errors import ConfigError
-from sppdet.evaluation.bootstrap import BootstrapMAP, bootstrap_map
+from sppdet.evaluation.bootstrap import BootstrapMAP, Seeds, bootstrap_map
 from sppdet.files.atomic import read_json, write_json
 from sppdet.files.run_folder import RunFolder
 from sppdet.postprocess import postprocess
@@ -28,7 +27,7 @@ from sppdet.training.train import train
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(Seeds):
     """One row (stage of the recipe, such as ftfc7+bb) and column (kind of features, such as 5 scales) of the table.
 
     runs: mAP of each seed on the same test images. seconds: time of training and detection for each seed, less what was
@@ -45,16 +44,6 @@ class Cell:
     def mean(self) -> BootstrapMAP:
         """Mean mAP over the seeds."""
         return BootstrapMAP.mean(self.runs)
-
-    @property
-    def maps(self) -> tuple[float, ...]:
-        """VOC07 mAP of each seed, a fraction."""
-        return tuple(run.map_voc07 for run in self.runs)
-
-    @property
-    def std(self) -> float | None:
-        """Standard deviation of `maps`; None for one seed."""
-        return statistics.stdev(self.maps) if len(self.maps) > 1 else None
 
     def as_dict(self) -> dict[str, Any]:
         values = {"std": self.std, "maps": self.maps, "seconds": self.seconds}

@@ -1,6 +1,5 @@
 """A learning curve: the mAP of detectors trained on nested shares of the training images, and what more would give."""
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,7 +7,7 @@ from typing import Any
 
 from sppdet.comparison.extrapolation import MOST_TIMES, Estimate, Extrapolation, resampled_maps
 from sppdet.drawing.tables import align, points, with_interval
-from sppdet.evaluation.bootstrap import LEVEL, BootstrapMAP
+from sppdet.evaluation.bootstrap import LEVEL, BootstrapMAP, Seeds
 from sppdet.evaluation.power_law import PARAMETERS
 from sppdet.wording import counted
 
@@ -16,7 +15,7 @@ VAGUE = 0.2  # width of the interval of the limit, above which it is no more tha
 
 
 @dataclass(frozen=True)
-class Share:
+class Share(Seeds):
     """Detectors trained on as many images, one for each seed, which also chooses the images.
 
     runs: their mAPs on the same held-out images. missing: classes that one of these shares has no object of.
@@ -30,16 +29,6 @@ class Share:
     def mean(self) -> BootstrapMAP:
         """Mean mAP over the seeds; its resamples draw images and seeds."""
         return BootstrapMAP.over_seeds(self.runs)
-
-    @property
-    def maps(self) -> tuple[float, ...]:
-        """VOC07 mAP of each seed, a fraction."""
-        return tuple(run.map_voc07 for run in self.runs)
-
-    @property
-    def std(self) -> float | None:
-        """Standard deviation of `maps`; None for one seed."""
-        return statistics.stdev(self.maps) if len(self.maps) > 1 else None
 
     def as_dict(self) -> dict[str, Any]:
         values = {"std": self.std, "maps": self.maps, "missing": self.missing}

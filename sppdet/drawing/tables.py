@@ -10,8 +10,13 @@ def align(rows: Sequence[Sequence[str]], left: int = 1) -> str:
     return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
-def with_interval(value: float, interval: tuple[float, float], sign: str = "") -> str:
-    """Return a fraction and its interval in percent with one decimal; `sign` "+" for a difference in points."""
+def with_interval(value: float | None, interval: tuple[float, float] | None, sign: str = "") -> str:
+    """Return a fraction in percent with one decimal, "-" for None, and its interval, if there is one.
+
+    sign: "+" for a difference in points.
+    """
+    if value is None or interval is None:
+        return points(value, f"{sign}.1f")
     low, high = interval
     return f"{100 * value:{sign}.1f} ({100 * low:{sign}.1f} to {100 * high:{sign}.1f})"
 

@@ -12,6 +12,7 @@ the Bootstrap, 1993, section 14.3, without acceleration): if most resamples lie 
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -107,6 +108,22 @@ def _combine(several: Sequence[BootstrapMAP], function: Callable[..., Any]) -> B
     fields = ((one.map_voc07, one.map_area, one.resampled_voc07, one.resampled_area) for one in several)
     voc07, area, resampled_voc07, resampled_area = (function(*values) for values in zip(*fields, strict=True))
     return BootstrapMAP(float(voc07), float(area), resampled_voc07, resampled_area, first.images, first.seed)
+
+
+class Seeds:
+    """Results of several seeds on the same images. runs: their mAPs."""
+
+    runs: tuple[BootstrapMAP, ...]
+
+    @property
+    def maps(self) -> tuple[float, ...]:
+        """VOC07 mAP of each seed, a fraction."""
+        return tuple(run.map_voc07 for run in self.runs)
+
+    @property
+    def std(self) -> float | None:
+        """Standard deviation of `maps`; None for one seed."""
+        return statistics.stdev(self.maps) if len(self.maps) > 1 else None
 
 
 def bootstrap_map(

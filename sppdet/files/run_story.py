@@ -81,16 +81,17 @@ class RunStory:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """All settings that decide what the run gives, such as {"svm.C": 0.001}; younger keys at their defaults."""
-        record = TrainClassifierConfig() if self.kind == "classifier" else TrainConfig()
-        every = flatten(as_dict(record)) | flatten(self.config)
+        every = self._defaults | flatten(self.config)
         return {key: value for key, value in every.items() if key not in EXECUTION_KEYS}
 
     @property
     def own_settings(self) -> dict[str, Any]:
         """The settings that differ from their defaults."""
-        record = TrainClassifierConfig() if self.kind == "classifier" else TrainConfig()
-        defaults = flatten(as_dict(record))
-        return {key: value for key, value in self.settings.items() if value != defaults.get(key)}
+        return {key: value for key, value in self.settings.items() if value != self._defaults.get(key)}
+
+    @cached_property
+    def _defaults(self) -> dict[str, Any]:
+        return flatten(as_dict(TrainClassifierConfig() if self.kind == "classifier" else TrainConfig()))
 
     @cached_property
     def scores(self) -> dict[str, Score]:

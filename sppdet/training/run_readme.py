@@ -16,7 +16,7 @@ from sppdet.evaluation.voc import VOCResult
 from sppdet.files.atomic import write_text
 from sppdet.files.recorder import recorded
 from sppdet.files.run_folder import RunFolder
-from sppdet.files.run_story import Score, read_evaluations
+from sppdet.files.run_story import read_evaluations
 from sppdet.runtime.machine import hardware_name
 from sppdet.training.account import HELD_OUT, TRAINED, Account
 from sppdet.wording import counted, printable
@@ -129,15 +129,10 @@ def evaluations(run: RunFolder) -> str:
     scores = read_evaluations(run.path)
     if not scores:
         return f"None yet: `sppdet evaluate {shlex.quote(str(run.path))}`."
-
-    def cell(score: Score, name: str) -> str:
-        if name not in score.values:
-            return "-"
-        if name not in score.intervals:
-            return percent(score.values[name])
-        return with_interval(score.values[name], score.intervals[name])
-
-    rows = [(name, one.images, *(cell(one, key) for key in ("map_voc07", "map_area"))) for name, one in scores.items()]
+    rows = []
+    for name, one in scores.items():
+        cells = [with_interval(one.values.get(key), one.intervals.get(key)) for key in ("map_voc07", "map_area")]
+        rows.append((name, one.images, *cells))
     return table(("in percent, with 95% intervals", "images", "mAP, 11 points", "mAP, area"), rows)
 
 
