@@ -144,6 +144,7 @@ def _read_comparison(folder: str | None, names: list[str]) -> dict[str, Any] | N
         numbers += [value for rows in found["speedup"].values() for value in rows.values() if value is not None]
         numbers += [found["images"], found["regions"], found["threads"]]
         named = all(isinstance(found[key], str) for key in ("machine", "baseline"))
+        named = named and len({tuple(rows) for rows in found["growth"].values()}) < 2
         if not named or not all(isinstance(value, (int, float)) and isfinite(value) for value in numbers):
             raise TypeError("not a number")
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from sppdet.comparison.learning_curve import LearningCurve
 from sppdet.comparison.report import Comparison
-from sppdet.drawing.figures import draw_fractions, new_axes, new_figure, save_figure
+from sppdet.drawing.figures import draw_fractions, new_axes, new_figure, save_figure, shorten
 from sppdet.runtime.stopwatch import STAGES
 from sppdet.wording import counted
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # Of the detectors, the baseline first; the first six are told apart by the color-blind as well (Okabe and Ito).
 COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#222222", "#8c6d31")
+LONGEST_NAME = 24  # characters of a detector in the legend
 STAGE_COLORS = ("#bbbbbb", "#e69f00", "#0072b2", "#56b4e9", "#d55e00", "#cc79a7")
 
 
@@ -37,17 +39,23 @@ def plot_stages(comparison: Comparison, path: str | PathLike[str]) -> None:
 
 
 def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
-    """Write a PNG: seconds without proposals against the number of regions, on log axes, with numbers for up to two."""
+    """Write a PNG: seconds without proposals against the number of regions."""
+    figure, axes = new_axes(5.5, 4)
+    draw_growth(axes, {name: comparison.growth[name] for name in comparison.names}, COLORS)
+    figure.suptitle(f"Time against regions, {comparison.machine['machine']}", fontsize=9)
+    save_figure(figure, path)
+
+
+def draw_growth(axes: Axes, growth: Mapping[str, Mapping[int, float]], colors: Sequence[str]) -> None:
+    """Draw seconds by number of regions, the same of each detector, on log axes, with numbers for up to two."""
     from matplotlib.ticker import NullLocator
 
-    figure, axes = new_axes(5.5, 4)
-    counts = list(comparison.growth[comparison.baseline])
-    for name, color in zip(comparison.names, cycle(COLORS), strict=False):
-        values = [comparison.growth[name][count] for count in counts]
-        axes.loglog(counts, values, marker="o", color=color, label=name)
-    for count in counts if len(comparison.growth) < 3 else []:
+    counts = list(next(iter(growth.values())))
+    for (name, rows), color in zip(growth.items(), cycle(colors), strict=False):
+        axes.loglog(counts, list(rows.values()), marker="o", color=color, label=shorten(name, LONGEST_NAME))
+    for count in counts if len(growth) < 3 else []:
         # Above the slower one and below the faster one, away from the lines, which rise to the right.
-        for place, value in enumerate(sorted((rows[count] for rows in comparison.growth.values()), reverse=True)):
+        for place, value in enumerate(sorted((rows[count] for rows in growth.values()), reverse=True)):
             side = -1 if place else 1
             style: dict[str, Any] = {"ha": "left", "va": "top"} if place else {"ha": "right", "va": "bottom"}
             offset = (-3 * side, 3 * side)
@@ -66,8 +74,6 @@ def plot_growth(comparison: Comparison, path: str | PathLike[str]) -> None:
     axes.set(xlabel="regions", ylabel="seconds per image, without proposals")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.suptitle(f"Time against regions, {comparison.machine['machine']}", fontsize=9)
-    save_figure(figure, path)
 
 
 def _log_ticks(low: float, high: float) -> list[float]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sppdet.comparison.plots import draw_growth
 from sppdet.data.checks.picture import heat_map
 from sppdet.drawing.figures import draw_fractions, new_axes
 from sppdet.report.data import ReportData
@@ -68,7 +69,8 @@ def _plot_places(boxes: np.ndarray, sizes: np.ndarray) -> Plot:
 
 def plot_times(comparison: dict[str, Any]) -> list[Plot]:
     """Draw the stages as stacked bars, and seconds against regions, if they were measured."""
-    return [_plot_stages(comparison), *([_plot_growth(comparison)] if any(comparison["growth"].values()) else [])]
+    growth = comparison["growth"]
+    return [_plot_stages(comparison), *([_plot_growth(growth)] if growth else [])]
 
 
 def _plot_stages(comparison: dict[str, Any]) -> Plot:
@@ -83,17 +85,12 @@ def _plot_stages(comparison: dict[str, Any]) -> Plot:
     return Plot("Stages, seconds per image", "; ".join(texts), draw_svg(figure, "stages"))
 
 
-def _plot_growth(comparison: dict[str, Any]) -> Plot:
-    figure, axes = new_axes(3.6, 2.7)
+def _plot_growth(growth: dict[str, dict[str, float]]) -> Plot:
+    figure, axes = new_axes(3.8, 3.1)
+    rows = {name: {int(count): seconds for count, seconds in each.items()} for name, each in growth.items()}
+    draw_growth(axes, rows, COLORS)
     texts = []
-    for k, (name, rows) in enumerate(comparison["growth"].items()):
-        counts, values = list(map(int, rows)), list(rows.values())
-        axes.loglog(counts, values, "o-", color=COLORS[k % len(COLORS)], label=short(name))
-        texts.append(f"{name} {values[0]:.3g} s with {counts[0]} regions, {values[-1]:.3g} s with {counts[-1]}")
-    axes.set_xticks(counts, list(map(str, counts)))
-    axes.minorticks_off()
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.set(xlabel="regions", ylabel="seconds, without proposals")
-    axes.grid()
-    axes.legend()
+    for name, each in rows.items():
+        few, many = min(each), max(each)
+        texts.append(f"{name} {each[few]:.3g} s with {few} regions, {each[many]:.3g} s with {many}")
     return Plot("Seconds against regions", "; ".join(texts), draw_svg(figure, "growth"))

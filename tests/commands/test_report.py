@@ -54,6 +54,7 @@ def test_it_reads_what_evaluate_left(place, run, data, tmp_path, capsys):
         ("totals", {"spp": {"total": 1}}),
         ("growth", {"spp": {}}),
         ("growth", {"spp": {"many": 1}}),
+        ("growth", {"spp": {"10": 1}, "crop": {"20": 1}}),
         ("speedup", {"spp": {"conv": "150"}}),
         ("images", float("inf")),
         ("regions", 10**400),

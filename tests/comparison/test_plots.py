@@ -9,7 +9,7 @@ from factories import count_color, read_png
 from sppdet.comparison import plots
 from sppdet.comparison.plots import COLORS, _label, plot_growth, plot_stages
 from sppdet.comparison.report import Comparison
-from sppdet.drawing.figures import new_figure
+from sppdet.drawing.figures import new_axes
 from sppdet.errors import SppdetError
 from sppdet.runtime.stopwatch import STAGES
 
@@ -70,11 +70,11 @@ def test_labels_have_two_significant_digits(seconds, label) -> None:
 @pytest.mark.parametrize("growth", [(0.02, 0.07), (0.3, 40.0)])
 def test_growth_has_several_ticks(comparison, growth, tmp_path, monkeypatch) -> None:
     figures = []
-    monkeypatch.setattr(plots, "new_figure", lambda *size: figures.append(new_figure(*size)) or figures[-1])
+    monkeypatch.setattr(plots, "new_axes", lambda *size: figures.append(new_axes(*size)) or figures[-1])
     low, high = growth
     times = {"rcnn": {100: high / 2, 2000: high}, "spp": {100: low, 2000: 1.5 * low}}
     plot_growth(replace(comparison, growth=times), tmp_path / "growth.png")
-    axes = figures[0].axes[0]
+    axes = figures[0][1]
     bottom, top = axes.get_ylim()
     labels = [t.get_text() for t in axes.get_yticklabels() if bottom <= t.get_position()[1] <= top]
     assert len([text for text in labels if text]) >= 3

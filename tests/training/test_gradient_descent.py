@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from sppdet.drawing.figures import new_figure
+from sppdet.drawing.figures import new_axes
 from sppdet.errors import SppdetError
 from sppdet.training import plots
 from sppdet.training.gradient_descent import Descent, History, Loss, descend, scale_to_norm
@@ -82,11 +82,11 @@ def test_features_are_scaled_to_a_mean_norm():
 @pytest.mark.parametrize(("steps", "width"), [(10, 2), (3, 1), (100, 20)])
 def test_losses_and_their_means_stand_over_the_epochs(steps, width, tmp_path, monkeypatch):
     figures = []
-    monkeypatch.setattr(plots, "new_figure", lambda *size: figures.append(new_figure(*size)) or figures[-1])
+    monkeypatch.setattr(plots, "new_axes", lambda *size: figures.append(new_axes(*size)) or figures[-1])
     losses = np.random.default_rng(0).random(20).tolist()
     plot_losses([losses[i : i + steps] for i in range(0, 20, steps)], steps, tmp_path / "losses.png")
     assert (tmp_path / "losses.png").read_bytes().startswith(b"\x89PNG")
-    each, means, of_epochs = figures[0].axes[0].get_lines()
+    each, means, of_epochs = figures[0][1].get_lines()
     assert each.get_ydata().tolist() == losses
     assert each.get_xdata() == pytest.approx(np.arange(1, 21) / steps)
     assert means.get_ydata() == pytest.approx([np.mean(losses[i : i + width]) for i in range(21 - width)])
