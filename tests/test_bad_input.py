@@ -129,7 +129,7 @@ MISTAKES: dict[str, tuple] = {
     "no such run": ("evaluate nothing --data.root shapes", "nothing | not found"),
     "misspelled run": ("evaluate runn --data.root shapes", "runn: file not found | did you mean run?"),
     "report of a folder": ("report shapes", "shapes: is not a run (expected detector.safetensors"),
-    "run not evaluated": (diagnose("run"), "run/test/detections.json | not found | sppdet evaluate run"),
+    "run not evaluated": (diagnose("run"), "run/test/evaluation.json | not found | sppdet evaluate run"),
     "no such similar class": (
         diagnose("--detections empty.json --similar [[disc,disk]]"),
         "similar | no such class | disc | got disk",
