@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sppdet.commands.detection_files import Format
@@ -73,6 +72,7 @@ def detect(
     from sppdet.commands.detection_files import DetectionFiles, check_suffixes
     from sppdet.commands.inputs import load_run
     from sppdet.commands.sources import find_sources, picture_names, read_images
+    from sppdet.files.durable import temporary_folder
     from sppdet.files.owned import hold_folder
     from sppdet.videos import Video
 
@@ -88,7 +88,7 @@ def detect(
     if not {(folder / name).resolve() for name in names}.isdisjoint(file.resolve() for file in sources):
         raise ConfigError("pictures would replace images", field="output", expected="another folder", got=output)
     errors: list[ImageError] = []
-    with hold_folder(folder, "detection") as owned, TemporaryDirectory() as frames:
+    with hold_folder(folder, "detection") as owned, temporary_folder(folder) as frames:
         detector = load_run(run, device, precision, bool(probabilities))
         if probabilities is None:
             probabilities = detector.calibration is not None
@@ -96,7 +96,7 @@ def detect(
         raw = "softmax" if detector.heads.kind == "softmax" else "margin"
         scores = "probability" if probabilities else raw
         # Once nothing but the images can fail: names that are claimed may be replaced later.
-        written = DetectionFiles(owned, names, detector.classes, scores, formats or (), save_crops, Path(frames))
+        written = DetectionFiles(owned, names, detector.classes, scores, formats or (), save_crops, frames)
         try:
             for i, image in read_images(files, errors, "detect"):
                 written.add_image(files[i], names[i], image, find(image))
@@ -107,10 +107,7 @@ def detect(
                 except ImageError as error:
                     errors.append(error)
         finally:  # after Ctrl-C as well
-            if written.entries:
-                written.finish(sources)
-            else:
-                owned.record(written.earlier)
+            written.finish(sources)
     lines = [*map(_describe, written.entries), f"written to {folder}"] if written.entries else []
     return Summary(written.entries, "\n".join(lines), errors)
 

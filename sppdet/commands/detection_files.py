@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import repeat
+from itertools import count, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,6 +36,7 @@ class DetectionFiles:
     they are never replaced. The rest replaces that of an earlier detect.
 
     classes: names of labels 1..K. scores: what the scores are. frames: a folder for frames of videos meanwhile.
+    Detections without area, which box regression moved out of the image, are in no crop and no data set.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class DetectionFiles:
 
     def _add(self, file: Path | None, stem: str, image: Tensor, found: Detections) -> None:
         """Write the crops of an image, and keep its file for the data sets."""
+        found = found[(found.boxes[:, :2] < found.boxes[:, 2:]).all(dim=1)]
         from sppdet.classification.crops import cut_objects
         from sppdet.drawing.detections import write_picture
         from sppdet.images import to_array
@@ -120,31 +122,38 @@ class DetectionFiles:
 
         if self.crops:
             for k, pixels in cut_objects(Annotations(image, found.boxes, found.labels, id=stem)):
-                folder = self.owned.path / CROPS / self.crops[int(found.labels[k])]
-                write_picture(folder / f"{stem}_{k + 1}.jpg", to_array(pixels))
+                place = self.owned.path / CROPS / self.crops[int(found.labels[k])] / f"{stem}_{k + 1}"
+                names = (f"{place}{'' if n == 1 else f'-{n}'}.jpg" for n in count(1))
+                write_picture(next(name for name in names if not os.path.lexists(name)), to_array(pixels))
         if file and self.data_sets:
             number = len(self.records) + 1
             self.records.append(Annotations(file, found.boxes, found.labels, id=number))
 
     def finish(self, sources: Iterable[Path]) -> None:
-        """Write the data, and remove the pictures of the detections that they replace.
+        """Write the data, and remove the pictures of the detections that they replace; those stay if there are no data.
+        A picture whose detections are not noted, after Ctrl-C, is removed.
 
         sources: the images and videos, which stay even if they are such pictures.
         """
         from sppdet.files.atomic import write_json, write_text
 
-        write_json(self.owned.path / RESULT, self.entries)
-        if self.table:
-            write_text(self.owned.path / self.table, _table(self.entries))
-        new, kept = {Path(entry["picture"]).name for entry in self.entries}, {file.resolve() for file in sources}
-        data = {RESULT, *([self.table] if self.table else [])}
-        replaced = [self.owned.path / name for name in self.earlier - {RESULT, TABLE}]
-        replaced = [picture for picture in replaced if picture.is_file() and picture.resolve() not in kept]
-        for picture in [*replaced, *([] if self.table or TABLE not in self.earlier else [self.owned.path / TABLE])]:
-            if picture.name not in new:
-                picture.unlink(missing_ok=True)
-        self.owned.record({*new, *data})
-        if replaced:
+        recorded = self.earlier
+        if self.entries:
+            write_json(self.owned.path / RESULT, self.entries)
+            if self.table:
+                write_text(self.owned.path / self.table, _table(self.entries))
+            recorded = {RESULT, *([self.table] if self.table else [])}
+            recorded |= {Path(entry["picture"]).name for entry in self.entries}
+        places, kept = (
+            {name: self.owned.path / name for name in self.owned.files()},
+            {file.resolve() for file in sources},
+        )
+        places = {name: file for name, file in places.items() if file.is_file() and file.resolve() not in kept}
+        for name in places.keys() - recorded:
+            places[name].unlink()
+        self.owned.record(recorded)
+        replaced = places.keys() & self.earlier - {RESULT, TABLE}
+        if replaced and self.entries:
             logger.info("replaced %s of an earlier detect in %s", counted(len(replaced), "picture"), self.owned.path)
         self._write_data_sets()
 

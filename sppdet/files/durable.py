@@ -41,7 +41,7 @@ def write_atomically(path: str | PathLike[str], write: Callable[[Path], object],
     path = Path(path)
     try:
         _make_folder(path.parent)
-        with _temporary_folder(path.parent) as folder:
+        with temporary_folder(path.parent) as folder:
             temporary = folder / path.name
             temporary.touch()
             mode = temporary.stat().st_mode
@@ -68,7 +68,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         raise DataError("holds other files", file=folder, expected="a new or an empty folder")
     try:
         _make_folder(folder.parent)
-        with _temporary_folder(folder.parent) as temporary:
+        with temporary_folder(folder.parent) as temporary:
             unfinished = temporary / folder.name
             unfinished.mkdir()
             yield unfinished
@@ -87,7 +87,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _temporary_folder(place: Path) -> Iterator[Path]:
+def temporary_folder(place: Path) -> Iterator[Path]:
     """Yield a new hidden folder in `place`, locked until it is removed at the end of the block."""
     remove_leftovers(place.resolve())
     handle = None

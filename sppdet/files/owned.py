@@ -161,5 +161,10 @@ def check_new_file(file: str | PathLike[str], *suffixes: str, mark: str = "") ->
     path = Path(file)
     if suffixes and path.suffix not in suffixes:
         raise ConfigError("unknown format", field="output", expected=f"a {' or '.join(suffixes)} file", got=file)
-    if os.path.lexists(path) and not (mark and path.is_file() and mark.encode() in path.read_bytes()[:300]):
+    if os.path.lexists(path) and not (mark and path.is_file() and _begins_with(path, mark)):
         raise ConfigError("exists already", file=path, field="output", expected="a new file; or remove this one")
+
+
+def _begins_with(path: Path, mark: str) -> bool:
+    with path.open("rb") as file:
+        return mark.encode() in file.read(300)

@@ -20,6 +20,7 @@ from sppdet.config.data import DataConfig, ProposalConfig
 from sppdet.data.checks.check import check_data
 from sppdet.data.dataset import read_dataset
 from sppdet.detector import Detector
+from sppdet.drawing import detections as drawing
 from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import read_json
 from sppdet.images import read_image
@@ -96,12 +97,32 @@ def test_ctrl_c_keeps_what_was_seen_of_a_video(detector, film, tmp_path):
     assert len(list((tmp_path / "out/yolo/labels/train").iterdir())) == 5  # the frame it was at
 
 
+def test_frames_wait_in_the_output_folder_and_leave_it(detector, film, tmp_path, monkeypatch):
+    places, write = [], drawing.write_picture
+    monkeypatch.setattr(drawing, "write_picture", lambda path, picture: places.append(path) or write(path, picture))
+    detect(detector, [str(film)], every=6, formats=["voc"], output=str(tmp_path / "out"))
+    assert [place.parent.parent for place in places] == [tmp_path / "out"] * 2
+    assert not any(place.parent.exists() for place in places)
+
+
 def test_ctrl_c_before_the_first_image_keeps_the_detections_of_before(detector, photos, tmp_path):
     out = tmp_path / "out"
     before = detect(detector, [str(photos)], output=str(out)).as_dict()
     with stopping(detection_files.DetectionFiles, "add_image"), pytest.raises(KeyboardInterrupt):
         detect(detector, [str(photos)], output=str(out))
     assert read_json(out / "detections.json") == before
+    assert files_in(out) == {"a.jpg", "b.jpg", "detections.json"}
+
+
+def test_a_picture_without_its_detections_is_in_nobodys_way(detector, photos, tmp_path):
+    out, (first, second) = tmp_path / "out", (str(photos / name) for name in ("a.jpg", "b.jpg"))
+    before = detect(detector, [first], output=str(out)).as_dict()
+    for drawn, kept in ((second, first), (first, first)):
+        with stopping(detection_files.DetectionFiles, "_add"), pytest.raises(KeyboardInterrupt):
+            detect(detector, [drawn], output=str(out))
+        assert read_json(out / "detections.json") == before
+        assert files_in(out) == {Path(kept).name, "detections.json"}
+    detect(detector, [second, first], output=str(out))
     assert files_in(out) == {"a.jpg", "b.jpg", "detections.json"}
 
 
@@ -175,6 +196,22 @@ def test_crops(detector, photos, film, tmp_path):
     assert read_image(out / "crops/cat/a_2.jpg").shape == (3, 31, 54)
     with pytest.raises(ConfigError, match="crops: output: exists already"):
         detect(detector, [str(photos)], save_crops=True, output=str(out))
+
+
+def test_a_crop_of_a_frame_replaces_none_of_an_image(detector, film, tmp_path):
+    Image.new("RGB", (64, 48)).save(tmp_path / "film_000000.jpg")
+    given = [str(tmp_path / "film_000000.jpg"), str(film)]
+    detect(detector, given, every=12, save_crops=True, output=str(tmp_path / "out"))
+    assert len(files_in(tmp_path / "out/crops")) == 6
+
+
+def test_boxes_without_area_are_in_no_crop_and_no_data_set(detector, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(detector, "detect", lambda _: found_at([[64, 6, 64, 40], *BOXES], [0.9, 0.75, 0.5, 0.25]))
+    options = {"formats": ["yolo"], "save_crops": True, "output": str(tmp_path / "out")}
+    (entry,) = detect(detector, [str(photos / "a.jpg")], **options).as_dict()
+    assert len(entry["detections"]) == 4
+    assert len(files_in(tmp_path / "out/crops")) == 3
+    assert len((tmp_path / "out/yolo/labels/train/a.txt").read_text().splitlines()) == 3
 
 
 def test_classes(detector, photos, tmp_path):
