@@ -43,6 +43,7 @@ from sppdet.config.yaml import read_yaml_12
 from sppdet.errors import SppdetError
 from sppdet.log import log_to_stderr, write_counts
 from sppdet.runtime.memory import keep_freed_memory
+from sppdet.runtime.ranks import joined
 from sppdet.wording import printable
 
 logger = logging.getLogger(__name__)
@@ -84,7 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = " ".join(names)
         log_to_stderr(options.quiet, options.verbose)
         logger.debug("sppdet %s, Python %s", __version__, platform.python_version())
-        return _report(_call(function_of(*names), options), options.json, next_step(command, options))
+        with joined(command) as first:
+            result = _call(function_of(*names), options)
+        return _report(result, options.json, next_step(command, options)) if first else 0
     except ArgumentError as error:
         print_error(explain_usage(error, arguments, parser))
         return 2

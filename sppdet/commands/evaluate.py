@@ -16,6 +16,7 @@ from sppdet.config.network import Device, Precision
 from sppdet.config.shard import read_shard
 from sppdet.errors import ConfigError
 from sppdet.runtime.progress import Stage, plan
+from sppdet.runtime.ranks import rank
 
 if TYPE_CHECKING:
     from sppdet.commands.inputs import Run
@@ -97,12 +98,14 @@ def evaluate(
         others = {against: inputs.detections_of(against, dataset, data, workers, load, proposals)}
     found = _find(detector, path, detections, dataset, workers, proposals, probabilities)
     result = evaluate_detections(found, dataset, resamples, probabilities, others)
+    if rank() and not truncated:
+        return Summary({}, "")  # the first rank goes on alone
     runs = [one for one in (run, against if against and inputs.is_run(against) else None) if one is not None]
     result = replace(result, proposals=proposals, folder=folder, trained_on=inputs.count_trained_on(runs, dataset))
     if truncated:
         cut = inputs.detect_dataset(truncated, dataset, workers, proposals)
         result = replace(result, ranks=svd, truncated=evaluate_voc(cut, dataset.images, dataset.classes))
-    if folder:
+    if folder and not rank():
         write_evaluation(folder, result, found, dataset, data.split, source)
         if source and path is not None:
             update_evaluations(RunFolder(path))

@@ -6,6 +6,8 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
+from torch import Tensor
+
 from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
 from sppdet.config.shard import Shard
@@ -21,6 +23,7 @@ from sppdet.files.run_folder import RunFolder
 from sppdet.proposals.cache import propose
 from sppdet.runtime.memory import trim_memory
 from sppdet.runtime.progress import progress
+from sppdet.runtime.ranks import spread
 from sppdet.structures import Dataset, Detections
 from sppdet.wording import counted
 
@@ -105,8 +108,14 @@ def detect_dataset(
 ) -> list[Detections]:
     """Return all detections in each image; `proposals` is a file written by another program."""
     boxes = propose(dataset.images, replace(detector.config.proposals, file=proposals), workers)
-    pairs = progress(zip(dataset.images, boxes, strict=True), "detect", len(dataset))
-    return [detector.detect(image.image, proposed) for image, proposed in trim_memory(pairs)]
+
+    def find(i: int) -> tuple[Tensor, ...]:
+        found = detector.detect(dataset.images[i].image, boxes[i])
+        return found.boxes, found.labels, found.scores
+
+    indices = range(len(dataset))
+    pairs = zip(progress(indices, "detect"), trim_memory(spread(indices, find)), strict=True)
+    return [Detections(boxes, labels, scores) for _, (boxes, labels, scores) in pairs]
 
 
 def detections_of(

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from sppdet.heads.linear import LinearWeights
+from sppdet.runtime.ranks import spread
 
 
 def fit_ridge(features: Tensor, targets: Tensor, ridge: float) -> LinearWeights:
@@ -43,12 +44,13 @@ def fit_box_regression(
     ridge: regularization of each class, on features multiplied by `scale`. A class without examples leaves boxes as
     they are. Extra memory: the examples of one class in float32.
     """
-    weights, biases = [], []
-    for rows, offsets, penalty in zip(features, targets, ridge, strict=True):
-        if not rows:
-            weight, bias = torch.zeros(4, dimension), torch.zeros(4)
-        else:
-            weight, bias = fit_ridge(torch.cat([part.float() for part in rows]) * scale, torch.cat([*offsets]), penalty)
-        weights.append(weight * scale)
-        biases.append(bias)
+
+    def fit(k: int) -> LinearWeights:
+        if not features[k]:
+            return torch.zeros(4, dimension), torch.zeros(4)
+        rows = torch.cat([part.float() for part in features[k]]) * scale
+        weight, bias = fit_ridge(rows, torch.cat([*targets[k]]), ridge[k])
+        return weight * scale, bias
+
+    weights, biases = zip(*spread(range(len(ridge)), fit, each=len(ridge)), strict=True)
     return torch.cat(weights), torch.cat(biases)

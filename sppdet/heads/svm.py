@@ -6,6 +6,7 @@ products, and within the block the dual variables are optimized one at a time as
 read of the matrix is used by every class; extra memory is a block and the weights.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -70,13 +71,19 @@ class SVMSolution:
 
 
 def solve_svms(
-    problem: SVMProblem, start: SVMSolution | None = None, gap: float = 0.01, epochs: int = 100, seed: int = 0
+    problem: SVMProblem,
+    start: SVMSolution | None = None,
+    gap: float = 0.01,
+    epochs: int = 100,
+    seed: int = 0,
+    settled: Callable[[bool], bool] = bool,
 ) -> SVMSolution:
     """Optimize until the relative duality gap of every class is at most `gap`, or for up to `epochs` epochs.
 
     start: the solution of a smaller problem, whose rows come first in this one; its alpha is extended with zeros. The
     dual objective only grows from there. A class keeps the weights it started with if they are still better than those
-    of a coarse fit, so its primal objective on this problem never grows.
+    of a coarse fit, so its primal objective on this problem never grows. settled: from whether the gaps are
+    small enough, whether to end.
     """
     (n, classes), dimension = problem.targets.shape, problem.features.shape[1]
     zeros = torch.zeros(classes, dimension + 1), torch.zeros(n, classes)
@@ -112,7 +119,7 @@ def solve_svms(
         epoch += 1
         if epoch % EPOCHS_BETWEEN_CHECKS == 0 or epoch == epochs:
             primal, dual = objectives(problem, weights, torch.from_numpy(alpha.T))
-            if ((primal - dual) <= gap * primal).all():
+            if settled(bool(((primal - dual) <= gap * primal).all())):
                 break
     if start is not None and epoch:
         before = objectives(problem, start.weights, torch.from_numpy(first.T))[0]

@@ -20,6 +20,7 @@ from sppdet.proposals.files import read_proposals
 from sppdet.proposals.selective_search import ALGORITHM, search_nodes
 from sppdet.runtime.prefetch import prefetch
 from sppdet.runtime.progress import progress
+from sppdet.runtime.ranks import meet, rank, world
 from sppdet.structures import Annotations
 
 
@@ -34,6 +35,14 @@ def propose(images: Sequence[Annotations], config: ProposalConfig, workers: int 
         raise ConfigError("out of range", field="workers", expected="at least 0", got=workers)
     if config.file:
         return [boxes[: config.limit] for boxes in read_proposals(Path(config.file), [image.id for image in images])]
+    if world() > 1:
+        _find(images[rank() :: world()], config, workers)
+        meet()
+    return _find(images, config, workers)
+
+
+def _find(images: Sequence[Annotations], config: ProposalConfig, workers: int) -> list[Tensor]:
+    """Return the boxes from the cache, after a search of the images that it lacks."""
     files = [_cache_file(image, config) for image in images]
     boxes: dict[Path, Tensor] = {}
     missing: dict[Path, Path | Tensor] = {}

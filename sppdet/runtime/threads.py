@@ -13,3 +13,5 @@ def wait_passively() -> None:
     """
     for name, value in PASSIVE.items():
         os.environ.setdefault(name, value)
+    if threads := os.environ.get("OMP_NUM_THREADS"):  # which torchrun sets
+        os.environ.setdefault("NUMBA_NUM_THREADS", threads)

@@ -19,6 +19,7 @@ from sppdet.files.durable import cache_folder
 from sppdet.runtime.memory import trim_memory
 from sppdet.runtime.prefetch import prefetch
 from sppdet.runtime.progress import progress
+from sppdet.runtime.ranks import meet, rank, world
 from sppdet.training.sampling import ImageRegions
 
 logger = logging.getLogger(__name__)
@@ -49,12 +50,14 @@ class FeatureCache:
 
         Raises ConfigError if it would take more disk than the limit or than is free.
         """
-        missing = [i for i in (range(len(self.regions)) if images is None else images) if not self._file(i).is_file()]
+        own = (range(len(self.regions)) if images is None else images)[rank() :: world()]
+        missing = [i for i in own if not self._file(i).is_file()]
         images_read = prefetch(missing, lambda i: self.regions[i].annotations.read())
         for i, image in trim_memory(zip(progress(missing, "features"), images_read, strict=True)):
             self._compute(i, image)
             if i == missing[0]:
-                self._check_disk(self._file(i), len(missing))
+                self._check_disk(self._file(i), len(missing) * world())
+        meet()
 
     def features(self, i: int, indices: Tensor | None = None) -> Tensor:
         """Return the features float32 (n, D) of regions `indices` of image i, or of all, on the network's device."""

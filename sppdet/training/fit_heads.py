@@ -18,6 +18,7 @@ from sppdet.heads.box_regression import fit_box_regression
 from sppdet.heads.linear import Heads, LinearWeights
 from sppdet.heads.softmax import fit_softmax
 from sppdet.runtime.progress import progress
+from sppdet.runtime.ranks import of_first, spread
 from sppdet.training.examples import draw_examples
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.mining import MiningState, mine_svms
@@ -94,12 +95,17 @@ def _fit_softmax_layer(cache: FeatureCache, images: list[int], classes: int, con
     features = torch.empty(softmax.regions_per_image * len(images), cache.dimension, dtype=torch.float16)
     labels = [torch.zeros(0, dtype=torch.int64)]
     count = 0
-    for i in progress(images, "softmax examples"):
+
+    def choose(i: int) -> tuple[Tensor, Tensor]:
         indices, label = softmax_examples(cache.regions[i], softmax, np.random.default_rng([config.seed, i]))
-        features[count : count + len(indices)] = cache.features(i, indices)
-        count += len(indices)
+        return cache.features(i, indices).half(), label
+
+    for _, (rows, label) in zip(progress(images, "softmax examples"), spread(images, choose), strict=True):
+        features[count : count + len(rows)] = rows
+        count += len(rows)
         labels.append(label)
-    return fit_softmax(features[:count], torch.cat(labels), classes, softmax.weight_decay, softmax.iterations)
+    weights = fit_softmax(features[:count], torch.cat(labels), classes, softmax.weight_decay, softmax.iterations)
+    return of_first(weights[0]), of_first(weights[1])
 
 
 def _fit_offsets(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> LinearWeights:
@@ -112,13 +118,17 @@ def _fit_offsets(cache: FeatureCache, images: list[int], classes: int, config: T
     rows: list[list[Tensor]] = [[] for _ in range(classes)]
     targets: list[list[Tensor]] = [[] for _ in range(classes)]
     used, available = torch.zeros(classes), torch.zeros(classes)
-    for i in progress(images, "box regression examples"):
+
+    def choose(i: int) -> tuple[Tensor, ...]:
         rng = np.random.default_rng([config.seed, i])
         indices, label, offsets, near = box_regression_examples(cache.regions[i], per_object, box_regression, rng)
-        available += near
         room = used[label - 1] < most
-        indices, label, offsets = indices[room], label[room], offsets[room]
-        features = cache.features(i, indices).half().cpu()
+        return cache.features(i, indices[room]).half().cpu(), label[room], offsets[room], near
+
+    for _, found in zip(progress(images, "box regression examples"), spread(images, choose), strict=True):
+        available += found[3]
+        room = used[found[1] - 1] < most  # less than when another rank looked ahead
+        features, label, offsets = (each[room] for each in found[:3])
         for k in label.unique().tolist():
             rows[k - 1].append(features[label == k])
             targets[k - 1].append(offsets[label == k])

@@ -23,6 +23,7 @@ from sppdet.files.run_folder import run_key
 from sppdet.heads.linear import Heads, LinearWeights, mean_norm
 from sppdet.heads.svm import SVMProblem, SVMSolution, solve_svms
 from sppdet.runtime.progress import progress
+from sppdet.runtime.ranks import exchange, of_first, rank, spread, world
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.sampling import hard_negatives, initial_svm_examples, svm_targets
 from sppdet.wording import counted
@@ -122,27 +123,37 @@ def mine_svms(
     targets = {i: svm_targets(cache.regions[i], classes, svm) for i in images}
     examples = start.examples if start else ExamplePool(svm.max_examples, cache.dimension, classes)
     first = _leave_room(svm, examples.room, sum(int((targets[i] > 0).any(dim=1).sum()) for i in images), len(images))
-    for i in progress(images, "first examples"):
+
+    def choose(i: int) -> tuple[Tensor, Tensor]:
         chosen = initial_svm_examples(cache.regions[i], first, np.random.default_rng([seed, i]))
-        examples.add(i, chosen, cache.features(i, chosen), targets[i][chosen])
+        return chosen, cache.features(i, chosen).half()
+
+    for i, (chosen, features) in zip(progress(images, "first examples"), spread(images, choose), strict=True):
+        examples.add(i, chosen, features, targets[i][chosen])
     if not (examples.targets > 0).any():
         raise DataError("no object to learn from", field="data", expected="objects that are not difficult")
     scale = start.scale if start else svm.feature_norm / mean_norm(examples.features)
     coarse = replace(svm, gap=COARSE_GAP * svm.gap)
     mined = _refit(examples, start.solution if start else None, scale, coarse, seed)
+
+    def find(i: int) -> tuple[Tensor, Tensor]:
+        heads = Heads.from_linear("svm", mined.linear(svm)).to(cache.device)
+        scores = cache.apply_to_features(i, heads.scores).cpu()
+        hard = hard_negatives(cache.regions[i], scores, targets[i], examples.of_image(i), svm)
+        return hard, cache.features(i, hard).half()
+
     for number in range(1, svm.passes + 1):
         order = np.random.default_rng([seed, number]).permutation(np.asarray(images)).tolist()
         added = new = 0
-        for i in progress(order, f"hard negatives, pass {number}"):
-            heads = Heads.from_linear("svm", mined.linear(svm)).to(cache.device)
-            scores = cache.apply_to_features(i, heads.scores).cpu()
-            hard = hard_negatives(cache.regions[i], scores, targets[i], examples.of_image(i), svm)
+        found = spread(order, find)
+        for count, i in enumerate(progress(order, f"hard negatives, pass {number}"), start=1):
+            hard, features = next(found)
             added, new = added + len(hard), new + len(hard)
-            examples.add(i, hard, cache.features(i, hard), targets[i][hard])
+            examples.add(i, hard, features, targets[i][hard])
             full = examples.room == 0
             if new >= svm.refit_every or full:
                 mined = _evict(_refit(examples, mined.solution, scale, coarse, seed), svm)
-                new = 0
+                found, new = spread(order[count:], find), 0  # what others scored ahead is scored again
                 # With little room, every few images would fill it and cause another fit.
                 if full and examples.room < svm.max_examples / 10:
                     logger.warning("svm.max_examples=%d is full: mining stops early", svm.max_examples)
@@ -164,12 +175,40 @@ def _leave_room(svm: SVMConfig, room: int, objects: int, images: int) -> SVMConf
 
 def _refit(examples: ExamplePool, start: SVMSolution | None, scale: float, svm: SVMConfig, seed: int) -> MiningState:
     problem = SVMProblem(examples.features, examples.targets, scale, svm)
-    solution = solve_svms(problem, start, svm.gap, svm.epochs, seed)
+    solution = _solve(problem, start, svm, seed)
     message = "svm: %s, %s, duality gap %.2f%%, objective %.4g"
     sizes = counted(examples.count, "example"), counted(solution.epochs, "epoch")
     logger.info(message, *sizes, 100 * solution.gap, solution.primal.sum())
     record("refit", examples=examples.count, objective=float(solution.primal.sum()), gap=solution.gap)
     return MiningState(examples, scale, solution)
+
+
+def _solve(problem: SVMProblem, start: SVMSolution | None, svm: SVMConfig, seed: int) -> SVMSolution:
+    """Fit the classes; each rank fits its part of them to all examples, for as many epochs as the others."""
+    if world() == 1:
+        return solve_svms(problem, start, svm.gap, svm.epochs, seed)
+
+    def settled(own: bool) -> bool:
+        return all(bool(each["settled"]) for each in exchange({"settled": torch.tensor(own)}))
+
+    part = slice(rank(), None, world())
+    if start:
+        bounds = start.primal[part], start.dual[part]
+        start = SVMSolution(start.weights[part], start.alpha[:, part], *bounds, start.epochs)
+    problem = replace(problem, targets=problem.targets[:, part].contiguous())
+    own = solve_svms(problem, start, svm.gap, svm.epochs, seed, settled)
+    primal, dual = torch.from_numpy(own.primal), torch.from_numpy(own.dual)
+    parts = exchange({"w": own.weights, "a": own.alpha.T, "p": primal, "d": dual})
+    weights, alpha, primal, dual = (_interleave([each[name] for each in parts]) for name in "wapd")
+    return SVMSolution(weights, alpha.T.contiguous(), primal.numpy(), dual.numpy(), own.epochs)
+
+
+def _interleave(parts: list[Tensor]) -> Tensor:
+    """Join the rows of every rank's classes in the order of the classes."""
+    joined = torch.cat(parts)
+    for k, part in enumerate(parts):
+        joined[k :: len(parts)] = part
+    return joined
 
 
 def _evict(mined: MiningState, svm: SVMConfig) -> MiningState:
@@ -180,6 +219,6 @@ def _evict(mined: MiningState, svm: SVMConfig) -> MiningState:
     margins = (problem.margins(solution.weights, problem.rows(chunk)) for chunk in chunks)
     easy = torch.cat([(part < svm.easy_margin).all(dim=0) for part in margins])
     easy &= (examples.targets <= 0).all(dim=1) & (solution.alpha == 0).all(dim=1)
-    rows = (~easy).nonzero().flatten()
+    rows = of_first((~easy).nonzero().flatten())
     examples.keep(rows)
     return replace(mined, solution=replace(solution, alpha=solution.alpha[rows]))

@@ -15,11 +15,11 @@ from torch import Tensor
 from sppdet.backbones.backbone import last_conv_blocks
 from sppdet.config.detector import DetectorConfig
 from sppdet.config.record import base_of
-from sppdet.config.training import BASE_GB, TrainConfig
+from sppdet.config.training import TrainConfig
 from sppdet.data.dataset import record_division
 from sppdet.detector import Detector
 from sppdet.drawing.contact_sheet import write_contact_sheet
-from sppdet.errors import ConfigError, WeightsError
+from sppdet.errors import WeightsError
 from sppdet.evaluation.voc import evaluate_voc
 from sppdet.features.build import build_extractor, build_network
 from sppdet.features.extractor import FeatureExtractor
@@ -31,14 +31,17 @@ from sppdet.heads.linear import Heads
 from sppdet.postprocess import postprocess
 from sppdet.proposals.cache import propose
 from sppdet.runtime.progress import plan, progress
+from sppdet.runtime.ranks import spread
 from sppdet.structures import Annotations, Dataset, Detections
 from sppdet.training.account import Account, take_account
 from sppdet.training.check import check_training_data
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.finetune import finetune
 from sppdet.training.fit_heads import fit_heads
+from sppdet.training.followers import begin, follow
 from sppdet.training.hold_out import Split, hold_out
 from sppdet.training.labels import plot_labels
+from sppdet.training.room import bound_memory
 from sppdet.training.run_readme import Session, write_detector_readme
 from sppdet.training.sampling import ImageRegions
 from sppdet.training.stages import stages_of
@@ -59,12 +62,20 @@ def train(config: TrainConfig, dataset: Dataset | None = None, val: Dataset | No
     trains this configuration there, it is waited for. The detector of a finished run is returned without looking at
     the data. Data, network and proposals are checked in this order; until then nothing is written.
     """
+    with follow(config) as config:
+        return _train_or_load(config, dataset, val)
+
+
+def _train_or_load(config: TrainConfig, dataset: Dataset | None, val: Dataset | None) -> Detector:
     run = RunFolder(config.output)
     run.check_config(config)
     if not run.detector.is_file():
         with run.hold(config), recording(run.path, config.tensorboard):
+            begin(run)
             if not run.detector.is_file():  # which another process may have finished meanwhile
                 return _train(config, run, dataset, val)
+    else:
+        begin(run)
     logger.info("%s is trained already; to train again, remove it or give another --output", run.path)
     detector = Detector.load(run.path, config.device, config.precision)
     if detector.config != _detector_config(config):
@@ -168,18 +179,21 @@ class Trainer:
         """Detect objects in the proposals of the images with these indices."""
         cache = self._cache()
         cache.fill(images)
-        detections = []
         heads, selection = detector.heads, detector.config.selection
-        for i in progress(images, "held-out images"):
+
+        def find(i: int) -> tuple[Tensor, ...]:
             regions = self.regions[i]
             if self.config.mirror:  # mirror images are not cached
                 boxes = regions.boxes[regions.num_objects :]
-                detections.append(detector.encode(regions.annotations.read()).detect(boxes))
-                continue
-            proposals = torch.arange(regions.num_objects, len(regions.boxes))
-            outputs = cache.apply_to_features(i, heads, proposals)
-            detections.append(postprocess(heads, outputs, regions.boxes[proposals], cache.size(i), selection))
-        return detections
+                found = detector.encode(regions.annotations.read()).detect(boxes)
+            else:
+                proposals = torch.arange(regions.num_objects, len(regions.boxes))
+                outputs = cache.apply_to_features(i, heads, proposals)
+                found = postprocess(heads, outputs, regions.boxes[proposals], cache.size(i), selection)
+            return found.boxes, found.labels, found.scores
+
+        pairs = zip(progress(images, "held-out images"), spread(images, find), strict=True)
+        return [Detections(boxes, labels, scores) for _, (boxes, labels, scores) in pairs]
 
     def _finetune(self, name: str, images: list[int]) -> Heads:
         """Fine-tune the extractor in place, from the same start in every step, and return the heads tuned with it."""
@@ -217,25 +231,6 @@ def prepare(config: TrainConfig, run: RunFolder, split: Split) -> Trainer:
     with step("proposals"):
         record("stage", examples=len(images))
     return Trainer(bounded, run, extractor, split.dataset, regions)
-
-
-def bound_memory(config: TrainConfig, dimension: int, classes: int) -> TrainConfig:
-    """Lower the bounds on examples in memory to what `config.memory_gb` allows.
-
-    An example takes 2 bytes per feature, and 20 bytes per class while SVMs are fitted. Box regression keeps examples of
-    every class, and two single-precision copies of the examples of one class. Raises ConfigError if none fits.
-    """
-    free = (config.memory_gb - BASE_GB) * 1e9
-    examples = int(free / (2 * dimension + 5 * 4 * classes))
-    of_a_class = int(free / (2 * dimension * (classes + 4)))
-    if of_a_class < 1:
-        raise ConfigError("too little", field="memory_gb", expected=f"more than {BASE_GB:g} GB", got=config.memory_gb)
-    boxes = config.box_regression
-    return replace(
-        config,
-        svm=replace(config.svm, max_examples=min(config.svm.max_examples, examples)),
-        box_regression=replace(boxes, max_per_class=min(boxes.max_per_class, of_a_class)),
-    )
 
 
 def _hash_data(extractor: FeatureExtractor, regions: Sequence[ImageRegions], split: Split) -> str:

@@ -10,8 +10,8 @@ from factories import detect
 from sppdet.config.training import TrainConfig
 from sppdet.errors import ConfigError
 from sppdet.evaluation.voc import Curve, VOCResult
+from sppdet.training.room import bound_memory
 from sppdet.training.thresholds import choose_thresholds
-from sppdet.training.train import bound_memory
 
 
 def test_memory_bounds_the_examples():

@@ -1,0 +1,67 @@
+"""Trainings and evaluations of several ranks give what one process gives."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from factories import train_arguments
+
+from sppdet.detector import Detector
+
+pytestmark = pytest.mark.slow
+
+
+def start(ranks: int, cache: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start a command under torchrun."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), "-m", "sppdet"]
+    given = {**os.environ, "SPPDET_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *launcher, *arguments]
+    return subprocess.Popen(command, env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def check_same(one: Path, other: Path) -> None:
+    """Check that two runs have the same files and, up to rounding, the same heads."""
+    names = [sorted(file.name for file in run.iterdir() if file.is_file()) for run in (one, other)]
+    assert names[0] == names[1]
+    heads = [Detector.load(run).heads for run in (one, other)]
+    assert torch.allclose(heads[0].weight, heads[1].weight, rtol=0.01, atol=1e-5)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_a_training_by_ranks(trained, tmp_path, world):
+    run = tmp_path / "run"
+    launched = start(world, tmp_path / "cache", *train_arguments(trained, run))
+    log = launched.communicate(timeout=200)[1]
+    assert launched.returncode == 0, log
+    assert log.count("detector in") == 1, "only the first rank speaks"
+    check_same(trained / "spp", run)
+
+
+def test_an_evaluation_by_ranks(trained, tmp_path):
+    found = []
+    for name in ("first", "again"):
+        launched = start(2, tmp_path / "cache", "evaluate", str(trained / "spp"), "--output", str(tmp_path / name))
+        assert launched.communicate(timeout=200)[0].count("VOC") >= 1
+        found.append((tmp_path / name / "detections.json").read_bytes())
+    assert found[0] == found[1]
+
+
+def test_a_training_goes_on_after_a_rank_was_killed(trained, tmp_path):
+    run, cache = tmp_path / "run", tmp_path / "cache"
+    launched = start(2, cache, *train_arguments(trained, run))
+    until = time.monotonic() + 100
+    while not (cache / "proposals").is_dir() and time.monotonic() < until:
+        time.sleep(0.1)
+    ranks = subprocess.run(["pgrep", "-P", str(launched.pid)], capture_output=True, text=True, check=True)
+    os.kill(int(ranks.stdout.split()[-1]), signal.SIGKILL)
+    launched.communicate(timeout=100)
+    assert launched.returncode
+    launched = start(2, cache, *train_arguments(trained, run))
+    log = launched.communicate(timeout=200)[1]
+    assert launched.returncode == 0, log
+    check_same(trained / "spp", run)
