@@ -46,15 +46,15 @@ def is_live(source: str) -> bool:
 class Video:
     """An open video: a file, the number of a webcam, or the address of a stream.
 
-    name: its path, number or address, without a password. rate: frames per second. count: frames that a file should
-    have, by its header; None if it does not say or if the video is live.
+    name: its path, number or address, without user, password and what follows a question mark. rate: frames per second.
+    count: frames that a file should have, by its header; None if it does not say or if the video is live.
     """
 
     def __init__(self, source: str | PathLike[str]) -> None:
         """Raises ImageError for a file that is missing or no video, and for frames that are too large."""
         text = str(source)
         self.live = is_live(text)
-        self.name = re.sub(r"//[^/@]*@", "//", text)
+        self.name = re.sub(r"//[^/]*@", "//", text).partition("?")[0] if self.live else text
         if not self.live and not os.path.isfile(text):
             raise ImageError("video file not found", file=self.name)
         with _quietly(None if self.live else OPTIONS):

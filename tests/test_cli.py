@@ -120,7 +120,10 @@ def test_details_of_an_error_come_before_it(capsys):
     [
         ("train --output runs/a --data.root d", "sppdet evaluate runs/a"),
         ("train --output runs/a --data.annotations a.json", "sppdet evaluate runs/a --data.annotations FILE"),
+        ("train --output runs/a --data.root d --shard 0/2", None),
         ("evaluate runs/a", "sppdet diagnose runs/a"),
+        ("evaluate runs/a --shard 0/2", None),
+        ("evaluate runs/a --proposals p.json", None),
         (
             "evaluate runs/a --data.split val --data.max_images 5",
             "sppdet diagnose runs/a --data.split val --data.max_images 5",

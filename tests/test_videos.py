@@ -124,7 +124,10 @@ def test_names_of_videos_webcams_and_streams(tmp_path, monkeypatch):
     assert not is_live("0")
 
 
-@pytest.mark.parametrize("source", ["98", "rtsp://me:secret@127.0.0.1:1/x"])
+STREAMS = ("me:secret@127.0.0.1:1/x", "me:at@secret@127.0.0.1:1/x", "127.0.0.1:1/x?password=secret")
+
+
+@pytest.mark.parametrize("source", ["98", *(f"rtsp://{name}" for name in STREAMS)])
 def test_a_webcam_that_is_not_there_is_named_without_a_password(source, capfd):
     with pytest.raises(ImageError, match=r"(98|rtsp://127\.0\.0\.1:1/x): no such webcam, or no stream there") as error:
         Video(source)

@@ -117,7 +117,7 @@ def _check_options(given: Mapping[str, Any]) -> None:
     run, detections, path = given["run"], given["detections"], isinstance(given["run"], (str, PathLike))
     if run is None and detections is None:
         raise ConfigError("give a run or --detections", field="run")
-    if read_shard(given["shard"]):
+    if given["shard"] is not None:
         for field in ("detections", "probabilities", "against", "svd", "dataset"):
             if given[field]:
                 raise ConfigError("is for all images: leave it out with --shard", field=field)

@@ -13,6 +13,8 @@ TEST = DataConfig(split="test")  # evaluated by default
 
 def next_step(command: str, given: Any) -> str | None:
     """Return the command line that goes on from a command with these options; None after the last of its line."""
+    if getattr(given, "shard", None):  # a part of the work, in any order
+        return None
     match command:
         case "download":
             return _line("train", "--config", "configs/sppnet_voc07.yaml", "--data.root", given.folder)
@@ -23,6 +25,8 @@ def next_step(command: str, given: Any) -> str | None:
         case "train":
             annotations = ["--data.annotations", "FILE"] if given.data.annotations else []
             return _line("evaluate", given.output, *annotations)
+        case "evaluate" if given.proposals:  # those who read detections again look for none of these
+            return None
         case "evaluate" | "diagnose" if given.run and not given.output:
             following = "diagnose" if command == "evaluate" else "report"
             return _line(following, given.run, *data_options(given.data))

@@ -58,7 +58,7 @@ def detect_shard(
             save_cached(file, stored, f"{run}, {precision}")
         found.append(Detections(stored["boxes"].clone(), stored["labels"].clone(), stored["scores"].clone()))
     folder.share()
-    written = write_shard(folder.path, shard, coco_lines(found, dataset), dataset, origin)
+    written = write_shard(folder.path, shard, coco_lines(found, dataset), dataset, {**origin, "precision": precision})
     text = f"shard {shard}: detections in {counted(len(dataset), 'image')} in {written}"
     way = f"with all shards there: sppdet evaluate {run} --detections {folder.path}"
     return Summary({"shard": str(shard), "images": len(dataset), "file": str(written)}, f"{text}\n{way}")

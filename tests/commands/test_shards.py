@@ -129,9 +129,11 @@ def test_detections_of_shards_are_evaluated_as_those_of_one_process(data, run, t
         assert run_json(capsys, "evaluate", "--detections", tmp_path, *data, "--resamples", 0) == numbers
 
 
-def test_a_shard_that_died_detects_only_the_images_it_did_not_finish(data, run, fresh):
+def test_a_shard_that_died_detects_only_the_images_it_did_not_finish(data, run, fresh, caplog):
     options = ("evaluate", run, *data)
+    caplog.set_level("INFO")
     (file,) = shards_of(options, fresh / "shards", 1)
+    assert caplog.text.count("shard 0/1: images") == 1
     before = file.read_bytes()
     with pytest.MonkeyPatch.context() as patch:
         calls = watch(patch, Detector, "encode", stop_after=0)
@@ -167,7 +169,10 @@ def test_missing_double_and_foreign_images_of_shards_are_counted_and_named(data,
     assert "made by another detector or of other proposals" in run_error(capsys, "evaluate", other, *merge[2:])
     proposals = ("--proposals", tmp_path / "none.json")
     assert "made by another detector or of other proposals" in run_error(capsys, *merge, *proposals)
-    files[2].write_text(files[2].read_text()[:-9])
+    whole = files[2].read_text()
+    files[2].write_text(whole.replace('"precision": "fp32"', '"precision": "bf16"'))
+    assert f"{files[2]}: made_by: made in another way than shard-0-of-3.json" in run_error(capsys, *merge)
+    files[2].write_text(whole[:-9])
     assert f"{files[2]}: is not JSON" in run_error(capsys, *merge)
     files[2].write_text("{}")
     assert f"{files[2]}: is not a shard of detections" in run_error(capsys, *merge)

@@ -36,8 +36,8 @@ def merge_shards(
 ) -> list[Any]:
     """Return the COCO results of all shards.
 
-    Raises DataError unless they have each image of `dataset` once and no other, and were made by the same detector, or
-    by `made_by`.
+    Raises DataError unless they have each image of `dataset` once and no other, and were all made by the same detector
+    in the same way, and that of `made_by`.
     """
     contents = []
     for file in files:
@@ -46,9 +46,12 @@ def merge_shards(
         if not all(isinstance(part, list) for part in parts):
             raise DataError("is not a shard of detections", file=file, expected="an object: images, annotations")
         contents.append(content)
-        wanted = made_by or contents[0].get("made_by")
-        if content.get("made_by") != wanted:
-            expected = "this run and these proposals" if made_by else f"those of {files[0].name}"
+        if content.get("made_by") != (first := contents[0].get("made_by")):
+            expected, got = (json.dumps(one.get("made_by")) for one in (contents[0], content))
+            reason = f"made in another way than {files[0].name}"
+            raise DataError(reason, file=file, field="made_by", expected=expected, got=got)
+        if made_by and not (isinstance(first, dict) and made_by.items() <= first.items()):
+            expected = "this run and these proposals"
             raise DataError("made by another detector or of other proposals", file=file, expected=expected)
     known, unknown = image_ids(dataset), list[str]()
     places: list[list[str]] = [[] for _ in dataset.images]
