@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from sppdet.drawing.text import DARK, contrast, drawable
+from sppdet.drawing.text import DARK, contrast, drawable, font_of
 from sppdet.files.durable import write_atomically
 
 if TYPE_CHECKING:
@@ -73,9 +73,12 @@ def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
     from matplotlib.text import Text
     from matplotlib.ticker import FuncFormatter
 
-    for text in figure.findobj(Text):
+    texts = [text for text in figure.findobj(Text) if isinstance(text, Text)]
+    families = list(dict.fromkeys(font_of(each).family for each in ("", *(text.get_text() for text in texts))))
+    for text in texts:
         text.set_parse_math(False)  # a class may have $ in its name
         text.set_text(drawable(text.get_text()))
+        text.set_fontfamily(families)  # the usual one first
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         if isinstance(axis.get_major_formatter(), FuncFormatter):  # that of labels that are given
             axis.set_ticklabels([drawable(label.get_text())[:LONGEST_LABEL] for label in axis.get_ticklabels()])

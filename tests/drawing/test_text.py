@@ -1,14 +1,72 @@
 """Text on pictures: any script, legible, and as wide as measured."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 from factories import detect
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib import get_data_path
+from matplotlib.font_manager import FontEntry, fontManager
 
+from sppdet.drawing import text as texts
 from sppdet.drawing.detections import SMALLEST, draw_enlarged
 from sppdet.drawing.figures import new_figure, save_figure
 from sppdet.drawing.mosaic import GAP, TILE, Tile, crop, draw_mosaic
 from sppdet.drawing.text import LEGIBLE, contrast, drawable, fit, measure, write
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch) -> Iterator[list]:
+    """The installed fonts that are found: only the usual one at first, whatever this machine has."""
+    monkeypatch.setattr(fontManager, "ttflist", [one for one in fontManager.ttflist if one.name == "DejaVu Sans"])
+    texts._find_font.cache_clear()
+    yield fontManager.ttflist
+    texts._find_font.cache_clear()
+
+
+@pytest.fixture
+def chinese(installed, tmp_path) -> None:
+    """An installed font that has 漢, a square, and ASCII, which is blank, next to fonts that will not do."""
+    names, pens = {ord(c): f"u{ord(c)}" for c in texts.NEEDED}, {".notdef": TTGlyphPen(None).glyph()}
+    pens |= {name: TTGlyphPen(None).glyph() for name in names.values()}
+    pen = TTGlyphPen(None)
+    for step, place in zip((pen.moveTo, *[pen.lineTo] * 3), ((0, 0), (0, 900), (900, 900), (900, 0)), strict=True):
+        step(place)
+    pen.closePath()
+    builder = FontBuilder(1000)
+    builder.setupGlyphOrder([*pens, "square"])
+    builder.setupCharacterMap({**names, ord("漢"): "square"})
+    builder.setupGlyf({**pens, "square": pen.glyph()})
+    builder.setupHorizontalMetrics(dict.fromkeys((*pens, "square"), (1000, 0)))
+    builder.setupHorizontalHeader(ascent=900, descent=-100)
+    builder.setupNameTable({"familyName": "Squares", "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(tmp_path / "squares.ttf")
+    (tmp_path / "damaged.ttf").write_bytes(b"no font")
+    last = get_data_path() + "/fonts/ttf/LastResortHE-Regular.ttf"
+    for name, file in {"A": "gone.ttf", "B": "damaged.ttf", "Last Resort": last, "Squares": "squares.ttf"}.items():
+        installed.append(FontEntry(fname=str(tmp_path / file), name=name, style="normal", weight=400))
+
+
+@pytest.mark.usefixtures("chinese", "figures")
+def test_a_text_is_drawn_in_an_installed_font_that_has_all_of_it(tmp_path):
+    canvas = np.full((40, 60, 3), 9, np.uint8)
+    write(canvas, 0, 0, "漢 0.50", 20, (255, 255, 255))
+    assert not canvas[4:18, 5:20].any()  # black on white
+    assert measure("漢 0.50", 20)[0] == measure("漢", 20)[0] + 5 * 20
+    assert fit("漢" * 30, " 0.50", 20, 200).startswith("漢漢")
+    assert (drawable("漢 dog"), drawable("漢 собака")) == ("漢 dog", r"\u6f22 собака")
+    figure = new_figure(3, 2)
+    axes = figure.subplots()
+    axes.set_yticks([0], ["漢"])
+    axes.set_title("собака")
+    save_figure(figure, tmp_path / "figure.png")
+    (label,) = axes.get_yticklabels()
+    assert (label.get_text(), label.get_fontfamily()) == ("漢", ["DejaVu Sans", "Squares"])
 
 
 @pytest.mark.parametrize(
