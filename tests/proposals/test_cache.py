@@ -1,3 +1,4 @@
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -43,13 +44,15 @@ def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_workers_and_cache_change_nothing(images, workers, capfd):
+def test_workers_and_cache_change_nothing(images, workers, caplog):
+    caplog.set_level(logging.INFO, "sppdet")
     expected = [propose_image(image.read(), CONFIG) for image in images]
     assert min(len(boxes) for boxes in expected) > 20
     assert same(propose(images, CONFIG, workers), expected)
-    assert "proposals" in capfd.readouterr().err
+    assert [text for text in caplog.messages if text.startswith("proposals: ")]
+    caplog.clear()
     assert same(propose(images, CONFIG, workers), expected)
-    assert capfd.readouterr().err == ""
+    assert not caplog.messages
 
 
 def test_images_in_memory_are_cached_by_their_pixels(images, searched):
