@@ -165,7 +165,7 @@ class DetectionFiles:
         dataset = Dataset("detections", tuple(self.classes), tuple(self.records))
         for name in self.data_sets if self.records else ():
             with new_folder(self.owned.path / name) as folder:
-                WRITERS[name](folder, {SPLITS[name]: dataset}, self.owned.path, shutil.copyfile)
+                WRITERS[name](folder, {SPLITS[name]: dataset}, self.frames, shutil.copyfile)
 
 
 def check_suffixes(files: Iterable[Path], formats: Sequence[Format]) -> None:

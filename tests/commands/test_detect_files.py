@@ -198,11 +198,12 @@ def test_crops(detector, photos, film, tmp_path):
         detect(detector, [str(photos)], save_crops=True, output=str(out))
 
 
-def test_a_crop_of_a_frame_replaces_none_of_an_image(detector, film, tmp_path):
+def test_a_frame_replaces_no_image_of_its_name(detector, film, tmp_path):
     Image.new("RGB", (64, 48)).save(tmp_path / "film_000000.jpg")
     given = [str(tmp_path / "film_000000.jpg"), str(film)]
-    detect(detector, given, every=12, save_crops=True, output=str(tmp_path / "out"))
+    detect(detector, given, every=12, save_crops=True, formats=["yolo"], output=str(tmp_path / "out"))
     assert len(files_in(tmp_path / "out/crops")) == 6
+    assert files_in(tmp_path / "out/yolo/images/train") == {"film_000000.jpg", "film_000000-2.jpg"}
 
 
 def test_boxes_without_area_are_in_no_crop_and_no_data_set(detector, photos, tmp_path, monkeypatch):
