@@ -17,32 +17,32 @@ def next_step(command: str, given: Any) -> str | None:
         return None
     match command:
         case "download":
-            return _line("train", "--config", "configs/sppnet_voc07.yaml", "--data.root", given.folder)
+            return command_line("train", "--config", "configs/sppnet_voc07.yaml", "--data.root", given.folder)
         case "convert-data":
-            return _line("check-data", given.output)
+            return command_line("check-data", given.output)
         case "check-data" if root := given.path or given.data.root:
-            return _line("train", "--config", "configs/quick.yaml", "--data.root", root, "--output", "runs/mine")
+            return command_line("train", "--config", "configs/quick.yaml", "--data.root", root, "--output", "runs/mine")
         case "train":
             annotations = ["--data.annotations", "FILE"] if given.data.annotations else []
-            return _line("evaluate", given.output, *annotations)
+            return command_line("evaluate", given.output, *annotations)
         case "evaluate" if given.proposals:  # those who read detections again look for none of these
             return None
         case "evaluate" | "diagnose" if given.run and not given.output:
             following = "diagnose" if command == "evaluate" else "report"
-            return _line(following, given.run, *data_options(given.data))
+            return command_line(following, given.run, *data_options(given.data))
         case "compare":
             folder = ["--comparison", given.output] if given.output else []
-            return _line("report", *given.runs, *folder, *data_options(replace(given.data, max_images=None)))
+            return command_line("report", *given.runs, *folder, *data_options(replace(given.data, max_images=None)))
         case "demo":
             place = Path(given.output or ("runs/demo-real" if given.real else "runs/demo"))
             runs = [str(place / f"{name}-{given.seed}") for name in ("spp", "rcnn")]
-            return _line("report", *runs, "--comparison", str(place / "compare"))
+            return command_line("report", *runs, "--comparison", str(place / "compare"))
         case "classify crops":
-            return _line("classify", "train", "--data.train", str(Path(given.output) / given.data.split))
+            return command_line("classify", "train", "--data.train", str(Path(given.output) / given.data.split))
         case "classify train" if given.data.val:
-            return _line("classify", "evaluate", given.output)
+            return command_line("classify", "evaluate", given.output)
         case "classify train":
-            return _line("classify", "predict", given.output, "IMAGE")
+            return command_line("classify", "predict", given.output, "IMAGE")
     return None
 
 
@@ -53,5 +53,6 @@ def data_options(data: DataConfig) -> list[str]:
     return [part for key, text in texts.items() for part in (f"--data.{key}", text)]
 
 
-def _line(*words: str) -> str:
+def command_line(*words: str) -> str:
+    """Return a command of sppdet, quoted for a shell."""
     return shlex.join(["sppdet", *words])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sppdet.commands.following import TEST, data_options
+from sppdet.commands.following import TEST, command_line, data_options
 from sppdet.commands.summary import Summary
 from sppdet.config.data import DataConfig
 from sppdet.errors import DataError, SppdetError
@@ -54,7 +53,7 @@ def report(
     dataset = read_data(config, classes_of(runs[0]), 2, decode=False)
     warn_trained_on(runs, dataset)
     times = [] if comparison is None else ["--comparison", comparison]
-    command = shlex.join(["sppdet", "report", *runs, *data_options(data), *times, "--output", output])
+    command = command_line("report", *runs, *data_options(data), *times, "--output", output)
     evaluated = [_read_run(run, name, data, dataset, command) for run, name in zip(runs, names, strict=True)]
     written = write_report(ReportData(evaluated, dataset, _read_comparison(comparison, names)), output)
     if written["unreadable"]:
@@ -104,7 +103,7 @@ def _read_run(run: str, name: str, data: DataConfig, dataset: Dataset, command: 
         config=_optional(folder.config),
         held_out=_optional(folder.val),
         readme=folder.readme.read_text("utf-8", "replace") if folder.readme.is_file() else "",
-        commands=[shlex.join(["sppdet", "evaluate", run, *data_options(data)]), command],
+        commands=[command_line("evaluate", run, *data_options(data)), command],
     )
 
 

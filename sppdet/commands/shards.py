@@ -3,6 +3,7 @@
 from dataclasses import replace
 from os import PathLike
 
+from sppdet.commands.following import command_line, data_options
 from sppdet.commands.summary import Summary
 from sppdet.config.data import DataConfig
 from sppdet.config.network import Device, Precision
@@ -37,6 +38,7 @@ def detect_shard(
     from sppdet.runtime.progress import progress
     from sppdet.structures import Detections
 
+    command = ["evaluate", str(run), *data_options(data), *(["--proposals", proposals] if proposals else [])]
     data = data_of_run(run, data)
     dataset = read_data(data, classes_of(run), workers, shard=shard)
     whole = RunFolder(run).evaluation(data)
@@ -60,5 +62,5 @@ def detect_shard(
     folder.share()
     written = write_shard(folder.path, shard, coco_lines(found, dataset), dataset, {**origin, "precision": precision})
     text = f"shard {shard}: detections in {counted(len(dataset), 'image')} in {written}"
-    way = f"with all shards there: sppdet evaluate {run} --detections {folder.path}"
+    way = f"with all shards there: {command_line(*command, '--detections', str(folder.path))}"
     return Summary({"shard": str(shard), "images": len(dataset), "file": str(written)}, f"{text}\n{way}")
