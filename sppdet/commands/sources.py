@@ -56,9 +56,11 @@ def find_sources(paths: Sequence[str], recursive: bool = False) -> tuple[list[Pa
 
     live = [path for path in dict.fromkeys(paths) if is_live(path)]
     named = [name for path in paths if path not in live for name in _matches(path)]
-    files = list(dict.fromkeys(image_files(named, recursive, _is_source)))
-    videos = [str(file) for file in files if is_video(file)]
-    return [file for file in files if not is_video(file)], videos + live
+    files = dict[str, Path]()
+    for file in image_files(named, recursive, _is_source):
+        files.setdefault(os.path.abspath(file), file)
+    videos = [str(file) for file in files.values() if is_video(file)]
+    return [file for file in files.values() if not is_video(file)], videos + live
 
 
 def picture_names(images: Sequence[Path], videos: Sequence[str] = ()) -> list[str]:

@@ -36,6 +36,7 @@ def test_sources(folder, paths, images, videos):
     absolute = [path if path[:1] in ("0", "r") else str(folder / path) for path in paths]
     named = [name if name[:1] in ("0", "r") else str(folder / name) for name in videos]
     assert find_sources(absolute) == ([folder / name for name in images], named)
+    assert find_sources([*paths, *absolute]) == find_sources(paths)
 
 
 def test_recursive(folder):
