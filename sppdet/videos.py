@@ -54,7 +54,7 @@ class Video:
         """Raises ImageError for a file that is missing or no video, and for frames that are too large."""
         text = str(source)
         self.live = is_live(text)
-        self.name = re.sub(r"//[^/]*@", "//", text).partition("?")[0] if self.live else text
+        self.name = re.sub("//.*@", "//", text).partition("?")[0] if self.live else text
         if not self.live and not os.path.isfile(text):
             raise ImageError("video file not found", file=self.name)
         with _quietly(None if self.live else OPTIONS):

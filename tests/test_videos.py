@@ -124,7 +124,7 @@ def test_names_of_videos_webcams_and_streams(tmp_path, monkeypatch):
     assert not is_live("0")
 
 
-STREAMS = ("me:secret@127.0.0.1:1/x", "me:at@secret@127.0.0.1:1/x", "127.0.0.1:1/x?password=secret")
+STREAMS = ("me:secret@127.0.0.1:1/x", *(f"me:a{c}secret@127.0.0.1:1/x" for c in "@/?"), "127.0.0.1:1/x?key=secret")
 
 
 @pytest.mark.parametrize("source", ["98", *(f"rtsp://{name}" for name in STREAMS)])
