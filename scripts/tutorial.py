@@ -4,7 +4,7 @@
 # Selective search, one pass of the network, windows on its maps, the spatial pyramid, SVMs, box regression and
 # non-maximum suppression: what `detector.detect(image)` does, taken apart, with a picture of each step.
 #
-# `python scripts/tutorial.py` runs all of it in about a minute and leaves the pictures in `runs/tutorial`; editors that
+# `python scripts/tutorial.py` runs all of it in a minute or two and leaves the pictures in `runs/tutorial`; editors that
 # know `# %%` (VS Code, PyCharm, Spyder, Jupyter with jupytext) run it cell by cell. It needs no connection and no data.
 
 # %%
@@ -239,7 +239,9 @@ print(f"{test.classes[place - 1]}: score {evidence.score:.3f} = bias {evidence.b
 assert abs(evidence.bias + cells - evidence.score) < 1e-4
 heat = evidence.on_image(height, width)
 boxes = [(evidence.box.tolist(), "lime")]
-panels = [("for (bright) and against (dark)", heat.numpy(), boxes), ("the box", to_array(image), boxes)]
+limit = float(heat.abs().max())
+colored = plt.get_cmap("RdBu_r")((heat.numpy() / limit + 1) / 2)
+panels = [("red speaks for the class, blue against", colored, boxes), ("the box", to_array(image), boxes)]
 show("8_evidence", panels)
 
 # %% [markdown]

@@ -4,6 +4,7 @@ import { $, bars, make, number, percent, signed } from "./dom.js";
 import { heat } from "./stage.js";
 import { ask } from "./api.js";
 
+const HINT = "Click a box in the image, or draw one.";
 const NUMBERED = 6; // bins per side up to which each has its number
 
 export class EvidencePanel {
@@ -23,7 +24,9 @@ export class EvidencePanel {
   // box: the region that is pooled. drawn: the detection that came of it.
   async show({ box, drawn = null, label = null }) {
     const turn = ++this.asked;
-    const answer = await ask("api/evidence", { ...this.page.question(), box, label });
+    const hint = $("evidence").querySelector(".hint");
+    hint.textContent = "Computing …"; // the first call prepares, for seconds
+    const answer = await ask("api/evidence", { ...this.page.question(), box, label }).finally(() => (hint.textContent = HINT));
     if (turn !== this.asked) return;
     this.shown = { ...answer, drawn };
     this.render();
