@@ -4,8 +4,9 @@
 # Selective search, one pass of the network, windows on its maps, the spatial pyramid, SVMs, box regression and
 # non-maximum suppression: what `detector.detect(image)` does, taken apart, with a picture of each step.
 #
-# `python scripts/tutorial.py` runs all of it in a minute or two and leaves the pictures in `runs/tutorial`; editors that
-# know `# %%` (VS Code, PyCharm, Spyder, Jupyter with jupytext) run it cell by cell. It needs no connection and no data.
+# `python scripts/tutorial.py` runs all of it in a minute or two and leaves the pictures in `runs/tutorial`; editors
+# that know `# %%` (VS Code, PyCharm, Spyder, Jupyter with jupytext) run it cell by cell. It needs no connection and no
+# data.
 
 # %%
 from pathlib import Path
