@@ -33,9 +33,10 @@ class Span(NamedTuple):
 def detect_tiled(detector: Detector, image: ImageLike, side: int) -> Detections:
     """Detect objects in square tiles of `side` pixels, of twice and four times as many …, and in the whole image.
 
-    Of each tile only objects count that are whole in it, and whose center is nearer to its own than to that of the next
-    tile: an object at an edge counts once. Larger ones are whole in larger tiles. NMS with the detector's own settings
-    merges all; its `max_per_class` limits each tile. Boxes are in pixels of the image.
+    Of each tile only objects count that are whole in it, whose center is nearer to its own than to that of the next
+    tile, and that are shorter than a quarter of it: an object at an edge counts once. Larger ones count in larger
+    tiles, if they are not too thin for the proposals there. NMS with the detector's own settings merges all; its
+    `max_per_class` limits each tile. Boxes are in pixels of the image.
     Raises ConfigError for a side under LEAST.
     """
     check_side(side)
