@@ -48,12 +48,7 @@ def compare_detectors(
 
     Raises InputError or DataError if there is nothing to compare, or if the data have other classes.
     """
-    if not detectors:
-        raise InputError("nothing to compare", field="detectors", expected="at least 1", got=0)
-    if not len(dataset):
-        raise DataError("no images to compare on", field="images", expected="1 or more", got=0)
-    for name, detector in detectors.items():
-        dataset.check_classes(detector.classes, name)
+    _check(detectors, dataset)
     shown, baseline = _choose(detectors, baseline)
     first = next(iter(shown.values()))
     regions = regions or first.config.proposals.limit or REGIONS
@@ -90,6 +85,15 @@ def compare_detectors(
         maps={name: bootstrap_map(timings.detections[name], measured, dataset.classes) for name in evaluated},
         interrupted=interrupted,
     )
+
+
+def _check(detectors: Mapping[str, Detector], dataset: Dataset) -> None:
+    if not detectors:
+        raise InputError("nothing to compare", field="detectors", expected="at least 1", got=0)
+    if not len(dataset):
+        raise DataError("no images to compare on", field="images", expected="1 or more", got=0)
+    for name, detector in detectors.items():
+        dataset.check_classes(detector.classes, name)
 
 
 def _choose(detectors: Mapping[str, Detector], baseline: str | None) -> tuple[dict[str, Detector], str]:

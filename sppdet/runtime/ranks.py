@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -206,7 +205,7 @@ class _Group:
         """store: the connection of this thread; the other one may wait in its own."""
         with suppress(RuntimeError):
             if self._claim(store):
-                _print(text)
+                _write_error(text)
                 store.set("told", "")
             else:
                 store.wait(["told"], timedelta(seconds=BEAT))
@@ -234,13 +233,13 @@ class _Group:
                         _end()
             except RuntimeError:
                 if not self.ended.wait(BEAT):
-                    _print(f"rank {self.rank}: rank 0, or the process that launched it, ended")
+                    _write_error(f"rank {self.rank}: rank 0, or the process that launched it, ended")
                     _end()
 
 
-def _print(text: str) -> None:
-    with suppress(OSError):
-        print(f"sppdet: error: {printable(text)}", file=sys.stderr, flush=True)
+def _write_error(text: str) -> None:
+    with suppress(OSError):  # in one piece, as other ranks may write to the same terminal
+        os.write(2, f"sppdet: error: {printable(text)}\n".encode())
 
 
 def _end() -> NoReturn:

@@ -1,6 +1,7 @@
 import gzip
 import hashlib
 import io
+import logging
 import os
 import socket
 import tarfile
@@ -97,14 +98,17 @@ def check(folder: Path) -> None:
     }
 
 
-def test_downloads_checks_unpacks_leaves_no_archive_and_asks_no_second_time(server, tmp_path, capsys):
+def test_downloads_checks_unpacks_leaves_no_archive_and_asks_no_second_time(server, tmp_path, capsys, caplog):
+    caplog.set_level(logging.INFO, "sppdet")
     assert download(server, tmp_path / "data") == tmp_path / "data" / "VOCdevkit"
     check(tmp_path / "data")
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["VOCdevkit"]
-    printed = capsys.readouterr()
-    assert printed.out == ""
+    assert capsys.readouterr().out == ""
+    assert [text for text in caplog.messages if text.startswith("trainval.tar: ")]  # its progress, without a terminal
+    caplog.clear()
     download(server, tmp_path / "data")
     assert server.ranges == [None, None]
+    assert not [text for text in caplog.messages if text.startswith("trainval.tar: ")]
 
 
 def test_resumes_a_download_that_broke_off(server, tmp_path):
