@@ -50,7 +50,7 @@ def test_coco_values(coco, data):
         for key in path:
             inner = inner[key]
         if data.draw(st.booleans()):
-            inner[last] = data.draw(VALUES)
+            inner[last] = copy.deepcopy(data.draw(VALUES))  # a list drawn twice must not hold itself
         else:
             del inner[last]
         if not content:
