@@ -14,6 +14,8 @@ from sppdet.evaluation.recall import evaluate_proposals
 from sppdet.images import read_image, to_array
 from sppdet.proposals.selective_search import selective_search
 
+pytestmark = pytest.mark.slow
+
 HELLO = """import sys; print('{"opencv": "0.0", "bytes": 0}', flush=True); sys.stdin.buffer.readline()\n"""
 
 

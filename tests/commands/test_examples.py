@@ -33,6 +33,7 @@ def test_it_is_understood(command, monkeypatch):
     assert options.subcommand == command[0]
 
 
+@pytest.mark.slow
 def test_it_runs(trained, tmp_path, monkeypatch, capsys, caplog):
     monkeypatch.setenv("SPPDET_CACHE", str(trained / "cache"))
     monkeypatch.chdir(tmp_path)
