@@ -1,5 +1,8 @@
 """The choice of a device, and the commands on it."""
 
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -8,8 +11,10 @@ from benchmark.machine import describe_machine
 from factories import run_json, run_text, train_arguments
 from torch import Tensor
 
+from sppdet.app.session import Model, Session
 from sppdet.backbones.zoo import build_backbone
 from sppdet.cli import main
+from sppdet.detector import Detector
 from sppdet.errors import ConfigError
 from sppdet.files.atomic import save_tensors
 from sppdet.runtime import machine
@@ -94,3 +99,29 @@ def test_detect(device, place, capsys, tmp_path):
     text = run_text(capsys, "detect", place / "spp", images, "--device", device, "--output", tmp_path / "found")
     assert text
     assert len(list((tmp_path / "found").glob("*.png")) + list((tmp_path / "found").glob("*.jpg"))) >= 20
+
+
+def test_the_page(device, place):
+    """Everything that the app asks for, without its server."""
+    session = Session([Model("spp", Detector.load(place / "spp", device), None)])
+    picture = session.add(next((place / "shapes" / "JPEGImages").iterdir()).read_bytes())
+    found = session.find(picture.id, 0)
+    said = session.evidence(picture.id, 0, found.proposals[0], None)
+    assert said["reason"] is None
+    assert said["evidence"]["score"] == pytest.approx(said["scores"][said["label"] - 1], abs=1e-4)
+    events: list[dict] = []
+    session.race(picture.id, 0, 40, events.append)
+    assert [event["racer"] for event in events if "detections" in event] == ["SPPnet", "R-CNN"]
+
+
+def test_ranks_share_a_device(device, place, tmp_path):
+    """A training by two ranks gives what one process gives, and they evaluate it."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sppdet"]
+    train = [*train_arguments(place, tmp_path / "run"), "--features", "spp", "--device", device]
+    evaluate = ["evaluate", str(tmp_path / "run"), "--data.split", "test", "--device", device]
+    for arguments in (train, evaluate):
+        given = {**os.environ, "SPPDET_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run([*launcher, *arguments], env=given, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stderr
+    found, expected = (Detector.load(run, "cpu").heads for run in (tmp_path / "run", place / "spp"))
+    assert (found.weight - expected.weight).abs().mean() < 0.03 * expected.weight.abs().max()

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from contracts import assert_close_rows, assert_detections
+from explanation.test_evidence import KINDS, a_detector
 from factories import CLASSES, TINY, random_detector, random_image, random_maps
 
 from sppdet.boxes import box_iou, clip_boxes, decode_boxes, nms
@@ -15,6 +16,7 @@ from sppdet.detector import Detector
 from sppdet.heads.calibration import Calibration
 from sppdet.postprocess import select
 from sppdet.structures import Detections
+from sppdet.tiles import detect_tiled
 
 SIZE = (120, 160)
 
@@ -74,6 +76,25 @@ def test_detect(device, features, head):
     assert_near(there.detect(image, boxes.to(device)), here.detect(image, boxes))
     (found,) = there([image.to(device)])
     assert_near(Detections(**found), here.detect(image))
+
+
+def test_mirror_images_and_tiles(device):
+    config, image = replace(TINY, mirror=True), random_image(*SIZE)
+    here, there = (random_detector(config, device=place) for place in ("cpu", device))
+    assert_near(there.detect(image), here.detect(image))
+    assert_near(detect_tiled(there, image, 64), detect_tiled(here, image, 64))
+
+
+@pytest.mark.parametrize("kind", ["spp", "softmax", "crop", "roi_align", "two maps", "mirror", "unit length"])
+def test_evidence_adds_up(device, kind):
+    box = torch.tensor([10.0, 12, 50, 40])
+    here, there = (a_detector(**KINDS[kind]) for _ in ("cpu", device))
+    there.to(device)
+    image = random_image(60, 80)
+    for label in range(1, len(CLASSES) + 1):
+        found, expected = (each.encode(image).evidence(box, label) for each in (there, here))
+        assert found.score == pytest.approx(expected.score, abs=1e-3)
+        assert found.bias + sum(part.total for part in found.maps) == pytest.approx(found.score, abs=1e-4)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
