@@ -10,7 +10,7 @@ import torch
 
 from sppdet.comparison.plots import plot_growth, plot_stages
 from sppdet.comparison.report import MIN_MAP_IMAGES, Comparison
-from sppdet.comparison.throughput import measure_throughput, with_best_batch
+from sppdet.comparison.throughput import ROUNDS, measure_throughput, with_best_batch
 from sppdet.comparison.timing import estimate_seconds, measure_growth, propose_exactly, time_detectors
 from sppdet.config.detector import FeatureKind
 from sppdet.detector import Detector
@@ -19,12 +19,14 @@ from sppdet.evaluation.bootstrap import bootstrap_map
 from sppdet.files.atomic import write_json
 from sppdet.files.owned import hold_folder
 from sppdet.runtime.machine import hardware_name
+from sppdet.runtime.progress import Stage, plan
 from sppdet.structures import Dataset
 from sppdet.wording import counted, duration
 
 logger = logging.getLogger(__name__)
 
 REGIONS = 2000  # of a run that takes all proposals
+ROUND_SECONDS = 2.0  # of the throughput, with SqueezeNet on 2 cores
 COMPARISON = "comparison"  # the kind of the folder
 
 
@@ -58,19 +60,24 @@ def compare_detectors(
     sizes = counted(len(dataset), "image"), counted(regions, "region")
     more = "; growth takes longer" if growth_regions else ""
     logger.info("%s with %s each: about %s%s; Ctrl-C keeps what is measured", *sizes, duration(seconds), more)
-    timings = time_detectors(shown, dataset.images, search, regions)
-    growth: dict[str, dict[int, float]] = {}
-    throughput, interrupted = None, timings.interrupted
     cropping = next((name for name, detector in shown.items() if detector.extractor.per_region), None)
-    try:
-        if growth_regions and not interrupted:
-            image = dataset.images[0].read()
-            proposals = propose_exactly(image, max(growth_regions), search)
-            growth = measure_growth(shown, image, proposals.boxes, growth_regions)
-        if cropping and not interrupted:
-            throughput = measure_throughput(cropping, shown[cropping])
-    except KeyboardInterrupt:
-        interrupted = True
+    each = seconds / (len(dataset) + 1)
+    stages = [Stage("compare", len(dataset) + 1, each)]
+    stages += [Stage("growth", len(set(growth_regions)), 3 * each)] if growth_regions else []
+    stages += [Stage("throughput", ROUNDS + 1, ROUND_SECONDS)] if cropping else []
+    with plan(*stages):
+        timings = time_detectors(shown, dataset.images, search, regions)
+        growth: dict[str, dict[int, float]] = {}
+        throughput, interrupted = None, timings.interrupted
+        try:
+            if growth_regions and not interrupted:
+                image = dataset.images[0].read()
+                proposals = propose_exactly(image, max(growth_regions), search)
+                growth = measure_growth(shown, image, proposals.boxes, growth_regions)
+            if cropping and not interrupted:
+                throughput = measure_throughput(cropping, shown[cropping])
+        except KeyboardInterrupt:
+            interrupted = True
     measured = dataset.images[: timings.images]
     evaluated = detectors if len(measured) >= MIN_MAP_IMAGES else ()
     return Comparison(

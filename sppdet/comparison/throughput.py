@@ -14,9 +14,11 @@ from sppdet.detector import Detector
 from sppdet.errors import ConfigError
 from sppdet.features.crop import CropExtractor, warp_crops
 from sppdet.images import to_array
+from sppdet.runtime.progress import progress
 from sppdet.runtime.stopwatch import Stopwatch, stage
 
 BATCH_SIZES = {"cpu": (1, 2, 4, 8, 16, 32, 64), "cuda": (8, 16, 32, 64, 128, 256)}
+ROUNDS = 5  # of the throughput
 MIN_TIMED_CROPS = 32  # per measurement
 
 
@@ -75,7 +77,7 @@ def with_best_batch(detector: Detector) -> Detector:
     return detector.with_config(replace(detector.config, crop=crop))
 
 
-def measure_throughput(name: str, detector: Detector, rounds: int = 5) -> Throughput:
+def measure_throughput(name: str, detector: Detector, rounds: int = ROUNDS) -> Throughput:
     """Measure crops per second through the detector's convolutions and its bare network, at the detector's batch size.
 
     Both process the same crops of one random image, in turns; the median over all batches counts.
@@ -86,7 +88,7 @@ def measure_throughput(name: str, detector: Detector, rounds: int = 5) -> Throug
     boxes = random_boxes((375, 500), batch * -(-MIN_TIMED_CROPS // batch)).split(batch)
     crops = [warp_crops(to_array(image), chunk, extractor.config, extractor.backbone) for chunk in boxes]
     seconds: dict[str, list[float]] = {"detector": [], "bare": []}
-    for turn, order in take_turns(seconds, rounds):
+    for turn, order in progress(take_turns(seconds, rounds), "throughput", unit="round"):
         for chunk, pixels in zip(boxes, crops, strict=True):
             for contestant in order:
                 with Stopwatch() as clock:

@@ -97,7 +97,7 @@ def time_detectors(
     asked, windows = Counter[str](), Counter[str]()
     interrupted = False
     try:
-        for turn, order in progress(take_turns(detectors, len(images)), "compare"):
+        for turn, order in progress(take_turns(detectors, len(images)), "compare", unit="round"):
             i = max(turn, 0)
             image = images[i].read()
             proposals = propose_exactly(image, regions, config, seed=i)
@@ -158,7 +158,7 @@ def measure_growth(
     for detector in detectors.values():
         detector.detect(image, boxes[: min(counts)])  # warm-up
     growth: dict[str, dict[int, float]] = {name: {} for name in detectors}
-    for count in sorted(set(counts)):
+    for count in progress(sorted(set(counts)), "growth", unit="size"):
         taken: dict[str, list[float]] = defaultdict(list)
         for _, order in take_turns(detectors, repeats, warmup=0):
             for name in order:

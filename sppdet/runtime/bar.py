@@ -1,5 +1,7 @@
 """The progress bar of a stage."""
 
+import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +19,7 @@ class Bar(tqdm):
     def __init__(self, to_end: Callable[[int, float], str] | None = None, **options: Any) -> None:
         """to_end: returns words for the time to the end of all stages, from the items done and those per second."""
         self._to_end = to_end
-        super().__init__(**options)
+        super().__init__(**{**_usual_size(), **options})
 
     def update(self, n: float | None = 1) -> bool | None:
         if self._warm is None and not self.disable:
@@ -34,3 +36,12 @@ class Bar(tqdm):
             shown["rate"] = (self.n - items) / seconds if seconds > WARM_SECONDS else 0  # 0: shown as unknown
         shown["whole"] = self._to_end(self.n - self.initial, shown["rate"]) if self._to_end and not ended else ""
         return shown
+
+
+def _usual_size() -> dict[str, int]:
+    """Return the size to take for a terminal that does not say its own; tqdm would draw nothing there."""
+    try:
+        silent = os.get_terminal_size(sys.stderr.fileno()).columns == 0
+    except (OSError, ValueError):  # no terminal, or one of a notebook
+        silent = False
+    return {"ncols": 80, "nrows": 24} if silent else {}

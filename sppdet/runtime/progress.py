@@ -81,8 +81,8 @@ _running: ContextVar[_Plan | None] = ContextVar("plan", default=None)
 
 @contextmanager
 def plan(*stages: Stage) -> Iterator[None]:
-    """Number the stages of the block; those that it does not come to are passed over."""
-    token = _running.set(_Plan(stages))
+    """Number the stages of the block, if it has several; those that it does not come to are passed over."""
+    token = _running.set(_Plan(stages) if len(stages) > 1 else None)
     try:
         yield
     finally:
@@ -107,9 +107,9 @@ def start_bar(title: str, total: int | None, unit: str, initial: int = 0) -> Bar
     from sppdet.runtime.bar import Bar  # loads tqdm
 
     stages, number = _running.get(), ""
-    if stages and total:
-        number = stages.begin(title, total - initial)
-    to_end = stages.to_end if stages and number else None
+    if stages and total != 0:
+        number = stages.begin(title, total - initial if total else 0)
+    to_end = stages.to_end if stages and number and total else None
     shown = total != 0 and logging.getLogger("sppdet").level <= logging.INFO
     terminal = sys.stderr.isatty() or "ipykernel" in sys.modules  # notebooks move the cursor back as well
     if shown and not terminal:

@@ -80,9 +80,12 @@ def test_a_video_and_its_frames(detector, film, tmp_path):
     assert Video(out / "film.mp4").count == 1
 
 
-def test_a_damaged_video_does_not_lose_the_others(detector, film, photos, tmp_path):
+def test_a_damaged_video_does_not_lose_the_others(detector, film, photos, tmp_path, caplog):
     (photos / "no.mp4").write_bytes(b"no video")
-    result = detect(detector, [str(photos), str(film)], output=str(tmp_path / "out"))
+    with caplog.at_level("INFO", "sppdet"):
+        result = detect(detector, [str(photos), str(film)], output=str(tmp_path / "out"))
+    assert next(line for line in caplog.messages if "to the end" in line).startswith("1/3 detect: 2 images, ")
+    assert any(line.startswith("3/3 film.mp4: ") for line in caplog.messages)
     assert [Path(entry["picture"]).name for entry in result.as_dict()] == ["a.jpg", "b.jpg", "film.mp4"]
     (error,) = result.errors
     assert str(error).startswith(f"{photos / 'no.mp4'}: cannot be decoded")

@@ -22,8 +22,9 @@ def few_crops(monkeypatch) -> None:
 
 
 @pytest.fixture
-def comparison(detector, dataset):
-    return compare_detectors({"tiny": detector}, dataset.subset(range(2)), regions=20, growth_regions=(5, 10))
+def comparison(detector, dataset, caplog):
+    with caplog.at_level("INFO", "sppdet"):
+        return compare_detectors({"tiny": detector}, dataset.subset(range(2)), regions=20, growth_regions=(5, 10))
 
 
 def test_one_detector_meets_its_other_mode(comparison) -> None:
@@ -40,6 +41,13 @@ def test_one_detector_meets_its_other_mode(comparison) -> None:
         assert list(comparison.growth[name]) == [5, 10]
     assert stages["tiny"]["proposals"] == stages["tiny-crop"]["proposals"]
     assert comparison.speedup["tiny"]["conv"] == stages["tiny-crop"]["conv"] / stages["tiny"]["conv"]
+
+
+@pytest.mark.usefixtures("comparison")
+def test_its_stages_are_numbered(caplog) -> None:
+    lines = [record.getMessage() for record in caplog.get_records("setup")]
+    numbered = [line.split(",")[0] for line in lines if "to the end" in line]
+    assert numbered == ["1/3 compare: 3 rounds", "2/3 growth: 2 sizes", "3/3 throughput: 6 rounds"]
 
 
 @pytest.mark.usefixtures("figures")

@@ -96,4 +96,20 @@ def test_a_bar_without_a_known_end(caplog):
     with caplog.at_level(logging.INFO, "sppdet"):
         start_bar("archive", None, "B")
         start_bar("archive", 2_000_000, "B")
-    assert caplog.messages == ["archive", "archive: 2 MB"]
+        with plan(Stage("archive", 0, 1.0), Stage("check", 2, 1.0)):
+            start_bar("archive", None, "B")
+    assert caplog.messages == ["archive", "archive: 2 MB", "1/2 archive"]
+
+
+def test_a_single_stage_has_no_number(caplog):
+    with caplog.at_level(logging.INFO, "sppdet"), plan(Stage("read", 3, 1.0)):
+        list(progress(range(3), "read"))
+    assert caplog.messages == ["read: 3 images"]
+
+
+def test_a_terminal_that_does_not_say_how_wide_it_is_has_a_bar(monkeypatch):
+    master, slave = pytest.importorskip("pty").openpty()  # 0 columns
+    with open(slave, "w") as terminal, open(master, "rb") as screen:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        assert list(progress(range(3), "read")) == [0, 1, 2]
+        assert b"read:   0%|" in screen.read1()
