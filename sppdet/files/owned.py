@@ -107,7 +107,6 @@ def hold_folder(
     folder.check()
     missing = [each for each in (folder.path, *folder.path.parents) if not each.exists()]
     try:
-        folder.mark.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder.lock)
         _acquire(lock, folder, check_owner)
     except OSError as error:
@@ -137,9 +136,15 @@ def _acquire(lock: Any, folder: OwnedFolder, check_owner: Callable[[dict[str, An
 
     told, patience = False, 0.0
     while True:
+        folder.mark.mkdir(parents=True, exist_ok=True)
+        folder.lock.touch()
+        before = folder.lock.stat()
         try:
             lock.acquire(timeout=patience)
-            return
+            with suppress(FileNotFoundError):
+                if os.path.samestat(before, folder.lock.stat()):
+                    return
+            lock.release()  # of a file that the process that had it removed
         except Timeout:
             owner = folder.owner()
             check_owner(owner)

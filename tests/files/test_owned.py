@@ -134,6 +134,21 @@ def test_another_process_is_waited_for_until_it_is_killed(run, other_process, ca
     assert f"{run}: in use by process {os.getpid()} on " in caplog.text  # which the mark names here
 
 
+def test_a_lock_that_its_holder_removed_at_the_last_moment_holds_nothing(tmp_path, monkeypatch):
+    """A holder that wrote nothing removes the folder, then lets go: another that had its file open has no lock."""
+    acquire, late = FileLock.acquire, iter([True])
+
+    def acquire_after_removal(lock: FileLock, **options) -> object:
+        taken = acquire(lock, **options)
+        if next(late, False):
+            (tmp_path / "run" / MARK / "lock").unlink()
+        return taken
+
+    monkeypatch.setattr(FileLock, "acquire", acquire_after_removal)
+    with hold_folder(tmp_path / "run", "run") as owned, pytest.raises(Timeout):
+        FileLock(owned.lock, is_singleton=False).acquire(timeout=0)
+
+
 def test_the_holder_is_named_once_also_if_it_marks_the_folder_later(run, caplog):
     caplog.set_level("INFO", "sppdet")
     owner, tries = run / MARK / "owner.json", iter(range(9))
