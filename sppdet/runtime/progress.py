@@ -4,7 +4,7 @@
         for image in progress(images, "features"):
             ...
 
-In a plan each stage says which one of how many it is, and how long it is to the end of all.
+In a plan each stage says which one of how many it is, and its bar how long it is to the end of all.
 """
 
 from __future__ import annotations
@@ -63,12 +63,9 @@ class _Plan:
         return f"{self.at + 1}/{len(self.stages)} "
 
     def to_end(self, done: int, rate: float) -> str:
-        """Return the time to the end in words. done: items of the current stage. rate: its items/s; 0: unknown."""
-        stage, speed = self.stages[self.at], self._taken / self._typical
-        each = self._measured.get(stage.title, stage.seconds * speed)
-        if rate:
-            each = 1 / rate
-            speed = (self._taken + done * each) / (self._typical + done * stage.seconds)
+        """Return the time to the end in words. done: items of the current stage. rate: its items/s, measured."""
+        each = 1 / rate
+        speed = (self._taken + done * each) / (self._typical + done * self.stages[self.at].seconds)
         left, items = (self._items - done) * each, self._items
         for later in self.stages[self.at + 1 :]:
             items = items if later.items is None else later.items
@@ -114,7 +111,7 @@ def start_bar(title: str, total: int | None, unit: str, initial: int = 0) -> Bar
     terminal = sys.stderr.isatty() or "ipykernel" in sys.modules  # notebooks move the cursor back as well
     if shown and not terminal:
         size = "" if total is None else f": {total / 1e6:.0f} MB" if unit == "B" else f": {counted(total, unit)}"
-        logger.info("%s%s%s%s", number, title, size, to_end(0, 0) if to_end else "")
+        logger.info("%s%s%s", number, title, size)
     form = {"bar_format": FORMAT} if to_end else {}
     scale = {"unit": unit, "unit_scale": unit == "B"}
     return Bar(

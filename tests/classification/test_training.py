@@ -44,7 +44,7 @@ def test_colors_are_learnt(config, view, blocks, caplog):
     assert course[-1]["loss"] < course[0]["loss"]
     assert "accuracy on" in caplog.text
     titles = ["features", "fit", "classify"] if blocks == 0 and view != "crop" else ["fit", "classify"]
-    numbered = [line.split(":")[0] for line in caplog.messages if "to the end" in line]
+    numbered = [line.split(":")[0] for line in caplog.messages if line[1:3] == f"/{len(titles)}"]
     assert numbered == [f"{k}/{len(titles)} {title}" for k, title in enumerate(titles, start=1)]
     assert sorted(path.name for path in Path(config.output).glob("[!.]*")) == [
         *("README.md", "classifier.safetensors", "config.json", "data.json", "images.json"),

@@ -84,7 +84,7 @@ def test_a_damaged_video_does_not_lose_the_others(detector, film, photos, tmp_pa
     (photos / "no.mp4").write_bytes(b"no video")
     with caplog.at_level("INFO", "sppdet"):
         result = detect(detector, [str(photos), str(film)], output=str(tmp_path / "out"))
-    assert next(line for line in caplog.messages if "to the end" in line).startswith("1/3 detect: 2 images, ")
+    assert "1/3 detect: 2 images" in caplog.messages
     assert any(line.startswith("3/3 film.mp4: ") for line in caplog.messages)
     assert [Path(entry["picture"]).name for entry in result.as_dict()] == ["a.jpg", "b.jpg", "film.mp4"]
     (error,) = result.errors

@@ -53,7 +53,7 @@ def test_no_bar_but_a_line_where_there_is_no_terminal(capsys, caplog):
     assert out == ""
     assert "\r" not in err
     assert "%" not in err
-    assert caplog.messages == ["1/2 read: 3 images, 4 s to the end", "2/2 fit: 1 step, 1 s to the end"]
+    assert caplog.messages == ["1/2 read: 3 images", "2/2 fit: 1 step"]
 
 
 def test_a_notebook_has_a_bar_although_its_stderr_is_no_terminal(monkeypatch, capsys):
