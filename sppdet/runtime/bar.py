@@ -34,8 +34,8 @@ class Bar(tqdm):
         ended = self.n == self.total
         if not ended:
             shown["rate"] = (self.n - items) / seconds if seconds > WARM_SECONDS else 0  # 0: shown as unknown
-        measured = self._to_end and not ended and shown["rate"]
-        shown["whole"] = self._to_end(self.n - self.initial, shown["rate"]) if measured else ""
+        rate = shown["rate"] if not ended else 0
+        shown["whole"] = self._to_end(self.n - self.initial, rate) if self._to_end and rate else ""
         return shown
 
 
