@@ -4,13 +4,16 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
+from torch.optim.lr_scheduler import ConstantLR
 
 from sppdet.errors import DataError
-from sppdet.runtime import ranks
+from sppdet.runtime import group, ranks
+from sppdet.training.gradient_descent import Descent, History, Loss, descend
 
 LIMIT = 3.0
 
@@ -21,7 +24,7 @@ def start(rank: int, world: int, port: int, log: Path, command: str, work: Calla
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "test", "TORCHELASTIC_USE_AGENT_STORE": "True"}
     os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), 2)
     torch.set_num_threads(1)
-    ranks.LIMIT, ranks.BEAT = LIMIT, 0.2
+    group.LIMIT, group.BEAT = LIMIT, 0.2
     if work is None:
         os._exit(1)
     with ranks.joined(command):
@@ -41,6 +44,40 @@ def exchanges() -> None:
     assert asked == list(range(ranks.rank(), 29, 3))
     assert int(ranks.of_first(torch.tensor(ranks.rank() + 5))) == 5
     assert [int(each["rank"]) for each in ranks.exchange({"rank": torch.tensor(ranks.rank())})] == [0, 1, 2]
+    columns = torch.full((2, 3), ranks.rank() + 1.0).T
+    ranks.add_up([columns])
+    assert (columns == 6).all()
+    several = [torch.tensor(ranks.rank() + 4), torch.full((2,), ranks.rank())]
+    ranks.take_first(several)
+    assert [each.tolist() for each in several] == [4, [0, 0]]
+    descends()
+
+
+def descends() -> None:
+    """Each rank has a part of every batch, and none of the last; the steps are those of one process."""
+    rows = torch.arange(22.0).reshape(11, 2) / 20
+
+    def fit(divided: bool, file: Path) -> tuple[torch.Tensor, History]:
+        model = torch.nn.Linear(2, 1)
+        torch.nn.init.constant_(model.weight, 0.1)
+        torch.nn.init.zeros_(model.bias)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1, 0.9, weight_decay=0.1)
+
+        def losses(batch: torch.Tensor) -> Iterator[Loss]:
+            for row in batch[ranks.rank() :: ranks.world()] if divided else batch:
+                yield (model(row) - 1).square().sum() / len(batch), {"rows": 1}
+
+        course = Descent("fit", 2, 3, 0, file, clip=0.5, divided=divided)
+        history = descend(model, optimizer, ConstantLR(optimizer), lambda _: rows.split(5), losses, course)
+        return model.weight.detach(), history
+
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "divided.safetensors")
+        weight, history = fit(True, file)
+        assert file.is_file() == (ranks.rank() == 0)
+        expected, same = fit(False, file.with_name("all.safetensors"))
+    torch.testing.assert_close(weight, expected)
+    assert [epoch["rows"] for epoch in history] == [epoch["rows"] for epoch in same] == [[5, 5, 1]] * 2
 
 
 def fails() -> None:

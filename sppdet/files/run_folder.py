@@ -49,7 +49,7 @@ class RunFolder:
         self.labels_picture = self.path / "labels.png"
         self.examples_picture = self.path / "examples.jpg"
         self.mined = self.path / "mined.safetensors"
-        self.features = self.path / "features"
+        self.features = (self.path / "features").resolve()  # of rank 0, where other ranks link to it
         self.training_state = self.path / "training.safetensors"
         self.training_history = self.path / "training.json"
 

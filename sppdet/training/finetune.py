@@ -26,6 +26,7 @@ from sppdet.features.extractor import FeatureExtractor
 from sppdet.files.checkpoint import load_checkpoint, save_checkpoint
 from sppdet.heads.linear import Heads
 from sppdet.runtime.prefetch import prefetch
+from sppdet.runtime.ranks import rank, spread, world
 from sppdet.training.gradient_descent import Descent, Loss, descend, scale_to_norm
 from sppdet.training.sampling import ImageRegions, softmax_examples
 
@@ -42,7 +43,8 @@ class ImageSample:
 
     pixels: uint8 (3, H, W). boxes: float32 (n, 4), in pixels. labels: int64 (n,), 0 for background. targets: float32
     (n, 4), offsets to the matched object, 0 for background. scale_position: position in [0, 1) in the list of scales,
-    random during fine-tuning; at test time the best scale is chosen for each window (SPPnet, section 4.1).
+    random during fine-tuning; at test time the best scale is chosen for each window (SPPnet, section 4.1). seed: of its
+    dropout.
     """
 
     pixels: Tensor
@@ -50,6 +52,11 @@ class ImageSample:
     labels: Tensor
     targets: Tensor
     scale_position: float
+    seed: int
+
+
+# The samples of this rank, and the number of images of all.
+Batch = tuple[list[ImageSample], int]
 
 
 def finetune(
@@ -68,21 +75,26 @@ def finetune(
     trained = nn.ModuleDict({"convolutions": convolutions, "layers": layers, "heads": heads}).requires_grad_(True)
     optimizer = SGD(trained.parameters(), settings.learning_rate, MOMENTUM, weight_decay=settings.weight_decay)
     if not start.is_file():
-        rngs = (np.random.default_rng([seed, i]) for i in range(NORM_IMAGES))
-        few = (sample_image(image, settings, softmax, rng) for image, rng in zip(regions, rngs, strict=False))
-        features = (_features(extractor, sample, dropout=0.0) for sample in few)
+
+        def untuned(i: int) -> tuple[Tensor]:
+            sample = sample_image(regions[i], settings, softmax, np.random.default_rng([seed, i]))
+            return (_features(extractor, sample, dropout=0.0),)
+
+        features = (rows for (rows,) in spread(range(len(regions))[:NORM_IMAGES], untuned))
         heads.rescale(scale_to_norm(settings.feature_norm, features))
         save_checkpoint(start, trained, optimizer, {})
     load_checkpoint(start, trained, optimizer)
     steps = -(-len(regions) // settings.batch_size)
     scheduler = LambdaLR(optimizer, lambda step: _schedule((step + 1) / (settings.epochs * steps)))
 
-    def losses(batch: list[ImageSample]) -> Iterator[Loss]:
-        for sample in batch:  # one after the other: their sizes differ
-            yield _loss(extractor, heads, sample, settings.dropout) / (len(batch) * softmax.regions_per_image), {}
+    def losses(batch: Batch) -> Iterator[Loss]:
+        own, images = batch
+        for sample in own:  # one after the other: their sizes differ
+            torch.manual_seed(sample.seed)
+            yield _loss(extractor, heads, sample, settings.dropout) / (images * softmax.regions_per_image), {}
 
     batches = partial(_batches, regions, settings, softmax, seed)
-    course = Descent("finetune", settings.epochs, steps, seed, file, settings.clip)
+    course = Descent("finetune", settings.epochs, steps, seed, file, settings.clip, divided=True)
     descend(trained, optimizer, scheduler, batches, losses, course)
     trained.requires_grad_(False)
     heads.fold_scale()
@@ -90,13 +102,14 @@ def finetune(
 
 def _batches(
     regions: Sequence[ImageRegions], finetune: FinetuneConfig, softmax: SoftmaxConfig, seed: int, epoch: int
-) -> Iterator[list[ImageSample]]:
+) -> Iterator[Batch]:
     """Yield an epoch of the images in random order; the next batch is read while the caller works on one."""
     order = np.random.default_rng([seed, epoch]).permutation(len(regions)).tolist()
 
-    def read(start: int) -> list[ImageSample]:
+    def read(start: int) -> Batch:
         chosen = order[start : start + finetune.batch_size]
-        return [sample_image(regions[i], finetune, softmax, np.random.default_rng([seed, epoch, i])) for i in chosen]
+        rngs = {i: np.random.default_rng([seed, epoch, i]) for i in chosen[rank() :: world()]}
+        return [sample_image(regions[i], finetune, softmax, rng) for i, rng in rngs.items()], len(chosen)
 
     return prefetch(range(0, len(order), finetune.batch_size), read)
 
@@ -114,7 +127,7 @@ def sample_image(
     if finetune.flip and rng.random() < 0.5:
         boxes, targets = mirror_boxes(boxes, pixels.shape[2]), targets * torch.tensor([-1.0, 1, 1, 1])
         pixels = pixels.flip(2)
-    return ImageSample(pixels, boxes, labels, targets, float(rng.random()))
+    return ImageSample(pixels, boxes, labels, targets, float(rng.random()), int(rng.integers(2**63)))
 
 
 def _features(extractor: FeatureExtractor, sample: ImageSample, dropout: float) -> Tensor:

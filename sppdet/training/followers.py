@@ -6,25 +6,24 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import torch
 
+from sppdet.config.classification import TrainClassifierConfig
 from sppdet.config.training import TrainConfig
-from sppdet.errors import ConfigError, SppdetError
+from sppdet.errors import SppdetError
 from sppdet.files.atomic import content_key
 from sppdet.files.owned import MARK
 from sppdet.files.run_folder import RunFolder
 from sppdet.runtime.ranks import exchange, meet, rank, world
 
+Config = TypeVar("Config", TrainConfig, TrainClassifierConfig)
+
 
 @contextmanager
-def follow(config: TrainConfig) -> Iterator[TrainConfig]:
-    """Give the configuration of this rank's training, whose folder is a copy on all ranks but the first.
-
-    Raises ConfigError for a training of several ranks that fine-tunes.
-    """
-    if world() > 1 and config.finetune.epochs:
-        raise ConfigError("takes one process", field="finetune.epochs", expected="0", got=config.finetune.epochs)
+def follow(config: Config) -> Iterator[Config]:
+    """Give the configuration of this rank's training, whose folder is a copy on all ranks but the first."""
     if rank() == 0:
         yield config
         return
@@ -35,6 +34,7 @@ def follow(config: TrainConfig) -> Iterator[TrainConfig]:
             if file.is_file():
                 shutil.copy2(file, copy)
         (copy / MARK).mkdir()
+        (copy / "features").symlink_to(run.resolve() / "features")  # which all ranks fill
         meet()
         yield replace(config, output=folder, tensorboard=False)
 

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +19,7 @@ from sppdet.files.recorder import record, step
 from sppdet.heads.linear import mean_norm
 from sppdet.runtime.memory import trim_memory
 from sppdet.runtime.progress import start_bar
+from sppdet.runtime.ranks import add_up, exchange, rank, take_first, world
 from sppdet.training.plots import plot_losses
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,8 @@ class Descent:
     """The course of a gradient descent.
 
     name: section of the configuration, for the progress bar and errors. steps: batches per epoch, at most. file: the
-    checkpoint written after every epoch; the loss is drawn next to it. clip: limit of the gradient's L2 norm.
+    checkpoint written after every epoch; the loss is drawn next to it. clip: limit of the gradient's L2 norm. divided:
+    each rank gives the losses of its part of a batch; otherwise all ranks do the same.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Descent:
     seed: int
     file: Path
     clip: float = math.inf
+    divided: bool = False
 
 
 def descend(
@@ -69,7 +72,7 @@ def descend(
     total = course.epochs * course.steps
     with start_bar(course.name, total, "step", len(history) * course.steps) as bar:
         for number in range(len(history), course.epochs):
-            torch.manual_seed(course.seed + number)  # of dropout
+            torch.manual_seed(course.seed + number + course.divided * (rank() << 32))  # of dropout
             epoch: dict[str, list[float]] = {}
             for batch in trim_memory(batches(number)):
                 optimizer.zero_grad()
@@ -78,6 +81,8 @@ def descend(
                     loss.backward()
                     for name, value in {"loss": float(loss.detach()), **counts}.items():
                         parts[name] = parts.get(name, 0.0) + value
+                if course.divided and world() > 1:
+                    parts = _add_ranks(weights, parts)
                 norm = float(nn.utils.clip_grad_norm_(weights, course.clip))
                 if not math.isfinite(parts["loss"]) or not math.isfinite(norm):
                     field, peak = f"{course.name}.learning_rate", optimizer.defaults["lr"]
@@ -89,12 +94,30 @@ def descend(
                 bar.set_postfix(epoch=number + 1, loss=f"{np.mean(epoch['loss'][-50:]):.3f}", refresh=False)
                 bar.update()
             history.append(epoch)
+            take_first(model.state_dict().values())  # other machines may differ in the last digits
+            if rank():
+                continue
             logger.info("%s: mean loss %.4f in epoch %d", course.name, np.mean(epoch["loss"]), number + 1)
             with step(course.file.stem):
                 record("epoch", number + 1, **summarize_epoch(epoch))
             plot_losses([past["loss"] for past in history], course.steps, course.file.with_suffix(".png"))
             save_checkpoint(course.file, model, optimizer, {"history": history})
     return history
+
+
+def _add_ranks(weights: Sequence[Tensor], parts: Mapping[str, float]) -> dict[str, float]:
+    """Add up the gradients of all ranks, and return the sums of their numbers.
+
+    DistributedDataParallel wraps one forward of one module, and waits for a gradient of every rank. Here a step has a
+    loss for each image, through parts of several modules, and a rank may have no image of the last batch.
+    """
+    for weight in weights:
+        weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+    add_up(weight.grad for weight in weights if weight.grad is not None)
+    total: dict[str, float] = {}
+    for each in exchange({name: torch.tensor(value, dtype=torch.float64) for name, value in parts.items()}):
+        total |= {name: total.get(name, 0.0) + float(value) for name, value in each.items()}
+    return total
 
 
 def scale_to_norm(norm: float, features: Iterable[Tensor]) -> float:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from factories import train_arguments
+from torch.testing import assert_close
 
+from sppdet.cli import main
 from sppdet.commands.evaluate import evaluate
 from sppdet.detector import Detector
 
@@ -43,6 +45,30 @@ def test_a_training_by_ranks(trained, tmp_path, world):
     check_same(trained / "spp", run)
 
 
+TUNED = ("--finetune.epochs", "2", "--finetune.blocks", "2", "--finetune.regions_per_image", "16")
+
+
+@pytest.fixture(scope="module")
+def tuned(trained, tmp_path_factory) -> Path:
+    """A run of one process that fine-tunes."""
+    run = tmp_path_factory.mktemp("tuned")
+    assert main([*train_arguments(trained, run), *TUNED]) == 0
+    return run
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_fine_tuning_by_ranks(trained, tuned, tmp_path, world):
+    """3 ranks share batches of 2 images: one of them has none."""
+    run = tmp_path / "run"
+    launched = start(world, tmp_path / "cache", *train_arguments(trained, run), *TUNED)
+    log = launched.communicate(timeout=200)[1]
+    assert launched.returncode == 0, log
+    check_same(tuned, run)
+    assert not list(run.glob("features/*"))
+    networks = [Detector.load(each).extractor.state_dict() for each in (tuned, run)]
+    assert_close(networks[0], networks[1], rtol=1e-3, atol=1e-5)
+
+
 def test_an_evaluation_by_ranks(trained, tmp_path):
     launched = start(2, tmp_path / "cache", "evaluate", str(trained / "spp"), "--output", str(tmp_path / "ranks"))
     said = launched.communicate(timeout=200)[0].splitlines()
@@ -52,17 +78,19 @@ def test_an_evaluation_by_ranks(trained, tmp_path):
     assert found[0] == found[1]
 
 
-def test_a_training_goes_on_after_a_rank_was_killed(trained, tmp_path):
+@pytest.mark.parametrize(("options", "begun"), [((), "cache/proposals"), (TUNED, "run/finetuned-train.safetensors")])
+def test_a_training_goes_on_after_a_rank_was_killed(request, trained, tmp_path, options, begun):
     run, cache = tmp_path / "run", tmp_path / "cache"
-    launched = start(2, cache, *train_arguments(trained, run))
+    expected = request.getfixturevalue("tuned") if options else trained / "spp"
+    launched = start(2, cache, *train_arguments(trained, run), *options)
     until = time.monotonic() + 100
-    while not (cache / "proposals").is_dir() and time.monotonic() < until:
-        time.sleep(0.1)
+    while not (tmp_path / begun).exists() and time.monotonic() < until:
+        time.sleep(0.02)
     ranks = subprocess.run(["pgrep", "-P", str(launched.pid)], capture_output=True, text=True, check=True)
     os.kill(int(ranks.stdout.split()[-1]), signal.SIGKILL)
     launched.communicate(timeout=100)
     assert launched.returncode
-    launched = start(2, cache, *train_arguments(trained, run))
+    launched = start(2, cache, *train_arguments(trained, run), *options)
     log = launched.communicate(timeout=200)[1]
     assert launched.returncode == 0, log
-    check_same(trained / "spp", run)
+    check_same(expected, run)
