@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from sppdet.files.run_folder import RunFolder
 from sppdet.images import read_image
 from sppdet.runtime.memory import trim_memory
 from sppdet.runtime.progress import progress
+from sppdet.runtime.ranks import spread
 from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
@@ -171,12 +173,18 @@ def measure_topk_correct(
     """
     keys = [_pooling_key(classifier) for classifier in classifiers]
     probabilities: list[list[Tensor]] = [[] for _ in classifiers]
-    for file in trim_memory(progress(images.files, "classify")):
-        image, pooled = read_image(file), {}
-        for key, classifier, rows in zip(keys, classifiers, probabilities, strict=True):
+
+    def classify(file: Path) -> tuple[Tensor, ...]:
+        image, pooled = read_image(file), dict[Hashable, Tensor]()
+        for key, classifier in zip(keys, classifiers, strict=True):
             if key not in pooled:
                 pooled[key] = classifier.pool_views(image, views)
-            rows.append(classifier.head(pooled[key]).softmax(dim=1).mean(dim=0).cpu())
+        several = zip(keys, classifiers, strict=True)
+        return tuple(classifier.head(pooled[key]).softmax(dim=1).mean(dim=0).cpu() for key, classifier in several)
+
+    for _, found in trim_memory(zip(progress(images.files, "classify"), spread(images.files, classify), strict=True)):
+        for rows, row in zip(probabilities, found, strict=True):
+            rows.append(row)
     top = (1, 5) if len(images.classes) > 5 else (1,)
     return [{f"top{k}": topk_correct(torch.stack(rows), images.labels, k) for k in top} for rows in probabilities]
 

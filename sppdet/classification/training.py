@@ -5,21 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
 from sppdet.classification.classifier import Classifier, new_classifier
+from sppdet.classification.epochs import Batch, Epochs
 from sppdet.classification.evaluation import measure_topk_correct, summarize
 from sppdet.classification.run_readme import write_classifier_readme
-from sppdet.classification.views import resize_to_view
 from sppdet.config.classification import FitConfig, TrainClassifierConfig
 from sppdet.data.checks.readable import keep_readable_files
 from sppdet.data.formats.image_folder import ImageFolder, read_image_folder
@@ -27,18 +25,15 @@ from sppdet.errors import ConfigError, DataError
 from sppdet.files.atomic import content_key, hash_tensors, write_json
 from sppdet.files.recorder import record, recording, step
 from sppdet.files.run_folder import RunFolder
-from sppdet.images import read_image
-from sppdet.runtime.memory import trim_memory
-from sppdet.runtime.prefetch import prefetch
-from sppdet.runtime.progress import Stage, plan, progress
+from sppdet.runtime.progress import Stage, plan
+from sppdet.runtime.ranks import rank, spread, world
+from sppdet.training.followers import begin, follow
 from sppdet.training.gradient_descent import Descent, Loss, descend, scale_to_norm, summarize_epoch
 from sppdet.training.run_readme import Session
 from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
 
-# Inputs of the model, such as pixels uint8 (B, 3, H, W), with labels int64 (B,).
-Batch = tuple[Tensor | list[Tensor], Tensor]
 MOMENTUM = 0.9
 NORM_IMAGES = 64  # for the mean norm of the features
 # Seconds per image, measured with EfficientNet-Lite0 on 2 cores: only their ratios count.
@@ -55,12 +50,20 @@ def train_classifier(config: TrainClassifierConfig) -> Classifier:
     """
     if not config.data.train:
         raise ConfigError("no data given", field="data.train", expected="a folder: --data.train PATH")
+    with follow(config) as config:
+        return _train_or_load(config)
+
+
+def _train_or_load(config: TrainClassifierConfig) -> Classifier:
     run = RunFolder(config.output)
     run.check_config(config)
     if not run.classifier.is_file():
         with run.hold(config), recording(run.path, config.tensorboard):
+            begin(run)
             if not run.classifier.is_file():  # which another process may have finished meanwhile
                 return _train(config, run)
+    else:
+        begin(run)
     begun = time.perf_counter()
     logger.info("%s is trained already; to train again, remove it or give another --output", run.path)
     classifier = Classifier.load(run.path, config.device, config.precision)
@@ -82,8 +85,8 @@ def _train(config: TrainClassifierConfig, run: RunFolder) -> Classifier:
     classifier.unfreeze(config.blocks)
     _check_network(classifier, config)
     samples = [sample for batch in epochs.plan(0) for sample in batch][:NORM_IMAGES]
-    features = (classifier.head.features(classifier.pool([epochs.read(sample)])) for sample in samples)
-    classifier.head.scale.fill_(scale_to_norm(config.feature_norm, features))
+    features = spread(samples, lambda sample: (classifier.head.features(classifier.pool([epochs.read(sample)])),))
+    classifier.head.scale.fill_(scale_to_norm(config.feature_norm, (rows for (rows,) in features)))
     logger.info("%s, %s", counted(len(images.files), "image"), counted(len(images.classes), "class"))
     run.begin(config, key)
     write_json(run.images, [content_key(file) for file in images.files])
@@ -99,10 +102,10 @@ def _train(config: TrainClassifierConfig, run: RunFolder) -> Classifier:
             epochs.pool(views, classifier)
             history = fit(classifier.head, epochs.pooled, *training)
         else:
-            history = fit(classifier, epochs.pixels, *training)
+            history = fit(classifier, epochs.pixels, *training, divided=True)
         write_json(run.training_history, [{"size": epochs.size(i), **numbers} for i, numbers in enumerate(history)])
         classifier.save(run.classifier)
-        run.training_state.unlink()
+        run.training_state.unlink(missing_ok=True)  # of rank 0
         _finish(Session(run, classifier.backbone.device, begun, resumed), config, classifier, folders, kept)
     return classifier
 
@@ -142,19 +145,28 @@ def _check_network(classifier: Classifier, config: TrainClassifierConfig) -> Non
     if config.view == "full" and any(norm.weight.requires_grad for norm in norms):
         reason = "batch normalization cannot be trained on images one by one"
         raise ConfigError(reason, field="view", expected="crop or warp, or a number of blocks", got="full")
+    if config.blocks is None and norms and world() > 1:
+        raise ConfigError("batch normalization is trained in one process", field="blocks", expected="a number")
     smallest = min(config.sizes)
     with torch.no_grad():
         classifier.pool(torch.zeros(1, 3, smallest, smallest, dtype=torch.uint8))  # raises InputError
 
 
 def fit(
-    model: nn.Module, batches: Callable[[int], Iterable[Batch]], steps: int, config: FitConfig, seed: int, file: Path
+    model: nn.Module,
+    batches: Callable[[int], Iterable[Batch]],
+    steps: int,
+    config: FitConfig,
+    seed: int,
+    file: Path,
+    divided: bool = False,
 ) -> list[dict[str, float]]:
     """Minimize the cross-entropy of a model's scores (B, K), in one cycle of the learning rate.
 
     It trains the weights that require gradients, and freezes them at the end. batches: the batches of an epoch, at most
-    `steps`, the same at every call. file: the checkpoint from which an interrupted training resumes. Returns the mean
-    `loss` and the `accuracy` of each epoch on its batches. Raises SppdetError if the loss is not finite.
+    `steps`, the same at every call. divided: each rank has its part of the inputs. file: the checkpoint from which an
+    interrupted training resumes. Returns the mean `loss` and the `accuracy` of each epoch on its batches. Raises
+    SppdetError if the loss is not finite.
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     kind = partial(SGD, momentum=MOMENTUM) if config.optimizer == "sgd" else AdamW
@@ -162,95 +174,18 @@ def fit(
     scheduler = OneCycleLR(optimizer, config.learning_rate, total_steps=config.epochs * steps)
 
     def losses(batch: Batch) -> Iterator[Loss]:
-        scores = model(batch[0])
-        labels = batch[1].to(scores.device)
-        correct = float((scores.argmax(1) == labels).sum())
-        loss = F.cross_entropy(scores, labels, label_smoothing=config.label_smoothing)
-        yield loss, {"correct": correct, "images": len(labels)}
+        inputs, labels = batch
+        if len(inputs):  # other ranks may have the whole last batch
+            scores = model(inputs)
+            own = (labels[rank() :: world()] if divided else labels).to(scores.device)
+            correct = float((scores.argmax(1) == own).sum())
+            loss = F.cross_entropy(scores, own, label_smoothing=config.label_smoothing)
+            yield loss * (len(own) / len(labels)), {"correct": correct, "images": len(own)}
 
     model.train()
-    course = Descent("fit", config.epochs, steps, seed, file)
+    course = Descent("fit", config.epochs, steps, seed, file, divided=divided)
     history = descend(model, optimizer, scheduler, batches, losses, course)
     model.requires_grad_(False).eval()
     epochs = [{name: summarize_epoch(epoch)[name] for name in ("loss", "accuracy")} for epoch in history]
     logger.info("fit: %.3f of the last epoch's images classified correctly", epochs[-1]["accuracy"])
     return epochs
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A view of the image with this index: its size, whether it is mirrored, and the position of a crop in [0, 1]."""
-
-    index: int
-    size: int
-    mirrored: bool
-    crop_position: float
-
-
-class Epochs:
-    """The images of a training in random order, which depends on the seed and the epoch only.
-
-    A batch is pixels, or the pooled features of a frozen network.
-    """
-
-    def __init__(self, images: ImageFolder, config: TrainClassifierConfig) -> None:
-        self.images, self.config = images, config
-        self.steps = -(-len(images.files) // config.fit.batch_size)
-        self._pooled: dict[Sample, Tensor] = {}
-        self._device = torch.device("cpu")
-
-    def size(self, epoch: int) -> int:
-        """Return the image size of an epoch (section 3.1): the next of `sizes`, or a random one in their range."""
-        sizes, seed = self.config.sizes, self.config.seed
-        if self.config.size_order == "alternate":
-            return sizes[epoch % len(sizes)]
-        return int(np.random.default_rng([seed, epoch, 1]).integers(min(sizes), max(sizes) + 1))
-
-    def plan(self, epoch: int) -> list[list[Sample]]:
-        """Return the batches of an epoch."""
-        rng = np.random.default_rng([self.config.seed, epoch])
-        count, size, batch = len(self.images.files), self.size(epoch), self.config.fit.batch_size
-        mirrored = rng.random(count) < 0.5 * self.config.flip
-        positions = rng.random(count) if self.config.view == "crop" else np.full(count, 0.5)
-        rows = zip(rng.permutation(count).tolist(), mirrored.tolist(), positions.tolist(), strict=True)
-        samples = [Sample(i, size, flip, position) for i, flip, position in rows]
-        return [samples[start : start + batch] for start in range(0, count, batch)]
-
-    def read(self, sample: Sample) -> Tensor:
-        """Read the pixels uint8 (3, h, w) of a sample. Raises ImageError if the file cannot be decoded."""
-        image = read_image(self.images.files[sample.index])
-        pixels = resize_to_view(image, sample.size, self.config.view, sample.crop_position)
-        return pixels.flip(2) if sample.mirrored else pixels
-
-    def labels(self, batch: list[Sample]) -> Tensor:
-        return self.images.labels[[sample.index for sample in batch]]
-
-    def pixels(self, epoch: int) -> Iterator[Batch]:
-        """Yield the epoch's batches as lists of images; the next batch is read while the caller works on one."""
-        plan = self.plan(epoch)
-        samples = (sample for batch in plan for sample in batch)
-        images = prefetch(samples, self.read, self.config.workers, ahead=self.config.fit.batch_size)
-        for batch in plan:
-            yield [next(images) for _ in batch], self.labels(batch)
-
-    def views(self) -> list[Sample]:
-        """Return the samples of all epochs, each once."""
-        plans = (self.plan(epoch) for epoch in range(self.config.fit.epochs))
-        return list(dict.fromkeys(sample for plan in plans for batch in plan for sample in batch))
-
-    def pool(self, views: Sequence[Sample], classifier: Classifier) -> None:
-        """Compute the features of a frozen network that `pooled` yields."""
-        self._device = classifier.backbone.device
-        for sample in trim_memory(progress(views, "features", unit="view")):
-            self._pooled[sample] = classifier.pool([self.read(sample)])[0].half().cpu()
-
-    def pooled(self, epoch: int) -> Iterator[Batch]:
-        """Yield the epoch's batches as pooled features float32 (B, D), on the device of the network."""
-        for batch in self.plan(epoch):
-            pooled = torch.stack([self._pooled[sample] for sample in batch])
-            yield pooled.to(self._device).float(), self.labels(batch)
-
-    def pooled_bytes(self, length: int) -> int:
-        """Return the memory that `pooled` takes for features of this length, in bytes."""
-        sizes = {self.size(epoch) for epoch in range(self.config.fit.epochs)}
-        return 2 * length * len(self.images.files) * len(sizes) * (1 + self.config.flip)

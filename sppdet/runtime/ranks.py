@@ -1,9 +1,9 @@
 """The processes of one command that torchrun started, its ranks, on one machine or several.
 
 Every rank carries out the same command: it takes its part of the images or classes where the code says `spread`, and
-gets the results of all; fine-tuning adds up the gradients of its images. The other steps are the same everywhere, and the files are those of rank 0. Ranks meet before
-they exchange anything, so that a long step is no fault; one that gives no sign of life for two minutes is named, and
-all end. Without torchrun there is one rank, and nothing is exchanged.
+gets the results of all; the gradients of their images are added up. The other steps are the same everywhere, and the
+files are those of rank 0. Ranks meet before they exchange anything, so that a long step is no fault; one that gives no
+sign of life for two minutes is named, and all end. Without torchrun there is one rank, and nothing is exchanged.
 """
 
 from __future__ import annotations

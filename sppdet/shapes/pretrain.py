@@ -13,7 +13,8 @@ from torch import Tensor
 
 from sppdet.boxes import box_iou
 from sppdet.classification.classifier import Classifier, new_classifier
-from sppdet.classification.training import Batch, fit
+from sppdet.classification.epochs import Batch
+from sppdet.classification.training import fit
 from sppdet.config.classification import ClassifierConfig, FitConfig
 from sppdet.config.network import Device, NetworkConfig
 from sppdet.images import resize_array, to_array

@@ -11,7 +11,8 @@ from factories import random_image, stopping, watch
 from sppdet.backbones.zoo import build_backbone
 from sppdet.classification import training as module
 from sppdet.classification.classifier import Classifier, new_classifier
-from sppdet.classification.training import Epochs, train_classifier
+from sppdet.classification.epochs import Epochs
+from sppdet.classification.training import train_classifier
 from sppdet.classification.views import resize_to_view
 from sppdet.cli import main
 from sppdet.config.classification import FoldersConfig
@@ -20,6 +21,12 @@ from sppdet.data.formats.image_folder import read_image_folder
 from sppdet.errors import ConfigError, DataError, ImageError
 from sppdet.files.atomic import read_json
 from sppdet.images import read_image
+
+
+def test_batch_normalization_is_trained_in_one_process(config, monkeypatch):
+    monkeypatch.setattr(module, "world", lambda: 2)
+    with pytest.raises(ConfigError, match="blocks: batch normalization is trained in one process"):
+        train_classifier(replace(config, blocks=None))
 
 
 def state_of(folder: str) -> bytes:

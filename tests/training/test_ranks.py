@@ -12,6 +12,7 @@ import torch
 from factories import train_arguments
 from torch.testing import assert_close
 
+from sppdet.classification.classifier import Classifier
 from sppdet.cli import main
 from sppdet.commands.evaluate import evaluate
 from sppdet.detector import Detector
@@ -67,6 +68,32 @@ def test_fine_tuning_by_ranks(trained, tuned, tmp_path, world):
     assert not list(run.glob("features/*"))
     networks = [Detector.load(each).extractor.state_dict() for each in (tuned, run)]
     assert_close(networks[0], networks[1], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("view", "blocks"), [("warp", "0"), ("full", "1")])
+def test_a_classifier_by_ranks(trained, tmp_path, view, blocks):
+    """Of a frozen network features are shared, and all ranks fit the same; else each has a part of every batch."""
+    crops = ["classify", "crops", "--data.root", str(trained / "shapes"), "--output", str(tmp_path)]
+    assert main([*crops, "--data.split", "test"]) == 0
+    given = ["--data.train", str(tmp_path / "test"), "--data.val", str(tmp_path / "test"), "--fit.epochs", "2"]
+    given += ["--backbone.name", "shapenet", "--backbone.weights", str(trained / "weights.safetensors")]
+    given += ["--view", view, "--sizes", "[40]", "--blocks", blocks, "--dropout", "0" if int(blocks) else "0.5"]
+    runs = tmp_path / "alone", tmp_path / "ranks"
+    assert main(["classify", "train", *given, "--output", str(runs[0])]) == 0
+    launched = start(3, tmp_path / "cache", "classify", "train", *given, "--output", str(runs[1]))
+    log = launched.communicate(timeout=200)[1]
+    assert launched.returncode == 0, log
+    names, weights, val = (
+        [each(run) for run in runs]
+        for each in (
+            lambda run: sorted(file.name for file in run.iterdir()),
+            lambda run: Classifier.load(run).state_dict(),
+            lambda run: (run / "val.json").read_text(),
+        )
+    )
+    assert names[0] == names[1]
+    assert_close(*weights, rtol=1e-3 if int(blocks) else 0, atol=1e-5 if int(blocks) else 0)
+    assert val[0] == val[1]
 
 
 def test_an_evaluation_by_ranks(trained, tmp_path):
