@@ -25,7 +25,7 @@ from sppdet.wording import printable
 
 logger = logging.getLogger(__name__)
 
-_verified: set[tuple[Path, int, int, int]] = set()  # of cache entries
+_verified: set[int] = set()  # hashes of the states of cache entries, of which there may be millions
 
 UNMARKED_NS = 3600 * 10**9  # how much older the time of a cache entry may be than its last use
 FORMAT = 1  # of tensor files; a change of what is in them raises it
@@ -217,14 +217,14 @@ def load_cached(file: Path) -> dict[str, Tensor] | None:
     """
     try:
         state = file.stat()
-        stamp = file, state.st_ino, state.st_size, state.st_mtime_ns
-        tensors = load_tensors(file, file.stem, stamp in _verified)[0]
-        _verified.add(stamp)
+        place = str(file), state.st_ino, state.st_size
+        tensors = load_tensors(file, file.stem, hash((*place, state.st_mtime_ns)) in _verified)[0]
+        _verified.add(hash((*place, state.st_mtime_ns)))
         now = time.time_ns()
         if now - state.st_mtime_ns > UNMARKED_NS:
             with suppress(OSError):  # of another user
                 os.utime(file, ns=(now, now))
-                _verified.add((*stamp[:-1], now))
+                _verified.add(hash((*place, now)))
         return tensors
     except (WeightsError, OSError):
         if file.is_file():

@@ -4,10 +4,11 @@ The cache key covers the bytes of the image file (the pixels of an image in memo
 boxes. `limit` does not: all boxes are stored and the first `limit` returned, so another limit needs no new search.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -24,10 +25,11 @@ from sppdet.runtime.ranks import meet, rank, world
 from sppdet.structures import Annotations
 
 
-def propose(images: Sequence[Annotations], config: ProposalConfig, workers: int = 2) -> list[Tensor]:
+def propose(images: Sequence[Annotations], config: ProposalConfig, workers: int = 2) -> Sequence[Tensor]:
     """Return boxes float32 (N, 4) of each image, best first, at most config.limit, in pixels of the original image.
 
-    The boxes come from `config.file` if it is set, else from the cache. Images missing in the cache are searched by
+    The boxes come from `config.file` if it is set, else from the cache, where each image's are read when they are asked
+    for: they do not stay in memory. Images missing in the cache are searched by
     `workers` threads, one image each (0: in this thread), and stored at once, so that an interrupted run can be
     resumed. The boxes do not depend on the workers. Raises ImageError, DataError or ConfigError.
     """
@@ -41,29 +43,48 @@ def propose(images: Sequence[Annotations], config: ProposalConfig, workers: int 
     return _find(images, config, workers)
 
 
-def _find(images: Sequence[Annotations], config: ProposalConfig, workers: int) -> list[Tensor]:
-    """Return the boxes from the cache, after a search of the images that it lacks."""
-    files = [_cache_file(image, config) for image in images]
-    boxes: dict[Path, Tensor] = {}
-    missing: dict[Path, Path | Tensor] = {}
-    for file, image in zip(files, images, strict=True):
+class _Cached(Sequence[Tensor]):
+    """The boxes of images in the cache, read one by one; an image whose file is lost is searched again."""
+
+    def __init__(self, images: Sequence[Annotations], config: ProposalConfig) -> None:
+        self._images, self._config = images, config
+        self._keys = [_cache_key(image, config) for image in images]
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, i: Any) -> Any:
+        file = _cache_file(self._keys[i])
         stored = load_cached(file)
         if stored is None:
-            missing.setdefault(file, image.image)
-        else:
-            boxes[file] = _first(stored, config.limit)
+            _search_image((file, self._images[i].image), self._config)
+            stored = load_tensors(file, file.stem)[0]
+        return stored["boxes"][: self._config.limit].clone()  # the file does not stay mapped
+
+    def missing(self) -> dict[Path, Path | Tensor]:
+        """Return the image of each file that is missing or damaged."""
+        found: dict[Path, Path | Tensor] = {}
+        for key, image in zip(self._keys, self._images, strict=True):
+            if load_cached(file := _cache_file(key)) is None:
+                found.setdefault(file, image.image)
+        return found
+
+
+def _find(images: Sequence[Annotations], config: ProposalConfig, workers: int) -> Sequence[Tensor]:
+    """Return the boxes from the cache, after a search of the images that it lacks."""
+    boxes = _Cached(images, config)
+    missing = boxes.missing()
     search = partial(_search_image, config=config)
     # After an error or Ctrl-C, running searches are finished and stored.
     done = prefetch(missing.items(), search, workers, 8 * workers) if workers else map(search, missing.items())
     for _ in progress(done, "proposals", len(missing)):
         pass
-    boxes |= {file: _first(load_tensors(file, file.stem)[0], config.limit) for file in missing}
-    return [boxes[file] for file in files]
+    return boxes
 
 
 def count_missing(images: Sequence[Annotations], config: ProposalConfig) -> int:
     """Return the number of images that `propose` would have to search."""
-    return 0 if config.file else sum(not _cache_file(image, config).is_file() for image in images)
+    return 0 if config.file else sum(not _cache_file(_cache_key(image, config)).is_file() for image in images)
 
 
 def propose_image(image: Tensor, config: ProposalConfig) -> Tensor:
@@ -77,16 +98,13 @@ def propose_image(image: Tensor, config: ProposalConfig) -> Tensor:
     return search_nodes(image, config)[0]
 
 
-def _cache_file(image: Annotations, config: ProposalConfig) -> Path:
-    """Return the cache file of an image's boxes."""
+def _cache_key(image: Annotations, config: ProposalConfig) -> str:
     parts = () if config.max_pixels == MAX_PIXELS else (config.max_pixels,)
-    key = image.cache_key(ALGORITHM, config.mode, config.width, config.min_side, *parts)
+    return image.cache_key(ALGORITHM, config.mode, config.width, config.min_side, *parts)
+
+
+def _cache_file(key: str) -> Path:
     return cache_folder() / "proposals" / key[:2] / f"{key}.safetensors"
-
-
-def _first(stored: Mapping[str, Tensor], limit: int | None) -> Tensor:
-    """Return the first `limit` boxes of a cache file, copied so that the file does not stay mapped."""
-    return stored["boxes"][:limit].clone()
 
 
 def _search_image(place: tuple[Path, Path | Tensor], config: ProposalConfig) -> None:

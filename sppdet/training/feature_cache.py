@@ -43,7 +43,7 @@ class FeatureCache:
         settings = [f"{name} {value}" for name, value in extractor.describe().items() if name != "levels"]
         network = f"{extractor.backbone.name} {extractor.backbone.precision} {content_key(self._key)[:6]}"
         self._made_by = ", ".join([network, *settings])
-        self._files: dict[int, Path] = {}
+        self._keys: dict[int, str] = {}
 
     def fill(self, images: Sequence[int] | None = None) -> None:
         """Compute the missing features of these images, or of all; the next call resumes an interrupted one.
@@ -78,11 +78,11 @@ class FeatureCache:
         return image, boxes if indices is None else boxes[indices]
 
     def _file(self, i: int) -> Path:
-        if i not in self._files:
+        if i not in self._keys:
             boxes = hash_tensors([self.regions[i].boxes]) if self.extractor.per_region else None
-            key = self.regions[i].annotations.cache_key(self._key, boxes)
-            self._files[i] = self.folder / key[:2] / f"{key}.safetensors"
-        return self._files[i]
+            self._keys[i] = self.regions[i].annotations.cache_key(self._key, boxes)
+        key = self._keys[i]
+        return self.folder / key[:2] / f"{key}.safetensors"
 
     def _load(self, i: int) -> tuple[dict[str, Tensor], tuple[int, int]]:
         file = self._file(i)

@@ -60,7 +60,12 @@ Batch = tuple[list[ImageSample], int]
 
 
 def finetune(
-    extractor: FeatureExtractor, heads: Heads, regions: list[ImageRegions], config: TrainConfig, file: Path, start: Path
+    extractor: FeatureExtractor,
+    heads: Heads,
+    regions: Sequence[ImageRegions],
+    config: TrainConfig,
+    file: Path,
+    start: Path,
 ) -> None:
     """Train the last blocks of the network, its fully connected layers and the heads in place on these images.
 

@@ -89,8 +89,12 @@ def _fit(
 
 
 def _fit_softmax_layer(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> LinearWeights:
-    """Fit a softmax layer. Memory: up to svm.max_examples in half precision, fewer per image if there are many."""
-    room = max(1, config.svm.max_examples // len(images))
+    """Fit a softmax layer. Memory: up to svm.max_examples in half precision, fewer per image if there are many images,
+    and of more images than that one of each of a random choice."""
+    if len(images) > config.svm.max_examples:
+        order = np.random.default_rng(config.seed).permutation(images)
+        images = sorted(order[: config.svm.max_examples].tolist())
+    room = config.svm.max_examples // len(images)
     softmax = replace(config.softmax, regions_per_image=min(config.softmax.regions_per_image, room))
     features = torch.empty(softmax.regions_per_image * len(images), cache.dimension, dtype=torch.float16)
     labels = [torch.zeros(0, dtype=torch.int64)]

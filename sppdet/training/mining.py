@@ -7,12 +7,15 @@ All classes share one pool of examples: a hard negative of one class serves ever
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sppdet.config.heads import SVMConfig
@@ -25,7 +28,7 @@ from sppdet.heads.svm import SVMProblem, SVMSolution, solve_svms
 from sppdet.runtime.progress import progress
 from sppdet.runtime.ranks import exchange, of_first, rank, spread, world
 from sppdet.training.feature_cache import FeatureCache
-from sppdet.training.sampling import hard_negatives, initial_svm_examples, svm_targets
+from sppdet.training.sampling import RECENT, hard_negatives, initial_svm_examples, svm_targets
 from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
@@ -117,19 +120,32 @@ def mine_svms(
 ) -> MiningState:
     """Fit the SVMs of K classes to the regions of the images with these indices in the cache.
 
-    start: the state to resume from, whose examples are kept. Raises DataError if there is no object to learn from,
-    ConfigError if max_examples cannot hold the objects.
+    start: the state to resume from, whose examples are kept. If max_examples cannot hold all objects, half of the room
+    is for a random choice of them, of every class up to as many. Raises DataError if there is no object to learn from,
+    ConfigError if the room does not hold two examples a class.
     """
-    targets = {i: svm_targets(cache.regions[i], classes, svm) for i in images}
     examples = start.examples if start else ExamplePool(svm.max_examples, cache.dimension, classes)
-    first = _leave_room(svm, examples.room, sum(int((targets[i] > 0).any(dim=1).sum()) for i in images), len(images))
+    objects = np.zeros(classes + 1, dtype=np.int64)  # by label
+    for image in (cache.regions[i].annotations for i in images):
+        objects += np.bincount(image.labels[~image.difficult], minlength=classes + 1)
+    if start and objects.sum() >= examples.room:
+        start = _evict(start, replace(svm, easy_margin=1e6))  # all that have no weight
+    share, first = _leave_room(svm, examples.room, objects, len(images))
+
+    @lru_cache(RECENT)
+    def targets(i: int) -> Tensor:
+        return svm_targets(cache.regions[i], classes, svm)
 
     def choose(i: int) -> tuple[Tensor, Tensor]:
         chosen = initial_svm_examples(cache.regions[i], first, np.random.default_rng([seed, i]))
+        if (share < 1).any():
+            labels = cache.regions[i].annotations.labels[chosen[chosen < cache.regions[i].num_objects]]
+            shares = torch.cat([share[labels], share[:1].expand(len(chosen) - len(labels))])
+            chosen = chosen[torch.from_numpy(np.random.default_rng([seed, i, 0]).random(len(chosen))) < shares]
         return chosen, cache.features(i, chosen).half()
 
     for i, (chosen, features) in zip(progress(images, "first examples"), spread(images, choose), strict=True):
-        examples.add(i, chosen, features, targets[i][chosen])
+        examples.add(i, chosen, features, targets(i)[chosen])
     if not (examples.targets > 0).any():
         raise DataError("no object to learn from", field="data", expected="objects that are not difficult")
     scale = start.scale if start else svm.feature_norm / mean_norm(examples.features)
@@ -139,7 +155,7 @@ def mine_svms(
     def find(i: int) -> tuple[Tensor, Tensor]:
         heads = Heads.from_linear("svm", mined.linear(svm)).to(cache.device)
         scores = cache.apply_to_features(i, heads.scores).cpu()
-        hard = hard_negatives(cache.regions[i], scores, targets[i], examples.of_image(i), svm)
+        hard = hard_negatives(cache.regions[i], scores, targets(i), examples.of_image(i), svm)
         return hard, cache.features(i, hard).half()
 
     for number in range(1, svm.passes + 1):
@@ -149,7 +165,7 @@ def mine_svms(
         for count, i in enumerate(progress(order, f"hard negatives, pass {number}"), start=1):
             hard, features = next(found)
             added, new = added + len(hard), new + len(hard)
-            examples.add(i, hard, features, targets[i][hard])
+            examples.add(i, hard, features, targets(i)[hard])
             full = examples.room == 0
             if new >= svm.refit_every or full:
                 mined = _evict(_refit(examples, mined.solution, scale, coarse, seed), svm)
@@ -163,14 +179,24 @@ def mine_svms(
     return _refit(examples, mined.solution, scale, svm, seed)
 
 
-def _leave_room(svm: SVMConfig, room: int, objects: int, images: int) -> SVMConfig:
-    """Bound the random negatives per image, so that half of the room that the objects leave is free for hard ones."""
-    if objects >= room:
-        needed = svm.max_examples - room + objects
-        expected = f"more than the {needed} objects" if room == svm.max_examples else f"more than {needed}"
-        raise ConfigError("too few", field="svm.max_examples", expected=expected, got=svm.max_examples)
-    most = (room - objects) // (2 * max(1, images))
-    return replace(svm, random_negatives=min(svm.random_negatives, most))
+def _leave_room(svm: SVMConfig, room: int, objects: NDArray[np.int64], images: int) -> tuple[Tensor, SVMConfig]:
+    """Return the share of the objects to take by label, and at 0 that of the random negatives, and bound the latter.
+
+    Half of the room that the objects leave is free for hard negatives. objects: their number by label.
+    """
+    share, total = np.ones(len(objects)), int(objects.sum())
+    if total >= room:
+        most = bisect_right(range(room), room // 2, key=lambda n: int(np.minimum(objects, n).sum())) - 1
+        if most < 1 and room == svm.max_examples:
+            expected = f"at least {2 * (len(objects) - 1)}"
+            raise ConfigError("too few", field="svm.max_examples", expected=expected, got=room)
+        few = np.minimum(objects, max(0, most))
+        share, taken = few / np.maximum(objects, 1), int(few.sum())
+        logger.warning("svm.max_examples=%d holds about %d of %d objects", svm.max_examples, taken, total)
+        total = taken
+    negatives = (room - total) / (2 * max(1, images))
+    share[0] = min(1, negatives)
+    return torch.from_numpy(share), replace(svm, random_negatives=min(svm.random_negatives, max(1, int(negatives))))
 
 
 def _refit(examples: ExamplePool, start: SVMSolution | None, scale: float, svm: SVMConfig, seed: int) -> MiningState:

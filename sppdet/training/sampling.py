@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +15,8 @@ from sppdet.boxes import box_iou, encode_boxes, nms
 from sppdet.config.heads import SoftmaxConfig, SVMConfig
 from sppdet.config.training import BoxRegressionConfig
 from sppdet.structures import Annotations
+
+RECENT = 64  # images
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +56,28 @@ class ImageRegions:
             return usable.new_full((len(usable),), -1.0), torch.zeros(len(usable), dtype=torch.int64)
         best = usable.max(dim=1)
         return best.values, best.indices
+
+
+class Regions(Sequence[ImageRegions]):
+    """The regions of many images, joined when they are asked for; only those of the last few stay in memory."""
+
+    def __init__(
+        self, images: Sequence[Annotations], proposals: Sequence[Tensor], indices: Sequence[int] | None = None
+    ) -> None:
+        """proposals: of each image, float32 (N, 4). indices: of the images to take, by default all."""
+        self._images, self._proposals = images, proposals
+        self._indices = range(len(images)) if indices is None else indices
+        self._join = lru_cache(RECENT)(lambda i: ImageRegions.from_annotations(images[i], proposals[i]))
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, i: Any) -> Any:
+        return self._join(self._indices[i])
+
+    def part(self, indices: Sequence[int]) -> Regions:
+        """Return the regions of the images with these indices."""
+        return Regions(self._images, self._proposals, [self._indices[i] for i in indices])
 
 
 def svm_targets(regions: ImageRegions, classes: int, svm: SVMConfig) -> Tensor:

@@ -12,7 +12,7 @@ from sppdet.proposals.cache import propose
 from sppdet.structures import Dataset
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.hold_out import is_limited, read_sets
-from sppdet.training.sampling import ImageRegions
+from sppdet.training.sampling import Regions
 
 
 def fill_caches(config: TrainConfig, shard: Shard) -> Dataset:
@@ -29,6 +29,5 @@ def fill_caches(config: TrainConfig, shard: Shard) -> Dataset:
     torch.manual_seed(config.seed)
     extractor = build_network(config, config.device, config.precision)
     boxes = propose(part.images, config.proposals, config.workers)
-    regions = [ImageRegions.from_annotations(*each) for each in zip(part.images, boxes, strict=True)]
-    FeatureCache(extractor, regions, config.cache_gb).fill()
+    FeatureCache(extractor, Regions(part.images, boxes), config.cache_gb).fill()
     return part

@@ -6,7 +6,7 @@ Every step leaves its result in the run's folder, from which an interrupted trai
 import logging
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -43,7 +43,7 @@ from sppdet.training.hold_out import Split, hold_out
 from sppdet.training.labels import plot_labels
 from sppdet.training.room import bound_memory
 from sppdet.training.run_readme import Session, write_detector_readme
-from sppdet.training.sampling import ImageRegions
+from sppdet.training.sampling import ImageRegions, Regions
 from sppdet.training.stages import stages_of
 from sppdet.training.thresholds import choose_thresholds
 from sppdet.wording import counted
@@ -156,7 +156,7 @@ class Trainer:
     run: RunFolder
     extractor: FeatureExtractor
     dataset: Dataset
-    regions: Sequence[ImageRegions]
+    regions: Regions
 
     def fit(self, name: str, images: list[int], known: Sequence[int] = ()) -> Detector:
         """Fit a detector to the images with these indices.
@@ -206,7 +206,7 @@ class Trainer:
             shutil.rmtree(self.run.features, ignore_errors=True)  # They were computed before fine-tuning.
         scales = config.finetune.scales or config.spp.scales
         extractor = build_extractor(replace(config, spp=replace(config.spp, scales=scales)), backbone, layers)
-        finetune(extractor, heads, [self.regions[i] for i in images], config, file, start)
+        finetune(extractor, heads, self.regions.part(images), config, file, start)
         return heads
 
     def _cache(self) -> FeatureCache:
@@ -223,10 +223,9 @@ def prepare(config: TrainConfig, run: RunFolder, split: Split) -> Trainer:
     torch.manual_seed(config.seed)
     extractor = build_network(config, config.device, config.precision)  # before the hours that proposals may take
     last_conv_blocks(extractor.backbone, config.finetune.blocks, "finetune.blocks")
-    bounded = bound_memory(config, extractor.dimension, len(split.dataset.classes))
+    bounded = bound_memory(config, extractor.dimension, len(split.dataset.classes), len(split.dataset))
     images = split.dataset.images
-    proposals = zip(images, propose(images, config.proposals, config.workers), strict=True)
-    regions = [ImageRegions.from_annotations(image, boxes) for image, boxes in proposals]
+    regions = Regions(images, propose(images, config.proposals, config.workers))
     run.begin(config, _hash_data(extractor, regions, split))
     with step("proposals"):
         record("stage", examples=len(images))
@@ -235,8 +234,11 @@ def prepare(config: TrainConfig, run: RunFolder, split: Split) -> Trainer:
 
 def _hash_data(extractor: FeatureExtractor, regions: Sequence[ImageRegions], split: Split) -> str:
     """Return a hash of the weights, the images, their objects and proposals, and the role of each image."""
-    tensors = list(extractor.state_dict().values())
-    for each in regions:
-        tensors += [each.boxes, each.annotations.labels, each.annotations.difficult]
-    ids = [each.annotations.id for each in regions]
-    return content_key(ids, split.final_fit, split.held_out, hash_tensors(tensors))
+
+    def tensors() -> Iterator[Tensor]:
+        yield from extractor.state_dict().values()
+        for each in regions:
+            yield from (each.boxes, each.annotations.labels, each.annotations.difficult)
+
+    ids = [image.id for image in split.dataset.images]
+    return content_key(ids, split.final_fit, split.held_out, hash_tensors(tensors()))

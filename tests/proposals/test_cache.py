@@ -12,6 +12,7 @@ from PIL import Image
 
 from sppdet.config.data import ProposalConfig
 from sppdet.errors import ConfigError, ImageError
+from sppdet.files.durable import cache_folder
 from sppdet.proposals import cache as store
 from sppdet.proposals.cache import count_missing, propose, propose_image
 from sppdet.structures import Annotations
@@ -154,4 +155,15 @@ def test_refuses_parameters_out_of_range(images):
         propose(images, CONFIG, -1)
     with pytest.raises(ConfigError, match="limit"):
         propose(images, replace(CONFIG, limit=0), 0)
-    assert propose([], CONFIG, 2) == []
+    assert list(propose([], CONFIG, 2)) == []
+
+
+def test_boxes_are_read_when_they_are_asked_for_and_searched_again_if_their_file_is_lost(images, searched):
+    boxes = propose(images, CONFIG, 0)
+    expected = list(boxes)
+    assert boxes[0] is not boxes[0]  # memory does not hold those of all images
+    count = len(searched)
+    for file in (cache_folder() / "proposals").rglob("*.safetensors"):
+        file.unlink()
+    assert same(boxes, expected)
+    assert len(searched) == count + len({image.cache_key() for image in images})

@@ -1,5 +1,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from sppdet.heads.linear import Heads
 from sppdet.heads.svm import SVMProblem, solve_svms
 from sppdet.training import mining
 from sppdet.training.mining import ExamplePool, MiningState, mine_svms
-from sppdet.training.sampling import ImageRegions, svm_targets
+from sppdet.training.sampling import RECENT, ImageRegions, Regions, svm_targets
 
 IMAGES, PROPOSALS, DIMENSION = 30, 60, 16
 CONFIG = SVMConfig(C=0.01, random_negatives=2, passes=4, refit_every=50, gap=0.005, epochs=500)
@@ -120,15 +122,56 @@ def test_mining_finds_what_the_random_start_missed_and_ends_near_the_solution_on
     assert start[0] > best[0] * 1.2
 
 
-def test_a_small_bound_is_kept_and_holds_every_object_or_is_an_error(images, problems, caplog):
+def test_a_small_bound_is_kept_and_holds_every_object(images, problems, caplog):
     fit(images, replace(CONFIG, max_examples=80, random_negatives=50, hard_margin=-9.0, easy_margin=-99.0))
     assert max(len(problem.features) for problem in problems) == 80
     for problem in problems:
         assert (problem.targets > 0).sum(dim=0).tolist() == [IMAGES, IMAGES]
     assert "svm.max_examples=80 is full" in caplog.text
     assert len(problems) < 5  # it does not fit again for every image
-    with pytest.raises(ConfigError, match=r"svm\.max_examples: too few \(expected more than the 60 objects, got 60\)"):
-        fit(images, replace(CONFIG, max_examples=60))
+
+
+def test_of_more_objects_than_memory_holds_a_random_choice_is_learnt_from(images, problems, caplog):
+    every = images.regions[4].annotations  # of the second class there are few, and all are kept
+    rare = replace(every, difficult=torch.tensor([False, True]))
+    for i in range(4, IMAGES):
+        images.regions[i] = replace(images.regions[i], annotations=replace(rare, id=f"{i}"))
+    bounded = replace(CONFIG, max_examples=34)  # as many as there are objects
+    first = mine_svms(images, EVERYTHING, 2, bounded, seed=1)  # type: ignore[arg-type]
+    assert max(len(problem.features) for problem in problems) <= 34
+    positives = (problems[0].targets > 0).sum(dim=0).tolist()
+    assert 7 <= positives[0] <= 19  # 13 of 30 are expected
+    assert positives[1] == 4
+    assert 1 <= (problems[0].targets < 0).all(dim=1).sum() <= 17  # random negatives, fewer than images
+    assert "svm.max_examples=34 holds about 17 of 34 objects" in caplog.text
+    again = mine_svms(images, EVERYTHING, 2, bounded, seed=1)  # type: ignore[arg-type]
+    assert torch.equal(again.solution.weights, first.solution.weights)
+    more = mine_svms(images, EVERYTHING, 2, bounded, start=first)  # type: ignore[arg-type]
+    assert 17 <= more.examples.count <= 34
+    with pytest.raises(ConfigError, match=r"svm\.max_examples: too few \(expected at least 4, got 3\)"):
+        fit(images, replace(CONFIG, max_examples=3))
+
+
+def test_memory_does_not_grow_with_the_number_of_images(images, monkeypatch):
+    """Regions, targets and boxes of the last few images alone stay in memory."""
+    alive, most = WeakSet[object](), 0
+
+    def watched(value: Any) -> Any:
+        nonlocal most
+        alive.add(value)
+        most = max(most, len(alive))
+        return value
+
+    targets = mining.svm_targets
+    monkeypatch.setattr(mining, "svm_targets", lambda *arguments: watched(targets(*arguments)))
+    monkeypatch.setattr(ImageRegions, "from_annotations", lambda each, _: watched(replace(each)))
+    many = 5 * RECENT
+    regions = Regions([images.regions[i % IMAGES] for i in range(many)], [torch.zeros(0, 4)] * many)  # type: ignore[misc]
+    cache = ArrayCache(regions, [images.rows[i % IMAGES] for i in range(many)])  # type: ignore[arg-type]
+    mine_svms(cache, range(many), 2, replace(CONFIG, passes=1))  # type: ignore[arg-type]
+    assert most <= 2 * RECENT + 2
+    assert len(regions.part([3, 1])) == 2
+    assert regions.part([3, 1])[1].annotations.id == "1"
 
 
 def test_eviction_drops_only_what_has_no_weight(images, problems):

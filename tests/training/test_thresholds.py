@@ -23,6 +23,8 @@ def test_memory_bounds_the_examples():
     assert 0.99e9 < of_boxes <= 1e9
     unbounded = bound_memory(replace(config, memory_gb=100), dimension=100, classes=2)
     assert (unbounded.svm, unbounded.box_regression) == (config.svm, config.box_regression)
+    many = bound_memory(replace(config, memory_gb=8), dimension=25_600, classes=20, images=1_000_000)
+    assert many.svm.max_examples * (2 * 25_600 + 400) <= (8 - 1.5 - 0.9 * 5) * 1e9  # 5 kB an image
     with pytest.raises(ConfigError, match="memory_gb: too little"):
         bound_memory(replace(config, memory_gb=1.501), dimension=25_600, classes=20)
 
