@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from sppdet.files.atomic import save_cached, write_json
 
 HEAVY = ("torch", "torchvision", "numba", "sklearn", "scipy", "matplotlib", "cv2", "pycocotools", "PIL", "numpy")
 HELP = """
@@ -15,6 +18,23 @@ try:
 except SystemExit as stopped:
     assert stopped.code == 0
 """
+
+
+def test_what_files_say_is_shown_without_torch(tmp_path, monkeypatch):
+    """It takes two seconds to import."""
+    for name in ("config.json", "data.json"):
+        write_json(tmp_path / "run" / name, {})
+    monkeypatch.setenv("SPPDET_CACHE", str(tmp_path / "cache"))
+    save_cached(tmp_path / "cache/features/ab" / f"{16 * 'ab'}.safetensors", {"x": torch.zeros(2)}, "made by a test")
+    code = f"""
+from sppdet.cli import main
+assert main(["info", {str(tmp_path / "run")!r}]) == main(["runs", {str(tmp_path)!r}]) == main(["cache"]) == 0
+import sys
+assert not {{"torch", "numba", "matplotlib", "scipy"}} & set(sys.modules)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "made by a test" in ended.stdout
 
 
 @pytest.mark.parametrize(

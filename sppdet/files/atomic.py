@@ -1,27 +1,33 @@
-"""Content keys, JSON, and safetensors with a JSON header, a key and a digest; all files are written atomically."""
+"""Content keys, JSON, and safetensors with a JSON header, a key and a digest; all files are written atomically.
+
+torch is imported when tensors are: the commands that read JSON only are quick.
+"""
+
+from __future__ import annotations
 
 import hashlib
 import json
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from sppdet.errors import SppdetError, WeightsError
 from sppdet.files.bounded_json import parse_json
-from sppdet.files.digest import digest
 from sppdet.files.durable import write_atomically
 from sppdet.runtime.limits import read_whole
 from sppdet.wording import printable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +46,15 @@ def content_key(*parts: object) -> str:
         if isinstance(part, Path):
             data = part.read_bytes()
         else:
-            value = [part.shape, hash_tensors([part])] if isinstance(part, Tensor) else part
+            value = [part.shape, hash_tensors([part])] if _is_tensor(part) else part
             data = json.dumps(value, sort_keys=True, default=str).encode()
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
     return digest.hexdigest()[:32]
+
+
+def _is_tensor(value: object) -> TypeGuard[Tensor]:
+    return "torch" in sys.modules and isinstance(value, sys.modules["torch"].Tensor)
 
 
 def hash_tensors(tensors: Iterable[Tensor]) -> str:
@@ -120,6 +130,8 @@ def save_cached(file: Path, tensors: Mapping[str, Tensor], made_by: str = "") ->
 def _write_tensors(
     path: str | PathLike[str], tensors: Mapping[str, Tensor], header: Mapping[str, Any], key: str, durable: bool
 ) -> None:
+    from safetensors.torch import save_file
+
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     content = {"format": FORMAT, "key": key, "header": json_ready(dict(header))}
     content["digest"] = _digest(content, contiguous)
@@ -136,6 +148,8 @@ def _write_tensors(
 
 
 def _digest(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    from sppdet.files.digest import digest
+
     rest = {name: value for name, value in content.items() if name != "digest"}
     return digest(json.dumps(rest, sort_keys=True), tensors)
 

@@ -30,7 +30,7 @@ class Entry(NamedTuple):
     def made_by(self) -> str:
         """Read the settings that the entry depends on; empty if it does not say, or has been removed meanwhile."""
         try:
-            with safe_open(self.path, framework="pt") as file:
+            with safe_open(self.path, framework="numpy") as file:
                 content = parse_json((file.metadata() or {}).get("sppdet", "{}").encode())
             return str(content["header"].get("made_by", ""))
         except (SafetensorError, OSError, ValueError, LookupError, TypeError, AttributeError):
