@@ -3,9 +3,14 @@
 from os import PathLike
 from typing import Self
 
+from sppdet.wording import did_you_mean, either
+
 
 class SppdetError(Exception):
-    """A problem in what the user gave; the command line prints it on one line and exits with 1."""
+    """A problem in what the user gave; the command line prints it on one line and exits with 1.
+
+    expected: words, or a tuple of names, one of which was to be given; the one most like `got` is suggested.
+    """
 
     def __init__(
         self,
@@ -19,9 +24,12 @@ class SppdetError(Exception):
         self.message, self.file, self.field, self.expected, self.got = message, file, field, expected, got
         where = ": ".join(str(part) for part in (file, field) if part is not None)
         text = f"{where}: {message}" if where else message
-        details = [f"{name} {value}" for name, value in (("expected", expected), ("got", got)) if value is not None]
+        question = did_you_mean(str(got), expected) if isinstance(expected, tuple) and got else ""
+        wanted = (either(expected) or None) if isinstance(expected, tuple) else expected
+        details = [f"{name} {value}" for name, value in (("expected", wanted), ("got", got)) if value is not None]
         if details:
             text += f" ({', '.join(details)})"
+        text += f": {question}" if question else ""
         super().__init__(text)
 
     def in_file(self, file: str | PathLike[str] | None) -> Self:

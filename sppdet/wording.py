@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 # What a terminal obeys or cannot show: control characters but tabs and line ends, half characters, the bytes of paths
@@ -44,9 +44,20 @@ def duration(seconds: float) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a question that names the known word that is spelled most like this one; empty without any.
+    """Return a question that names the known word that is spelled most like this one, in upper or lower case; empty
+    without any.
 
-    >>> did_you_mean("evalute", ["evaluate", "detect"]), did_you_mean("xyzzy", ["evaluate"])
-    ('did you mean evaluate?', '')
+    >>> did_you_mean("evalute", ["evaluate", "detect"]), did_you_mean("CSV", ["csv"]), did_you_mean("xyzzy", ["csv"])
+    ('did you mean evaluate?', 'did you mean csv?', '')
     """
-    return "".join(f"did you mean {name}?" for name in get_close_matches(word, list(known), 1))
+    names = {name.casefold(): name for name in known if not word.isdecimal()}  # years, say, are not misspelled
+    return "".join(f"did you mean {names[name]}?" for name in get_close_matches(word.casefold(), list(names), 1))
+
+
+def either(names: Sequence[str]) -> str:
+    """Return a list of names to choose from.
+
+    >>> either(["csv", "voc", "yolo"]), either(["csv"])
+    ('csv, voc or yolo', 'csv')
+    """
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1] if names else "")))

@@ -11,7 +11,7 @@ FILES = {".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts): file 
 
 # From the ground up. A module at the top of the package is a room of its own, and so are parts of data.
 ROOMS = [
-    *("errors", "wording", "runtime", "config", "files", "images", "videos", "boxes", "drawing", "structures"),
+    *("wording", "errors", "runtime", "config", "files", "images", "videos", "boxes", "drawing", "structures"),
     *("data", "data.formats", "data.dataset", "data.checks", "data.conversion", "data.results"),
     *("proposals", "backbones", "pooling", "features", "heads", "explanation"),
     *("postprocess", "encoded", "detector", "export", "tiles", "evaluation", "training"),

@@ -129,7 +129,7 @@ class Server:
         asked, picture, run = await self._question(request)
         classifier, kind = self.session.model(run, Classifier), asked.get("views")
         if kind is not None and kind not in get_args(ViewKind):
-            raise InputError("no such views", field="views", expected=", ".join(get_args(ViewKind)), got=kind)
+            raise InputError("no such views", field="views", expected=get_args(ViewKind), got=kind)
         return json_response(await self.jobs.do(payloads.describe_views, classifier, picture, kind))
 
     async def race(self, request: Request) -> Response:

@@ -47,7 +47,7 @@ class Model:
     def split(self, name: str) -> Dataset:
         """Return a split of the data, read once. Raises ConfigError or DataError if there is none."""
         if self.read is None or name not in SPLITS:
-            raise ConfigError("no such data", field="split", expected=", ".join(SPLITS if self.read else ()), got=name)
+            raise ConfigError("no such data", field="split", expected=SPLITS if self.read else (), got=name)
         if name not in self.splits:
             self.splits[name] = self.read(name)
         return self.splits[name]

@@ -135,7 +135,7 @@ def _finder(
     wanted = [*map(str, classes or ())]
     unknown = [name for name in wanted if name not in detector.classes]
     if unknown:
-        raise ConfigError("no such class", field="classes", expected=", ".join(detector.classes), got=unknown[0])
+        raise ConfigError("no such class", field="classes", expected=tuple(detector.classes), got=unknown[0])
     labels = torch.tensor([detector.classes.index(name) + 1 for name in wanted])
     proposals = detector.config.proposals
     least = proposals.min_side / proposals.width if proposals.width else 0.0  # of the width, that objects need

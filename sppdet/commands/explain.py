@@ -67,7 +67,7 @@ def pooling(
         "exact": lambda n: SpatialPyramidPooling((n,)),
     }
     if form not in forms:
-        raise ConfigError("no such form", field="form", expected=", ".join(forms), got=form)
+        raise ConfigError("no such form", field="form", expected=tuple(forms), got=form)
     height, width = _read_numbers("size", size, "14x14", r"(\d+)x(\d+)")
     wanted = _read_numbers("levels", levels, "4,2,1", r"\d+(?:,\d+)*")
     reports = {
@@ -111,7 +111,7 @@ def detection(
     _check_output(output)
     detector, pixels = load_run(run, device, precision), read_image(image)
     if class_ is not None and class_ not in detector.classes:
-        raise ConfigError("no such class", field="class", expected=", ".join(detector.classes), got=class_)
+        raise ConfigError("no such class", field="class", expected=tuple(detector.classes), got=class_)
     label = None if class_ is None else detector.classes.index(class_) + 1
     encoded = detector.encode(pixels)
     if box is None:

@@ -109,7 +109,7 @@ def configure_cell(config: TrainConfig, row: str, column: str) -> TrainConfig:
         expected = "pool5, fc6 or fc7, with ft in front if fine-tuned and +bb at the end with box regression"
         raise ConfigError("no such row", field="rows", expected=expected, got=row)
     if column not in COLUMNS:
-        raise ConfigError("no such column", field="columns", expected=", ".join(COLUMNS), got=column)
+        raise ConfigError("no such column", field="columns", expected=tuple(COLUMNS), got=column)
     tuned, depth = match[1] is not None, ("pool5", "fc6", "fc7").index(match[2])
     if tuned and not config.finetune.epochs:
         raise ConfigError(f"needed by row {row}", field="finetune.epochs", expected="at least 1", got=0)

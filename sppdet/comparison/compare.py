@@ -112,7 +112,7 @@ def _choose(detectors: Mapping[str, Detector], baseline: str | None) -> tuple[di
         shown[f"{name}-{other}"] = detector.with_features(other)
     baseline = baseline or next((name for name, d in shown.items() if d.extractor.per_region), next(iter(shown)))
     if baseline not in shown:
-        raise ConfigError("unknown detector", field="baseline", expected=" or ".join(shown), got=baseline)
+        raise ConfigError("unknown detector", field="baseline", expected=tuple(shown), got=baseline)
     return {name: with_best_batch(detector) for name, detector in shown.items()}, baseline
 
 

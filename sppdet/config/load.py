@@ -16,6 +16,9 @@ from sppdet.wording import did_you_mean
 
 T = TypeVar("T")
 
+NULL = "<class 'NoneType'>"  # as jsonargparse prints types
+NUMBERS_OR_NULL = ("<class 'int'>", "<class 'float'>", NULL)
+
 
 @overload
 def load_config(file: str | PathLike[str], overrides: Mapping[str, Any] | None = None) -> TrainConfig: ...
@@ -108,7 +111,10 @@ def explain(error: Exception, prefix: str = "--") -> str:
     nested = re.match(r"NestedArg\(key='([^']+)', val=(.*)\)", got[1])
     if nested:
         return str(ConfigError("no such option", field=f"{name}.{nested[1]}", got=nested[2].strip("'")))
-    wanted = " or ".join(_describe(kind, got[1]) for kind in expected)
+    choices = tuple(choice for kind in expected for choice in re.findall(r"'([^']*)'", kind) if "Literal" in kind)
+    numbers = all(kind in NUMBERS_OR_NULL for kind in expected)  # no limit, say; of others it is what needs no option
+    kinds = [kind for kind in expected if numbers or kind != NULL]
+    wanted = choices or " or ".join(_describe(kind, got[1]) for kind in kinds)
     return str(ConfigError("cannot be used", field=name, expected=wanted, got=got[1] or "nothing"))
 
 
@@ -119,8 +125,6 @@ def one_line(error: Exception) -> str:
 
 def _describe(kind: str, got: str) -> str:
     """Return a type as jsonargparse prints it in plain words."""
-    if kind.startswith("typing.Literal"):
-        return "one of " + ", ".join(re.findall(r"'([^']*)'", kind))
     name = kind.removeprefix("<class '").removesuffix("'>")
     if name == "str":  # refused only if YAML reads something else
         return "text, in quotes"

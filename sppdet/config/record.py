@@ -19,7 +19,6 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
 from sppdet.errors import ConfigError
-from sppdet.wording import did_you_mean
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -136,8 +135,9 @@ def check_values(kind: type, values: Mapping[str, Any]) -> None:
     hints = _hints(kind)
     for name, value in values.items():
         if name not in hints:
-            expected = "; ".join(filter(None, (", ".join(sorted(hints)), did_you_mean(name, hints))))
-            raise ConfigError("unknown configuration key", field=_key(kind, name), expected=expected)
+            raise ConfigError(
+                "unknown configuration key", field=_key(kind, name), expected=tuple(sorted(hints)), got=name
+            )
         if is_dataclass(hints[name]) and isinstance(value, Mapping):
             check_values(hints[name], value)
         else:
@@ -188,9 +188,12 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint)
 
 
-def _describe(hint: Any) -> str:
-    """A type in plain words."""
+def _describe(hint: Any) -> str | tuple[str, ...]:
+    """A type in plain words, or the names to choose from."""
     origin = get_origin(hint)
-    if origin is Literal or origin in UNIONS:
-        return " or ".join(map(str if origin is Literal else _describe, get_args(hint)))
+    if origin is Literal:
+        return tuple(map(str, get_args(hint)))
+    if origin in UNIONS:
+        parts = list(map(_describe, get_args(hint)))
+        return next((part for part in parts if isinstance(part, tuple)), " or ".join(map(str, parts)))
     return TYPE_NAMES.get(get_origin(hint) or hint, "keys")

@@ -10,7 +10,7 @@ from jsonargparse import ArgumentError
 
 from sppdet.config.load import explain
 from sppdet.errors import ConfigError
-from sppdet.wording import did_you_mean
+from sppdet.wording import did_you_mean, either
 
 SYNONYMS = {"conf": "threshold", "confidence": "threshold", "lr": "learning_rate", "batch": "batch_size"}  # elsewhere
 
@@ -24,15 +24,24 @@ def explain_usage(error: ArgumentError, arguments: Sequence[str], parser: Any) -
     command = re.search(r"argument COMMAND: invalid choice: '(.*)' \(choose from (.*)\)$", text)
     if command:
         names = re.findall(r"'([^']+)'", command[2])
-        return f"no such command: {command[1]} ({did_you_mean(command[1], names) or 'one of ' + ', '.join(names)})"
+        return f"no such command: {command[1]} ({did_you_mean(command[1], names) or 'expected ' + either(names)})"
+    required = re.search(r"the following arguments are required: (.*)$", text)
+    if required:  # each has its command in front: classify.crops.output
+        keys = [key.rpartition(".") for key in required[1].split(", ")]
+        names = [f"--{name}" if f"--{name}" in options else name for _, _, name in keys]
+        words = keys[0][0].replace(".", " ")
+        return f"{words} needs {', '.join(names)}; see sppdet {words} --help"
+    group = re.search(r'expected "(.*)\.subcommand" to be one of {(.*)}', text)
+    if group:
+        return f"{group[1]} needs a command: {either(group[2].split(','))}"
     unknown = re.search(r"unrecognized arguments: .*?(--[^\s=]+)|^(--\S+): no such option$", text)
     if unknown:
         name = unknown[1] or unknown[2]
         expected = " or ".join(_similar(name, options)) or "one that --help lists"
         return str(ConfigError("no such option", field=name, expected=expected))
     if "Key must be a string" in str(error):  # of --data data.yaml, which was read as a file of parameters
-        group = next((one for one in arguments if any(option.startswith(f"{one}.") for option in options)), None)
-        return f"{group}: is a group of options (expected {group}.NAME VALUE)" if group else text
+        name = next((one for one in arguments if any(option.startswith(f"{one}.") for option in options)), "")
+        return f"{name}: is a group of options (expected {name}.NAME VALUE)" if name else text
     return text
 
 

@@ -106,8 +106,8 @@ def build_dataset(
 
 
 def _unknown_class(image: AnnotatedImage, thing: AnnotatedObject, classes: Sequence[str]) -> DataError:
-    message, expected = "unknown class (data.classes without it ignores it)", f"one of {', '.join(classes)}"
-    return DataError(message, file=image.file, field=thing.field, expected=expected, got=thing.name)
+    message = "unknown class (data.classes without it ignores it)"
+    return DataError(message, file=image.file, field=thing.field, expected=tuple(classes), got=thing.name)
 
 
 def _check_boxes(

@@ -202,8 +202,8 @@ def _check_classes(wanted: Sequence[str], known: Sequence[str], listed: bool, ro
     """Raise DataError for wanted classes that a file of the data does not list, or if no object is of any of them."""
     missing = [name for name in wanted if name not in known]
     if missing and (listed or len(missing) == len(wanted)):
-        expected = "; ".join(filter(None, (f"among {', '.join(known)}", did_you_mean(missing[0], known))))
-        raise DataError("no such class in the data", file=root, field="data.classes", expected=expected, got=missing[0])
+        message, field = "no such class in the data", "data.classes"
+        raise DataError(message, file=root, field=field, expected=tuple(known), got=missing[0])
     for name in missing:
         question = did_you_mean(name, known)
         message = f"no objects of class {name}" + (f" ({question})" if question else "")

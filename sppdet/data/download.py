@@ -60,7 +60,7 @@ def download_voc(
     folder = Path(folder)
     for year in years:
         if year not in table:
-            raise DataError("no such year", field="years", expected=f"one of {', '.join(table)}", got=year)
+            raise DataError("no such year", field="years", expected=tuple(table), got=year)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

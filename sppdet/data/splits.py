@@ -37,7 +37,7 @@ def choose_splits(split: str, known: Sequence[str]) -> list[str] | None:
 
 def missing_split(split: str, known: Sequence[str], place: str | PathLike[str]) -> DataError:
     """Return the error for a split that the data do not have. Its field "split" is what a training looks for."""
-    expected = f"one of {', '.join(known)}" if known else "data with splits, which these have not"
+    expected = tuple(known) or "data with splits, which these have not"
     return DataError("no such split", file=place, field="split", expected=expected, got=split)
 
 

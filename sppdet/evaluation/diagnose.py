@@ -168,7 +168,7 @@ def _similarity(classes: Sequence[str], sets: Sequence[Sequence[str]] | None) ->
     else:
         unknown = [name for names in sets for name in names if name not in classes]
         if unknown:
-            raise InputError("no such class", field="similar", expected=f"one of {', '.join(classes)}", got=unknown[0])
+            raise InputError("no such class", field="similar", expected=tuple(classes), got=unknown[0])
     alike = np.zeros((len(classes), len(classes)), dtype=bool)
     for names in sets:
         members = [k for k, name in enumerate(classes) if name in names]

@@ -42,7 +42,7 @@ def read_proposals(file: Path, ids: Sequence[ImageId]) -> list[Tensor]:
     """
     readers = {".json": _read_json, ".npz": _read_npz, ".mat": _read_mat}
     if file.suffix not in readers:
-        raise DataError("unknown format of proposals", file=file, expected=", ".join(readers), got=file.suffix)
+        raise DataError("unknown format of proposals", file=file, expected=tuple(readers), got=file.suffix)
     if not file.is_file():
         raise DataError("file not found", file=file)
     boxes_of_id = readers[file.suffix](file, {str(id) for id in ids})

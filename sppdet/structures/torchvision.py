@@ -63,6 +63,5 @@ def _label(objects: list[tuple[str, list[float], bool]], classes: Classes, image
     """Replace the names of the objects' classes with labels. Raises DataError for an unknown class."""
     for name, _, _ in objects:
         if name not in classes:
-            expected = f"one of {', '.join(classes)}"
-            raise DataError("unknown class", file=file, field=f"image {image}", expected=expected, got=name)
+            raise DataError("unknown class", file=file, field=f"image {image}", expected=tuple(classes), got=name)
     return [(classes.index(name) + 1, box, difficult) for name, box, difficult in objects]

@@ -13,7 +13,7 @@ from sppdet.data.checks.readable import keep_readable
 from sppdet.data.dataset import read_counted
 from sppdet.errors import DataError
 from sppdet.structures import Dataset
-from sppdet.wording import counted, did_you_mean
+from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -160,8 +160,7 @@ def _check_named(read: CountedDataset, named: Sequence[str]) -> None:
     for name in (name for name in missing if name in named):
         others = {other for entry in read.entries for other in entry.ignored}
         known = sorted(others.union(read.dataset.classes).difference(missing))
-        expected = "; ".join(filter(None, (f"among {', '.join(known)}", did_you_mean(name, known))))
-        raise DataError(WITHOUT_OBJECTS, field="data.classes", expected=expected, got=name)
+        raise DataError(WITHOUT_OBJECTS, field="data.classes", expected=tuple(known), got=name)
 
 
 def _check_objects(split: Split, named: Sequence[str]) -> None:

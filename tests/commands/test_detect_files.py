@@ -221,7 +221,7 @@ def test_boxes_without_area_are_in_no_crop_and_no_data_set(detector, photos, tmp
 def test_classes(detector, photos, tmp_path):
     (entry,) = detect(detector, [str(photos / "a.jpg")], classes=["cat"], output=str(tmp_path / "out")).as_dict()
     assert [row["box"] for row in entry["detections"]] == BOXES[1:2]
-    with pytest.raises(ConfigError, match=r"classes: no such class \(expected cat, dog, got cow\)"):
+    with pytest.raises(ConfigError, match=r"classes: no such class \(expected cat or dog, got cow\)"):
         detect(detector, [str(photos)], classes=["cat", "cow"], output=str(tmp_path / "new"))
     assert not (tmp_path / "new").exists()
 

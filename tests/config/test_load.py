@@ -86,7 +86,7 @@ def test_a_classifier_has_a_record_of_its_own(tmp_path):
         ("svm: {C: many}", r"svm\.C: cannot be used \(expected a number, got many\)"),
         ("svm: {C: 0}", r"svm\.C: out of range \(expected more than 0, got 0\.0\)"),
         ("seed: -1", r"seed: out of range \(expected at least 0, got -1\)"),
-        ("head: foo", "head: cannot be used .*svm, softmax, got foo"),
+        ("head: foo", "head: cannot be used .*svm or softmax, got foo"),
         ("crop: {context: 200}", r"crop\.context: leaves nothing of the box"),
         ("spp: [1", ".*line 1"),
         ("", ""),

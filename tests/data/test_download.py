@@ -206,7 +206,7 @@ def test_table_is_complete_and_an_unknown_year_is_named(tmp_path):
     archives = [archive for year in VOC_ARCHIVES.values() for archive in year]
     assert [archive.md5[:8] for archive in archives] == ["c52e2795", "b6e924de", "6cd6e144"]
     assert all(len(archive.md5) == 32 and archive.url.endswith(f"/{archive.name}") for archive in archives)
-    with pytest.raises(DataError, match=r"years: no such year \(expected one of 2007, 2012, got 2011\)"):
+    with pytest.raises(DataError, match=r"years: no such year \(expected 2007 or 2012, got 2011\)"):
         download_voc(tmp_path, years=["2011"])
 
 

@@ -81,7 +81,7 @@ def test_voc_of_torchvision_is_the_same_data_set(shared):
     converted = Dataset.from_torchvision(source)
     assert converted.name == "VOC2007"
     assert_same(converted, read_voc(shared / "voc", "test"))
-    with pytest.raises(DataError, match=r"\.xml: image .*: unknown class \(expected one of cat, dog, got "):
+    with pytest.raises(DataError, match=r"\.xml: image .*: unknown class \(expected cat or dog, got "):
         Dataset.from_torchvision(source, CLASSES)
 
 

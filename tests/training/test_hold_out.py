@@ -116,7 +116,7 @@ def test_classes_without_objects_are_said_or_refused(config, own_data, caplog):
 def test_a_misspelled_class_is_told_before_images_are_decoded(config, shapes, monkeypatch):
     monkeypatch.delattr(hold_out_module, "keep_readable")
     data = DataConfig(root=str(shapes), classes=["disc", "sqare"])
-    with pytest.raises(DataError, match=r"among cross, disc, .*; did you mean square\?, got sqare"):
+    with pytest.raises(DataError, match=r"expected cross, disc, .*, got sqare\): did you mean square\?"):
         hold_out(replace(config, data=data))
 
 

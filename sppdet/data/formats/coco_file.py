@@ -85,9 +85,8 @@ class CocoFile:
                 self.counts[image] += 1
                 category = get_id(self.path, record, "category_id", where)
                 if category not in categories:
-                    expected = f"one of {', '.join(name for name, _ in categories.values())}"
-                    field = f"{where}.category_id"
-                    raise DataError("unknown class", file=self.path, field=field, expected=expected, got=category)
+                    names, field = tuple(name for name, _ in categories.values()), f"{where}.category_id"
+                    raise DataError("unknown class", file=self.path, field=field, expected=names, got=category)
                 box = read_box(self.path, record, where)
                 if record.get("bbox"):
                     given.append(_sides(record["bbox"], self.images[image].size, self.path, f"{where}.bbox"))

@@ -42,7 +42,7 @@ def read_image_folder(
     labels: list[int] = []
     for folder in folders:
         if folder.name not in classes:
-            raise DataError("unknown class", file=folder, expected=f"one of {', '.join(classes)}")
+            raise DataError("unknown class", file=folder, expected=tuple(classes), got=folder.name)
         images = list_images(folder)
         if not images:
             raise DataError("no images in the folder", file=folder, expected=", ".join(IMAGE_SUFFIXES))

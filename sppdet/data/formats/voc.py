@@ -182,13 +182,13 @@ def _find_folder(root: Path, year: str | None) -> Path:
     candidates = _candidates(root)
     if not candidates:
         raise DataError("is not in VOC layout", file=root, expected=f"folders {', '.join(PARTS)}")
-    listed = ", ".join(str(path) for path in candidates)
+    found = tuple(map(str, candidates))
     if year is not None:
         candidates = [path for path in candidates if folder_name(path) in (str(year), f"VOC{year}")]
         if not candidates:
-            raise DataError("no such year", file=root, field="year", expected=f"one of {listed}", got=year)
+            raise DataError("no such year", file=root, field="year", expected=found, got=year)
     if len(candidates) > 1:
-        raise DataError("holds several data sets: give the year or one of the folders", file=root, got=listed)
+        raise DataError("holds several data sets: give the year or one of the folders", file=root, got=", ".join(found))
     for part in PARTS:
         if not (candidates[0] / part).is_dir():
             raise DataError("folder not found", file=candidates[0] / part)

@@ -213,7 +213,7 @@ def _class_files(folder: Path, classes: Sequence[str]) -> dict[int, Path]:
     for file in comp4_files(folder):
         known = [k for k, name in enumerate(classes, start=1) if composed(file.stem).endswith(f"_{composed(name)}")]
         if not known:
-            raise DataError("the file name ends in no known class", file=file, expected=", ".join(classes))
+            raise DataError("the file name ends in no known class", file=file, expected=tuple(classes))
         label = max(known, key=lambda label: len(classes[label - 1]))
         if label in files:
             raise DataError(f"a second file of class {classes[label - 1]}", file=file, got=f"also {files[label].name}")

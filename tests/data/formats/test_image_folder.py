@@ -34,7 +34,7 @@ def test_it_is_torchvisions_reading_or_labels_are_those_of_the_classes_given(roo
     [
         ("nowhere", None, "nowhere: folder not found"),
         ("Cow", None, "Cow: holds no folders"),
-        (".", ("cat", "dog"), "Cow: unknown class (expected one of cat, dog)"),
+        (".", ("cat", "dog"), "Cow: unknown class (expected cat or dog, got Cow)"),
     ],
 )
 def test_what_is_wrong_is_named(root, folder, classes, named):
