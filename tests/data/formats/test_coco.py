@@ -33,7 +33,7 @@ def test_given_classes_give_the_labels_and_the_order_of_ids_and_have_to_fit(imag
     dataset = read(images, content, ["dog", "car"])
     assert (dataset.classes, dataset.category_ids) == (("dog", "car"), (18, 3))
     assert dataset.images[1].labels.tolist() == [1, 2]
-    with pytest.raises(DataError, match=r"annotations\[0\]\.category_id: unknown class .expected car, got dog"):
+    with pytest.raises(DataError, match=r"annotations\[0\]\.category_id: unknown class .*.expected car, got dog"):
         read(images, content, ["car"])
     with pytest.raises(DataError, match=r"categories: class not in the file \(expected cow"):
         read(images, content, ["car", "dog", "cow"])

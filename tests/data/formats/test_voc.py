@@ -175,7 +175,7 @@ def test_several_years_need_a_choice(voc):
     with pytest.raises(DataError, match=r"several.*VOC2007, .*VOC2012"):
         read_voc(voc.parent, "train")
     assert read_voc(voc.parent, "train", year="2012").images[0].path.is_relative_to(other)
-    with pytest.raises(DataError, match=r"year.*VOC2007, .*VOC2012, got 2010"):
+    with pytest.raises(DataError, match=r"year.*VOC2007 or .*VOC2012, got 2010"):
         read_voc(voc.parent, "train", year="2010")
 
 
@@ -188,7 +188,7 @@ def fails(voc: Path, *words: str, split="train", classes=None) -> None:
 def test_what_is_missing_is_named(voc, tmp_path):
     fails(tmp_path / "none", "none", "not found")
     fails(voc / "JPEGImages", "VOC layout")
-    fails(voc, "vall.txt", "split", "test, train, trainval", split="vall")
+    fails(voc, "vall.txt", "split", "test, train or trainval", split="vall")
     (voc / "JPEGImages" / "a.jpg").unlink()
     fails(voc, str(voc / "JPEGImages" / "a.jpg"), "not found")
     shutil.rmtree(voc / "Annotations")
@@ -221,7 +221,7 @@ def test_bad_lists(voc, text, words):
         ("<a>" + make_object() + make_object().replace("ymax", "z") + "</a>", ["object[2]/bndbox/ymax", "missing"]),
         ("<a>" + make_object(box=(1, 2, "", 4)) + "</a>", ["object[1]/bndbox/xmax", "missing"]),
         ("<a>" + make_object(box=(1, "two", 3, 4)) + "</a>", ["object[1]/bndbox/ymin", "number", "two"]),
-        ("<a>" + make_object("cow") + "</a>", ["object[1]/name", "unknown class", "cat, dog", "cow"]),
+        ("<a>" + make_object("cow") + "</a>", ["object[1]/name", "unknown class", "cat or dog", "cow"]),
     ],
 )
 def test_bad_annotations_name_file_and_field(voc, xml, words):
@@ -231,7 +231,7 @@ def test_bad_annotations_name_file_and_field(voc, xml, words):
 
 def test_trainval_has_the_classes_of_test_and_some_at_all(voc):
     write_image(voc, "c", make_object("cow"))
-    fails(voc, "c.xml", "unknown class", "bird, cat, dog", "cow", split="test")
+    fails(voc, "c.xml", "unknown class", "bird, cat or dog", "cow", split="test")
     write_image(voc, "c")
     write_list(voc, "trainval", "c\n")
     fails(voc, "trainval.txt", "no classes", split="test")
