@@ -4,6 +4,7 @@ from math import isnan
 
 import numpy as np
 import pytest
+from coco_oracle import pycocotools_numbers
 from factories import annotate, detect
 from voc_oracle import random_detections, random_images
 
@@ -114,3 +115,20 @@ def test_curves_are_those_of_pycocotools(seed, iou, name) -> None:
     assert 0.1 < theirs < 0.8
     assert any(len(np.unique(curve.scores)) < len(curve.scores) / 3 for curve in curves)
     assert theirs == pytest.approx(np.mean([average_precision_101_points(curve) for curve in curves]), abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_numbers_are_those_of_pycocotools_bit_for_bit(seed) -> None:
+    """Crowds, tied scores, several detections of an object and more than 100 in an image are among them."""
+    rng = np.random.default_rng(seed)
+    images = random_images(rng, 60)
+    detections = random_detections(rng, images)
+    if seed % 2:
+        detections, images = separate_scene(60, seed)
+        images.append(annotate([[5, 5, 60, 60]], [2], [seed == 3], "crowded"))
+        detections.append(
+            detect(np.add(rng.uniform(0, 30, (150, 4)), [0, 0, 40, 40]), rng.random(150).round(2), [2] * 150)
+        )
+    theirs = pycocotools_numbers(detections, images, (*CLASSES, "four"))
+    for name, value in evaluate_coco(detections, images, (*CLASSES, "four")).items():
+        assert value == theirs[name] or (isnan(value) and isnan(theirs[name])), name
