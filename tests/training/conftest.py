@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from factories import train_config
+from factories import train_arguments, train_config
+from rank_runs import TUNED
 
+from sppdet.cli import main
 from sppdet.config.training import TrainConfig
 
 
@@ -38,3 +40,11 @@ def shared_cache(tmp_path_factory) -> Path:
 def warm_cache(shared_cache, monkeypatch) -> None:
     """Proposals and features that tests share: search takes most of their time."""
     monkeypatch.setenv("SPPDET_CACHE", str(shared_cache))
+
+
+@pytest.fixture(scope="session")
+def tuned(trained, tmp_path_factory) -> Path:
+    """A run like `spp` of `trained` that fine-tunes."""
+    run = tmp_path_factory.mktemp("tuned")
+    assert main([*train_arguments(trained, run), *TUNED]) == 0
+    return run

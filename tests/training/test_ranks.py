@@ -3,13 +3,11 @@
 import os
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
-import torch
 from factories import train_arguments
+from rank_runs import TUNED, check_same, launch
 from torch.testing import assert_close
 
 from sppdet.classification.classifier import Classifier
@@ -20,48 +18,21 @@ from sppdet.detector import Detector
 pytestmark = pytest.mark.slow
 
 
-def start(ranks: int, cache: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start a command under torchrun."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), "-m", "sppdet"]
-    given = {**os.environ, "SPPDET_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *launcher, *arguments]
-    return subprocess.Popen(command, env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def check_same(one: Path, other: Path) -> None:
-    """Check that two runs have the same files and, up to rounding, the same heads."""
-    names = [sorted(file.name for file in run.iterdir() if file.is_file()) for run in (one, other)]
-    assert names[0] == names[1]
-    heads = [Detector.load(run).heads for run in (one, other)]
-    assert torch.allclose(heads[0].weight, heads[1].weight, rtol=0.01, atol=1e-5)
-
-
 @pytest.mark.parametrize("world", [2, 3])
 def test_a_training_by_ranks(trained, tmp_path, world):
     run = tmp_path / "run"
-    launched = start(world, tmp_path / "cache", *train_arguments(trained, run))
+    launched = launch(tmp_path / "cache", world, *train_arguments(trained, run))
     log = launched.communicate(timeout=200)[1]
     assert launched.returncode == 0, log
     assert log.count("detector in") == 1, "only the first rank speaks"
     check_same(trained / "spp", run)
 
 
-TUNED = ("--finetune.epochs", "2", "--finetune.blocks", "2", "--finetune.regions_per_image", "16")
-
-
-@pytest.fixture(scope="module")
-def tuned(trained, tmp_path_factory) -> Path:
-    """A run of one process that fine-tunes."""
-    run = tmp_path_factory.mktemp("tuned")
-    assert main([*train_arguments(trained, run), *TUNED]) == 0
-    return run
-
-
 @pytest.mark.parametrize("world", [2, 3])
 def test_fine_tuning_by_ranks(trained, tuned, tmp_path, world):
     """3 ranks share batches of 2 images: one of them has none."""
     run = tmp_path / "run"
-    launched = start(world, tmp_path / "cache", *train_arguments(trained, run), *TUNED)
+    launched = launch(tmp_path / "cache", world, *train_arguments(trained, run), *TUNED)
     log = launched.communicate(timeout=200)[1]
     assert launched.returncode == 0, log
     check_same(tuned, run)
@@ -80,7 +51,7 @@ def test_a_classifier_by_ranks(trained, tmp_path, view, blocks):
     given += ["--view", view, "--sizes", "[40]", "--blocks", blocks, "--dropout", "0" if int(blocks) else "0.5"]
     runs = tmp_path / "alone", tmp_path / "ranks"
     assert main(["classify", "train", *given, "--output", str(runs[0])]) == 0
-    launched = start(3, tmp_path / "cache", "classify", "train", *given, "--output", str(runs[1]))
+    launched = launch(tmp_path / "cache", 3, "classify", "train", *given, "--output", str(runs[1]))
     log = launched.communicate(timeout=200)[1]
     assert launched.returncode == 0, log
     names, weights, val = (
@@ -97,7 +68,7 @@ def test_a_classifier_by_ranks(trained, tmp_path, view, blocks):
 
 
 def test_an_evaluation_by_ranks(trained, tmp_path):
-    launched = start(2, tmp_path / "cache", "evaluate", str(trained / "spp"), "--output", str(tmp_path / "ranks"))
+    launched = launch(tmp_path / "cache", 2, "evaluate", str(trained / "spp"), "--output", str(tmp_path / "ranks"))
     said = launched.communicate(timeout=200)[0].splitlines()
     assert [line.split()[0] for line in said].count("mAP") == 2  # one table, of the first rank
     evaluate(trained / "spp", output=str(tmp_path / "alone"))
@@ -109,7 +80,7 @@ def test_an_evaluation_by_ranks(trained, tmp_path):
 def test_a_training_goes_on_after_a_rank_was_killed(request, trained, tmp_path, options, begun):
     run, cache = tmp_path / "run", tmp_path / "cache"
     expected = request.getfixturevalue("tuned") if options else trained / "spp"
-    launched = start(2, cache, *train_arguments(trained, run), *options)
+    launched = launch(cache, 2, *train_arguments(trained, run), *options)
     until = time.monotonic() + 100
     while not (tmp_path / begun).exists() and time.monotonic() < until:
         time.sleep(0.02)
@@ -117,7 +88,7 @@ def test_a_training_goes_on_after_a_rank_was_killed(request, trained, tmp_path, 
     os.kill(int(ranks.stdout.split()[-1]), signal.SIGKILL)
     launched.communicate(timeout=100)
     assert launched.returncode
-    launched = start(2, cache, *train_arguments(trained, run), *options)
+    launched = launch(cache, 2, *train_arguments(trained, run), *options)
     log = launched.communicate(timeout=200)[1]
     assert launched.returncode == 0, log
     check_same(expected, run)
