@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 GROUPS = {"classify": ("train", "evaluate", "predict", "crops"), "explain": ("pooling", "detection")}
 NAMES = """
-demo train ablate learning-curve classify runs info evaluate diagnose report combine
+demo train ablate learning-curve plan classify runs info evaluate diagnose report combine
 detect app export proposals explain compare
 download check-data convert convert-data cache
 """

@@ -49,6 +49,7 @@ class _Cached(Sequence[Tensor]):
     def __init__(self, images: Sequence[Annotations], config: ProposalConfig) -> None:
         self._images, self._config = images, config
         self._keys = [_cache_key(image, config) for image in images]
+        self.searched = 0  # images that were missing
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -74,6 +75,7 @@ def _find(images: Sequence[Annotations], config: ProposalConfig, workers: int) -
     """Return the boxes from the cache, after a search of the images that it lacks."""
     boxes = _Cached(images, config)
     missing = boxes.missing()
+    boxes.searched = len(missing)
     search = partial(_search_image, config=config)
     # After an error or Ctrl-C, running searches are finished and stored.
     done = prefetch(missing.items(), search, workers, 8 * workers) if workers else map(search, missing.items())

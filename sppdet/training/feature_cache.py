@@ -44,6 +44,7 @@ class FeatureCache:
         network = f"{extractor.backbone.name} {extractor.backbone.precision} {content_key(self._key)[:6]}"
         self._made_by = ", ".join([network, *settings])
         self._keys: dict[int, str] = {}
+        self.computed = self.written = 0  # images, and their bytes on the disk
 
     def fill(self, images: Sequence[int] | None = None) -> None:
         """Compute the missing features of these images, or of all; the next call resumes an interrupted one.
@@ -102,6 +103,7 @@ class FeatureCache:
             )
         file = self._file(i)
         save_cached(file, {**stored, "size": torch.tensor(image.shape[1:])}, self._made_by)
+        self.computed, self.written = self.computed + 1, self.written + file.stat().st_size
 
     def _check_disk(self, first: Path, count: int) -> None:
         needed = first.stat().st_size * count / 1e9

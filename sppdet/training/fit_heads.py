@@ -49,7 +49,7 @@ def fit_heads(
     if not file.is_file() or (mines and not run.mined.is_file()):
         with step(file.stem):
             cache.fill(images)
-            record("features", examples=len(images))
+            record("features", examples=len(images), computed=cache.computed, written_gb=cache.written / 1e9)
             logger.info("%s: fitting heads on %s", STEPS.get(name, name), counted(len(images), "image"))
             _fit(run, file, cache, images, classes, config, known)
     heads = Heads(config.head, len(classes), cache.dimension, config.box_regression.enabled)

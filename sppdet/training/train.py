@@ -98,7 +98,7 @@ def _train(config: TrainConfig, run: RunFolder, dataset: Dataset | None, val: Da
     fits = f"first fit to {first}, final fit to {len(split.final_fit)}" if refitted else f"one fit, to {first}"
     logger.info("%s, %s; %d held out to choose thresholds: %s", *sizes, held_out, fits)
     with plan(*stages_of(config, split)):
-        trainer = prepare(config, run, split)
+        trainer = prepare(config, run, split, time.perf_counter() - begun)
         if dataset is None and not run.has_weights():
             run.split.unlink(missing_ok=True)
             record_division(config.data, run.split)
@@ -110,7 +110,8 @@ def _train(config: TrainConfig, run: RunFolder, dataset: Dataset | None, val: Da
         result = evaluate_voc(detections, val_images, classes)
         write_json(run.val, {"images": held_out, **result.as_dict()})
         with step(run.val.stem):
-            record("stage", examples=held_out, map_voc07=result.map_voc07, map_area=result.map_area)
+            found, maps = sum(map(len, detections)), (result.map_voc07, result.map_area)
+            record("stage", examples=held_out, detections=found, map_voc07=maps[0], map_area=maps[1])
         logger.info("first fit, on %s: map_voc07 %.4f", counted(held_out, "held-out image"), result.map_voc07)
         thresholds = choose_thresholds(result)
         calibration = fit_calibration([(c.scores, c.correct) for c in result.curves.values()], config.calibration)
@@ -215,20 +216,21 @@ class Trainer:
         return FeatureCache(self.extractor, self.regions, self.config.cache_gb, folder)
 
 
-def prepare(config: TrainConfig, run: RunFolder, split: Split) -> Trainer:
+def prepare(config: TrainConfig, run: RunFolder, split: Split, checked: float = 0.0) -> Trainer:
     """Build the network, search the proposals of all images, and begin the run, or go on with it.
 
-    Raises ConfigError as `train` does.
+    checked: seconds that the check of the data took. Raises ConfigError as `train` does.
     """
     torch.manual_seed(config.seed)
     extractor = build_network(config, config.device, config.precision)  # before the hours that proposals may take
     last_conv_blocks(extractor.backbone, config.finetune.blocks, "finetune.blocks")
     bounded = bound_memory(config, extractor.dimension, len(split.dataset.classes), len(split.dataset))
     images = split.dataset.images
-    regions = Regions(images, propose(images, config.proposals, config.workers))
+    boxes = propose(images, config.proposals, config.workers)
+    regions = Regions(images, boxes)
     run.begin(config, _hash_data(extractor, regions, split))
     with step("proposals"):
-        record("stage", examples=len(images))
+        record("stage", examples=len(images), computed=getattr(boxes, "searched", 0), check_seconds=checked)
     return Trainer(bounded, run, extractor, split.dataset, regions)
 
 

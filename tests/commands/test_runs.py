@@ -75,3 +75,16 @@ def test_damaged_files_and_folders_of_no_run_are_errors(run, other, tmp_path, ca
     write_json(run / "config.json", [1])
     assert "config.json: is damaged (expected a JSON object" in run_error(capsys, "info", run)
     assert "config.json: is damaged" in run_error(capsys, "runs", tmp_path)
+
+
+def test_the_cost_of_another_size_is_predicted_from_what_runs_recorded(run, other, capsys):
+    values = run_json(capsys, "plan", run, "--images", 1000, "--nodes", 2)
+    assert {"proposals", "features", "mining", "other heads", "held-out images"} <= values["stages"].keys()
+    assert values["hours"] == pytest.approx(sum(stage["hours"] for stage in values["stages"].values()))
+    assert values["bottleneck"] == max(values["stages"], key=lambda name: values["stages"][name]["hours"])
+    assert values["disk_gb"] > 0
+    assert values["memory_gb"] > 0
+    assert any("one size" in note for note in values["notes"])
+    assert "bottleneck: " in run_text(capsys, "plan", run, "--images", 1000)
+    assert "runs of other settings" in run_error(capsys, "plan", run, other, "--images", 1000)
+    assert "out of range" in run_error(capsys, "plan", run, "--images", 0)

@@ -1,0 +1,227 @@
+"""What a training of another size takes, from what finished runs recorded: a line through the seconds of each stage."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+
+from sppdet.config.training import BASE_GB
+from sppdet.drawing.tables import align, percent
+from sppdet.files.metrics import Row
+from sppdet.wording import counted
+
+# In their order. One that is divided takes each of several nodes its part of the images or classes.
+DIVIDED = {
+    "check of the data": False,
+    "proposals": True,
+    "features": True,
+    "fine-tuning": False,
+    "mining": True,
+    "other heads": True,
+    "held-out images": True,
+}
+IMAGE_GB, DETECTION_GB = 7e-6, 2.5e-7  # memory of an image's annotations, and of a detection while it is evaluated
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a training recorded. images: all of it. seconds: by stage. examples: most at once. disk_gb: of features of
+    all images, None if they were cached before. detections: in the held-out images, None if it is not known."""
+
+    images: int
+    seconds: Mapping[str, float]
+    memory_gb: float
+    examples: int
+    disk_gb: float | None
+    detections: int | None
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Row]) -> "Measured":
+        """Read the rows of a run; of those with the same step, kind and number the last one counts.
+
+        Stages whose results were mostly cached before are left out: they say nothing about the time.
+        """
+        latest = list({(row["step"], row["kind"], row["number"]): row for row in rows}.values())
+        images = max((int(row.get("examples") or 0) for row in latest if row["kind"] != "refit"), default=0)
+        seconds = defaultdict[str, float](float)
+        computed, disk, detections = images, 0.0, None
+        for row in latest:
+            stage = _stage_of(row)
+            spent = float(row["seconds"])
+            if stage == "proposals":
+                checked = min(spent, float(row.get("check_seconds") or 0))
+                seconds["check of the data"] += checked
+                spent = _of_all(spent - checked, row.get("computed", images), images)
+            if stage == "held-out images":
+                detections = row.get("detections")
+            seconds[stage] += spent
+        features = [row for row in latest if row["kind"] == "features"]
+        if features and all("computed" in row for row in features):
+            computed = max(int(row["computed"]) for row in features)
+            disk = sum(float(row["written_gb"]) for row in features)
+        seconds["features"] = _of_all(seconds["features"], computed, images)
+        known = {stage: spent for stage, spent in seconds.items() if spent > 0}
+        examples = max((int(row["examples"]) for row in latest if row["kind"] == "refit"), default=0)
+        memory = max((float(row.get("memory_gb") or 0) for row in latest), default=0.0)
+        return cls(images, known, memory, examples, disk * images / computed if disk and computed else None, detections)
+
+
+def _stage_of(row: Row) -> str:
+    step, kind = row["step"], row["kind"]
+    if kind in ("features", "refit", "epoch"):
+        return {"features": "features", "refit": "mining", "epoch": "fine-tuning"}[kind]
+    return {"proposals": "proposals", "val": "held-out images"}.get(step, "other heads")
+
+
+def _of_all(seconds: float, computed: int, images: int) -> float:
+    """Return the seconds for all images if at least half of them were computed, else 0: not known."""
+    return seconds * images / computed if computed >= images / 2 and images else 0.0
+
+
+@dataclass(frozen=True)
+class Line:
+    """value = start + slope * images. residual: the largest relative distance of a measurement; None for one or two."""
+
+    start: float
+    slope: float
+    residual: float | None
+
+    @classmethod
+    def through(cls, points: Sequence[tuple[float, float]]) -> "Line":
+        """Fit a line with start and slope at least 0, by relative distances; through the origin for points of one size.
+
+        points: sizes and values above 0.
+        """
+        sizes, values = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))
+        columns = np.stack([np.ones_like(sizes), sizes], axis=1)
+        if len(set(sizes.tolist())) == 1:
+            columns[:, 0] = 0
+        scaled = columns / values[:, None]
+        size = np.maximum(np.linalg.norm(scaled, axis=0), 1e-300)
+        (start, slope), _ = nnls(scaled / size, np.ones_like(values))
+        start, slope = start / size[0] * (columns[0, 0] > 0), slope / size[1]
+        distance = abs(columns @ [start, slope] / values - 1).max()
+        return cls(float(start), float(slope), float(distance) if len(points) > 2 else None)
+
+    def at(self, images: float) -> float:
+        return self.start + self.slope * images
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A training of `images` images on `nodes` machines like the one measured. Sizes in GB, bounds included.
+
+    lines: seconds by stage on one machine. breaks: numbers of images from which on something is exceeded, by its name.
+    """
+
+    images: int
+    nodes: int
+    lines: Mapping[str, Line]
+    sizes: Mapping[str, float]
+    breaks: Mapping[str, float]
+    notes: Sequence[str]
+
+    @property
+    def hours(self) -> dict[str, float]:
+        """Hours by stage; those that are divided take the fraction of a node."""
+        divided = {stage: line.at(self.images) / 3600 for stage, line in self.lines.items()}
+        return {stage: hours / (self.nodes if DIVIDED[stage] else 1) for stage, hours in divided.items()}
+
+    @property
+    def bottleneck(self) -> str:
+        return max(self.hours, key=lambda stage: self.hours[stage])
+
+    @property
+    def first_break(self) -> str | None:
+        """What is exceeded with the fewest images, of what would be with these."""
+        passed = {name: number for name, number in self.breaks.items() if number < self.images}
+        return min(passed, key=lambda name: passed[name]) if passed else None
+
+    def as_dict(self) -> dict[str, Any]:
+        stages = {
+            stage: {
+                "hours": self.hours[stage],
+                "start_seconds": line.start,
+                "seconds_per_image": line.slope,
+                "residual": line.residual,
+                "divided": DIVIDED[stage],
+            }
+            for stage, line in self.lines.items()
+        }
+        values = {"images": self.images, "nodes": self.nodes, "hours": sum(self.hours.values()), "stages": stages}
+        return {
+            **values,
+            "bottleneck": self.bottleneck,
+            **{f"{name}_gb": size for name, size in self.sizes.items()},
+            "breaks": dict(self.breaks),
+            "first_break": self.first_break,
+            "notes": list(self.notes),
+        }
+
+    def __str__(self) -> str:
+        rows = [["stage", "hours", "seconds per image", "residual"]]
+        for stage, line in self.lines.items():
+            residual = "-" if line.residual is None else f"±{percent(line.residual)}"
+            rows.append([stage, f"{self.hours[stage]:.3g}", f"{line.slope:.3g}", residual])
+        total = sum(self.hours.values())
+        rows.append(["all", f"{total:.3g}", "", ""])
+        share = percent(self.hours[self.bottleneck] / total)
+        lines = [
+            f"{counted(self.images, 'image')} on {counted(self.nodes, 'node')}",
+            align(rows),
+            f"bottleneck: {self.bottleneck}, {share} of the time",
+            ", ".join(f"{name} {size:.3g} GB" for name, size in self.sizes.items()),
+        ]
+        if first := self.first_break:
+            lines.append(f"breaks first: {first}, from about {self.breaks[first]:.2g} images on")
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def forecast(
+    runs: Sequence[Measured], images: int, nodes: int, memory_gb: float, cache_gb: float, passes: int
+) -> Forecast:
+    """Predict the cost of a training from runs with the same settings, of one or, better, several sizes.
+
+    memory_gb, cache_gb: the bounds of the training. passes: how often mining reads the features of an image.
+    """
+    lines = {}
+    for stage in DIVIDED:
+        points = [(run.images, run.seconds[stage]) for run in runs if stage in run.seconds]
+        if points:
+            lines[stage] = Line.through(points)
+    notes = []
+    if len({run.images for run in runs}) == 1:
+        notes.append("runs of one size: seconds are taken as proportional to the images; a run of another size tells")
+    if lost := [stage for stage in ("proposals", "features") if stage not in lines]:
+        notes.append(f"{' and '.join(lost)} were cached before: their time is not known")
+    if images > 100 * max(run.images for run in runs):
+        notes.append("over 100 times the largest run: a guess")
+    largest = max(run.memory_gb for run in runs)
+    start = [(0.0, min(BASE_GB, largest / 2))] if len({run.images for run in runs}) == 1 else []
+    examples = Line.through([*start, *((run.images, run.memory_gb) for run in runs)])
+    disk = _line([(run.images, run.disk_gb) for run in runs])
+    found = _line([(run.images, run.detections) for run in runs])
+    features = disk.at(images) if disk else 0.0
+    sizes = {"memory": IMAGE_GB * images + max(largest, min(memory_gb, examples.at(images))), "disk": features}
+    reads = 3 + passes  # first examples, each pass, box regression, and held-out images or the final fit
+    sizes["network"] = features * reads * (1 - 1 / nodes) + (memory_gb * (nodes - 1) if nodes > 1 else 0.0)
+    breaks = {"examples (memory_gb): a choice of them is kept": _reaches(examples, memory_gb)}
+    if disk:
+        breaks["the disk of the features (cache_gb)"] = _reaches(disk, cache_gb)
+    if found:
+        breaks["evaluation of the held-out images in memory_gb"] = memory_gb / max(DETECTION_GB * found.slope, 1e-30)
+        sizes["evaluation"] = DETECTION_GB * found.at(images)
+    breaks["the list of images in memory_gb"] = memory_gb / IMAGE_GB
+    return Forecast(images, nodes, lines, sizes, breaks, notes)
+
+
+def _line(points: Sequence[tuple[int, float | None]]) -> Line | None:
+    known = [(size, value) for size, value in points if value]
+    return Line.through(known) if known else None
+
+
+def _reaches(line: Line, bound: float) -> float:
+    return max(0.0, (bound - line.start) / line.slope) if line.slope else float("inf")
