@@ -31,13 +31,15 @@ def evaluate_coco(
     box, while COCO's own annotations give the area of the mask.
     Raises InputError for lists of different lengths, labels outside 1..K, and NaN scores.
     """
+    from pycocotools.cocoeval import COCOeval
+
     check_detections(detections, images, classes)
     of_objects = _of_classes(images, [image.difficult for image in images], len(classes))
     of_found = _of_classes(detections, [found.scores for found in detections], len(classes))
     with contextlib.redirect_stdout(io.StringIO()):
         parts = [_evaluate_class(*both) for both in zip(of_objects, of_found, strict=True)]
-        whole = parts[0]
-        whole.eval |= {name: np.concatenate([part.eval[name] for part in parts], axis) for name, axis in AXES.items()}
+        whole = COCOeval(iouType="bbox")
+        whole.eval = {name: np.concatenate([part[name] for part in parts], axis) for name, axis in AXES.items()}
         whole.summarize()
     values = (float(value) for value in whole.stats)
     return {name: value if value >= 0 else float("nan") for name, value in zip(METRICS, values, strict=True)}
@@ -59,8 +61,8 @@ def _of_classes(
         yield indices[rows], boxes[rows], numbers[rows]
 
 
-def _evaluate_class(objects: tuple[np.ndarray, ...], found: tuple[np.ndarray, ...]) -> Any:
-    """Return pycocotools' accumulated evaluation of one class."""
+def _evaluate_class(objects: tuple[np.ndarray, ...], found: tuple[np.ndarray, ...]) -> dict[str, Any]:
+    """Return pycocotools' precision and recall of one class."""
     from pycocotools.cocoeval import COCOeval
 
     order = np.lexsort((-found[2], found[0]))
@@ -70,8 +72,7 @@ def _evaluate_class(objects: tuple[np.ndarray, ...], found: tuple[np.ndarray, ..
     evaluation = COCOeval(_index(images, "iscrowd", *objects), _index(images, "score", *found), "bbox")
     evaluation.evaluate()
     evaluation.accumulate()
-    evaluation.evalImgs = []  # large, and not needed any more
-    return evaluation
+    return evaluation.eval
 
 
 def _index(images: list[int], name: str, *columns: np.ndarray) -> Any:
