@@ -27,25 +27,25 @@ def check_data(
     run: str | None = None,
     data: DataConfig = DataConfig(),
     proposals: ProposalConfig = ProposalConfig(),
-    output: str = "runs/check",
+    output: str | None = None,
     device: Device = "auto",
     precision: Precision = "fp32",
     workers: int = 2,
 ) -> Summary:
     """Check images and annotations of all splits: everything wrong with them, and what they hold.
 
-    Writes check.json and a picture, check.png: boxes per class, sizes, aspect ratios and places. The exit code is 1 if
-    there are errors: something that would be trained wrongly. With --data.max_images N the first N of each split are
-    checked.
+    With --output every fault goes to check.json, and boxes per class, sizes, aspect ratios and places to a picture,
+    check.png. The exit code is 1 if there are errors: something that would be trained wrongly. With --data.max_images N
+    the first N of each split are checked.
 
-    Example: sppdet check-data photos
+    Example: sppdet check-data photos --output runs/check
 
     Args:
         path: folder of the data; in place of --data.root
         run: run whose detector doubts labels: missing boxes, wrong classes, loose boxes
         data: images; without a path, those of the run
         proposals: their least size, below which objects are reported
-        output: folder of check.json and check.png
+        output: folder of check.json and check.png; by default nothing is written
         workers: images searched for proposals at once, with --run
     """
     from sppdet.commands.inputs import data_of_run
@@ -54,22 +54,25 @@ def check_data(
     from sppdet.files.atomic import write_json
     from sppdet.files.owned import OwnedFolder, hold_folder
 
-    folder = Path(output)
-    OwnedFolder(folder, "check").check()
+    if output:
+        OwnedFolder(output, "check").check()
     data = data_of_run(run, replace(data, root=path) if path else data)
     found = check(data, proposals)
     if run:
         found = replace(found, problems=(*found.problems, *_doubts(found, run, device, precision, workers)))
-    with hold_folder(folder, "check"):
-        write_json(folder / "check.json", found.as_dict())
-        plot_check(found, folder / "check.png")
+    listed, text = "--output FOLDER lists all", str(found)
+    if output:
+        with hold_folder(output, "check"):
+            write_json(Path(output) / "check.json", found.as_dict())
+            plot_check(found, Path(output) / "check.png")
+        listed, text = f"all are in {Path(output) / 'check.json'}", f"{text}\n\nwritten to {output}"
     count = len(found.errors)
     unreadable = any(problem.kind == UNREADABLE for problem in found.errors)
     ways = "--data.strict false" + (" and --data.skip_unreadable true leave" if unreadable else " leaves")
-    wrong = f"{counted(count, 'error')}: something would be trained wrongly; all are in {folder / 'check.json'}"
+    wrong = f"{counted(count, 'error')}: something would be trained wrongly; {listed}"
     message = f"{wrong}, and {ways} these images or objects out of a training"
     errors = [DataError(message, file=found.root)] if count else []
-    return Summary(found.as_dict(), f"{found}\n\nwritten to {output}", errors)
+    return Summary(found.as_dict(), text, errors)
 
 
 def _doubts(check: Check, run: str, device: Device, precision: Precision, workers: int) -> list[Problem]:

@@ -26,7 +26,7 @@ def check_training_data(config: TrainConfig) -> Inventory:
         counts = [text for severity, text in kinds if severity == grade]
         if counts and (grade == "warning" or not data.strict):
             left_out = "; their images or objects are left out" if grade == "error" else ""
-            way = f"`sppdet check-data {data.root}` lists them"
+            way = f"`sppdet check-data {data.root} --output check` lists them"
             logger.info("%s in the data: %s%s (%s)", word, ", ".join(counts), left_out, way)
     errors = check.errors
     if not errors or not data.strict:
@@ -37,5 +37,5 @@ def check_training_data(config: TrainConfig) -> Inventory:
         raise DataError(f"{errors[0].message}; {way}", file=errors[0].file, field=errors[0].field)
     more = f"; {len(errors) - NAMED} more" if len(errors) > NAMED else ""
     first = "; ".join(map(str, errors[:NAMED])) + more
-    way = f"`sppdet check-data {data.root}` lists all, --data.strict false leaves their images and objects out"
+    way = f"`sppdet check-data {data.root} --output check` lists all, --data.strict false leaves their images and objects out"
     raise DataError(f"{len(errors)} errors in the data ({way}): {first}", file=data.root)

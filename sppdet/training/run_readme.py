@@ -192,7 +192,7 @@ def _classes(account: Account, result: VOCResult) -> str:
 def _problems(config: TrainConfig, account: Account) -> str:
     if account.root is None:
         return ""
-    listed = f"`sppdet check-data {shlex.quote(config.data.root)}` lists them"
+    listed = f"`sppdet check-data {shlex.quote(config.data.root)} --output check` lists them"
     texts = []
     for grade, word in (("error", "Errors, left out"), ("warning", "Warnings")):
         kinds = [f"{count} {kind}" for (severity, kind), count in account.problems.items() if severity == grade]

@@ -187,6 +187,21 @@ def test_the_hierarchy_is_walked_up_and_down(visit):
     assert "1 merges below" in page.inner_text("#tree .content")
     page.click("text=Evidence for this box")
     page.wait_for_selector("#evidence .figures")
+    region = page.text_content("#tree h2")
+    page.click("#tab-tree")
+    assert page.inner_text("#tree h2") == region
+
+
+def test_the_box_that_was_picked_stays_when_the_tab_changes(visit):
+    page = visit()
+    wait_until_shown(page, lambda: upload(page, png()))
+    page.click("#canvas")
+    page.wait_for_selector("#evidence .figures")
+    page.click("#tab-tree")
+    page.wait_for_selector("#tree .walk")
+    wait_until_shown(page, lambda: upload(page, png()))
+    page.click("#tab-tree")
+    assert page.is_visible("#tree .hint")
 
 
 def test_the_race_is_run(visit):

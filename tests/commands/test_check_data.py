@@ -20,7 +20,7 @@ def voc(tmp_path) -> Path:
 
 
 @pytest.mark.usefixtures("figures")
-def test_right_data_exit_with_0(voc, tmp_path, capsys):
+def test_right_data_exit_with_0(voc, tmp_path, capsys, monkeypatch):
     for name in "cef":  # each split has a cat and a dog
         shutil.copy(voc / "Annotations/a.xml", voc / f"Annotations/{name}.xml")
     text = run_text(capsys, "check-data", voc, "--proposals.min_side", 0, "--output", tmp_path / "out")
@@ -28,6 +28,10 @@ def test_right_data_exit_with_0(voc, tmp_path, capsys):
     assert text.endswith(f"written to {tmp_path / 'out'}\n")
     assert read_json(tmp_path / "out/check.json")["problems"] == []
     read_png(tmp_path / "out/check.png")
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert run_text(capsys, "check-data", voc, "--proposals.min_side", 0).endswith("nothing wrong found\n")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_errors_exit_with_1_after_everything_is_printed(voc, tmp_path, capsys):
@@ -54,6 +58,8 @@ def test_errors_exit_with_1_after_everything_is_printed(voc, tmp_path, capsys):
     captured = capsys.readouterr()
     assert "annotated size            error      2  Annotations/a.xml, Annotations/b.xml" in captured.out
     assert "3 errors: " in captured.err
+    assert main(arguments[:-2]) == 1
+    assert "; --output FOLDER lists all, and" in capsys.readouterr().err
     assert "--data.strict false and --data.skip_unreadable true leave these" in captured.err
 
 

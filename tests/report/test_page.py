@@ -83,6 +83,13 @@ def test_hostile_names_are_text(hostile) -> None:
     assert block_of(text)["classes"] == list(data.dataset.classes)
 
 
+def test_the_navigation_says_what_the_headings_say(hostile) -> None:
+    text = hostile[0]
+    (navigation,) = re.findall(r'<nav aria-label="Sections">(.*?)</nav>', text, re.DOTALL)
+    links = re.findall(r'<a href="#(\w+)">(.+?)</a>', navigation)
+    assert links == re.findall(r'<section id="(\w+)">\s*<h2>(.+?)</h2>', text)
+
+
 def test_the_policy_lets_in_what_is_there_and_nothing_else(hostile) -> None:
     elements = Elements(hostile[0])
     (policy,) = (values["content"] for tag, values in elements.found if "http-equiv" in values)

@@ -37,7 +37,9 @@ def test_several_are_counted_and_the_first_named(voc, tmp_path, monkeypatch):
     monkeypatch.setattr(checks, "NAMED", 2)
     assert NAMED == 10
     damage(voc, "abe")
-    with pytest.raises(DataError, match=rf"3 errors in the data \(`sppdet check-data {voc}` lists all") as caught:
+    with pytest.raises(
+        DataError, match=rf"3 errors in the data \(`sppdet check-data {voc} --output .*` lists all"
+    ) as caught:
         check_training_data(train_config(voc, tmp_path / "run"))
     text = str(caught.value)
     assert ("a.xml: size" in text, "b.xml: size" in text, "e.xml: size" in text) == (True, True, False)
@@ -63,4 +65,4 @@ def test_warnings_are_counted_by_kind(voc, tmp_path, caplog):
         check_training_data(train_config(voc, tmp_path / "run"))
     (line,) = caplog.messages
     counts = "small object (2), class without objects (1)"
-    assert line == f"warnings in the data: {counts} (`sppdet check-data {voc}` lists them)"
+    assert line == f"warnings in the data: {counts} (`sppdet check-data {voc} --output check` lists them)"

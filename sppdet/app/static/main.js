@@ -16,6 +16,7 @@ class Page {
     this.state = state;
     this.image = null;
     this.tab = "detections";
+    this.picked = null; // the box that the panels of evidence and of the hierarchy are about
     this.turn = 0;
     this.stage = new Stage({
       onPick: (x, y) => this.isDetector() && this.pickAt(x, y),
@@ -85,6 +86,7 @@ class Page {
 
   async compute() {
     const turn = ++this.turn;
+    this.picked = null;
     for (const panel of [this.detections, this.evidence, this.tree, this.race, this.views]) panel.clear();
     $("keys").hidden = !this.isDetector();
     this.stage.draw();
@@ -122,17 +124,9 @@ class Page {
     this.look({ box: proposal, drawn: box, label: found.labels[candidate] });
   }
 
-  look(place) {
-    if (this.tab === "tree") {
-      this.attempt(this.tree.show(place.box));
-      return;
-    }
-    this.explain(place);
-  }
-
-  explain(place) {
-    this.open("evidence");
-    this.attempt(this.evidence.show(place));
+  look(place, tab = this.tab === "tree" ? "tree" : "evidence") {
+    this.picked = place;
+    this.open(tab);
   }
 
   paint(stage) {
@@ -154,6 +148,10 @@ class Page {
       $(`tab-${name}`).tabIndex = name === tab ? 0 : -1;
     }
     this.stage.draw();
+    const panel = { evidence: this.evidence, tree: this.tree }[tab];
+    if (!panel || !this.picked || panel.picked === this.picked) return;
+    panel.picked = this.picked;
+    this.attempt(panel.show(this.picked));
   }
 
   listenToTabs() {

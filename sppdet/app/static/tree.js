@@ -17,7 +17,7 @@ export class TreePanel {
     $("tree").querySelector(".content").replaceChildren();
   }
 
-  async show(box) {
+  async show({ box }) {
     const turn = ++this.asked;
     const tree = await askArrays("api/tree", { ...this.page.question(), box });
     if (turn !== this.asked) return;
@@ -62,7 +62,13 @@ export class TreePanel {
       make("p", { text: `${(100 * share).toFixed(1)}% of the image, ${path.length - 1} merges below the whole image. One of the hierarchies: ${tree.origin}; ${segments} segments.` }),
       make("div", { className: "walk" }, walk("↑ merged into", parent), walk("↓ larger part", parts[0]), walk("↓ smaller part", parts[1]), walk("↔ other part", sibling)),
       make("p", { className: "quiet", text: "Also with the arrow keys on the image. White: the region; blue and orange: the two that were merged; dashed: what it was merged into." }),
-      make("button", { type: "button", onclick: () => this.page.explain({ box: clipped(this.box(node), this.page.image) }) }, "Evidence for this box"));
+      make("button", { type: "button", onclick: () => this.explain() }, "Evidence for this box"));
+  }
+
+  // The region stays where it is for the way back.
+  explain() {
+    this.picked = { box: clipped(this.box(this.node), this.page.image) };
+    this.page.look(this.picked, "evidence");
   }
 
   press(key) {
