@@ -37,5 +37,5 @@ def check_training_data(config: TrainConfig) -> Inventory:
         raise DataError(f"{errors[0].message}; {way}", file=errors[0].file, field=errors[0].field)
     more = f"; {len(errors) - NAMED} more" if len(errors) > NAMED else ""
     first = "; ".join(map(str, errors[:NAMED])) + more
-    way = f"`sppdet check-data {data.root} --output check` lists all, --data.strict false leaves their images and objects out"
-    raise DataError(f"{len(errors)} errors in the data ({way}): {first}", file=data.root)
+    listed, way = f"`sppdet check-data {data.root} --output check` lists all", "--data.strict false leaves them out"
+    raise DataError(f"{len(errors)} errors in the data ({listed}, {way}): {first}", file=data.root)
