@@ -74,6 +74,19 @@ def write_text(path: str | PathLike[str], text: str) -> None:
     write_atomically(path, lambda temporary: temporary.write_bytes(data))
 
 
+def write_lines(path: str | PathLike[str], head: str, lines: Iterable[str], tail: str) -> None:
+    """Write lines joined by commas, between head and tail, atomically; they are not in memory at once."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.write(head)
+            for number, line in enumerate(lines):
+                file.write(f",\n{line}" if number else line)
+            file.write(tail)
+
+    write_atomically(path, write)
+
+
 def write_json(path: str | PathLike[str], value: Any) -> None:
     """Write JSON atomically; NaN and infinities become null."""
     write_text(path, json.dumps(json_ready(value), indent=1, allow_nan=False) + "\n")

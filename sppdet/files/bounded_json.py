@@ -2,13 +2,18 @@
 
 import json
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 MOST_DEEP = 100
+STREAMED = 1 << 26  # bytes; a larger list is read in parts
+PART = 1 << 22  # characters
 CHUNK = 1 << 20  # brackets
 STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
+SPACE = re.compile(r"[ \t\n\r]*")
 OTHERS = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -18,6 +23,61 @@ def parse_json(data: bytes) -> Any:
     if _is_deep(text) and _is_deep(STRING.sub(b"", text)):
         raise ValueError(f"lists and objects more than {MOST_DEEP} deep")
     return json.loads(text)
+
+
+class JSONList:
+    """The entries of a file of a JSON list in UTF-8, parsed one by one each time that they are asked for.
+
+    Raises ValueError where the file is no such list, and OSError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def find(cls, path: Path) -> "JSONList | None":
+        """Return the list in a large file, None if the file is small or does not begin as one."""
+        if not path.is_file() or path.stat().st_size <= STREAMED:
+            return None
+        with path.open("rb") as file:
+            return cls(path) if file.read(64).lstrip()[:1] == b"[" else None
+
+    def __iter__(self) -> Iterator[Any]:
+        decode = json.JSONDecoder().raw_decode
+        with self.path.open(encoding="utf-8") as file:
+            text, before = file.read(PART).lstrip()[1:], ""
+            at = 0
+
+            def look_ahead(at: int) -> tuple[str, int]:
+                """Return text, and the place in it of the next character after `at` that is no space."""
+                rest = text
+                while len(rest) - (at := _skip(rest, at)) < PART // 2 and (more := file.read(PART)):
+                    rest, at = rest[at:] + more, 0
+                return rest, at
+
+            while True:
+                text, at = look_ahead(at)
+                if text[at : at + 1] == "]" and not text[at + 1 :].strip() and not file.read().strip():
+                    return
+                if before and text[at : at + 1] != before:
+                    raise ValueError(f"no {before!r} between two entries, or text after the last")
+                text, at = look_ahead(at + len(before))
+                while True:
+                    try:
+                        value, at = decode(text, at)
+                        break
+                    except ValueError:
+                        if not (more := file.read(PART)):  # not just a long entry
+                            raise
+                        text, at = text[at:] + more, 0
+                yield value
+                before = ","
+
+
+def _skip(text: str, at: int) -> int:
+    """Return the place of the next character that is no space."""
+    match = SPACE.match(text, at)
+    return match.end() if match else at
 
 
 def _is_deep(text: bytes) -> bool:

@@ -2,11 +2,13 @@
 
 import json
 import logging
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+import numpy as np
 import torch
 
 from sppdet.data.files import composed, fits_file_name, is_hidden, read_text
@@ -14,7 +16,8 @@ from sppdet.data.results.ids import Ids, category_ids, image_ids
 from sppdet.data.results.plausible import check_boxes_fit, check_classes_fit
 from sppdet.data.results.shards import merge_shards, shard_files
 from sppdet.errors import DataError
-from sppdet.files.atomic import read_json, write_text
+from sppdet.files.atomic import read_json, reading_failed, write_lines, write_text
+from sppdet.files.bounded_json import JSONList
 from sppdet.structures import Dataset, Detections, check_detections
 from sppdet.wording import counted
 
@@ -77,17 +80,15 @@ def write_coco_results(path: str | PathLike[str], detections: Sequence[Detection
 
     Ids are those of the data set. Numbers are written in full, so that reading gives the same float32.
     """
-    write_text(path, "[\n" + ",\n".join(coco_lines(detections, dataset)) + "\n]\n")
+    write_lines(path, "[\n", coco_lines(detections, dataset), "\n]\n")
 
 
-def coco_lines(detections: Sequence[Detections], dataset: Dataset) -> list[str]:
-    """Return the JSON of each entry of COCO results."""
+def coco_lines(detections: Sequence[Detections], dataset: Dataset) -> Iterator[str]:
+    """Yield the JSON of each entry of COCO results."""
     check_detections(detections, dataset.images, dataset.classes)
-    lines = []
     for position, label, score, (x1, y1, x2, y2) in _rows(detections):
         ids = {"image_id": dataset.images[position].id, "category_id": dataset.category_ids[label - 1]}
-        lines.append(json.dumps({**ids, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score}))
-    return lines
+        yield json.dumps({**ids, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score})
 
 
 def write_voc_results(
@@ -103,12 +104,12 @@ def write_voc_results(
     if unusable:
         logger.warning("%s: not written, as class %r cannot be part of a file name", folder, unusable[0])
         return
-    lines: list[list[str]] = [[] for _ in dataset.classes]
-    for position, label, score, (x1, y1, x2, y2) in _rows(detections):
-        numbers = " ".join(map(repr, (score, x1 + 1, y1 + 1, x2, y2)))
-        lines[label - 1].append(f"{dataset.images[position].id} {numbers}\n")
-    for name, part in zip(dataset.classes, lines, strict=True):
-        write_text(Path(folder) / f"comp4_det_{split}_{name}.txt", "".join(part))
+    for k, name in enumerate(dataset.classes, start=1):
+        lines = []
+        for position, _, score, (x1, y1, x2, y2) in _rows([one[one.labels == k] for one in detections]):
+            numbers = " ".join(map(repr, (score, x1 + 1, y1 + 1, x2, y2)))
+            lines.append(f"{dataset.images[position].id} {numbers}\n")
+        write_text(Path(folder) / f"comp4_det_{split}_{name}.txt", "".join(lines))
 
 
 def read_results(
@@ -132,14 +133,11 @@ def read_results(
     if shards:
         rows = _read_coco(path, merge_shards(path, shards, dataset, origin), dataset)
     else:
-        rows = _read_voc_folder(path, dataset) if path.is_dir() else _read_coco(path, read_json(path), dataset)
-    per_image: list[list[Row]] = [[] for _ in dataset.images]
-    for row in rows:
-        per_image[row.position].append(row)
-    empty = sum(not part for part in per_image)
-    if empty > EMPTY_FRACTION * len(per_image):
-        logger.warning("%s: %d of %s have no detections", path, empty, counted(len(per_image), "image"))
-    detections = [_sorted_detections(part) for part in per_image]
+        rows = _read_voc_folder(path, dataset) if path.is_dir() else _read_coco(path, _entries_of(path), dataset)
+    detections = _sort(rows, len(dataset))
+    empty = sum(not len(one) for one in detections)
+    if empty > EMPTY_FRACTION * len(detections):
+        logger.warning("%s: %d of %s have no detections", path, empty, counted(len(detections), "image"))
     check_boxes_fit(path, detections, dataset, corners=path.is_dir() and not shards)
     check_classes_fit(path, detections, dataset)
     return detections
@@ -152,29 +150,43 @@ def _rows(detections: Sequence[Detections]) -> Iterator[Row]:
             yield Row(position, label, score, (x1, y1, x2, y2))
 
 
-def _sorted_detections(rows: list[Row]) -> Detections:
-    boxes = torch.tensor([row.box for row in rows], dtype=torch.float32).reshape(-1, 4)
-    labels = torch.tensor([row.label for row in rows], dtype=torch.int64)
-    scores = torch.tensor([row.score for row in rows], dtype=torch.float32)
-    return Detections(boxes, labels, scores)[torch.argsort(scores, descending=True, stable=True)]
+def _sort(rows: Iterable[Row], images: int) -> list[Detections]:
+    """Return the detections of each image, best score first. A row takes 36 bytes, twice while they are sorted."""
+    positions, labels, numbers = array("q"), array("q"), array("f")  # score and box
+    for row in rows:
+        positions.append(row.position)
+        labels.append(row.label)
+        numbers.append(row.score)
+        numbers.extend(row.box)
+    place, columns = np.array(positions), np.array(numbers, dtype=np.float32).reshape(-1, 5)
+    del numbers, positions
+    order = np.lexsort((-columns[:, 0], place))
+    counts = np.bincount(place, minlength=images).tolist()
+    of_labels = torch.from_numpy(np.array(labels, dtype=np.int64)[order]).split(counts)
+    scores = torch.from_numpy(columns[order, 0]).split(counts)
+    boxes = torch.from_numpy(columns[:, 1:][order]).split(counts)
+    return [Detections(*three) for three in zip(boxes, of_labels, scores, strict=True)]
+
+
+def _entries_of(path: Path) -> Any:
+    return JSONList.find(path) or read_json(path)
 
 
 def _read_coco(path: Path, entries: Any, dataset: Dataset) -> Iterator[Row]:
     if isinstance(entries, dict):
         entries = entries.get("annotations", entries)
-    if not isinstance(entries, list):
+    if not isinstance(entries, (list, JSONList)):
         raise DataError("not COCO results", file=path, expected="a list of detections", got=type(entries).__name__)
     images, categories = image_ids(dataset), category_ids(dataset)
-    known = [one for one in entries if isinstance(one, dict)]
-    for number, entry in enumerate(entries):
+    for number, entry in enumerate(_parsed(path, entries)):
         place = Place(path, f"entry {number}")
         if not isinstance(entry, dict):
             place.reject("", "an object", entry)
         missing = [key for key in ("image_id", "category_id", "bbox", "score") if key not in entry]
         if missing:
             raise DataError("missing", file=path, field=f"{place.name}, {missing[0]}")
-        position = place.look_up("image_id", entry["image_id"], images, (one.get("image_id") for one in known))
-        keys = (one.get("category_id") for one in known)
+        position = place.look_up("image_id", entry["image_id"], images, _keys(entries, "image_id"))
+        keys = _keys(entries, "category_id")
         label = 1 + place.look_up("category_id", entry["category_id"], categories, keys)
         box = entry["bbox"]
         if not isinstance(box, list) or len(box) != 4:
@@ -182,6 +194,19 @@ def _read_coco(path: Path, entries: Any, dataset: Dataset) -> Iterator[Row]:
         x, y, width, height = (place.number("bbox", value) for value in box)
         score = place.number("score", entry["score"])
         yield Row(position, label, score, place.box("bbox", box, x, y, x + width, y + height))
+
+
+def _keys(entries: Iterable[Any], key: str) -> Iterator[Any]:
+    return (one.get(key) for one in entries if isinstance(one, dict))
+
+
+def _parsed(path: Path, entries: Iterable[Any]) -> Iterator[Any]:
+    try:
+        yield from entries
+    except OSError as error:
+        raise DataError(reading_failed(error), file=path) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"is not JSON: {error}", file=path) from error
 
 
 def _read_voc_folder(folder: Path, dataset: Dataset) -> Iterator[Row]:

@@ -72,12 +72,16 @@ def check_classes_fit(path: Path, detections: Sequence[Detections], dataset: Dat
 
 def _best_fits(detections: Sequence[Detections], images: Sequence[Annotations], label: int, most: int) -> list[int]:
     """Return the label of the object that each of the `most` best detections of a class fits, its own first, or 0."""
-    rows: list[tuple[float, int, Tensor]] = []
-    for i, one in enumerate(detections):
-        of_class = one[one.labels == label]
-        rows += [(score, i, box) for box, _, score in of_class[torch.arange(min(most, len(of_class)))]]
+    places = [(one.labels == label).nonzero().flatten() for one in detections]
+    position = torch.arange(len(places)).repeat_interleave(
+        torch.tensor([len(each) for each in places], dtype=torch.int64)
+    )
+    place = torch.cat([torch.zeros(0, dtype=torch.int64), *places])
+    scores = torch.cat([torch.zeros(0), *(one.scores[each] for one, each in zip(detections, places, strict=True))])
+    best = torch.argsort(scores, descending=True, stable=True)[:most]
     fits = []
-    for _, i, box in sorted(rows, key=lambda row: -row[0])[:most]:
+    for i, k in zip(position[best].tolist(), place[best].tolist(), strict=True):
+        box = detections[i].boxes[k]
         labels = images[i].labels[box_iou(box[None], images[i].boxes)[0] >= FITS].tolist()
         fits.append(label if label in labels else labels[0] if labels else 0)
     return fits

@@ -9,7 +9,7 @@ from sppdet.config.shard import Shard
 from sppdet.data.files import is_hidden
 from sppdet.data.results.ids import image_ids
 from sppdet.errors import DataError
-from sppdet.files.atomic import read_json, write_text
+from sppdet.files.atomic import read_json, write_lines
 from sppdet.structures import Dataset
 from sppdet.wording import counted
 
@@ -27,7 +27,7 @@ def write_shard(
     """Write COCO results, JSON entries, of the images of a shard, and return the file; made_by: their detector."""
     head = {"shard": str(shard), "made_by": made_by, "images": [image.id for image in dataset.images]}
     file = folder / f"{shard.name}.json"
-    write_text(file, json.dumps(head)[:-1] + ', "annotations": [\n' + ",\n".join(lines) + "\n]}\n")
+    write_lines(file, json.dumps(head)[:-1] + ', "annotations": [\n', lines, "\n]}\n")
     return file
 
 

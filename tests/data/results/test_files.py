@@ -13,6 +13,7 @@ from hypothesis import given, strategies as st
 
 from sppdet.data.results.files import read_results, write_coco_results, write_voc_results
 from sppdet.errors import DataError, SppdetError
+from sppdet.files import bounded_json
 from sppdet.structures import Dataset, Detections
 
 GOOD = {"image_id": "000005", "category_id": 3, "bbox": [0, 0, 1, 1], "score": 1}
@@ -217,3 +218,18 @@ def test_ids_that_match_nothing_are_counted(tmp_path) -> None:
 def test_a_missing_place_is_named(tmp_path) -> None:
     with pytest.raises(DataError, match="nowhere"):
         read_results(tmp_path / "nowhere", dataset_of())
+
+
+def test_a_large_file_is_read_in_parts_with_the_same_result_and_errors(tmp_path, monkeypatch) -> None:
+    write_coco_results(tmp_path / "out.json", FOUND, dataset_of())
+    whole = read_results(tmp_path / "out.json", dataset_of())
+    monkeypatch.setattr(bounded_json, "STREAMED", 0)
+    monkeypatch.setattr(bounded_json, "PART", 64)
+    for one, other in zip(read_results(tmp_path / "out.json", dataset_of()), whole, strict=True):
+        for name in ("boxes", "labels", "scores"):
+            assert torch.equal(getattr(one, name), getattr(other, name))
+    with pytest.raises(DataError, match=r"entry 1, image_id: is not of the data, as 1 of 2 here"):
+        read_entries(tmp_path, [GOOD, GOOD | {"image_id": 9}])
+    (tmp_path / "out.json").write_text("[{}")
+    with pytest.raises(SppdetError, match=r"out\.json"):
+        read_results(tmp_path / "out.json", dataset_of())
