@@ -89,8 +89,8 @@ class TrainConfig(HeadSections, DetectorConfig):
         precision: number format of the convolutions; fine-tuning does not work in fp16.
         workers: threads searching for proposals, one image each; 0: the main thread.
         cache_gb: maximum gigabytes of feature maps on disk.
-        memory_gb: maximum gigabytes of memory while heads are fitted; bounds the number of examples kept at once.
-            Fine-tuning is not bounded.
+        memory_gb: maximum gigabytes of memory while heads are fitted; bounds the number of examples kept at once. Of
+            more objects than that a random choice is learnt from. Fine-tuning is not bounded.
         tensorboard: write the numbers of the training for TensorBoard too, into the folder tensorboard of the run.
         seed: seed for all random choices.
     """

@@ -110,8 +110,8 @@ def _train(config: TrainConfig, run: RunFolder, dataset: Dataset | None, val: Da
         result = evaluate_voc(detections, val_images, classes)
         write_json(run.val, {"images": held_out, **result.as_dict()})
         with step(run.val.stem):
-            found, maps = sum(map(len, detections)), (result.map_voc07, result.map_area)
-            record("stage", examples=held_out, detections=found, map_voc07=maps[0], map_area=maps[1])
+            most = max(len(curve.scores) for curve in result.curves.values())
+            record("stage", examples=held_out, most=most, map_voc07=result.map_voc07, map_area=result.map_area)
         logger.info("first fit, on %s: map_voc07 %.4f", counted(held_out, "held-out image"), result.map_voc07)
         thresholds = choose_thresholds(result)
         calibration = fit_calibration([(c.scores, c.correct) for c in result.curves.values()], config.calibration)

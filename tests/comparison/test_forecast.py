@@ -50,7 +50,7 @@ def test_rows_become_stages():
         row("heads-train", "refit", 1, 900, 5.0),  # again, after an interruption
         row("heads-train", "refit", 2, 1500, 6.0, memory_gb=2.5),
         row("heads-train", "stage", 1, 80, 3.0),
-        row("val", "stage", 1, 20, 2.0, detections=4000),
+        row("val", "stage", 1, 20, 2.0, most=4000),
         row("heads-all", "features", 1, 100, 1.0, computed=0, written_gb=0.0),
         row("heads-all", "stage", 1, 100, 4.0),
     ]
