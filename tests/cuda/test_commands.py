@@ -114,14 +114,22 @@ def test_the_page(device, place):
     assert [event["racer"] for event in events if "detections" in event] == ["SPPnet", "R-CNN"]
 
 
-def test_ranks_share_a_device(device, place, tmp_path):
+TUNED = ["--finetune.epochs", "1", "--finetune.blocks", "2", "--finetune.learning_rate", "0.0005"]
+
+
+@pytest.mark.parametrize("more", [[], [*TUNED, "--finetune.dropout", "0"]], ids=["heads", "fine-tuning"])
+def test_ranks_share_a_device(device, place, more, tmp_path):
     """A training by two ranks gives what one process gives, and they evaluate it."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sppdet"]
-    train = [*train_arguments(place, tmp_path / "run"), "--features", "spp", "--device", device]
+    train = [*train_arguments(place, tmp_path / "run"), "--features", "spp", "--device", device, *more]
+    alone = place / "spp"
+    if more:
+        alone = tmp_path / "alone"
+        assert main([*train_arguments(place, alone), *train[-2 - len(more) :]]) == 0
     evaluate = ["evaluate", str(tmp_path / "run"), "--data.split", "test", "--device", device]
     for arguments in (train, evaluate):
         given = {**os.environ, "SPPDET_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
         done = subprocess.run([*launcher, *arguments], env=given, capture_output=True, text=True, timeout=200)
         assert done.returncode == 0, done.stderr
-    found, expected = (Detector.load(run, "cpu").heads for run in (tmp_path / "run", place / "spp"))
+    found, expected = (Detector.load(run, "cpu").heads for run in (tmp_path / "run", alone))
     assert (found.weight - expected.weight).abs().mean() < 0.03 * expected.weight.abs().max()
