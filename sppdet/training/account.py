@@ -14,8 +14,8 @@ from sppdet.structures import Annotations
 from sppdet.training.hold_out import Split
 
 TRAINED, HELD_OUT = "trained on", "held out"
-FIRST, FINAL = "first fit", "final fit"
-ROLES_IN_TWO_FITS = {TRAINED: "in both fits", HELD_OUT: "held out of the first fit"}
+FIRST, FINAL = "fit without held-out images", "final fit on all images"
+HELD_OUT_AT_FIRST = "held out until the final fit"
 UNREADABLE = "unreadable image"
 COPY = "copy of an image above"
 NO_SPLIT = "in none of the splits"
@@ -83,7 +83,7 @@ class Account(NamedTuple):
 
     def name(self, fate: str) -> str:
         """Return a fate in words that are exact where there are two fits."""
-        return ROLES_IN_TWO_FITS.get(fate, fate) if self.refitted else fate
+        return HELD_OUT_AT_FIRST if fate == HELD_OUT and self.refitted else fate
 
     @property
     def total(self) -> Row:

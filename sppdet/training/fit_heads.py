@@ -19,6 +19,7 @@ from sppdet.heads.linear import Heads, LinearWeights
 from sppdet.heads.softmax import fit_softmax
 from sppdet.runtime.progress import progress
 from sppdet.runtime.ranks import of_first, spread
+from sppdet.training.account import FINAL, FIRST
 from sppdet.training.examples import draw_examples
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.mining import MiningState, mine_svms
@@ -28,7 +29,7 @@ from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
 
-STEPS = {"train": "first fit", "all": "final fit", "start": "before fine-tuning"}
+STEPS = {"train": FIRST, "all": FINAL, "start": "before fine-tuning"}
 
 
 def fit_heads(

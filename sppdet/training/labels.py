@@ -7,16 +7,17 @@ import numpy as np
 from sppdet.data.checks.picture import plot_boxes
 from sppdet.images import read_size
 from sppdet.structures import Annotations
+from sppdet.training.account import HELD_OUT, TRAINED
 from sppdet.training.hold_out import Split
 
 
 def plot_labels(split: Split, path: Path) -> None:
-    """Write a PNG of the objects that are not difficult, those of images held out of the first fit apart.
+    """Write a PNG of the objects that are not difficult, those of held-out images apart.
 
     Raises SppdetError if the file cannot be written.
     """
     images, classes = split.dataset.images, split.dataset.classes
-    parts = {"first fit": split.first_fit, "held out": split.held_out}
+    parts = {TRAINED: split.first_fit, HELD_OUT: split.held_out}
     objects: dict[str, dict[str, int]] = {name: dict.fromkeys(parts, 0) for name in classes}
     boxes, sizes = [np.zeros((0, 4))], [np.zeros((0, 2))]
     for part, indices in parts.items():

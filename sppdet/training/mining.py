@@ -68,7 +68,7 @@ class ExamplePool:
         """Fill an empty pool with the regions `sources` (n, 2), pairs of image and index, in this order."""
         self._resize(len(sources))
         self.sources[:] = sources
-        for i in progress(sources[:, 0].unique().tolist(), "examples of the first fit"):
+        for i in progress(sources[:, 0].unique().tolist(), "examples of the fit before"):
             rows = (sources[:, 0] == i).nonzero().flatten()
             indices = sources[rows, 1]
             self.features[rows] = cache.features(i, indices).half().cpu()

@@ -33,7 +33,7 @@ from sppdet.proposals.cache import propose
 from sppdet.runtime.progress import plan, progress
 from sppdet.runtime.ranks import spread
 from sppdet.structures import Annotations, Dataset, Detections
-from sppdet.training.account import Account, take_account
+from sppdet.training.account import FINAL, FIRST, Account, take_account
 from sppdet.training.check import check_training_data
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.finetune import finetune
@@ -95,7 +95,7 @@ def _train(config: TrainConfig, run: RunFolder, dataset: Dataset | None, val: Da
     images, classes, held_out = split.dataset.images, split.dataset.classes, len(split.held_out)
     refitted, first = split.first_fit != split.final_fit, len(split.first_fit)
     sizes = counted(len(images), "image"), counted(len(classes), "class")
-    fits = f"first fit to {first}, final fit to {len(split.final_fit)}" if refitted else f"one fit, to {first}"
+    fits = f"{FIRST}: {first}; {FINAL}: {len(split.final_fit)}" if refitted else f"one fit, to {first}"
     logger.info("%s, %s; %d held out to choose thresholds: %s", *sizes, held_out, fits)
     with plan(*stages_of(config, split)):
         trainer = prepare(config, run, split, time.perf_counter() - begun)
@@ -112,7 +112,7 @@ def _train(config: TrainConfig, run: RunFolder, dataset: Dataset | None, val: Da
         with step(run.val.stem):
             most = max(len(curve.scores) for curve in result.curves.values())
             record("stage", examples=held_out, most=most, map_voc07=result.map_voc07, map_area=result.map_area)
-        logger.info("first fit, on %s: map_voc07 %.4f", counted(held_out, "held-out image"), result.map_voc07)
+        logger.info("map_voc07 on %s: %.4f", counted(held_out, "held-out image"), result.map_voc07)
         thresholds = choose_thresholds(result)
         calibration = fit_calibration([(c.scores, c.correct) for c in result.curves.values()], config.calibration)
         shown = [calibration.calibrate(found.above(thresholds)) for found in detections[:DRAWN]]

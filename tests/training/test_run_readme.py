@@ -17,6 +17,7 @@ from sppdet.data.formats.voc import read_voc
 from sppdet.files.atomic import read_json
 from sppdet.files.run_folder import RunFolder
 from sppdet.training import train as stages
+from sppdet.training.account import FINAL, FIRST
 from sppdet.training.train import train
 
 
@@ -44,9 +45,9 @@ def test_the_counts_add_up_to_what_is_on_disk(config, own_data, caplog):
     (_, everything), (title, used), (_, classes), _ = tables_of(text)
     rows = {name: [int(cell) for cell in cells] for name, cells in everything.items()}
     assert rows.pop("all") == [len(image_files(own_data)), count_xml(own_data)]
-    both, held = "in both fits", "held out of the first fit"
+    both, held = "trained on", "held out until the final fit"
     assert {name: images for name, (images, _) in rows.items()} == {both: 12, held: 3, "split test": 6}
-    fits = {"first fit": [both], "held out": [held], "final fit": [both, held]}
+    fits = {FIRST: [both], "held out": [held], FINAL: [both, held]}
     assert title[1:] == list(fits)
     assert used["images"] == ["12", "3", "15"]
     for column, (name, total, objects) in enumerate(
@@ -130,4 +131,4 @@ def test_a_single_fit_is_not_called_two(config, caplog):
     (_, everything), (title, _), *_ = tables_of(text)
     assert list(everything)[:2] == title[1:] == ["trained on", "held out"]
     assert re.search(r"held out to choose thresholds: one fit, to \d+$", caplog.text, re.MULTILINE)
-    assert "final fit" not in caplog.text
+    assert FINAL not in caplog.text

@@ -171,9 +171,9 @@ def test_stages_are_logged(small, caplog):
         train(small)
     steps = (
         "6 images, 6 classes; 1 held out",
-        "first fit: fitting heads on 5",
-        "held-out",
-        "final fit: fitting heads on 6",
+        "fit without held-out images: fitting heads on 5",
+        "on 1 held-out image",
+        "final fit on all images: fitting heads on 6",
     )
     places = [caplog.text.index(step) for step in (*steps, "detector in")]
     assert places == sorted(places)
