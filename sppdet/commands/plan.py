@@ -18,7 +18,7 @@ def plan(runs: list[str], *, images: int, nodes: int = 1, cache_gb: float | None
     A line is fitted through the seconds of each stage against the images, so give runs of two or more sizes with the
     same settings, each trained by one process with an empty cache:
     `SPPDET_CACHE=new sppdet train … --data.max_images 200`. Nodes are machines like the one that was measured, started
-    by torchrun; the check of the data and fine-tuning are not divided between them.
+    by torchrun; the check of the data is not divided between them.
 
     Example: sppdet plan runs/200 runs/800 --images 1000000 --nodes 8
 

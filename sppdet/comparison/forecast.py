@@ -18,7 +18,7 @@ DIVIDED = {
     "check of the data": False,
     "proposals": True,
     "features": True,
-    "fine-tuning": False,
+    "fine-tuning": True,
     "mining": True,
     "other heads": True,
     "held-out images": True,
