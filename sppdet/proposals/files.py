@@ -131,7 +131,7 @@ def _as_array(value: Any, file: Path, id: str, name: str) -> np.ndarray:
 
 def _finish(boxes: np.ndarray, file: Path, id: str) -> Tensor:
     """Check rows x1 y1 x2 y2 (score) and return their boxes float32 (N, 4), best first."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # a signaling NaN
         single = boxes.astype(np.float32)
     if not np.isfinite(single).all():
         _refuse("not finite", file, id, "boxes", "finite numbers", boxes[~np.isfinite(single).all(axis=1)][0].tolist())

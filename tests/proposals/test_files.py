@@ -129,6 +129,7 @@ def test_scores_for_some_boxes_only_are_refused(tmp_path):
         np.array([["a", "b", "c", "d"]]),
         np.array([[5.0, 0, 4, 9]]),
         np.full((1, 4), np.inf),
+        np.full((1, 4), 0x7FF0000000000001).view(np.float64),  # signaling NaN
     ],
 )
 def test_wrong_arrays_name_file_image_and_field(tmp_path, array):
