@@ -3,6 +3,8 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 MOST_DEEP = 100
 STREAMED = 1 << 26  # bytes; a larger list is read in parts
 PART = 1 << 22  # characters
+LONGEST = 1 << 24  # characters of an entry of such a list
 CHUNK = 1 << 20  # brackets
 STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 SPACE = re.compile(r"[ \t\n\r]*")
@@ -36,17 +39,16 @@ class JSONList:
 
     @classmethod
     def find(cls, path: Path) -> "JSONList | None":
-        """Return the list in a large file, None if the file is small or does not begin as one."""
-        if not path.is_file() or path.stat().st_size <= STREAMED:
-            return None
-        with path.open("rb") as file:
-            return cls(path) if file.read(64).lstrip()[:1] == b"[" else None
+        """Return the list in a large file, None if the file is small, unreadable or does not begin as one."""
+        with suppress(OSError), path.open("rb") as file:
+            if path.stat().st_size > STREAMED and file.read(64).lstrip()[:1] == b"[":
+                return cls(path)
+        return None
 
     def __iter__(self) -> Iterator[Any]:
         decode = json.JSONDecoder().raw_decode
         with self.path.open(encoding="utf-8") as file:
-            text, before = file.read(PART).lstrip()[1:], ""
-            at = 0
+            text, at = file.read(PART).lstrip()[1:], 0
 
             def look_ahead(at: int) -> tuple[str, int]:
                 """Return text, and the place in it of the next character after `at` that is no space."""
@@ -55,23 +57,23 @@ class JSONList:
                     rest, at = rest[at:] + more, 0
                 return rest, at
 
-            while True:
+            for number in count():
                 text, at = look_ahead(at)
                 if text[at : at + 1] == "]" and not text[at + 1 :].strip() and not file.read().strip():
                     return
-                if before and text[at : at + 1] != before:
-                    raise ValueError(f"no {before!r} between two entries, or text after the last")
-                text, at = look_ahead(at + len(before))
+                if number:
+                    if text[at : at + 1] != ",":
+                        raise ValueError(f"no comma after entry {number - 1}, or text after the last")
+                    text, at = look_ahead(at + 1)
                 while True:
                     try:
                         value, at = decode(text, at)
                         break
-                    except ValueError:
-                        if not (more := file.read(PART)):  # not just a long entry
-                            raise
+                    except ValueError as error:
+                        if len(text) - at > LONGEST or not (more := file.read(PART)):  # not just a long entry
+                            raise ValueError(f"entry {number}: {getattr(error, 'msg', error)}") from error
                         text, at = text[at:] + more, 0
                 yield value
-                before = ","
 
 
 def _skip(text: str, at: int) -> int:

@@ -25,6 +25,7 @@ MARK = ".sppdet"
 LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # file managers leave them in folders that are only looked at
 OTHER_FOLDER = "a new or an empty folder, or one that this command made"
 POLL_SECONDS = 0.5
+MOST_LOST = 1000  # folders removed in the moment in which they were made
 
 
 class OwnedFolder:
@@ -134,17 +135,21 @@ def hold_folder(
 def _acquire(lock: Any, folder: OwnedFolder, check_owner: Callable[[dict[str, Any]], None]) -> None:
     from filelock import Timeout
 
-    told, patience = False, 0.0
+    told, patience, lost = False, 0.0, 0
     while True:
-        folder.mark.mkdir(parents=True, exist_ok=True)
-        folder.lock.touch()
-        before = folder.lock.stat()
         try:
+            folder.mark.mkdir(parents=True, exist_ok=True)
+            folder.lock.touch()
+            before = folder.lock.stat()
             lock.acquire(timeout=patience)
-            with suppress(FileNotFoundError):
-                if os.path.samestat(before, folder.lock.stat()):
-                    return
+            if os.path.samestat(before, folder.lock.stat()):
+                return
             lock.release()  # of a file that the process that had it removed
+        except FileNotFoundError:  # it removed the folder
+            lock.release()
+            lost += 1
+            if lost == MOST_LOST:
+                raise
         except Timeout:
             owner = folder.owner()
             check_owner(owner)

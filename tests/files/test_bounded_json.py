@@ -43,6 +43,19 @@ def test_what_is_no_list_is_an_error(small, text):
         list(JSONList(small))
 
 
+def test_a_fault_is_told_by_its_entry_without_reading_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(bounded_json, "PART", 1 << 12)
+    monkeypatch.setattr(bounded_json, "LONGEST", 1 << 14)
+    file = tmp_path / "long.json"
+    file.write_text("[1, nope" + ", 2" * 200_000 + "]")
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="entry 1: Expecting value"):
+        list(JSONList(file))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < file.stat().st_size / 4
+
+
 def test_other_files_are_not_taken_for_lists(small):
     small.write_text('{"annotations": []}')
     assert JSONList.find(small) is None

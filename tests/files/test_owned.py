@@ -149,6 +149,19 @@ def test_a_lock_that_its_holder_removed_at_the_last_moment_holds_nothing(tmp_pat
         FileLock(owned.lock, is_singleton=False).acquire(timeout=0)
 
 
+def test_a_folder_that_its_holder_removes_at_the_last_moment_is_made_again(tmp_path, monkeypatch):
+    touch, late = Path.touch, iter([True])
+
+    def touch_after_removal(path: Path) -> None:
+        if next(late, False):
+            path.parent.rmdir()
+        touch(path)
+
+    monkeypatch.setattr(Path, "touch", touch_after_removal)
+    with hold_folder(tmp_path / "run", "run") as owned:
+        assert owned.lock.is_file()
+
+
 def test_the_holder_is_named_once_also_if_it_marks_the_folder_later(run, caplog):
     caplog.set_level("INFO", "sppdet")
     owner, tries = run / MARK / "owner.json", iter(range(9))
