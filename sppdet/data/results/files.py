@@ -104,11 +104,16 @@ def write_voc_results(
     if unusable:
         logger.warning("%s: not written, as class %r cannot be part of a file name", folder, unusable[0])
         return
-    for k, name in enumerate(dataset.classes, start=1):
+    columns = [(array("q"), array("f")) for _ in dataset.classes]  # of each class: image; score and box
+    for position, label, score, box in _rows(detections):
+        positions, numbers = columns[label - 1]
+        positions.append(position)
+        numbers.extend((score, *box))
+    for name, (positions, numbers) in zip(dataset.classes, columns, strict=True):
         lines = []
-        for position, _, score, (x1, y1, x2, y2) in _rows([one[one.labels == k] for one in detections]):
-            numbers = " ".join(map(repr, (score, x1 + 1, y1 + 1, x2, y2)))
-            lines.append(f"{dataset.images[position].id} {numbers}\n")
+        for position, score, x1, y1, x2, y2 in zip(positions, *[iter(numbers)] * 5, strict=True):
+            shown = " ".join(map(repr, (score, x1 + 1, y1 + 1, x2, y2)))
+            lines.append(f"{dataset.images[position].id} {shown}\n")
         write_text(Path(folder) / f"comp4_det_{split}_{name}.txt", "".join(lines))
 
 
