@@ -190,8 +190,8 @@ def _read_coco(path: Path, entries: Any, dataset: Dataset) -> Iterator[Row]:
         missing = [key for key in ("image_id", "category_id", "bbox", "score") if key not in entry]
         if missing:
             raise DataError("missing", file=path, field=f"{place.name}, {missing[0]}")
-        position = place.look_up("image_id", entry["image_id"], images, _keys(entries, "image_id"))
-        keys = _keys(entries, "category_id")
+        position = place.look_up("image_id", entry["image_id"], images, _keys(path, entries, "image_id"))
+        keys = _keys(path, entries, "category_id")
         label = 1 + place.look_up("category_id", entry["category_id"], categories, keys)
         box = entry["bbox"]
         if not isinstance(box, list) or len(box) != 4:
@@ -201,8 +201,8 @@ def _read_coco(path: Path, entries: Any, dataset: Dataset) -> Iterator[Row]:
         yield Row(position, label, score, place.box("bbox", box, x, y, x + width, y + height))
 
 
-def _keys(entries: Iterable[Any], key: str) -> Iterator[Any]:
-    return (one.get(key) for one in entries if isinstance(one, dict))
+def _keys(path: Path, entries: Iterable[Any], key: str) -> Iterator[Any]:
+    return (one.get(key) for one in _parsed(path, entries) if isinstance(one, dict))
 
 
 def _parsed(path: Path, entries: Iterable[Any]) -> Iterator[Any]:

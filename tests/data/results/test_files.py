@@ -230,6 +230,8 @@ def test_a_large_file_is_read_in_parts_with_the_same_result_and_errors(tmp_path,
             assert torch.equal(getattr(one, name), getattr(other, name))
     with pytest.raises(DataError, match=r"entry 1, image_id: is not of the data, as 1 of 2 here"):
         read_entries(tmp_path, [GOOD, GOOD | {"image_id": 9}])
-    (tmp_path / "out.json").write_text("[{}")
-    with pytest.raises(SppdetError, match=r"out\.json"):
-        read_results(tmp_path / "out.json", dataset_of())
+    unknown = json.dumps(GOOD | {"image_id": 9})
+    for text, message in (("[{}", "entry 0, image_id: missing"), (f"[{unknown}, no]", "is not JSON: entry 1")):
+        (tmp_path / "out.json").write_text(text)
+        with pytest.raises(SppdetError, match=rf"out\.json: .*{message}"):
+            read_results(tmp_path / "out.json", dataset_of())
