@@ -20,7 +20,7 @@ from sppdet.backbones.lrn import AcrossChannelsNorm, WithinChannelNorm
 from sppdet.backbones.weights import PRETRAINED
 from sppdet.backbones.zoo import build_backbone
 from sppdet.errors import ConfigError, WeightsError
-from sppdet.files.atomic import save_tensors
+from sppdet.files.atomic import check_finite, save_tensors
 
 
 class Original(NamedTuple):
@@ -98,7 +98,9 @@ def _weight_and_bias(layer: CaffeLayer, shape: tuple[int, ...], source: str) -> 
     if len(layer.blobs) != 2 or layer.blobs[0].ndim < 2:
         shapes = [blob.shape for blob in layer.blobs]
         raise WeightsError("wrong weights", file=source, field=layer.name, expected="a weight and a bias", got=shapes)
-    weight, bias = (torch.from_numpy(blob.astype(np.float32)) for blob in layer.blobs)
+    with np.errstate(over="ignore"):
+        weight, bias = (torch.from_numpy(blob.astype(np.float32)) for blob in layer.blobs)
+    check_finite(source, {f"{layer.name}, weight": weight, f"{layer.name}, bias": bias})
     bias = bias.flatten()
     if len(shape) == 2:  # old files: (1, 1, outputs, inputs)
         weight = weight[0, 0] if weight.shape[:2] == (1, 1) else weight.flatten(1)

@@ -12,7 +12,8 @@ from caffe_files import Layer, change, convolution, encode_blob, encode_network
 from contracts import raised
 from factories import run_error
 
-from sppdet.backbones.caffe import convert_caffe
+from sppdet.backbones.caffe import _weight_and_bias, convert_caffe
+from sppdet.backbones.caffemodel import CaffeLayer
 from sppdet.backbones.zoo import build_backbone
 from sppdet.cli import main
 from sppdet.errors import ConfigError, WeightsError
@@ -149,3 +150,9 @@ def test_a_mean_that_is_none(files, tmp_path):
         (tmp_path / "mean.binaryproto").write_bytes(encode_blob(np.ones(shape)))
         with pytest.raises(WeightsError, match=r"mean\.binaryproto: is not a mean of color images"):
             convert(tmp_path / "mean.binaryproto")
+
+
+def test_weights_too_large_for_single_precision_are_refused():
+    layer = CaffeLayer("conv1", "Convolution", (np.full((2, 1, 1, 1), 1e300), np.zeros(2)), {})
+    with pytest.raises(WeightsError, match=r"a\.caffemodel: conv1, weight: not finite"):
+        _weight_and_bias(layer, (2, 1, 1, 1), "a.caffemodel")
