@@ -204,7 +204,6 @@ MISTAKES: dict[str, tuple] = {
     "empty class": (classify(""), "crops/new | no images in the folder", lambda place: (place / "crops/new").mkdir()),
     "class that is not trained": (classify("--data.val shapes"), "shapes/Annotations | unknown class"),
     "unreadable image to train on": (classify(""), "crops/disc/0.jpg | decoded", write("crops/disc/0.jpg", "text")),
-    "no command to classify": usage("classify", "train | predict"),
     "unknown key of a classifier": usage(classify("--fit.epocs 3"), "--fit.epocs"),
     "unknown key in a file": (classify("--config c.yaml"), "c.yaml | fit | epocs", write("c.yaml", "fit: {epocs: 3}")),
     "unknown view": usage(classify("--view whole"), "--view | expected full, crop or warp, got whole"),

@@ -66,6 +66,8 @@ def check_data(
             write_json(Path(output) / "check.json", found.as_dict())
             plot_check(found, Path(output) / "check.png")
         listed, text = f"all are in {Path(output) / 'check.json'}", f"{text}\n\nwritten to {output}"
+    elif found.problems and not found.errors:  # which say it
+        text = f"{text}\n\n{listed}"
     count = len(found.errors)
     unreadable = any(problem.kind == UNREADABLE for problem in found.errors)
     ways = "--data.strict false" + (" and --data.skip_unreadable true leave" if unreadable else " leaves")

@@ -25,7 +25,7 @@ AXES = {"precision": 2, "recall": 1}  # of the classes, in the arrays of pycocot
 def evaluate_coco(
     detections: Sequence[Detections], images: Sequence[Annotations], classes: Sequence[str]
 ) -> dict[str, float]:
-    """Compute COCO AP (IoU 0.50:0.95) and the other numbers in `METRICS`, NaN where there are no objects.
+    """Compute COCO AP (IoU 0.50:0.95) and the other numbers in `METRICS`, fractions, NaN where there are no objects.
 
     Difficult objects are treated as COCO's crowds: neither right nor wrong. Small, medium and large are areas of the
     box, while COCO's own annotations give the area of the mask.

@@ -31,6 +31,7 @@ def test_right_data_exit_with_0(voc, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     assert run_text(capsys, "check-data", voc, "--proposals.min_side", 0).endswith("nothing wrong found\n")
+    assert run_text(capsys, "check-data", voc, "--proposals.min_side", 500).endswith("--output FOLDER lists all\n")
     assert sorted(tmp_path.rglob("*")) == before
 
 
