@@ -1,6 +1,7 @@
 """Heads fitted to cached features: SVMs or softmax, and box regression."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -91,12 +92,13 @@ def _fit(
 
 def _fit_softmax_layer(cache: FeatureCache, images: list[int], classes: int, config: TrainConfig) -> LinearWeights:
     """Fit a softmax layer. Memory: up to svm.max_examples in half precision, fewer per image if there are many images,
-    and of more images than that one of each of a random choice."""
-    if len(images) > config.svm.max_examples:
+    but enough that foreground is among them: of still more images a random choice is learnt from."""
+    softmax, most = config.softmax, config.svm.max_examples
+    least = min(softmax.regions_per_image, math.ceil(1 / max(softmax.foreground, 1e-9)))
+    if len(images) * least > most:
         order = np.random.default_rng(config.seed).permutation(images)
-        images = sorted(order[: config.svm.max_examples].tolist())
-    room = config.svm.max_examples // len(images)
-    softmax = replace(config.softmax, regions_per_image=min(config.softmax.regions_per_image, room))
+        images = sorted(order[: max(1, most // least)].tolist())
+    softmax = replace(softmax, regions_per_image=min(softmax.regions_per_image, most // len(images)))
     features = torch.empty(softmax.regions_per_image * len(images), cache.dimension, dtype=torch.float16)
     labels = [torch.zeros(0, dtype=torch.int64)]
     count = 0

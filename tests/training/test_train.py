@@ -164,6 +164,7 @@ def test_softmax_examples_keep_to_the_memory(small, monkeypatch, most):
     train(replace(small, head="softmax", svm=SVMConfig(max_examples=most)))
     assert len(fits) == 2
     assert 0 < max(len(rows) for rows, *_ in fits) <= most
+    assert all((labels > 0).any() for _, labels, *_ in fits), "objects are among them"
 
 
 def test_stages_are_logged(small, caplog):
