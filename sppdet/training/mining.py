@@ -141,7 +141,7 @@ def mine_svms(
         if (share < 1).any():
             labels = cache.regions[i].annotations.labels[chosen[chosen < cache.regions[i].num_objects]]
             shares = torch.cat([share[labels], share[:1].expand(len(chosen) - len(labels))])
-            chosen = chosen[torch.from_numpy(np.random.default_rng([seed, i, 0]).random(len(chosen))) < shares]
+            chosen = chosen[torch.from_numpy(np.random.default_rng([seed, i, 1]).random(len(chosen))) < shares]
         return chosen, cache.features(i, chosen).half()
 
     for i, (chosen, features) in zip(progress(images, "first examples"), spread(images, choose), strict=True):
