@@ -24,8 +24,10 @@ class SppdetError(Exception):
         self.message, self.file, self.field, self.expected, self.got = message, file, field, expected, got
         where = ": ".join(str(part) for part in (file, field) if part is not None)
         text = f"{where}: {message}" if where else message
-        question = did_you_mean(str(got), expected) if isinstance(expected, tuple) and got else ""
-        wanted = (either(expected) or None) if isinstance(expected, tuple) else expected
+        of_words = isinstance(expected, tuple) and all(isinstance(name, str) for name in expected)
+        names = tuple(expected) if isinstance(expected, tuple) and of_words else None  # and not a shape
+        question = did_you_mean(str(got), names) if names and got else ""
+        wanted = expected if names is None else either(names) or None
         details = [f"{name} {value}" for name, value in (("expected", wanted), ("got", got)) if value is not None]
         if details:
             text += f" ({', '.join(details)})"

@@ -37,7 +37,11 @@ def plan(runs: list[str], *, images: int, nodes: int = 1, cache_gb: float | None
 
     stories = [RunStory(run) for run in runs]
     for story in stories:
-        if story.kind != "detector" or not story.finished or not story.metrics.rows:
+        rows = story.metrics.rows
+        if any(row["session"] > 1 or "processes" in row for row in rows):
+            expected = "a training of one process that was not interrupted"
+            raise ConfigError("cannot be planned from", file=story.path, field="runs", expected=expected)
+        if story.kind != "detector" or not story.finished or not rows:
             expected = "a detector whose training has finished"
             raise ConfigError("cannot be planned from", file=story.path, field="runs", expected=expected)
         for key, value in story.settings.items():

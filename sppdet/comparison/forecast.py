@@ -20,8 +20,14 @@ DIVIDED = {
     "features": True,
     "fine-tuning": True,
     "mining": True,
-    "other heads": True,
+    "other heads": True,  # box regression, softmax
     "held-out images": True,
+}
+SIZES = {
+    "memory": "of memory a process",
+    "disk": "of disk for features",
+    "network": "over the network in all, at most",
+    "evaluation": "of memory to evaluate the held-out images",
 }
 IMAGE_GB, DETECTION_GB = 7e-6, 4e-6  # memory of an image's annotations, and of a detection while its class is evaluated
 
@@ -41,15 +47,15 @@ class Measured:
 
     @classmethod
     def from_rows(cls, rows: Iterable[Row]) -> "Measured":
-        """Read the rows of a run; of those with the same step, kind and number the last one counts.
+        """Read the rows of a run of one process that was not interrupted.
 
         Stages whose results were mostly cached before are left out: they say nothing about the time.
         """
-        latest = list({(row["step"], row["kind"], row["number"]): row for row in rows}.values())
-        images = max((int(row.get("examples") or 0) for row in latest if row["kind"] != "refit"), default=0)
+        rows = list(rows)
+        images = max((int(row.get("examples") or 0) for row in rows if row["kind"] != "refit"), default=0)
         seconds = defaultdict[str, float](float)
         computed, disk, detections = images, 0.0, None
-        for row in latest:
+        for row in rows:
             stage = _stage_of(row)
             spent = float(row["seconds"])
             if stage == "proposals":
@@ -59,14 +65,14 @@ class Measured:
             if stage == "held-out images":
                 detections = row.get("most")
             seconds[stage] += spent
-        features = [row for row in latest if row["kind"] == "features"]
+        features = [row for row in rows if row["kind"] == "features"]
         if features and all("computed" in row for row in features):
             computed = max(int(row["computed"]) for row in features)
             disk = sum(float(row["written_gb"]) for row in features)
         seconds["features"] = _of_all(seconds["features"], computed, images)
         known = {stage: spent for stage, spent in seconds.items() if spent > 0}
-        examples = max((int(row["examples"]) for row in latest if row["kind"] == "refit"), default=0)
-        memory = max((float(row.get("memory_gb") or 0) for row in latest), default=0.0)
+        examples = max((int(row["examples"]) for row in rows if row["kind"] == "refit"), default=0)
+        memory = max((float(row.get("memory_gb") or 0) for row in rows), default=0.0)
         return cls(images, known, memory, examples, disk * images / computed if disk and computed else None, detections)
 
 
@@ -165,19 +171,20 @@ class Forecast:
     def __str__(self) -> str:
         rows = [["stage", "hours", "seconds per image", "residual"]]
         for stage, line in self.lines.items():
-            residual = "-" if line.residual is None else f"±{percent(line.residual)}"
+            residual = "" if line.residual is None else f"±{percent(line.residual)}"
             rows.append([stage, f"{self.hours[stage]:.3g}", f"{line.slope:.3g}", residual])
         total = sum(self.hours.values())
         rows.append(["all", f"{total:.3g}", "", ""])
+        rows = rows if any(row[3] for row in rows[1:]) else [row[:3] for row in rows]
         share = percent(self.hours[self.bottleneck] / total)
         lines = [
             f"{counted(self.images, 'image')} on {counted(self.nodes, 'node')}",
             align(rows),
             f"bottleneck: {self.bottleneck}, {share} of the time",
-            ", ".join(f"{name} {size:.3g} GB" for name, size in self.sizes.items()),
+            ", ".join(f"{size:.3g} GB {SIZES[name]}" for name, size in self.sizes.items()),
         ]
         if first := self.first_break:
-            lines.append(f"breaks first: {first}, from about {self.breaks[first]:.2g} images on")
+            lines.append(f"breaks first: {first}, from about {float(f'{self.breaks[first]:.2g}'):,.0f} images on")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
@@ -198,6 +205,10 @@ def forecast(
         notes.append("runs of one size: seconds are taken as proportional to the images; a run of another size tells")
     if lost := [stage for stage in ("proposals", "features") if stage not in lines]:
         notes.append(f"{' and '.join(lost)} were cached before: their time is not known")
+    still = [stage for stage, line in lines.items() if not line.slope]
+    if still:
+        reason = "seconds did not grow with the images, of which compiling may be the cause: give larger runs"
+        notes.append(f"{', '.join(still)}: {reason}")
     if images > 100 * max(run.images for run in runs):
         notes.append("over 100 times the largest run: a guess")
     largest = max(run.memory_gb for run in runs)
@@ -209,7 +220,7 @@ def forecast(
     sizes = {"memory": IMAGE_GB * images + max(largest, min(memory_gb, examples.at(images))), "disk": features}
     reads = 3 + passes  # first examples, each pass, box regression, and held-out images or the final fit
     sizes["network"] = features * reads * (1 - 1 / nodes) + (memory_gb * (nodes - 1) if nodes > 1 else 0.0)
-    breaks = {"examples (memory_gb): a choice of them is kept": _reaches(examples, memory_gb)}
+    breaks = {"the examples in memory_gb, of which then a choice is kept": _reaches(examples, memory_gb)}
     if disk:
         breaks["the disk of the features (cache_gb)"] = _reaches(disk, cache_gb)
     if found:

@@ -22,6 +22,7 @@ import torch
 from sppdet.errors import ConfigError
 from sppdet.files.metrics import Metrics, Row
 from sppdet.runtime.memory import peak_memory
+from sppdet.runtime.ranks import world
 
 
 class Recorder:
@@ -42,6 +43,8 @@ class Recorder:
         cost: Row = {"seconds": round(now - self._since, 3), "memory_gb": peak_memory()}
         if torch.cuda.is_initialized():
             cost["gpu_memory_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 3)
+        if world() > 1:
+            cost["processes"] = world()
         self._since = now
         self.metrics.add({"step": self.step, "kind": kind, "number": self._counts[key], **values, **cost})
         if self._writer_class:

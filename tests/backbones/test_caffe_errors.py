@@ -131,7 +131,7 @@ def test_the_command(mean, files, tmp_path, monkeypatch, capsys):
         (("--backbone", "zf5", "--mean", "none.binaryproto"), 1, ("none.binaryproto", "not found")),
         (("--backbone", "zf5", "--mean", "[1,2]"), 1, ("mean", "[B,G,R]")),
         (("--backbone", "zf5", "--output", "zf5.pth"), 1, ("output", "zf5.pth")),
-        ((), 2, ("required", "backbone")),
+        ((), 2, ("convert needs --backbone",)),
     ],
 )
 def test_mistakes_are_one_line(arguments, code, named, files, tmp_path, monkeypatch, capsys):

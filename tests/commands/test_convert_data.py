@@ -24,7 +24,7 @@ def test_it_says_what_was_written(tmp_path, capsys):
         ("--to voc --output set", "set: lies in the folder of the data", 1),
         ("--to voc --output new --format yolo", "set: no annotations found", 1),
         ("--to cvat --output new", "--to", 2),
-        ("--to voc", "required: convert-data.output", 2),
+        ("--to voc", "convert-data needs --output", 2),
     ],
 )
 def test_mistakes(tmp_path, capsys, monkeypatch, options, named, code):

@@ -88,3 +88,11 @@ def test_the_cost_of_another_size_is_predicted_from_what_runs_recorded(run, othe
     assert "bottleneck: " in run_text(capsys, "plan", run, "--images", 1000)
     assert "runs of other settings" in run_error(capsys, "plan", run, other, "--images", 1000)
     assert "out of range" in run_error(capsys, "plan", run, "--images", 0)
+
+
+@pytest.mark.parametrize("more", [{"session": 2}, {"processes": 2}])
+def test_runs_whose_seconds_are_not_those_of_one_process_are_not_planned_from(run, more, capsys):
+    file = run / "metrics.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps({**row, **more}) + "\n" for row in rows))
+    assert "one process that was not interrupted" in run_error(capsys, "plan", run, "--images", 1000)

@@ -46,8 +46,7 @@ def test_rows_become_stages():
     rows = [
         row("proposals", "stage", 1, 100, 30.0, computed=80, check_seconds=10.0, memory_gb=1.0),
         row("heads-train", "features", 1, 80, 50.0, computed=100, written_gb=0.5),
-        row("heads-train", "refit", 1, 900, 7.0),
-        row("heads-train", "refit", 1, 900, 5.0),  # again, after an interruption
+        row("heads-train", "refit", 1, 900, 5.0),
         row("heads-train", "refit", 2, 1500, 6.0, memory_gb=2.5),
         row("heads-train", "stage", 1, 80, 3.0),
         row("val", "stage", 1, 20, 2.0, most=4000),
