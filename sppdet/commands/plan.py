@@ -9,7 +9,7 @@ from sppdet.errors import ConfigError
 if TYPE_CHECKING:
     from sppdet.comparison.forecast import Forecast
 
-OF_SIZE = ("data.", "val", "seed", "memory_gb", "precision")  # settings that may differ
+OF_SIZE = ("data.", "val", "seed", "memory_gb")  # settings that may differ, but for the classes
 
 
 def plan(runs: list[str], *, images: int, nodes: int = 1, cache_gb: float | None = None) -> Forecast:
@@ -46,7 +46,7 @@ def plan(runs: list[str], *, images: int, nodes: int = 1, cache_gb: float | None
             raise ConfigError("cannot be planned from", file=story.path, field="runs", expected=expected)
         for key, value in story.settings.items():
             first = stories[0].settings.get(key)
-            if value != first and not key.startswith(OF_SIZE):
+            if value != first and (key == "data.classes" or not key.startswith(OF_SIZE)):
                 raise ConfigError("runs of other settings", file=story.path, field=key, expected=first, got=value)
     config = stories[0].config
     measured = [Measured.from_rows(story.metrics.rows) for story in stories]

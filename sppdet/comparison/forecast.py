@@ -34,14 +34,12 @@ IMAGE_GB, DETECTION_GB = 7e-6, 4e-6  # memory of an image's annotations, and of 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a training recorded. images: all of it. seconds: by stage. examples: most at once. disk_gb: of features of
-    all images, None if they were cached before. detections: in the held-out images, of the class with most, None if it
-    is not known."""
+    """What a training recorded. images: all of it. seconds: by stage. disk_gb: of features of all images, None if they
+    were cached before. detections: in the held-out images, of the class with most, None if it is not known."""
 
     images: int
     seconds: Mapping[str, float]
     memory_gb: float
-    examples: int
     disk_gb: float | None
     detections: int | None
 
@@ -71,9 +69,8 @@ class Measured:
             disk = sum(float(row["written_gb"]) for row in features)
         seconds["features"] = _of_all(seconds["features"], computed, images)
         known = {stage: spent for stage, spent in seconds.items() if spent > 0}
-        examples = max((int(row["examples"]) for row in rows if row["kind"] == "refit"), default=0)
         memory = max((float(row.get("memory_gb") or 0) for row in rows), default=0.0)
-        return cls(images, known, memory, examples, disk * images / computed if disk and computed else None, detections)
+        return cls(images, known, memory, disk * images / computed if disk and computed else None, detections)
 
 
 def _stage_of(row: Row) -> str:

@@ -12,7 +12,7 @@ COSTS = st.floats(1e-3, 1e3)
 @given(SIZES, st.tuples(COSTS, COSTS), st.integers(1, 10**7), st.integers(1, 100))
 def test_costs_that_lie_on_lines_are_predicted_and_only_divided_stages_gain_from_nodes(sizes, costs, images, nodes):
     start, slope = costs
-    runs = [Measured(n, dict.fromkeys(DIVIDED, start + slope * n), 2.0, 10, 1e-3 * n, 5 * n) for n in sizes]
+    runs = [Measured(n, dict.fromkeys(DIVIDED, start + slope * n), 2.0, 1e-3 * n, 5 * n) for n in sizes]
     one, several = (forecast(runs, images, count, memory_gb=6, cache_gb=40, passes=2) for count in (1, nodes))
     for stage, divided in DIVIDED.items():
         assert one.hours[stage] == pytest.approx((start + slope * images) / 3600, rel=1e-4)
@@ -54,7 +54,7 @@ def test_rows_become_stages():
         row("heads-all", "stage", 1, 100, 4.0),
     ]
     run = Measured.from_rows(rows)
-    assert (run.images, run.examples, run.memory_gb, run.disk_gb, run.detections) == (100, 1500, 2.5, 0.5, 4000)
+    assert (run.images, run.memory_gb, run.disk_gb, run.detections) == (100, 2.5, 0.5, 4000)
     stages = {"check of the data": 10, "proposals": 25, "features": 51, "mining": 11, "other heads": 7}
     assert run.seconds == pytest.approx(stages | {"held-out images": 2})
     cached = [{**each, "computed": 0} if "computed" in each else each for each in rows]
