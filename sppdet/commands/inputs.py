@@ -183,5 +183,6 @@ def find_detections(run: str, data: DataConfig, dataset: Dataset) -> Path:
     if file is None:
         reason = "not found, or not of these images and this detector"
         place = RunFolder(run).evaluation(data) / "evaluation.json"
-        raise DataError(reason, file=place, expected=f"what `sppdet evaluate {run}` writes")
+        command = f"what `sppdet evaluate {run}` writes, with the same --data options"
+        raise DataError(reason, file=place, expected=command)
     return file
