@@ -1,4 +1,4 @@
-"""COCO's twelve numbers, computed by pycocotools, for tests of those that this package computes."""
+"""COCO's twelve numbers, computed by pycocotools on all classes at once."""
 
 import contextlib
 import io
