@@ -64,6 +64,7 @@ def _train_or_load(config: TrainClassifierConfig) -> Classifier:
                 return _train(config, run)
     else:
         begin(run)
+        run.tidy()
     begun = time.perf_counter()
     logger.info("%s is trained already; to train again, remove it or give another --output", run.path)
     classifier = Classifier.load(run.path, config.device, config.precision)

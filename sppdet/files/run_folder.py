@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
@@ -12,6 +13,7 @@ from sppdet.config.data import DataConfig
 from sppdet.config.record import as_dict, from_dict
 from sppdet.errors import ConfigError, SppdetError, WeightsError
 from sppdet.files.atomic import REMEDY, check_finite, content_key, load_tensors, read_json, write_json
+from sppdet.files.durable import remove_leftovers
 from sppdet.files.owned import hold_folder
 from sppdet.files.run_check import check_run
 
@@ -189,6 +191,11 @@ class RunFolder:
         """Return how many of the images with these content keys the run was trained on; 0 if it has no record."""
         known = {str(key) for key in _read(self.images, list)} if self.images.is_file() else set()
         return sum(key in known for key in keys)
+
+    def tidy(self) -> None:
+        """Remove what a training leaves that is killed right after it has written its detector or classifier."""
+        remove_leftovers(self.path.resolve())
+        shutil.rmtree(self.features, ignore_errors=True)
 
     def has_weights(self) -> bool:
         """Return True if a step of a training has been done."""

@@ -76,6 +76,7 @@ def _train_or_load(config: TrainConfig, dataset: Dataset | None, val: Dataset | 
                 return _train(config, run, dataset, val)
     else:
         begin(run)
+        run.tidy()
     logger.info("%s is trained already; to train again, remove it or give another --output", run.path)
     detector = Detector.load(run.path, config.device, config.precision)
     if detector.config != _detector_config(config):

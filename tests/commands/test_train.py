@@ -6,6 +6,7 @@ from factories import detector_bytes, run_error, run_text, stopping, train_argum
 from sppdet.cli import main
 from sppdet.detector import Detector
 from sppdet.files.atomic import read_json
+from sppdet.files.durable import own_prefix
 from sppdet.shapes.scene import SHAPES
 from sppdet.training import fit_heads as fitting, train as stages
 
@@ -33,6 +34,16 @@ def test_a_finished_run_is_left_alone(place, run, monkeypatch, capsys):
     assert main(train_arguments(place, run)) == 0
     assert {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in run.glob("[!.]*")} == before
     assert "is trained already; to train again, remove it or give another --output" in capsys.readouterr().err
+
+
+def test_what_a_kill_after_the_detector_left_is_removed(place, run):
+    leftover = run / f"{own_prefix()}abc"
+    for folder in (leftover, run / "features"):
+        folder.mkdir()
+        (folder / "detector.safetensors").touch()
+    assert main(train_arguments(place, run)) == 0
+    assert not leftover.exists()
+    assert not (run / "features").exists()
 
 
 def test_an_interrupted_run_goes_on_from_its_heads_and_says_so_on_stderr(place, run, monkeypatch, capsys):
