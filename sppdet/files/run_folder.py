@@ -16,6 +16,7 @@ from sppdet.files.atomic import REMEDY, check_finite, content_key, load_tensors,
 from sppdet.files.durable import remove_leftovers
 from sppdet.files.owned import hold_folder
 from sppdet.files.run_check import check_run
+from sppdet.runtime.ranks import rank
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -51,7 +52,8 @@ class RunFolder:
         self.labels_picture = self.path / "labels.png"
         self.examples_picture = self.path / "examples.jpg"
         self.mined = self.path / "mined.safetensors"
-        self.features = (self.path / "features").resolve()  # of rank 0, where other ranks link to it
+        features = self.path / "features"
+        self.features = features.readlink() if rank() and features.is_symlink() else features  # those of rank 0
         self.training_state = self.path / "training.safetensors"
         self.training_history = self.path / "training.json"
 

@@ -46,6 +46,15 @@ def test_what_a_kill_after_the_detector_left_is_removed(place, run):
     assert not (run / "features").exists()
 
 
+def test_what_a_run_links_to_is_not_removed(place, run, tmp_path):
+    """A run from elsewhere might lead to any folder."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/mine.jpg").touch()
+    (run / "features").symlink_to(tmp_path / "photos")
+    assert main(train_arguments(place, run)) == 0
+    assert (tmp_path / "photos/mine.jpg").exists()
+
+
 def test_an_interrupted_run_goes_on_from_its_heads_and_says_so_on_stderr(place, run, monkeypatch, capsys):
     (run / "detector.safetensors").unlink()
     fitted = [watch(monkeypatch, fitting, name) for name in ("mine_svms", "fit_box_regression")]
