@@ -61,11 +61,7 @@ def compare_detectors(
     more = "; growth takes longer" if growth_regions else ""
     logger.info("%s with %s each: about %s%s; Ctrl-C keeps what is measured", *sizes, duration(seconds), more)
     cropping = next((name for name, detector in shown.items() if detector.extractor.per_region), None)
-    each = seconds / (len(dataset) + 1)
-    stages = [Stage("compare", len(dataset) + 1, each)]
-    stages += [Stage("growth", len(set(growth_regions)), 3 * each)] if growth_regions else []
-    stages += [Stage("throughput", ROUNDS + 1, ROUND_SECONDS)] if cropping else []
-    with plan(*stages):
+    with plan(*_stages(len(dataset) + 1, seconds, len(set(growth_regions)), cropping is not None)):
         timings = time_detectors(shown, dataset.images, search, regions)
         growth: dict[str, dict[int, float]] = {}
         throughput, interrupted = None, timings.interrupted
@@ -101,6 +97,14 @@ def _check(detectors: Mapping[str, Detector], dataset: Dataset) -> None:
         raise DataError("no images to compare on", field="images", expected="1 or more", got=0)
     for name, detector in detectors.items():
         dataset.check_classes(detector.classes, name)
+
+
+def _stages(rounds: int, seconds: float, sizes: int, cropping: bool) -> list[Stage]:
+    """Return the stages of a comparison, of which the rounds take these seconds."""
+    each = seconds / rounds
+    stages = [Stage("compare", rounds, each), Stage("growth", sizes, 3 * each)]
+    stages.append(Stage("throughput", (ROUNDS + 1) * cropping, ROUND_SECONDS))
+    return [stage for stage in stages if stage.items]
 
 
 def _choose(detectors: Mapping[str, Detector], baseline: str | None) -> tuple[dict[str, Detector], str]:

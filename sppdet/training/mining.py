@@ -7,7 +7,6 @@ All classes share one pool of examples: a hard negative of one class serves ever
 from __future__ import annotations
 
 import logging
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sppdet.config.heads import SVMConfig
-from sppdet.errors import ConfigError, DataError
+from sppdet.errors import DataError
 from sppdet.files.atomic import load_tensors, save_tensors
 from sppdet.files.recorder import record
 from sppdet.files.run_folder import run_key
@@ -28,6 +26,7 @@ from sppdet.heads.svm import SVMProblem, SVMSolution, solve_svms
 from sppdet.runtime.progress import progress
 from sppdet.runtime.ranks import exchange, of_first, rank, spread, world
 from sppdet.training.feature_cache import FeatureCache
+from sppdet.training.room import count_objects, leave_room, take_shares
 from sppdet.training.sampling import RECENT, hard_negatives, initial_svm_examples, svm_targets
 from sppdet.wording import counted
 
@@ -125,12 +124,10 @@ def mine_svms(
     ConfigError if the room does not hold two examples a class.
     """
     examples = start.examples if start else ExamplePool(svm.max_examples, cache.dimension, classes)
-    objects = np.zeros(classes + 1, dtype=np.int64)  # by label
-    for image in (cache.regions[i].annotations for i in images):
-        objects += np.bincount(image.labels[~image.difficult], minlength=classes + 1)
+    objects = count_objects(cache.regions, images, classes)
     if start and objects.sum() >= examples.room:
         start = _evict(start, replace(svm, easy_margin=1e6))  # all that have no weight
-    share, first = _leave_room(svm, examples.room, objects, len(images))
+    share, first = leave_room(svm, examples.room, objects, len(images))
 
     @lru_cache(RECENT)
     def targets(i: int) -> Tensor:
@@ -139,9 +136,7 @@ def mine_svms(
     def choose(i: int) -> tuple[Tensor, Tensor]:
         chosen = initial_svm_examples(cache.regions[i], first, np.random.default_rng([seed, i]))
         if (share < 1).any():
-            labels = cache.regions[i].annotations.labels[chosen[chosen < cache.regions[i].num_objects]]
-            shares = torch.cat([share[labels], share[:1].expand(len(chosen) - len(labels))])
-            chosen = chosen[torch.from_numpy(np.random.default_rng([seed, i, 1]).random(len(chosen))) < shares]
+            chosen = take_shares(chosen, cache.regions[i], share, np.random.default_rng([seed, i, 1]))
         return chosen, cache.features(i, chosen).half()
 
     for i, (chosen, features) in zip(progress(images, "first examples"), spread(images, choose), strict=True):
@@ -177,26 +172,6 @@ def mine_svms(
         if added == 0:
             break
     return _refit(examples, mined.solution, scale, svm, seed)
-
-
-def _leave_room(svm: SVMConfig, room: int, objects: NDArray[np.int64], images: int) -> tuple[Tensor, SVMConfig]:
-    """Return the share of the objects to take by label, and at 0 that of the random negatives, and bound the latter.
-
-    Half of the room that the objects leave is free for hard negatives. objects: their number by label.
-    """
-    share, total = np.ones(len(objects)), int(objects.sum())
-    if total >= room:
-        most = bisect_right(range(room), room // 2, key=lambda n: int(np.minimum(objects, n).sum())) - 1
-        if most < 1 and room == svm.max_examples:
-            expected = f"at least {2 * (len(objects) - 1)}"
-            raise ConfigError("too few", field="svm.max_examples", expected=expected, got=room)
-        few = np.minimum(objects, max(0, most))
-        share, taken = few / np.maximum(objects, 1), int(few.sum())
-        logger.warning("svm.max_examples=%d holds about %d of %d objects", svm.max_examples, taken, total)
-        total = taken
-    negatives = (room - total) / (2 * max(1, images))
-    share[0] = min(1, negatives)
-    return torch.from_numpy(share), replace(svm, random_negatives=min(svm.random_negatives, max(1, int(negatives))))
 
 
 def _refit(examples: ExamplePool, start: SVMSolution | None, scale: float, svm: SVMConfig, seed: int) -> MiningState:
