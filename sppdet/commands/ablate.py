@@ -32,7 +32,8 @@ def ablate(
     the ft rows (all others have SVMs). If finetune.scales is given, all columns are fine-tuned at these. Every cell is
     a run in --output; repeat the command to resume.
 
-    Example: sppdet ablate --config configs/finetuned_voc07.yaml --data.root data --rows [pool5,ftfc7+bb]
+    Example: sppdet ablate --config configs/quick.yaml --data.root photos --rows [pool5,pool5+bb]
+    --columns "[1 scale]" --output runs/table
 
     Args:
         config: YAML file of these parameters, such as configs/finetuned_voc07.yaml

@@ -24,7 +24,7 @@ def train(config: TrainClassifierConfig) -> Summary:
 
     Images are read from a folder with a folder for each class. Options override --config wherever they stand.
 
-    Example: sppdet classify train --data.train crops/train --output runs/classes
+    Example: sppdet classify train --data.train crops/train --backbone.name efficientnet_lite0 --output runs/classes
 
     Args:
         config: YAML file of these parameters

@@ -31,7 +31,7 @@ def learning_curve(
     steps, and measure again. Writes learning_curve.json and learning_curve.png to --output; each share is a folder
     there. Repeat the command to resume.
 
-    Example: sppdet learning-curve --config configs/quick.yaml --data.root photos --goal 0.5
+    Example: sppdet learning-curve --config configs/quick.yaml --data.root photos --output runs/curve
 
     Args:
         config: YAML file of these parameters, such as configs/sppnet_voc07.yaml

@@ -51,7 +51,7 @@ class OwnedFolder:
             raise ConfigError("holds something else", file=self.path, field="output", expected=expected)
         kind = self.owner().get("kind", self.kind)
         if kind != self.kind:
-            got = f"a folder of a {kind}, not of a {self.kind}"
+            got = f"a folder marked as {kind}, not as {self.kind}"
             raise ConfigError("holds something else", file=self.path, field="output", expected=OTHER_FOLDER, got=got)
 
     def share(self) -> None:

@@ -1,9 +1,15 @@
 """The runs of the fixture `trained`, as they are and as copies that may be changed."""
 
 import shutil
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from sppdet.commands import demo
+from sppdet.comparison import throughput
+from sppdet.shapes.pretrain import Pretraining
 
 
 @pytest.fixture
@@ -29,3 +35,15 @@ def other(place, tmp_path) -> Path:
 def data(place) -> tuple[object, ...]:
     """The options that name the data."""
     return "--data.root", place / "shapes", "--workers", 0
+
+
+@pytest.fixture
+def small_demo(monkeypatch) -> None:
+    """A few images, one short epoch and a few regions in place of the real demonstration."""
+    size = demo.Size(train=10, test=6, timed=1, regions=16)
+    monkeypatch.setattr(demo, "SHAPES", size)
+    monkeypatch.setattr(demo, "REAL", size)
+    monkeypatch.setattr(throughput, "BATCH_SIZES", {"cpu": (4,)})
+    monkeypatch.setattr(throughput, "MIN_TIMED_CROPS", 4)
+    short = replace(Pretraining().fit, epochs=1)
+    monkeypatch.setattr("sppdet.shapes.pretrain.Pretraining", partial(Pretraining, fit=short, sizes=(48,)))

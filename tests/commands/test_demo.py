@@ -1,27 +1,10 @@
 import json
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-import sppdet.commands.demo as module
 from sppdet.commands.demo import demo
-from sppdet.comparison import throughput
-from sppdet.shapes.pretrain import Pretraining
-
-
-@pytest.fixture
-def small(monkeypatch) -> None:
-    """A few images, one short epoch and a few regions in place of the real demonstration."""
-    size = module.Size(train=10, test=6, timed=1, regions=16)
-    monkeypatch.setattr(module, "SHAPES", size)
-    monkeypatch.setattr(module, "REAL", size)
-    monkeypatch.setattr(throughput, "BATCH_SIZES", {"cpu": (4,)})
-    monkeypatch.setattr(throughput, "MIN_TIMED_CROPS", 4)
-    short = replace(Pretraining().fit, epochs=1)
-    monkeypatch.setattr("sppdet.shapes.pretrain.Pretraining", partial(Pretraining, fit=short, sizes=(48,)))
 
 
 def check_files_and_numbers(folder: Path, real: bool) -> dict:
@@ -55,7 +38,7 @@ def check_files_and_numbers(folder: Path, real: bool) -> dict:
     return result
 
 
-@pytest.mark.usefixtures("small", "figures")
+@pytest.mark.usefixtures("small_demo", "figures")
 def test_the_demonstration_of_shapes_ends_with_its_numbers_and_files_and_trains_nothing_again(tmp_path, monkeypatch):
     result = check_files_and_numbers(tmp_path, real=False)
     monkeypatch.setattr("sppdet.shapes.pretrain.pretrain", None)
@@ -65,6 +48,6 @@ def test_the_demonstration_of_shapes_ends_with_its_numbers_and_files_and_trains_
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("small", "figures")
+@pytest.mark.usefixtures("small_demo", "figures")
 def test_the_demonstration_of_cutouts_ends_with_its_numbers_and_files(tmp_path):
     check_files_and_numbers(tmp_path, real=True)

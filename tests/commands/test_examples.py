@@ -2,24 +2,37 @@
 
 import logging
 import shlex
+import tarfile
+from collections.abc import Iterator
+from functools import partial
+from hashlib import md5
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 from shutil import copy, copytree
 
 import pytest
+from caffe_files import caffenet, encode_network
+from factories import serving, train_arguments
 
 from sppdet.cli import COMMANDS, build_parser, function_of, main
+from sppdet.data import download
 
 EACH = [(name, *part) for name, group in COMMANDS.items() for part in ([[each] for each in group] or [[]])]
-# Those that are quick with the runs of the tests, in this order: diagnose needs what evaluate writes.
-RUN = "check-data, convert-data, classify crops, evaluate, diagnose, detect, info, runs"
+# Each finds what those before it left. The only other one is app: it has no end of its own, and test_app.py stops it.
+IN_ORDER = [
+    *("check-data", "convert-data", "proposals", "train", "evaluate", "diagnose", "detect", "explain pooling"),
+    *("explain detection", "combine", "compare", "report", "export", "info", "runs", "plan", "learning-curve"),
+    *("ablate", "cache", "convert", "download", "demo"),
+    *("classify crops", "classify train", "classify evaluate", "classify predict"),
+]
 
 
 def example(command: tuple[str, ...]) -> list[str]:
     """The words of the example, without the program."""
     doc = str(function_of(*command).__doc__)
-    (line,) = [line.strip() for line in doc.splitlines() if line.strip().startswith("Example: ")]
-    program, *words = shlex.split(line.removeprefix("Example: "))
+    (given,) = [part.strip() for part in doc.split("\n\n") if part.strip().startswith("Example: ")]
+    program, *words = shlex.split(given.removeprefix("Example: "))
     assert program == "sppdet"
     assert words[: len(command)] == list(command)
     return words
@@ -33,25 +46,58 @@ def test_it_is_understood(command, monkeypatch):
     assert options.subcommand == command[0]
 
 
-@pytest.mark.slow
-def test_it_runs(trained, tmp_path, monkeypatch, capsys, caplog):
-    monkeypatch.setenv("SPPDET_CACHE", str(trained / "cache"))
+class Handler(SimpleHTTPRequestHandler):
+    """Serves the files of the present folder."""
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def folder(trained, tmp_path, monkeypatch) -> Iterator[None]:
+    """The present folder: the files that the examples name, and a small archive to download."""
     monkeypatch.chdir(tmp_path)
-    for name, run in (("mine", "spp"), ("other", "crop")):
-        copytree(trained / run, Path("runs") / name)
+    monkeypatch.setenv("SPPDET_CACHE", str(trained / "cache"))
+    copytree(Path(__file__).parents[2] / "configs", "configs")
     copytree(trained / "shapes", "photos")
-    Path("holiday").mkdir()
-    first, second, *_ = sorted((trained / "shapes/JPEGImages").iterdir())
+    copytree(trained / "crop", "runs/other")
+    for run, images in (("200", "9"), ("800", "15")):
+        arguments = [*train_arguments(trained, Path("runs", run)), "--data.max_images", images]
+        assert main([*arguments, "--features", "spp", "--quiet"]) == 0
+    for split in ("train", "test"):
+        assert main([*example(("classify", "crops")), "--data.split", split, "--quiet"]) == 0
+    assert main(["evaluate", "runs/other", "--quiet"]) == 0
+    first, second, *_ = sorted(Path("photos/JPEGImages").iterdir())
     copy(first, "photo.jpg")
+    Path("holiday").mkdir()
     copy(second, "holiday")
-    for command in RUN.split(", "):
+    Path("bvlc_reference.caffemodel").write_bytes(encode_network(caffenet()))
+    with tarfile.open("photos.tar", "w") as tar:
+        tar.add("photos", "VOCdevkit/VOC2007")
+    table = {"2007": [download.Archive("photos.tar", md5(Path("photos.tar").read_bytes()).hexdigest())]}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with serving(server):
+        url = f"http://127.0.0.1:{server.server_address[1]}/"
+        monkeypatch.setattr(download, "download_voc", partial(download.download_voc, base_url=url, table=table))
+        yield
+
+
+def test_every_command_has_its_place():
+    assert sorted([*IN_ORDER, "app"]) == sorted(map(" ".join, EACH))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("folder", "small_demo", "figures")
+def test_it_runs(capsys, caplog):
+    for command in IN_ORDER:
         words = example(tuple(command.split()))
+        caplog.clear()
+        capsys.readouterr()
         assert main([*words, "--quiet"]) == 0, command
         out, err = capsys.readouterr()
-        assert out
-        warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
-        assert len(warnings) == len(caplog.records)
-        assert len(err.splitlines()) <= len(warnings), "a quiet command only warns"
-        caplog.clear()
+        assert out, command
+        told = [record for record in caplog.records if record.name.startswith("sppdet")]
+        assert all(record.levelno >= logging.WARNING for record in told), command
+        assert len(err.splitlines()) <= len(told), f"{command}: a quiet command only warns"
         for given, made in pairwise(words):
             assert given != "--output" or Path(made).exists(), command

@@ -71,7 +71,10 @@ def test_a_mark_that_leads_elsewhere_is_none(tmp_path):
 def test_a_folder_goes_on_as_what_it_is(run):
     with hold_folder(run, "run"):
         pass
-    with pytest.raises(ConfigError, match="got a folder of a run, not of a detection"), hold_folder(run, "detection"):
+    with (
+        pytest.raises(ConfigError, match="got a folder marked as run, not as detection"),
+        hold_folder(run, "detection"),
+    ):
         pass
     assert sorted(file.name for file in run.iterdir()) == [MARK, "heads"]
 
