@@ -1,4 +1,4 @@
-"""Compiled functions work where nothing can be written, with a damaged cache, in threads and in forked processes."""
+"""Compiled functions work where nothing can be written, with a damaged cache, in threads and in other processes."""
 
 import importlib.util
 import os
@@ -13,6 +13,8 @@ import pytest
 import torch
 from contracts import assert_same
 from factories import random_detector, random_image
+from spawned_works import DetectedImages
+from torch.utils.data import DataLoader
 
 import sppdet
 from sppdet.errors import ConfigError
@@ -98,9 +100,21 @@ def test_detectors_work_in_threads_and_forked_processes():
     assert ended.stdout == "41\n42 True\n", ended.stderr
 
 
-def test_a_detector_goes_to_spawned_processes():
+def test_a_detector_is_what_is_unpickled():
     detector, image = random_detector(), random_image(90, 120)
     assert_same(pickle.loads(pickle.dumps(detector)).detect(image), detector.detect(image))
+
+
+@pytest.mark.slow
+def test_detectors_work_in_spawned_processes():
+    detector, images = random_detector(), [random_image(90, 120, seed) for seed in range(3)]
+    expected = [detector.detect(image) for image in images]
+    work = DetectedImages(detector, images)
+    found = list(DataLoader(work, batch_size=None, num_workers=1, multiprocessing_context="spawn", timeout=120))
+    assert {process for process, _ in found}.isdisjoint({os.getpid()})
+    for (_, one), other in zip(found, expected, strict=True):
+        assert_same(one, other)
+    assert_same(detector.detect(images[0]), expected[0])  # its tensors are shared with the other process by now
 
 
 def test_cuda_is_refused_in_a_process_forked_from_one_that_used_it(monkeypatch, backbone):
