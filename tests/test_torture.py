@@ -15,7 +15,7 @@ from torture.worker import fuzz_here, targets_of
 
 from sppdet.errors import DataError
 
-COUNTS = {"images": 15, "annotations": 5, "proposals": 30, "models": 8}
+COUNTS = {"images": 15, "annotations": 5, "proposals": 30, "models": 8, "archives": 12, "configurations": 10}
 
 
 @pytest.mark.parametrize("part", COUNTS)

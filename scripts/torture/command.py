@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from torture.trainings import Undisturbed
 
 GOALS = {
-    **{"images": 20_000, "annotations": 40_000, "proposals": 60_000, "models": 5_000, "runs": 1_000},
+    **{"images": 20_000, "annotations": 40_000, "proposals": 60_000, "models": 5_000},
+    **{"archives": 5_000, "configurations": 5_000, "runs": 1_000},
     **{"kills": 100, "writes": 100, "processes": 8},
 }
 

@@ -19,6 +19,8 @@ MODULES = {
     "annotations": ("annotations",),
     "proposals": ("results",),
     "models": ("models",),
+    "archives": ("archives",),
+    "configurations": ("configurations",),
     "runs": ("runs",),
 }
 MOST_STARTS = 100
