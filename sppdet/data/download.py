@@ -19,6 +19,7 @@ from sppdet.runtime.progress import start_bar
 
 BLOCK_BYTES = 1 << 20
 UNPACKING = ".unpacking-"  # folders of unfinished archives
+MARK = ".{}.done"  # in VOCdevkit, of an unpacked archive
 TIMEOUT_SECONDS = 60  # without a byte
 
 
@@ -68,7 +69,7 @@ def download_voc(
     for left in folder.glob(f"{UNPACKING}*"):  # of a run that was killed
         shutil.rmtree(left, ignore_errors=True)
     for archive in (archive for year in years for archive in table[year]):
-        done = folder / "VOCdevkit" / f".{archive.name}.done"
+        done = folder / "VOCdevkit" / MARK.format(archive.name)
         if done.is_file():
             continue
         path = Path(archives or folder) / archive.name
@@ -135,24 +136,45 @@ def _unpack(path: Path, folder: Path) -> None:
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=UNPACKING))  # new and empty: nothing can wait in it
     try:
         with tarfile.open(path, "r:") as tar:  # not compressed: its members have no more bytes than it has
-            members = tar.getmembers()
-            for member in members:
-                _check_member(member, path)
-            tar.extractall(temporary, members, filter="data")
+            tar.extractall(temporary, _checked_members(tar, path), filter="data")
         if not (temporary / "VOCdevkit").is_dir():
             raise DataError("holds no VOCdevkit folder", file=path)
+        _check_names(temporary / "VOCdevkit", folder / "VOCdevkit", path)
         _merge(temporary / "VOCdevkit", folder / "VOCdevkit")
-    except (tarfile.TarError, OSError, RecursionError) as error:
-        raise DataError(f"cannot be unpacked: {error}", file=path) from error
+    except (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError, MemoryError) as error:
+        raise DataError(f"cannot be unpacked: {str(error) or 'not enough memory'}", file=path) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _checked_members(tar: tarfile.TarFile, path: Path) -> list[tarfile.TarInfo]:
+    """Return all members. Raises DataError for one that is refused, and for a header that cannot be read."""
+    members = []
+    for member in tar:  # checked one by one: after a negative size tarfile reads the same headers for ever
+        _check_member(member, path)
+        members.append(member)
+    with path.open("rb") as file:  # tarfile takes a damaged header for the end
+        file.seek(tar.offset)
+        if any(file.read(tarfile.BLOCKSIZE)):
+            raise DataError("cannot be unpacked: damaged header", file=path, got=f"byte {tar.offset}")
+    return members
+
+
 def _check_member(member: tarfile.TarInfo, path: Path) -> None:
     """Raise DataError for a member that is not a plain file or folder below the archive's own folder."""
-    plain = member.isdir() or (member.isreg() and not member.issparse())
+    plain = member.size >= 0 and (member.isdir() or (member.isreg() and not member.issparse()))
     if not plain or member.name.startswith("/") or ".." in member.name.split("/"):
         raise DataError("cannot be unpacked: not a plain file", file=path, got=member.name)
+
+
+def _check_names(source: Path, target: Path, path: Path) -> None:
+    """Raise DataError, before anything is moved, for a mark, and for a file where there is a folder or vice versa."""
+    for mark in source.glob(MARK.format("*")):
+        raise DataError("cannot be unpacked: marks an archive as unpacked", file=path, got=mark.name)
+    for new in source.rglob("*"):
+        old = target / new.relative_to(source)
+        if old.exists() and old.is_dir() != new.is_dir():
+            raise DataError("cannot be unpacked: a file and a folder of one name", file=path, got=old)
 
 
 def _merge(source: Path, target: Path) -> None:

@@ -259,3 +259,67 @@ def test_the_lists_of_an_archive_come_after_its_images(tmp_path):
     with pytest.raises(KeyboardInterrupt), stopping(os, "replace", after=2):
         _merge(tmp_path / "new", tmp_path / "old")
     assert {path.name for path in (tmp_path / "old").rglob("*.*")} == {"2.jpg", "2.xml"}
+
+
+def header(name: str, **fields) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    for field, value in fields.items():
+        setattr(member, field, value)
+    return member
+
+
+def make_tar_of(members: list[tarfile.TarInfo]) -> bytes:
+    """An archive of headers alone."""
+    kinds = (tarfile.PAX_FORMAT if member.pax_headers else tarfile.GNU_FORMAT for member in members)
+    blocks = [member.tobuf(kind) for member, kind in zip(members, kinds, strict=True)]
+    return b"".join(blocks) + bytes(2 * tarfile.BLOCKSIZE)
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        header("VOCdevkit/a", size=-512),  # from which Python before 3.14 goes back, and comes to it again
+        header("VOCdevkit/a", mtime=10**20),
+        header("VOCdevkit/a", pax_headers={"mtime": "nan"}),
+        header("VOCdevkit/a", size=1 << 70),
+        header("VOCdevkit/a", pax_headers={"path": "VOCdevkit/a\0b"}),
+        header("VOCdevkit/a", pax_headers={"GNU.sparse.map": "x"}),
+        header("VOCdevkit/a", type=tarfile.GNUTYPE_LONGNAME, size=1 << 36),
+    ],
+    ids=lambda member: str(member.get_info()),
+)
+def test_headers_that_tarfile_stumbles_over_are_refused(tmp_path, member):
+    data = make_tar_of([tarfile.TarInfo("VOCdevkit/first"), member])
+    (tmp_path / "a.tar").write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.tar: .*cannot be unpacked: "), stopping(tarfile.TarFile, "next", after=9):
+        download_voc(tmp_path / "data", archives=tmp_path, table=table({"a.tar": data}))
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_a_damaged_header_is_not_the_end_of_an_archive(tmp_path):
+    data = bytearray(TRAINVAL)
+    data[data.index(b"VOCdevkit/VOC2007/Annotations") + 10] ^= 1
+    (tmp_path / "a.tar").write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.tar: cannot be unpacked: damaged header \(got byte 30720\)"):
+        download_voc(tmp_path / "data", archives=tmp_path, table=table({"a.tar": bytes(data)}))
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [".test.tar.done", "./.trainval.tar.done", ".test.tar.done/a"])
+def test_an_archive_marks_no_archive_as_unpacked(tmp_path, name):
+    content = {"trainval.tar": make_tar({f"VOCdevkit/{name}": b""}), "test.tar": TEST}
+    for archive, data in content.items():
+        (tmp_path / archive).write_bytes(data)
+    with pytest.raises(DataError, match=r"trainval\.tar: cannot be unpacked: marks an archive as unpacked"):
+        download_voc(tmp_path / "data", archives=tmp_path, table=table(content))
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["VOC2007/JPEGImages", "VOC2007/JPEGImages/1.jpg/a"])
+def test_nothing_is_moved_if_a_name_is_a_file_and_a_folder(tmp_path, name):
+    content = {"trainval.tar": TRAINVAL, "test.tar": make_tar({f"VOCdevkit/{name}": b"", "VOCdevkit/A/b": b""})}
+    for archive, data in content.items():
+        (tmp_path / archive).write_bytes(data)
+    with pytest.raises(DataError, match=r"test\.tar: cannot be unpacked: a file and a folder of one name"):
+        download_voc(tmp_path / "data", archives=tmp_path, table=table(content))
+    assert not (tmp_path / "data/VOCdevkit/A").exists()
