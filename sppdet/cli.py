@@ -37,7 +37,7 @@ from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Na
 from sppdet import __version__
 from sppdet.commands.following import next_step
 from sppdet.commands.paths import check_paths
-from sppdet.config.load import config_action, one_line
+from sppdet.config.load import TOO_LARGE, config_action, one_line
 from sppdet.config.usage import explain_usage
 from sppdet.config.yaml import read_yaml_12
 from sppdet.errors import SppdetError
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.print_help(sys.stderr)
             return 2
         arguments = _config_first(arguments)
-        options = parser.instantiate(parser.parse_args(arguments))
+        options = _parse(parser, arguments)
         names: list[str] = []
         while options.get("subcommand"):  # a command, or a group and a command in it
             names.append(options.subcommand)
@@ -126,6 +126,13 @@ def build_parser(arguments: Sequence[str] | None = None) -> ArgumentParser:
             options = _parser_of(function) if named else _new_parser()
             parts.add_subcommand(each, options, help=str(function.__doc__).split("\n")[0])
     return parser
+
+
+def _parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
+    try:
+        return parser.instantiate(parser.parse_args(arguments))
+    except OverflowError as error:  # as in a file: see `read_values`
+        raise ArgumentError(None, TOO_LARGE) from error
 
 
 def module_of(name: str) -> ModuleType:

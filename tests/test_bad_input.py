@@ -138,6 +138,7 @@ MISTAKES: dict[str, tuple] = {
     "truncated detector": (evaluate(""), WEIGHTS, cut(WEIGHTS, 9999)),
     "unknown key": usage(train("--svm.D 3"), "--svm.D"),
     "wrong type": usage(train("--svm.C many"), "--svm.C | a number | got many"),
+    "too many digits": usage(train(f"--svm.C {'9' * 400}"), "a whole number is too large"),
     "wrong choice": usage(train("--features roi"), "--features | expected spp, crop, | got roi)"),
     "not a list": usage(train("--spp.scales 480"), "--spp.scales | a list such as [480] | got 480"),
     "names with commas": usage(train(f"{NAMES} RBC,WBC"), f"{NAMES} | a list such as [RBC,WBC] | got RBC,WBC"),

@@ -12,12 +12,13 @@ from sppdet.config.record import TYPE_NAMES, check_values, from_dict
 from sppdet.config.training import TrainConfig
 from sppdet.config.yaml import read_yaml_12
 from sppdet.errors import ConfigError
-from sppdet.wording import did_you_mean
+from sppdet.wording import did_you_mean, printable
 
 T = TypeVar("T")
 
 NULL = "<class 'NoneType'>"  # as jsonargparse prints types
 NUMBERS_OR_NULL = ("<class 'int'>", "<class 'float'>", NULL)
+TOO_LARGE = "a whole number is too large"
 
 
 @overload
@@ -75,10 +76,12 @@ def read_values(parser: ArgumentParser, kind: type, file: str | PathLike[str]) -
     try:
         values = parser.parse_path(file)
     except (ArgumentError, TypeError, ValueError, OSError) as error:
-        text = explain(error, prefix="")
+        text = printable(explain(error, prefix=""))
         unknown = re.fullmatch(r"(\S+): no such option", text)
         question = did_you_mean(unknown[1], parser.get_defaults().keys()) if unknown else ""
         raise ConfigError(f"{text} ({question})" if question else text, file=file) from error
+    except OverflowError as error:  # of jsonargparse, which makes a float of it before its range is checked
+        raise ConfigError(TOO_LARGE, file=file) from error
     for key in set(values.keys()) - set(parser.get_defaults().keys()):  # jsonargparse accepts `svm: 3`
         raise ConfigError("is not a value but a group of keys", file=file, field=key, got=values[key])
     own = {name: value for name, value in values.as_dict().items() if name in {field.name for field in fields(kind)}}
