@@ -90,7 +90,7 @@ def _train(config: TrainClassifierConfig, run: RunFolder) -> Classifier:
     classifier.head.scale.fill_(scale_to_norm(config.feature_norm, (rows for (rows,) in features)))
     logger.info("%s, %s", counted(len(images.files), "image"), counted(len(images.classes), "class"))
     run.begin(config, key)
-    write_json(run.images, [content_key(file) for file in images.files])
+    run.record_images([content_key(file) for file in images.files])
     training = (epochs.steps, config.fit, config.seed, run.training_state)
     fits = epochs.pooled_bytes(classifier.pyramids.dimension) <= config.memory_gb * 1e9
     views = epochs.views() if config.blocks == 0 and config.view != "crop" and fits else []

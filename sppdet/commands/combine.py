@@ -60,6 +60,7 @@ def combine(
     for run, names in classes.items():
         dataset.check_classes(names, run)
     detectors = {run: inputs.load_run(run, device, precision, True) for run in classes}
+    trained_on = inputs.count_trained_on(detectors, dataset)
     found = {run: _read_probabilities(run, dataset) for run in runs if run not in detectors}
     for run, detector in detectors.items():
         load = partial(inputs.load_run, detector, device, precision)
@@ -69,7 +70,7 @@ def combine(
     union = [combine_detections(parts, selection) for parts in zip(*(found[run] for run in runs), strict=True)]
     single = {run: found[run] for run in runs}
     result = evaluate_detections(union, dataset, resamples, True, single)
-    result = replace(result, folder=folder, trained_on=inputs.count_trained_on(detectors, dataset))
+    result = replace(result, folder=folder, trained_on=trained_on)
     write_evaluation(folder, result, union, dataset, data.split)
     return result
 

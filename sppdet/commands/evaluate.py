@@ -92,6 +92,8 @@ def evaluate(
         OwnedFolder(folder, EVALUATION).check()  # before hours of detection
     detector = None if run is None else inputs.load_run(run, device, precision, probabilities)
     truncated = detector.truncated(svd) if detector and svd is not None else None
+    runs = [one for one in (run, against if against and inputs.is_run(against) else None) if one is not None]
+    trained_on = {} if rank() else inputs.count_trained_on(runs, dataset)
     others = None
     if against:
         load = partial(inputs.load_run, against, device, precision)
@@ -100,8 +102,7 @@ def evaluate(
     result = evaluate_detections(found, dataset, resamples, probabilities, others)
     if rank() and not truncated:
         return Summary({}, "")  # the first rank goes on alone
-    runs = [one for one in (run, against if against and inputs.is_run(against) else None) if one is not None]
-    result = replace(result, proposals=proposals, folder=folder, trained_on=inputs.count_trained_on(runs, dataset))
+    result = replace(result, proposals=proposals, folder=folder, trained_on=trained_on)
     if truncated:
         cut = inputs.detect_dataset(truncated, dataset, workers, proposals)
         result = replace(result, ranks=svd, truncated=evaluate_voc(cut, dataset.images, dataset.classes))

@@ -189,9 +189,23 @@ class RunFolder:
             raise ConfigError(reason, file=self.path, field="output")
         write_json(self.data_hash, key)
 
+    def record_images(self, keys: Sequence[str]) -> None:
+        """Record the content keys of the images that the run is trained on, and a key of them all."""
+        write_json(self.images, {"images": keys, "key": content_key(keys)})
+
     def trained_on(self, keys: Sequence[str]) -> int:
-        """Return how many of the images with these content keys the run was trained on; 0 if it has no record."""
-        known = {str(key) for key in _read(self.images, list)} if self.images.is_file() else set()
+        """Return how many of the images with these content keys the run was trained on; 0 if it has no record.
+
+        Raises SppdetError if the record is damaged: a number that is too small looks like a fair evaluation.
+        """
+        if not self.images.is_file():
+            return 0
+        record = _read(self.images, dict)
+        images = record.get("images")
+        if not isinstance(images, list) or record.get("key") != content_key(images):
+            expected = "the keys that were written: copy it again, or remove it to go without this check"
+            raise SppdetError("is damaged", file=self.images, expected=expected)
+        known = {str(key) for key in images}
         return sum(key in known for key in keys)
 
     def tidy(self) -> None:

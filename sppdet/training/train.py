@@ -103,7 +103,7 @@ def _train(config: TrainConfig, run: RunFolder, dataset: Dataset | None, val: Da
         if dataset is None and not run.has_weights():
             run.split.unlink(missing_ok=True)
             record_division(config.data, run.split)
-        write_json(run.images, [split.keys[i] for i in split.final_fit])
+        run.record_images([split.keys[i] for i in split.final_fit])
         plot_labels(split, run.labels_picture)
 
         detector = trainer.fit("train", split.first_fit)

@@ -106,6 +106,18 @@ def test_images_that_were_trained_on_are_counted_before_the_numbers(data, run, o
     assert f"{run}: 3 of these 3 images were trained on" in caplog.text
 
 
+def test_a_damaged_list_of_the_images_trained_on_is_an_error_before_anything_is_detected(
+    data, run, other, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("sppdet.commands.inputs.detect_dataset", None)
+    file = run / "images.json"
+    keys = file.read_text()
+    file.write_text(keys.replace(key := read_json(file)["images"][0], key[::-1]))
+    for command in (("evaluate", run), ("evaluate", other, "--against", run), ("combine", other, run)):
+        output = ("--output", tmp_path / command[0]) if command[0] == "combine" else ()
+        assert f"{file}: is damaged (expected the keys" in run_error(capsys, *command, *data, *output)
+
+
 def test_data_are_looked_at_before_the_network(place, run, tmp_path, capsys, monkeypatch):
     root = tmp_path / "own"
     shutil.copytree(place / "shapes", root)

@@ -43,8 +43,21 @@ def test_a_damaged_record_is_one_error_or_says_nothing(folder, text):
     for call in (*calls, lambda: folder.trained_on(["a"]), lambda: folder.check_config(CONFIG)):
         with suppress(SppdetError):
             call()
-    folder.images.write_text('[["a"], "b"]')
+    folder.record_images([["a"], "b"])
     assert folder.trained_on(["a", "b"]) == 1
+
+
+def test_no_flipped_bit_of_the_images_trained_on_goes_unnoticed(folder):
+    keys = ["0" * 32, "0123456789abcdef" * 2]
+    folder.record_images(keys)
+    assert folder.trained_on([keys[1], "other"]) == 1
+    whole = folder.images.read_bytes()
+    for place, byte in enumerate(whole):
+        folder.images.write_bytes(whole[:place] + bytes([byte ^ 1 << place % 8]) + whole[place + 1 :])
+        assert raised(SppdetError, folder.trained_on, keys).file == folder.images
+    folder.images.write_bytes(whole.replace(b"0123", b"0133"))
+    with pytest.raises(SppdetError, match=r"images\.json: is damaged .*copy it again, or remove it"):
+        folder.trained_on(keys)
 
 
 def test_a_second_start_with_another_configuration_is_refused_while_the_first_one_works(tmp_path):
