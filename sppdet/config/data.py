@@ -65,8 +65,8 @@ class ProposalConfig:
         min_side: least side of a box, in pixels of the resized image.
         limit: maximum number of boxes per image, best first; null: all.
         file: proposals of another program (COCO-style .json, .npz or R-CNN's .mat), used instead of selective search.
-        max_pixels: pixels above which the image to search is resized, whatever its width. The search takes about 250
-            bytes for each (quality: 450) in each of its workers.
+        max_pixels: pixels above which the image to search is resized, whatever its width. The search takes about 200
+            bytes for each (quality: 250) in each of its workers.
     """
 
     mode: SearchMode = "fast"

@@ -3,6 +3,7 @@ import hashlib
 import inspect
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -60,6 +61,20 @@ def test_another_process_with_another_history_gives_the_same_boxes():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == hashlib.sha256(selective_search(scene(), width=200).numpy().tobytes()).hexdigest()
+
+
+def test_one_thread_has_one_color_space_in_memory(monkeypatch):
+    made, alive = list[weakref.ref[np.ndarray]](), list[int]()
+
+    def quantize(*arguments):
+        alive.append(sum(each() is not None for each in made))
+        made.append(weakref.ref(bins := original(*arguments)))
+        return bins
+
+    original = module.quantize
+    monkeypatch.setattr(module, "quantize", quantize)
+    search_hierarchies(to_array(scene(2, 60, 70)), PRESETS["quality"], threads=1)
+    assert alive == [0] * 5
 
 
 def test_order_depends_on_the_image_and_large_boxes_tend_to_come_first():
