@@ -5,18 +5,15 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 from torch.optim.lr_scheduler import ConstantLR
 
-from sppdet.config.heads import SVMConfig
 from sppdet.errors import DataError
 from sppdet.runtime import group, ranks
 from sppdet.training.gradient_descent import Descent, History, Loss, descend
-from sppdet.training.mining import ExamplePool, _refit
 
 LIMIT = 3.0
 
@@ -54,27 +51,6 @@ def exchanges() -> None:
     ranks.take_first(several)
     assert [each.tolist() for each in several] == [4, [0, 0]]
     descends()
-    fits_svms()
-
-
-def fits_svms() -> None:
-    """Each rank has a third of the columns; the objective is that of all, and as near to the best one as it says."""
-    generator = torch.Generator().manual_seed(0)
-    features, targets = torch.randn(90, 8, generator=generator), torch.randint(-1, 2, (90, 2), generator=generator)
-    examples = ExamplePool(100, 8, 2)
-    examples.add(0, torch.arange(90), features, targets.to(torch.int8))
-    assert examples.features.shape[1] in (2, 3)
-    svm = SVMConfig(C=0.1, gap=0.01, bias=2.0, loss="hinge")
-    mined = _refit(examples, None, 0.5, svm, seed=0)
-    mined = _refit(examples, mined.solution, 0.5, replace(svm, gap=0.001), seed=0)
-    assert mined.solution.gap <= 0.001
-    inputs = torch.cat([features.half() * 0.5, torch.full((90, 1), 2.0)], dim=1).double()
-    margins = inputs @ mined.solution.weights.double().T
-    torch.testing.assert_close(mined.margins(svm).double(), margins, rtol=1e-4, atol=1e-5)
-    cost = svm.C * torch.where(targets > 0, svm.positive_weight, (targets < 0).double())
-    loss = (cost * (1 - targets * margins).clamp(min=0)).sum(dim=0)
-    expected = loss + 0.5 * mined.solution.weights.double().square().sum(dim=1)
-    torch.testing.assert_close(torch.from_numpy(mined.solution.primal), expected, rtol=1e-5, atol=1e-5)
 
 
 def descends() -> None:

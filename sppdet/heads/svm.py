@@ -4,11 +4,9 @@ The examples of all classes are the rows of one half-precision matrix; an exampl
 out for each class. Rows are taken in blocks: a block's Gram matrix and its margins for all classes are two matrix
 products, and within the block the dual variables are optimized one at a time as in liblinear (Hsieh et al. 2008). One
 read of the matrix is used by every class; extra memory is a block and the weights.
-
-Several ranks divide the columns: each holds its part of every row, and of the weights. They add up the Gram matrices
-and margins of a block, a few kilobytes, and take the same steps on its dual variables.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +15,6 @@ from torch import Tensor
 
 from sppdet.config.heads import SVMConfig
 from sppdet.runtime.compiled import compiled
-from sppdet.runtime.ranks import add_up, meet, of_first, rank
 
 BLOCK = 32
 INNER_PASSES = 2
@@ -28,20 +25,14 @@ EPOCHS_BETWEEN_CHECKS = 3
 class SVMProblem:
     """min over w: |w|^2 / 2 + sum_i cost_i loss(y_i w.x_i), for each of K classes; x carries a constant feature.
 
-    features: float16 (n, D), this rank's columns. targets: int8 (n, K), +1, -1 or 0 (left out). scale: factor of the
-    features. svm: loss, C (cost of a negative; that of a positive is positive_weight times as high), and bias, the
-    constant feature's value.
+    features: float16 (n, D). targets: int8 (n, K), +1, -1 or 0 (left out). scale: factor of the features. svm: loss,
+    C (cost of a negative; that of a positive is positive_weight times as high), and bias, the constant feature's value.
     """
 
     features: Tensor
     targets: Tensor
     scale: float = 1.0
     svm: SVMConfig = field(default_factory=SVMConfig)
-
-    @property
-    def constant(self) -> float:
-        """The value of the constant feature, which is a column of the first rank."""
-        return 0.0 if rank() else self.svm.bias
 
     def cost(self) -> np.ndarray:
         """Return the cost of each example, float32 (n, K): 0 if it is left out."""
@@ -56,19 +47,14 @@ class SVMProblem:
 
     def margins(self, weights: Tensor, rows: Tensor) -> Tensor:
         """Compute w.x float32 (K, B) of rows as `rows` returns them."""
-        return _total(torch.addmm(weights[:, -1:] * self.constant, weights[:, :-1], rows.T, alpha=self.scale))
-
-    def gram(self, rows: Tensor) -> Tensor:
-        """Compute x.x float32 (B, B) of rows as `rows` returns them."""
-        return _total(self.scale**2 * (rows @ rows.T) + self.constant**2)
+        return torch.addmm(weights[:, -1:] * self.svm.bias, weights[:, :-1], rows.T, alpha=self.scale)
 
 
 @dataclass(eq=False)
 class SVMSolution:
     """The state of an optimization.
 
-    weights: float32 (K, D + 1), for the scaled features and the constant one; with several ranks this one's columns,
-    and 0 for the constant but on the first. alpha: float32 (n, K), dual variables.
+    weights: float32 (K, D + 1), for the scaled features and the constant one. alpha: float32 (n, K), dual variables.
     primal, dual: float64 (K,), the objective at the last check and its best known lower bound. epochs: number taken.
     """
 
@@ -90,14 +76,15 @@ def solve_svms(
     gap: float = 0.01,
     epochs: int = 100,
     seed: int = 0,
+    settled: Callable[[bool], bool] = bool,
 ) -> SVMSolution:
     """Optimize until the relative duality gap of every class is at most `gap`, or for up to `epochs` epochs.
 
     start: the solution of a smaller problem, whose rows come first in this one; its alpha is extended with zeros. The
     dual objective only grows from there. A class keeps the weights it started with if they are still better than those
-    of a coarse fit, so its primal objective on this problem never grows. All ranks take part.
+    of a coarse fit, so its primal objective on this problem never grows. settled: from whether the gaps are
+    small enough, whether to end.
     """
-    meet()
     (n, classes), dimension = problem.targets.shape, problem.features.shape[1]
     zeros = torch.zeros(classes, dimension + 1), torch.zeros(n, classes)
     solution = start or SVMSolution(*zeros, primal=np.full(classes, np.inf), dual=np.zeros(classes))
@@ -120,7 +107,7 @@ def solve_svms(
             rows = blocks[b]
             x = problem.rows(torch.from_numpy(rows), memory)  # (B, D)
             if b not in grams:
-                grams[b] = problem.gram(x).numpy()
+                grams[b] = (problem.scale**2 * (x @ x.T) + problem.svm.bias**2).numpy()
             margins = problem.margins(weights, x).numpy()  # (K, B)
             before = alpha[:, rows]
             after = before.copy()
@@ -128,11 +115,11 @@ def solve_svms(
             alpha[:, rows] = after
             step = torch.from_numpy((after - before) * targets[:, rows])
             weights[:, :-1].addmm_(step, x, alpha=problem.scale)
-            weights[:, -1] += problem.constant * step.sum(dim=1)
+            weights[:, -1] += problem.svm.bias * step.sum(dim=1)
         epoch += 1
         if epoch % EPOCHS_BETWEEN_CHECKS == 0 or epoch == epochs:
             primal, dual = objectives(problem, weights, torch.from_numpy(alpha.T))
-            if ((primal - dual) <= gap * primal).all():
+            if settled(bool(((primal - dual) <= gap * primal).all())):
                 break
     if start is not None and epoch:
         before = objectives(problem, start.weights, torch.from_numpy(first.T))[0]
@@ -151,20 +138,13 @@ def objectives(problem: SVMProblem, weights: Tensor, alpha: Tensor) -> tuple[np.
         margins = problem.margins(weights, problem.rows(part)).T.numpy() * problem.targets[part].numpy()
         slack = np.maximum(0, 1 - margins.astype(np.float64))
         loss += (cost[part] * (slack if problem.svm.loss == "hinge" else slack**2)).sum(axis=0)
-    regularizer = _total(0.5 * weights.double().square().sum(dim=1)).numpy()
+    regularizer = 0.5 * weights.double().square().sum(dim=1).numpy()
     exact = alpha.double().numpy()
     dual = exact.sum(axis=0) - regularizer
     if problem.svm.loss == "squared_hinge":
         with np.errstate(divide="ignore", invalid="ignore"):
             dual -= np.where(cost > 0, exact**2 / (4 * cost), 0).sum(axis=0)
-    primal, dual = of_first(torch.from_numpy(np.stack([regularizer + loss, dual]))).numpy()
-    return primal, dual
-
-
-def _total(part: Tensor) -> Tensor:
-    """Return the sum over the ranks of what each computed from its columns."""
-    add_up([part], in_step=True)
-    return part
+    return regularizer + loss, dual
 
 
 @compiled()

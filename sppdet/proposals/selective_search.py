@@ -95,7 +95,7 @@ def selective_search(
         limit: maximum number of boxes; None: all. The first n boxes are the same for every limit.
         threads: number of threads, which does not change the boxes; None: one per core.
         max_pixels: pixels above which the image to search is resized, whatever its width, which is logged. The search
-            takes about 200 bytes for each on one thread, 250 in quality mode, and 300 and 650 on five.
+            takes about 200 bytes for each on one thread, and 300 on five; in quality mode 250 and 650.
 
     Raises ConfigError for a parameter out of range, InputError for what is not an image.
 

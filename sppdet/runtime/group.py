@@ -92,11 +92,10 @@ class Group:
         self._communicate(lambda: dist.all_gather(parts, padded))
         return [load(part[: int(size)].numpy().tobytes()) for part, size in zip(parts, sizes, strict=True)]
 
-    def combine(self, tensors: Iterable[Tensor], collective: str, in_step: bool, **options: int) -> None:
+    def combine(self, tensors: Iterable[Tensor], collective: str, **options: int) -> None:
         import torch.distributed as dist
 
-        if not in_step:
-            self.meet()
+        self.meet()
         for tensor in tensors:
             combined = tensor.detach().cpu().contiguous()  # the tensor itself, where that is so
             self._communicate(partial(getattr(dist, collective), combined, **options))

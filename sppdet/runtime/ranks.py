@@ -96,19 +96,16 @@ def of_first(tensor: Tensor) -> Tensor:
     return exchange({"": tensor})[0][""] if _group else tensor
 
 
-def add_up(tensors: Iterable[Tensor], in_step: bool = False) -> None:
-    """Replace tensors, of the same shapes on all ranks, by their sums over the ranks.
-
-    in_step: the ranks have met and take equal steps since, so that they need not meet again.
-    """
+def add_up(tensors: Iterable[Tensor]) -> None:
+    """Replace tensors, of the same shapes on all ranks, by their sums over the ranks."""
     if _group:
-        _group.combine(tensors, "all_reduce", in_step)
+        _group.combine(tensors, "all_reduce")
 
 
 def take_first(tensors: Iterable[Tensor]) -> None:
     """Replace tensors, of the same shapes on all ranks, by those of rank 0."""
     if _group:
-        _group.combine(tensors, "broadcast", False, src=0)
+        _group.combine(tensors, "broadcast", src=0)
 
 
 def meet() -> None:

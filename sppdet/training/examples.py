@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sppdet.config.heads import SVMConfig
 from sppdet.drawing.detections import write_picture
 from sppdet.drawing.mosaic import Tile, crop, draw_mosaic
+from sppdet.heads.svm import SVMProblem
 from sppdet.images import to_array
-from sppdet.training.mining import ExamplePool
+from sppdet.training.mining import MiningState
 from sppdet.training.sampling import ImageRegions
 from sppdet.wording import counted
 
@@ -19,15 +21,17 @@ BLUE, ORANGE = (0, 114, 178), (213, 94, 0)
 
 
 def draw_examples(
-    path: Path, pool: ExamplePool, margins: Tensor, regions: Sequence[ImageRegions], classes: Sequence[str]
+    path: Path, mined: MiningState, regions: Sequence[ImageRegions], classes: Sequence[str], svm: SVMConfig
 ) -> None:
     """Write a picture: objects from the lowest score to the highest, and the negatives with the highest, of a class.
 
-    margins: (n, K), the scores: an object should have at least 1, a negative at most -1. Raises SppdetError if the
-    picture cannot be written, ImageError for an image that cannot be read.
+    Scores are margins: an object should have at least 1, a negative at most -1. Raises SppdetError if it cannot be
+    written, ImageError for an image that cannot be read.
     """
+    pool = mined.examples
     counts = (pool.targets > 0).sum(dim=0)
     shown = [k for k in counts.argsort(descending=True, stable=True).tolist() if counts[k]][:MOST_CLASSES]
+    margins = _margins(mined, svm)  # (n, K)
     chosen = {k: _choose(margins[:, k], pool.targets[:, k]) for k in shown}
     wanted = {row: pool.sources[row].tolist() for rows in chosen.values() for row in rows}
     cut: dict[int, np.ndarray] = {}
@@ -55,3 +59,10 @@ def _choose(margins: Tensor, targets: Tensor) -> list[int]:
     places = np.unique(np.linspace(0, len(objects) - 1, POSITIVES).round().astype(int))
     hardest = negatives[margins[negatives].argsort(descending=True)[:NEGATIVES]]
     return [*objects[torch.from_numpy(places)].tolist(), *hardest.tolist()]
+
+
+def _margins(mined: MiningState, svm: SVMConfig) -> Tensor:
+    examples = mined.examples
+    problem = SVMProblem(examples.features, examples.targets, mined.scale, svm)
+    chunks = torch.arange(examples.count).split(2048)
+    return torch.cat([problem.margins(mined.solution.weights, problem.rows(rows)) for rows in chunks], dim=1).T

@@ -78,9 +78,9 @@ def _fit(
             mined = mine_svms(cache, sorted(set(images) - set(known)), len(classes), config.svm, config.seed, start)
             if not known:
                 mined.save(run.mined)
-            scores, margins = mined.linear(config.svm), mined.margins(config.svm)
+            scores = mined.linear(config.svm)
             if metrics := recorded():
-                draw_examples(run.examples_picture, mined.examples, margins, cache.regions, classes)
+                draw_examples(run.examples_picture, mined, cache.regions, classes, config.svm)
                 plot_objective(metrics.of_step(file.stem, "refit"), file.with_suffix(".png"))
             del start, mined  # box regression takes the memory of their examples
         case "softmax":

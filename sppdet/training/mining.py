@@ -21,10 +21,10 @@ from sppdet.errors import DataError
 from sppdet.files.atomic import load_tensors, save_tensors
 from sppdet.files.recorder import record
 from sppdet.files.run_folder import run_key
-from sppdet.heads.linear import Heads, LinearWeights
+from sppdet.heads.linear import Heads, LinearWeights, mean_norm
 from sppdet.heads.svm import SVMProblem, SVMSolution, solve_svms
 from sppdet.runtime.progress import progress
-from sppdet.runtime.ranks import exchange, meet, of_first, rank, spread, world
+from sppdet.runtime.ranks import exchange, of_first, rank, spread, world
 from sppdet.training.feature_cache import FeatureCache
 from sppdet.training.room import count_objects, leave_room, take_shares
 from sppdet.training.sampling import RECENT, hard_negatives, initial_svm_examples, svm_targets
@@ -38,13 +38,11 @@ COARSE_GAP = 10
 
 class ExamplePool:
     """A bounded pool of examples: features float16 (n, D), targets int8 (n, K), and sources int64 (n, 2), the
-    index of the image and that of the region in it. Of the features each rank keeps some columns."""
+    index of the image and that of the region in it."""
 
     def __init__(self, capacity: int, dimension: int, classes: int) -> None:
-        first, end = (dimension * part // world() for part in (rank(), rank() + 1))
-        self._columns = slice(first, end)
         self._stores = (
-            torch.empty(capacity, end - first, dtype=torch.float16),  # memory is taken as rows are filled
+            torch.empty(capacity, dimension, dtype=torch.float16),  # memory is taken as rows are filled
             torch.empty(capacity, classes, dtype=torch.int8),
             torch.empty(capacity, 2, dtype=torch.int64),
         )
@@ -58,7 +56,7 @@ class ExamplePool:
         """Append regions `indices` of an image, up to the capacity."""
         before, n = self.count, min(len(indices), self.room)
         self._resize(before + n)
-        self.features[before:], self.targets[before:] = features[:n, self._columns].half(), targets[:n]
+        self.features[before:], self.targets[before:] = features[:n].half(), targets[:n]
         self.sources[before:, 0], self.sources[before:, 1] = image, indices[:n]
 
     def of_image(self, image: int) -> Tensor:
@@ -69,15 +67,11 @@ class ExamplePool:
         """Fill an empty pool with the regions `sources` (n, 2), pairs of image and index, in this order."""
         self._resize(len(sources))
         self.sources[:] = sources
-        images = sources[:, 0].unique().tolist()
-
-        def compute(i: int) -> tuple[Tensor, ...]:
-            return (cache.features(i, self.of_image(i)).half(),)
-
-        for i, (features,) in zip(progress(images, "examples of the fit before"), spread(images, compute), strict=True):
+        for i in progress(sources[:, 0].unique().tolist(), "examples of the fit before"):
             rows = (sources[:, 0] == i).nonzero().flatten()
-            self.features[rows] = features[:, self._columns].cpu()
-            self.targets[rows] = svm_targets(cache.regions[i], self.targets.shape[1], svm)[sources[rows, 1]]
+            indices = sources[rows, 1]
+            self.features[rows] = cache.features(i, indices).half().cpu()
+            self.targets[rows] = svm_targets(cache.regions[i], self.targets.shape[1], svm)[indices]
 
     def keep(self, rows: Tensor) -> None:
         """Keep these rows, in ascending order, without a second copy of the features."""
@@ -85,15 +79,6 @@ class ExamplePool:
             for store in self._stores:
                 store[place : place + len(part)] = store[part]
         self._resize(len(rows))
-
-    def own(self, weights: Tensor) -> Tensor:
-        """Return the columns of this rank of weights (K, D + 1), the last one on the first rank only."""
-        return torch.cat([weights[:, self._columns], weights[:, -1:] * (rank() == 0)], dim=1)
-
-    def join(self, weights: Tensor) -> Tensor:
-        """Return the weights (K, D + 1) that have these columns of this rank, and others of the others."""
-        parts = [each["weights"] for each in exchange({"weights": weights})]
-        return torch.cat([*(part[:, :-1] for part in parts), parts[0][:, -1:]], dim=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,13 +93,6 @@ class MiningState:
         """Return weight (K, D) and bias (K,) of the SVMs for unscaled features."""
         weights = self.solution.weights
         return weights[:, :-1] * self.scale, weights[:, -1] * svm.bias
-
-    def margins(self, svm: SVMConfig) -> Tensor:
-        """Compute the margins float32 (n, K) of the examples. All ranks take part."""
-        problem = SVMProblem(self.examples.features, self.examples.targets, self.scale, svm)
-        weights, chunks = self.examples.own(self.solution.weights), torch.arange(self.examples.count).split(2048)
-        meet()
-        return torch.cat([problem.margins(weights, problem.rows(chunk)) for chunk in chunks], dim=1).T
 
     def save(self, path: Path) -> None:
         """Write the sources of the examples and the solution."""
@@ -161,13 +139,11 @@ def mine_svms(
             chosen = take_shares(chosen, cache.regions[i], share, np.random.default_rng([seed, i, 1]))
         return chosen, cache.features(i, chosen).half()
 
-    norms = []
     for i, (chosen, features) in zip(progress(images, "first examples"), spread(images, choose), strict=True):
         examples.add(i, chosen, features, targets(i)[chosen])
-        norms.append(features.float().norm(dim=1))
     if not (examples.targets > 0).any():
         raise DataError("no object to learn from", field="data", expected="objects that are not difficult")
-    scale = start.scale if start else svm.feature_norm / max(float(torch.cat(norms).mean()), 1e-12)
+    scale = start.scale if start else svm.feature_norm / mean_norm(examples.features)
     coarse = replace(svm, gap=COARSE_GAP * svm.gap)
     mined = _refit(examples, start.solution if start else None, scale, coarse, seed)
 
@@ -200,9 +176,7 @@ def mine_svms(
 
 def _refit(examples: ExamplePool, start: SVMSolution | None, scale: float, svm: SVMConfig, seed: int) -> MiningState:
     problem = SVMProblem(examples.features, examples.targets, scale, svm)
-    own = replace(start, weights=examples.own(start.weights)) if start else None
-    found = solve_svms(problem, own, svm.gap, svm.epochs, seed)
-    solution = replace(found, weights=examples.join(found.weights), alpha=of_first(found.alpha))
+    solution = _solve(problem, start, svm, seed)
     message = "svm: %s, %s, duality gap %.2f%%, objective %.4g"
     sizes = counted(examples.count, "example"), counted(solution.epochs, "epoch")
     logger.info(message, *sizes, 100 * solution.gap, solution.primal.sum())
@@ -210,10 +184,41 @@ def _refit(examples: ExamplePool, start: SVMSolution | None, scale: float, svm: 
     return MiningState(examples, scale, solution)
 
 
+def _solve(problem: SVMProblem, start: SVMSolution | None, svm: SVMConfig, seed: int) -> SVMSolution:
+    """Fit the classes; each rank fits its part of them to all examples, for as many epochs as the others."""
+    if world() == 1:
+        return solve_svms(problem, start, svm.gap, svm.epochs, seed)
+
+    def settled(own: bool) -> bool:
+        return all(bool(each["settled"]) for each in exchange({"settled": torch.tensor(own)}))
+
+    part = slice(rank(), None, world())
+    if start:
+        bounds = start.primal[part], start.dual[part]
+        start = SVMSolution(start.weights[part], start.alpha[:, part], *bounds, start.epochs)
+    problem = replace(problem, targets=problem.targets[:, part].contiguous())
+    own = solve_svms(problem, start, svm.gap, svm.epochs, seed, settled)
+    primal, dual = torch.from_numpy(own.primal), torch.from_numpy(own.dual)
+    parts = exchange({"w": own.weights, "a": own.alpha.T, "p": primal, "d": dual})
+    weights, alpha, primal, dual = (_interleave([each[name] for each in parts]) for name in "wapd")
+    return SVMSolution(weights, alpha.T.contiguous(), primal.numpy(), dual.numpy(), own.epochs)
+
+
+def _interleave(parts: list[Tensor]) -> Tensor:
+    """Join the rows of every rank's classes in the order of the classes."""
+    joined = torch.cat(parts)
+    for k, part in enumerate(parts):
+        joined[k :: len(parts)] = part
+    return joined
+
+
 def _evict(mined: MiningState, svm: SVMConfig) -> MiningState:
     """Remove negatives far from every margin. They have no weight in the solution, so it stays the same."""
     examples, solution = mined.examples, mined.solution
-    easy = (mined.margins(svm) < svm.easy_margin).all(dim=1)
+    problem = SVMProblem(examples.features, examples.targets, mined.scale, svm)
+    chunks = torch.arange(examples.count).split(2048)
+    margins = (problem.margins(solution.weights, problem.rows(chunk)) for chunk in chunks)
+    easy = torch.cat([(part < svm.easy_margin).all(dim=0) for part in margins])
     easy &= (examples.targets <= 0).all(dim=1) & (solution.alpha == 0).all(dim=1)
     rows = of_first((~easy).nonzero().flatten())
     examples.keep(rows)
