@@ -204,7 +204,7 @@ def find_tolerance(problem: SVMProblem) -> tuple[float, dict[str, Any]]:
     rows, none = scaled_rows(problem), torch.zeros(problem.targets.shape)
     ours, best = solve_svms(problem, gap=GAP), solve_svms(problem, gap=CERTAIN)
     for tolerance in TOLERANCES:
-        peer, _ = objectives(problem, fit_linear_svc(problem, rows, tolerance), none)
+        peer, *_ = objectives(problem, fit_linear_svc(problem, rows, tolerance), none)
         if (peer - best.dual <= GAP * peer).all():
             break
     solutions = {"sppdet SVMs": ours.primal, "LinearSVC": peer, "best": best.primal}

@@ -3,7 +3,8 @@
 The examples of all classes are the rows of one half-precision matrix; an example may be positive, negative or left
 out for each class. Rows are taken in blocks: a block's Gram matrix and its margins for all classes are two matrix
 products, and within the block the dual variables are optimized one at a time as in liblinear (Hsieh et al. 2008). One
-read of the matrix is used by every class; extra memory is a block and the weights.
+read of the matrix is used by every class; extra memory is a block and the weights. As there, examples that no class
+needs are passed over (section 3.3, shrinking) until the next check of the duality gap, which reads all.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,8 @@ from torch import Tensor
 from sppdet.config.heads import SVMConfig
 from sppdet.runtime.compiled import compiled
 
-BLOCK = 32
+BLOCK = 32  # examples optimized together
+CHUNK = 256  # examples read at once where nothing is optimized
 INNER_PASSES = 2
 EPOCHS_BETWEEN_CHECKS = 3
 
@@ -40,14 +42,19 @@ class SVMProblem:
         weight = np.where(targets > 0, self.svm.positive_weight, (targets < 0).astype(np.float32)).astype(np.float32)
         return self.svm.C * weight
 
-    def rows(self, index: Tensor | slice, memory: Tensor | None = None) -> Tensor:
-        """Read rows float32 (B, D), unscaled and without the constant, into `memory` (at least B, D) if given."""
-        rows = self.features[index]
-        return rows.float() if memory is None else memory[: len(rows)].copy_(rows)
+    def rows(self, index: Tensor, memory: Tensor) -> Tensor:
+        """Read rows float32 (B, D), unscaled and without the constant, into `memory` (at least B, D)."""
+        return memory[: len(index)].copy_(self.features.index_select(0, index))  # indexing copies numbers, not rows
 
     def margins(self, weights: Tensor, rows: Tensor) -> Tensor:
         """Compute w.x float32 (K, B) of rows as `rows` returns them."""
         return torch.addmm(weights[:, -1:] * self.svm.bias, weights[:, :-1], rows.T, alpha=self.scale)
+
+    def all_margins(self, weights: Tensor) -> Tensor:
+        """Compute w.x float32 (n, K) of every example."""
+        memory = torch.empty(min(len(self.features), CHUNK), self.features.shape[1])
+        chunks = self.features.split(CHUNK)
+        return torch.cat([self.margins(weights, memory[: len(part)].copy_(part)).T for part in chunks])
 
 
 @dataclass(eq=False)
@@ -86,11 +93,10 @@ def solve_svms(
     small enough, whether to end.
     """
     (n, classes), dimension = problem.targets.shape, problem.features.shape[1]
-    zeros = torch.zeros(classes, dimension + 1), torch.zeros(n, classes)
-    solution = start or SVMSolution(*zeros, primal=np.full(classes, np.inf), dual=np.zeros(classes))
-    alpha = np.zeros((classes, n), np.float32)
-    alpha[:, : len(solution.alpha)] = solution.alpha.T.numpy()
-    first, weights = alpha.copy(), solution.weights.clone()
+    weights, alpha = torch.zeros(classes, dimension + 1), np.zeros((classes, n), np.float32)
+    if start:
+        weights += start.weights
+        alpha[:, : len(start.alpha)] = start.alpha.T.numpy()
     cost, targets = np.ascontiguousarray(problem.cost().T), problem.targets.T.numpy().astype(np.float32)  # (K, n)
     hinge = problem.svm.loss == "hinge"
     upper = cost if hinge else np.where(cost > 0, np.float32(np.inf), np.float32(0))
@@ -98,53 +104,50 @@ def solve_svms(
     with np.errstate(divide="ignore"):
         ridge = np.zeros_like(cost) if hinge else np.where(cost > 0, 0.5 / cost, 0).astype(np.float32)
     rng = np.random.default_rng(seed)
-    blocks = np.array_split(rng.permutation(n), max(1, -(-n // BLOCK)))
-    grams: dict[int, np.ndarray] = {}
     memory = torch.empty(min(n, BLOCK), dimension)
-    primal, dual, epoch = solution.primal, solution.dual, 0
-    while epoch < epochs:
-        for b in rng.permutation(len(blocks)).tolist():
-            rows = blocks[b]
-            x = problem.rows(torch.from_numpy(rows), memory)  # (B, D)
-            if b not in grams:
-                grams[b] = (problem.scale**2 * (x @ x.T) + problem.svm.bias**2).numpy()
-            margins = problem.margins(weights, x).numpy()  # (K, B)
-            before = alpha[:, rows]
-            after = before.copy()
-            _descend(grams[b], margins, targets[:, rows], upper[:, rows], ridge[:, rows], after, INNER_PASSES)
-            alpha[:, rows] = after
-            step = torch.from_numpy((after - before) * targets[:, rows])
-            weights[:, :-1].addmm_(step, x, alpha=problem.scale)
-            weights[:, -1] += problem.svm.bias * step.sum(dim=1)
-        epoch += 1
-        if epoch % EPOCHS_BETWEEN_CHECKS == 0 or epoch == epochs:
-            primal, dual = objectives(problem, weights, torch.from_numpy(alpha.T))
-            if settled(bool(((primal - dual) <= gap * primal).all())):
-                break
-    if start is not None and epoch:
-        before = objectives(problem, start.weights, torch.from_numpy(first.T))[0]
-        better = before < primal
-        weights[torch.from_numpy(better)], alpha[better] = start.weights[torch.from_numpy(better)], first[better]
-        primal = np.minimum(primal, before)
-    return SVMSolution(weights, torch.from_numpy(alpha.T.copy()), primal, dual, solution.epochs + epoch)
+    primal, dual, needed = objectives(problem, weights, torch.from_numpy(alpha.T))
+    before, epoch = (weights.clone(), alpha.copy(), primal), 0
+    while epoch < epochs and not (epoch and settled(bool(((primal - dual) <= gap * primal).all()))):
+        blocks = np.array_split(rng.permutation(needed), max(1, -(-len(needed) // BLOCK)))
+        grams: dict[int, np.ndarray] = {}
+        for _ in range(min(EPOCHS_BETWEEN_CHECKS, epochs - epoch)):
+            for b in rng.permutation(len(blocks)).tolist():
+                rows = blocks[b]
+                x = problem.rows(torch.from_numpy(rows), memory)  # (B, D)
+                if b not in grams:
+                    grams[b] = (problem.scale**2 * (x @ x.T) + problem.svm.bias**2).numpy()
+                margins = problem.margins(weights, x).numpy()  # (K, B)
+                old = alpha[:, rows]
+                new = old.copy()
+                _descend(grams[b], margins, targets[:, rows], upper[:, rows], ridge[:, rows], new, INNER_PASSES)
+                alpha[:, rows] = new
+                step = torch.from_numpy((new - old) * targets[:, rows])
+                weights[:, :-1].addmm_(step, x, alpha=problem.scale)
+                weights[:, -1] += problem.svm.bias * step.sum(dim=1)
+            epoch += 1
+        primal, dual, needed = objectives(problem, weights, torch.from_numpy(alpha.T))
+    better = before[2] < primal
+    weights[torch.from_numpy(better)], alpha[better] = before[0][torch.from_numpy(better)], before[1][better]
+    primal = np.minimum(primal, before[2])
+    taken = epoch + (start.epochs if start else 0)
+    return SVMSolution(weights, torch.from_numpy(alpha.T.copy()), primal, dual, taken)
 
 
-def objectives(problem: SVMProblem, weights: Tensor, alpha: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the primal and dual objective of each class, float64 (K,)."""
-    cost = problem.cost().astype(np.float64)
-    loss = np.zeros(cost.shape[1])
-    for start in range(0, len(cost), 2048):
-        part = slice(start, start + 2048)
-        margins = problem.margins(weights, problem.rows(part)).T.numpy() * problem.targets[part].numpy()
-        slack = np.maximum(0, 1 - margins.astype(np.float64))
-        loss += (cost[part] * (slack if problem.svm.loss == "hinge" else slack**2)).sum(axis=0)
+def objectives(problem: SVMProblem, weights: Tensor, alpha: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Compute the primal and dual objective of each class, float64 (K,), and the examples that some class needs, int64.
+
+    A class needs those within its margin and those with a dual variable above 0.
+    """
+    cost, exact = problem.cost().astype(np.float64), alpha.double().numpy()
+    slack = np.maximum(0, 1 - problem.all_margins(weights).double().numpy() * problem.targets.numpy())
+    loss = cost * (slack if problem.svm.loss == "hinge" else slack**2)
     regularizer = 0.5 * weights.double().square().sum(dim=1).numpy()
-    exact = alpha.double().numpy()
     dual = exact.sum(axis=0) - regularizer
     if problem.svm.loss == "squared_hinge":
         with np.errstate(divide="ignore", invalid="ignore"):
             dual -= np.where(cost > 0, exact**2 / (4 * cost), 0).sum(axis=0)
-    return regularizer + loss, dual
+    needed = ((exact > 0) | (loss > 0)).any(axis=1).nonzero()[0]
+    return regularizer + loss.sum(axis=0), dual, needed
 
 
 @compiled()

@@ -64,5 +64,4 @@ def _choose(margins: Tensor, targets: Tensor) -> list[int]:
 def _margins(mined: MiningState, svm: SVMConfig) -> Tensor:
     examples = mined.examples
     problem = SVMProblem(examples.features, examples.targets, mined.scale, svm)
-    chunks = torch.arange(examples.count).split(2048)
-    return torch.cat([problem.margins(mined.solution.weights, problem.rows(rows)) for rows in chunks], dim=1).T
+    return problem.all_margins(mined.solution.weights)

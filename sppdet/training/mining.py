@@ -220,9 +220,7 @@ def _evict(mined: MiningState, svm: SVMConfig) -> MiningState:
     """Remove negatives far from every margin. They have no weight in the solution, so it stays the same."""
     examples, solution = mined.examples, mined.solution
     problem = SVMProblem(examples.features, examples.targets, mined.scale, svm)
-    chunks = torch.arange(examples.count).split(2048)
-    margins = (problem.margins(solution.weights, problem.rows(chunk)) for chunk in chunks)
-    easy = torch.cat([(part < svm.easy_margin).all(dim=0) for part in margins])
+    easy = (problem.all_margins(solution.weights) < svm.easy_margin).all(dim=1)
     easy &= (examples.targets <= 0).all(dim=1) & (solution.alpha == 0).all(dim=1)
     rows = of_first((~easy).nonzero().flatten())
     examples.keep(rows)

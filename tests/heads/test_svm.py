@@ -7,7 +7,7 @@ from sklearn.svm import LinearSVC
 from svm_oracle import primal_of, scaled_rows
 
 from sppdet.config.heads import SVMConfig
-from sppdet.heads.svm import SVMProblem, objectives, solve_svms
+from sppdet.heads.svm import EPOCHS_BETWEEN_CHECKS, SVMProblem, objectives, solve_svms
 
 LOSSES = ("hinge", "squared_hinge")
 
@@ -122,9 +122,10 @@ def test_margins_are_of_scaled_half_precision_rows_and_a_constant_and_costs_weig
     assert rows.data_ptr() == memory.data_ptr()
     assert rows.dtype == torch.float32
     assert rows.tolist() == [[float(np.float16(0.1)), -65504], [1, 2]]
-    assert problem.rows(torch.tensor([1, 0])).tolist() == rows.tolist()
-    margins = problem.margins(torch.tensor([[4.0, 8, 3], [1, 0, 0]]), rows[1:])
+    weights = torch.tensor([[4.0, 8, 3], [1, 0, 0]])
+    margins = problem.margins(weights, rows[1:])
     assert margins.tolist() == [[0.5 * (4 * 1 + 8 * 2) + 10 * 3], [0.5]]
+    assert problem.all_margins(weights)[:1].tolist() == margins.T.tolist()
     targets = torch.tensor([[1, 0], [-1, 1]], dtype=torch.int8)
     problem = SVMProblem(torch.zeros(2, 1).half(), targets, svm=SVMConfig(C=0.5, positive_weight=3))
     assert problem.cost().tolist() == [[1.5, 0], [0.5, 1.5]]
@@ -137,8 +138,33 @@ def test_a_class_left_out_everywhere_or_without_positives():
     solution = solve_svms(problem)
     assert (solution.weights[1] == 0).all()
     assert solution.gap <= 0.01
-    scores = problem.margins(solution.weights, problem.rows(slice(None)))[2]
-    assert scores.max() < -0.5
+    assert problem.all_margins(solution.weights)[:, 2].max() < -0.5
+
+
+def test_examples_that_no_class_needs_are_passed_over(monkeypatch):
+    """Of 500 far negatives of every class, a few are read after the first round of epochs."""
+    problem = random_problem()
+    far = torch.cat([torch.zeros(500, 12), torch.full((500, 1), -30.0)], dim=1).half()
+    features = torch.cat([torch.nn.functional.pad(problem.features, (0, 1), value=1.0), far])
+    targets = torch.cat([problem.targets, -torch.ones(500, 3, dtype=torch.int8)])
+    whole = replace(problem, features=features, targets=targets)
+    epochs: list[set[int]] = [set()]
+    rows = SVMProblem.rows
+
+    def read(self, index, memory):
+        if epochs[-1] & set(index.tolist()):
+            epochs.append(set())
+        epochs[-1].update(index.tolist())
+        return rows(self, index, memory)
+
+    monkeypatch.setattr(SVMProblem, "rows", read)
+    solution = solve_svms(whole, gap=0.002, epochs=500)
+    counts = [sum(row >= 700 for row in epoch) for epoch in epochs]
+    assert len(counts) == solution.epochs > EPOCHS_BETWEEN_CHECKS
+    assert set(counts[:EPOCHS_BETWEEN_CHECKS]) == {500}
+    assert max(counts[EPOCHS_BETWEEN_CHECKS:]) < 50
+    assert solution.gap <= 0.002
+    assert primal_of(whole, solution.weights) == pytest.approx(solution.primal, rel=1e-4)
 
 
 def test_the_same_seed_gives_the_same_weights():
@@ -151,7 +177,8 @@ def test_the_same_seed_gives_the_same_weights():
 def test_objectives_of_zero_weights_are_the_costs():
     problem = random_problem()
     start = solve_svms(problem, epochs=0)
-    primal, dual = objectives(problem, start.weights, start.alpha)
+    primal, dual, needed = objectives(problem, start.weights, start.alpha)
     assert not start.weights.any()
+    assert needed.tolist() == problem.targets.any(dim=1).nonzero().flatten().tolist()
     np.testing.assert_allclose(primal, problem.cost().sum(axis=0), rtol=1e-5)
     assert (dual == 0).all()

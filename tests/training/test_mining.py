@@ -188,7 +188,7 @@ def test_a_solution_survives_eviction_before_it_has_converged(images, monkeypatc
 
     def solve(problem: SVMProblem, start, *arguments, **settings):
         if start is not None:
-            rows = problem.rows(slice(0, len(start.alpha))) * problem.scale
+            rows = problem.features[: len(start.alpha)].float() * problem.scale
             rows = torch.cat([rows, torch.full((len(rows), 1), problem.svm.bias)], dim=1)
             starts.append(((start.alpha * problem.targets[: len(rows)]).T @ rows, start.weights))
         return solve_svms(problem, start, *arguments, **settings)
