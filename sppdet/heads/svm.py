@@ -83,14 +83,14 @@ def solve_svms(
     gap: float = 0.01,
     epochs: int = 100,
     seed: int = 0,
-    settled: Callable[[bool], bool] = bool,
+    agree: Callable[[bool, np.ndarray], tuple[bool, np.ndarray]] = lambda settled, needed: (settled, needed),
 ) -> SVMSolution:
     """Optimize until the relative duality gap of every class is at most `gap`, or for up to `epochs` epochs.
 
     start: the solution of a smaller problem, whose rows come first in this one; its alpha is extended with zeros. The
     dual objective only grows from there. A class keeps the weights it started with if they are still better than those
-    of a coarse fit, so its primal objective on this problem never grows. settled: from whether the gaps are
-    small enough, whether to end.
+    of a coarse fit, so its primal objective on this problem never grows. agree: from whether the gaps are small enough
+    and the examples that these classes need, the same for the classes of all ranks.
     """
     (n, classes), dimension = problem.targets.shape, problem.features.shape[1]
     weights, alpha = torch.zeros(classes, dimension + 1), np.zeros((classes, n), np.float32)
@@ -107,7 +107,10 @@ def solve_svms(
     memory = torch.empty(min(n, BLOCK), dimension)
     primal, dual, needed = objectives(problem, weights, torch.from_numpy(alpha.T))
     before, epoch = (weights.clone(), alpha.copy(), primal), 0
-    while epoch < epochs and not (epoch and settled(bool(((primal - dual) <= gap * primal).all()))):
+    while True:
+        settled, needed = agree(bool(((primal - dual) <= gap * primal).all()), needed)
+        if epoch >= epochs or (epoch and settled):
+            break
         blocks = np.array_split(rng.permutation(needed), max(1, -(-len(needed) // BLOCK)))
         grams: dict[int, np.ndarray] = {}
         for _ in range(min(EPOCHS_BETWEEN_CHECKS, epochs - epoch)):

@@ -59,7 +59,9 @@ class Group:
                 self.store.wait([f"beat/{other}"], timedelta(seconds=max(0.1, until - time.monotonic())))
             except RuntimeError as error:
                 raise SppdetError(f"rank {other} did not start within {LIMIT:.0f} s") from error
-        Thread(target=self._watch, daemon=True).start()
+        self.heard = time.monotonic()
+        for watch in (self._watch, self._watch_store):
+            Thread(target=watch, daemon=True).start()
         if name := find_interface():
             os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
         if torch.cuda.is_available():
@@ -154,10 +156,18 @@ class Group:
                         resume = "repeat the command to resume"
                         self._tell(self.watched, f"rank {other} gave no sign of life for {LIMIT:.0f} s; {resume}")
                         _end()
+                self.heard = time.monotonic()
             except RuntimeError:
                 if not self.ended.wait(BEAT):
                     _write_error(f"rank {self.rank}: rank 0, or the process that launched it, ended")
                     _end()
+
+    def _watch_store(self) -> None:
+        """End this process if the store gives no answer: without a cable, a call waits for hours and does not fail."""
+        while not self.ended.wait(BEAT):
+            if time.monotonic() - self.heard > LIMIT + BEAT:
+                _write_error(f"rank {self.rank}: no answer from rank 0 for {LIMIT:.0f} s; repeat the command to resume")
+                _end()
 
 
 def _write_error(text: str) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from factories import train_arguments
@@ -14,6 +15,11 @@ from rank_runs import TUNED, check_same, launch
 pytestmark = pytest.mark.slow
 
 HOSTS = 3
+# sppdet with a shorter limit, so that the test need not wait for two minutes.
+IMPATIENT = """import sys, sppdet.__main__, sppdet.runtime.group as group
+group.LIMIT = 15.0
+sys.exit(sppdet.__main__.main())
+"""
 
 
 def ip(*arguments: str) -> None:
@@ -48,13 +54,13 @@ def hosts() -> Iterator[list[str]]:
             subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=10, check=False)
 
 
-def launch_all(hosts: list[str], cache: Path, *arguments: str) -> list[subprocess.Popen[str]]:
+def launch_all(hosts: list[str], cache: Path, *arguments: str, **options: Any) -> list[subprocess.Popen[str]]:
     """Start a command on every host, one process each."""
     launched = []
     for i, name in enumerate(hosts):
         meeting = ["--nnodes", str(HOSTS), "--rdzv-backend", "c10d", "--rdzv-endpoint", "10.77.0.1:29500"]
         meeting += ["--local-addr", f"10.77.0.{i + 1}", "--rdzv-conf", f"is_host={i == 0}"]  # as names lead nowhere
-        launched.append(launch(cache, 1, *arguments, options=meeting, host=["ip", "netns", "exec", name]))
+        launched.append(launch(cache, 1, *arguments, options=meeting, host=["ip", "netns", "exec", name], **options))
     return launched
 
 
@@ -69,14 +75,18 @@ def finish(launched: list[subprocess.Popen[str]]) -> tuple[list[int], str]:
     return [each.returncode for each in launched], "\n".join(said)
 
 
+def wait_for(file: Path) -> None:
+    until = time.monotonic() + 120
+    while not file.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+
+
 def test_a_training_on_three_hosts_survives_ten_seconds_without_a_cable(trained, tuned, hosts, tmp_path):
     run, cache = tmp_path / "run", tmp_path / "cache"
     switch, *several = hosts
     arguments = [*train_arguments(trained, run), *TUNED]
     launched = launch_all(several, cache, *arguments)
-    until = time.monotonic() + 120
-    while not (run / "finetuned-train.safetensors").exists() and time.monotonic() < until:
-        time.sleep(0.02)
+    wait_for(run / "finetuned-train.safetensors")
     ip("-n", switch, "link", "set", "port2", "down")
     time.sleep(10)
     assert not (run / "detector.safetensors").exists(), "the cable was pulled too late"
@@ -86,4 +96,24 @@ def test_a_training_on_three_hosts_survives_ten_seconds_without_a_cable(trained,
         assert "sppdet: error:" in log
         codes, log = finish(launch_all(several, cache, *arguments))
     assert codes == [0] * HOSTS, log
-    check_same(tuned, run)
+    check_same(tuned, run, within=0.05)
+
+
+def test_a_host_lost_for_good_is_named_and_ends_the_others(trained, tuned, hosts, tmp_path):
+    run, cache, program = tmp_path / "run", tmp_path / "cache", tmp_path / "impatient.py"
+    program.write_text(IMPATIENT)
+    switch, *several = hosts
+    arguments = [*train_arguments(trained, run), *TUNED]
+    launched = launch_all(several, cache, *arguments, program=[str(program)])
+    wait_for(run / "finetuned-train.safetensors")
+    ip("-n", switch, "link", "set", "port2", "down")
+    launched[2].kill()  # torchrun itself waits until the system gives up its connection; the rank that it started ends
+    codes, log = finish(launched)
+    assert not (run / "detector.safetensors").exists(), "the cable was pulled too late"
+    assert all(codes)
+    assert "sppdet: error: rank 2 gave no sign of life for 15 s; repeat the command to resume" in log
+    assert "sppdet: error: rank 2: no answer from rank 0 for 15 s; repeat the command to resume" in log
+    ip("-n", switch, "link", "set", "port2", "up")
+    codes, log = finish(launch_all(several, cache, *arguments))
+    assert codes == [0] * HOSTS, log
+    check_same(tuned, run, within=0.05)
