@@ -141,16 +141,16 @@ def objectives(problem: SVMProblem, weights: Tensor, alpha: Tensor) -> tuple[np.
 
     A class needs those within its margin and those with a dual variable above 0.
     """
-    cost, exact = problem.cost().astype(np.float64), alpha.double().numpy()
-    slack = np.maximum(0, 1 - problem.all_margins(weights).double().numpy() * problem.targets.numpy())
+    cost, duals = problem.cost(), alpha.numpy()
+    slack = np.maximum(0, 1 - problem.all_margins(weights).numpy() * problem.targets.numpy())
     loss = cost * (slack if problem.svm.loss == "hinge" else slack**2)
     regularizer = 0.5 * weights.double().square().sum(dim=1).numpy()
-    dual = exact.sum(axis=0) - regularizer
+    dual = duals.sum(axis=0, dtype=np.float64) - regularizer
     if problem.svm.loss == "squared_hinge":
         with np.errstate(divide="ignore", invalid="ignore"):
-            dual -= np.where(cost > 0, exact**2 / (4 * cost), 0).sum(axis=0)
-    needed = ((exact > 0) | (loss > 0)).any(axis=1).nonzero()[0]
-    return regularizer + loss.sum(axis=0), dual, needed
+            dual -= np.where(cost > 0, duals**2 / (4 * cost), 0).sum(axis=0, dtype=np.float64)
+    needed = ((duals > 0) | (loss > 0)).any(axis=1).nonzero()[0]
+    return regularizer + loss.sum(axis=0, dtype=np.float64), dual, needed
 
 
 @compiled()
