@@ -3,8 +3,9 @@
 The examples of all classes are the rows of one half-precision matrix; an example may be positive, negative or left
 out for each class. Rows are taken in blocks: a block's Gram matrix and its margins for all classes are two matrix
 products, and within the block the dual variables are optimized one at a time as in liblinear (Hsieh et al. 2008). One
-read of the matrix is used by every class; extra memory is a block and the weights. As there, examples that no class
-needs are passed over (section 3.3, shrinking) until the next check of the duality gap, which reads all.
+read of the matrix is used by every class; extra memory is a few blocks, the weights, and some numbers per example and
+class. As in liblinear (section 3.2), examples that no class needs are passed over until the next check of the duality
+gap, which reads all.
 """
 
 from collections.abc import Callable
@@ -44,7 +45,7 @@ class SVMProblem:
 
     def rows(self, index: Tensor, memory: Tensor) -> Tensor:
         """Read rows float32 (B, D), unscaled and without the constant, into `memory` (at least B, D)."""
-        return memory[: len(index)].copy_(self.features.index_select(0, index))  # indexing copies numbers, not rows
+        return memory[: len(index)].copy_(self.features.index_select(0, index))  # copies whole rows, unlike [index]
 
     def margins(self, weights: Tensor, rows: Tensor) -> Tensor:
         """Compute w.x float32 (K, B) of rows as `rows` returns them."""
@@ -88,9 +89,9 @@ def solve_svms(
     """Optimize until the relative duality gap of every class is at most `gap`, or for up to `epochs` epochs.
 
     start: the solution of a smaller problem, whose rows come first in this one; its alpha is extended with zeros. The
-    dual objective only grows from there. A class keeps the weights it started with if they are still better than those
-    of a coarse fit, so its primal objective on this problem never grows. agree: from whether the gaps are small enough
-    and the examples that these classes need, the same for the classes of all ranks.
+    dual objective only grows from there, for a few epochs at least. A class keeps the weights it started with if they
+    are still better than those of a coarse fit, so its primal objective on this problem never grows. agree: from
+    whether the gaps are small enough and the examples that these classes need, the same for the classes of all ranks.
     """
     (n, classes), dimension = problem.targets.shape, problem.features.shape[1]
     weights, alpha = torch.zeros(classes, dimension + 1), np.zeros((classes, n), np.float32)
@@ -106,7 +107,7 @@ def solve_svms(
     rng = np.random.default_rng(seed)
     memory = torch.empty(min(n, BLOCK), dimension)
     primal, dual, needed = objectives(problem, weights, torch.from_numpy(alpha.T))
-    before, epoch = (weights.clone(), alpha.copy(), primal), 0
+    first, epoch = (weights.clone(), alpha.copy(), primal), 0
     while True:
         settled, needed = agree(bool(((primal - dual) <= gap * primal).all()), needed)
         if epoch >= epochs or (epoch and settled):
@@ -129,11 +130,11 @@ def solve_svms(
                 weights[:, -1] += problem.svm.bias * step.sum(dim=1)
             epoch += 1
         primal, dual, needed = objectives(problem, weights, torch.from_numpy(alpha.T))
-    better = before[2] < primal
-    weights[torch.from_numpy(better)], alpha[better] = before[0][torch.from_numpy(better)], before[1][better]
-    primal = np.minimum(primal, before[2])
-    taken = epoch + (start.epochs if start else 0)
-    return SVMSolution(weights, torch.from_numpy(alpha.T.copy()), primal, dual, taken)
+    if start:
+        better = first[2] < primal
+        weights[torch.from_numpy(better)], alpha[better] = first[0][torch.from_numpy(better)], first[1][better]
+        primal, epoch = np.minimum(primal, first[2]), epoch + start.epochs
+    return SVMSolution(weights, torch.from_numpy(alpha.T.copy()), primal, dual, epoch)
 
 
 def objectives(problem: SVMProblem, weights: Tensor, alpha: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -33,7 +33,7 @@ class Group:
         self.rank, self.world = int(environment["RANK"]), int(environment["WORLD_SIZE"])
         place = environment["MASTER_ADDR"], int(environment["MASTER_PORT"])
         serves = self.rank == 0 and environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-        self.ended, self.met = Event(), 0
+        self.ended, self.met, self.beats = Event(), 0, 0
 
         def reach(serves: bool) -> Any:
             store = TCPStore(
@@ -59,7 +59,6 @@ class Group:
                 self.store.wait([f"beat/{other}"], timedelta(seconds=max(0.1, until - time.monotonic())))
             except RuntimeError as error:
                 raise SppdetError(f"rank {other} did not start within {LIMIT:.0f} s") from error
-        self.heard = time.monotonic()
         for watch in (self._watch, self._watch_store):
             Thread(target=watch, daemon=True).start()
         if name := find_interface():
@@ -138,35 +137,38 @@ class Group:
     def _watch(self) -> None:
         """Give signs of life, and end this process after a rank that failed, or one that gives none."""
         beats = dict.fromkeys(range(self.world), b"")
-        since = dict.fromkeys(beats, time.monotonic())
-        number = 0
+        silent = dict.fromkeys(beats, 0.0)  # seconds, but not those in which this process was stopped
         while not self.ended.wait(BEAT):
-            number += 1
             try:
-                self.watched.set(f"beat/{self.rank}", str(number))
+                self.watched.set(f"beat/{self.rank}", str(self.beats + 1))
                 if self.watched.check(["failed"]):
                     with suppress(RuntimeError):
                         self.watched.wait(["told"], timedelta(seconds=BEAT))
                     _end()
                 for other in beats:
                     beat = self.watched.get(f"beat/{other}")
-                    if beat != beats[other]:
-                        beats[other], since[other] = beat, time.monotonic()
-                    elif time.monotonic() - since[other] > LIMIT:
+                    silent[other] = silent[other] + BEAT if beat == beats[other] else 0
+                    beats[other] = beat
+                    if silent[other] > LIMIT:
                         resume = "repeat the command to resume"
                         self._tell(self.watched, f"rank {other} gave no sign of life for {LIMIT:.0f} s; {resume}")
                         _end()
-                self.heard = time.monotonic()
+                self.beats += 1
             except RuntimeError:
                 if not self.ended.wait(BEAT):
                     _write_error(f"rank {self.rank}: rank 0, or the process that launched it, ended")
                     _end()
 
     def _watch_store(self) -> None:
-        """End this process if the store gives no answer: without a cable, a call waits for hours and does not fail."""
+        """End this process if the store gives no answer: without a cable, a call waits until the system gives up."""
+        silent, beats = 0.0, 0
         while not self.ended.wait(BEAT):
-            if time.monotonic() - self.heard > LIMIT + BEAT:
-                _write_error(f"rank {self.rank}: no answer from rank 0 for {LIMIT:.0f} s; repeat the command to resume")
+            silent = silent + BEAT if self.beats == beats else 0
+            beats = self.beats
+            if silent > LIMIT:
+                _write_error(
+                    f"rank {self.rank}: no answer from the others for {LIMIT:.0f} s; repeat the command to resume"
+                )
                 _end()
 
 
