@@ -52,4 +52,5 @@ def plan(runs: list[str], *, images: int, nodes: int = 1, cache_gb: float | None
     measured = [Measured.from_rows(story.metrics.rows) for story in stories]
     passes = int(stories[0].settings["svm.passes"]) if stories[0].settings["head"] == "svm" else 1
     room = float(config["cache_gb"]) if cache_gb is None else cache_gb
-    return forecast(measured, images, nodes, float(config["memory_gb"]), room, passes)
+    most = int(stories[0].settings["svm.max_examples"])
+    return forecast(measured, images, nodes, float(config["memory_gb"]), room, passes, most)

@@ -19,7 +19,8 @@ DIVIDED = {
     "proposals": True,
     "features": True,
     "fine-tuning": True,
-    "mining": True,
+    "first examples": True,
+    "hard negatives": True,  # until the room for examples is full
     "other heads": True,  # box regression, softmax
     "held-out images": True,
 }
@@ -35,13 +36,15 @@ IMAGE_GB, DETECTION_GB = 7e-6, 4e-6  # memory of an image's annotations, and of 
 @dataclass(frozen=True)
 class Measured:
     """What a training recorded. images: all of it. seconds: by stage. disk_gb: of features of all images, None if they
-    were cached before. detections: in the held-out images, of the class with most, None if it is not known."""
+    were cached before. detections: in the held-out images, of the class with most, None if it is not known. examples:
+    the most that SVMs were fitted to, None without SVMs."""
 
     images: int
     seconds: Mapping[str, float]
     memory_gb: float
     disk_gb: float | None
     detections: int | None
+    examples: int | None = None
 
     @classmethod
     def from_rows(cls, rows: Iterable[Row]) -> "Measured":
@@ -50,7 +53,10 @@ class Measured:
         Stages whose results were mostly cached before are left out: they say nothing about the time.
         """
         rows = list(rows)
-        images = max((int(row.get("examples") or 0) for row in rows if row["kind"] != "refit"), default=0)
+        images, examples = (
+            max((int(row.get("examples") or 0) for row in rows if (row["kind"] == "refit") == fits), default=0)
+            for fits in (False, True)
+        )
         seconds = defaultdict[str, float](float)
         computed, disk, detections = images, 0.0, None
         for row in rows:
@@ -70,13 +76,16 @@ class Measured:
         seconds["features"] = _of_all(seconds["features"], computed, images)
         known = {stage: spent for stage, spent in seconds.items() if spent > 0}
         memory = max((float(row.get("memory_gb") or 0) for row in rows), default=0.0)
-        return cls(images, known, memory, disk * images / computed if disk and computed else None, detections)
+        disk_of_all = disk * images / computed if disk and computed else None
+        return cls(images, known, memory, disk_of_all, detections, examples or None)
 
 
 def _stage_of(row: Row) -> str:
     step, kind = row["step"], row["kind"]
-    if kind in ("features", "refit", "epoch"):
-        return {"features": "features", "refit": "mining", "epoch": "fine-tuning"}[kind]
+    if kind == "refit":
+        return "first examples" if row["number"] == 1 else "hard negatives"
+    if kind in ("features", "epoch"):
+        return {"features": "features", "epoch": "fine-tuning"}[kind]
     return {"proposals": "proposals", "val": "held-out images"}.get(step, "other heads")
 
 
@@ -118,12 +127,14 @@ class Line:
 class Forecast:
     """A training of `images` images on `nodes` machines like the one measured. Sizes in GB, bounds included.
 
-    lines: seconds by stage on one machine. breaks: numbers of images from which on something is exceeded, by its name.
+    lines: seconds by stage on one machine. most: images beyond which a stage takes no longer, by the stage. breaks:
+    numbers of images from which on something is exceeded, by its name.
     """
 
     images: int
     nodes: int
     lines: Mapping[str, Line]
+    most: Mapping[str, float]
     sizes: Mapping[str, float]
     breaks: Mapping[str, float]
     notes: Sequence[str]
@@ -131,8 +142,9 @@ class Forecast:
     @property
     def hours(self) -> dict[str, float]:
         """Hours by stage; those that are divided take the fraction of a node."""
-        divided = {stage: line.at(self.images) / 3600 for stage, line in self.lines.items()}
-        return {stage: hours / (self.nodes if DIVIDED[stage] else 1) for stage, hours in divided.items()}
+        images = {stage: min(self.images, self.most.get(stage, self.images)) for stage in self.lines}
+        alone = {stage: line.at(images[stage]) / 3600 for stage, line in self.lines.items()}
+        return {stage: hours / (self.nodes if DIVIDED[stage] else 1) for stage, hours in alone.items()}
 
     @property
     def bottleneck(self) -> str:
@@ -186,11 +198,18 @@ class Forecast:
 
 
 def forecast(
-    runs: Sequence[Measured], images: int, nodes: int, memory_gb: float, cache_gb: float, passes: int
+    runs: Sequence[Measured],
+    images: int,
+    nodes: int,
+    memory_gb: float,
+    cache_gb: float,
+    passes: int,
+    max_examples: int,
 ) -> Forecast:
     """Predict the cost of a training from runs with the same settings, of one or, better, several sizes.
 
-    memory_gb, cache_gb: the bounds of the training. passes: how often mining reads the features of an image.
+    memory_gb, cache_gb, max_examples: the bounds of the training. passes: how often mining reads the features of an
+    image. Mining ends once the room for examples is full, so hard negatives take at least the time until then.
     """
     lines = {}
     for stage in DIVIDED:
@@ -210,21 +229,23 @@ def forecast(
         notes.append("over 100 times the largest run: a guess")
     largest = max(run.memory_gb for run in runs)
     start = [(0.0, min(BASE_GB, largest / 2))] if len({run.images for run in runs}) == 1 else []
-    examples = Line.through([*start, *((run.images, run.memory_gb) for run in runs)])
+    memory = Line.through([*start, *((run.images, run.memory_gb) for run in runs)])
+    examples = _line([(run.images, run.examples) for run in runs])
+    full = min(_reaches(memory, memory_gb), _reaches(examples, max_examples) if examples else float("inf"))
     disk = _line([(run.images, run.disk_gb) for run in runs])
     found = _line([(run.images, run.detections) for run in runs])
     features = disk.at(images) if disk else 0.0
-    sizes = {"memory": IMAGE_GB * images + max(largest, min(memory_gb, examples.at(images))), "disk": features}
+    sizes = {"memory": IMAGE_GB * images + max(largest, memory.at(min(images, full))), "disk": features}
     reads = 3 + passes  # first examples, each pass, box regression, and held-out images or the final fit
     sizes["network"] = features * reads * (1 - 1 / nodes) + (memory_gb * (nodes - 1) if nodes > 1 else 0.0)
-    breaks = {"the examples in memory_gb, of which then a choice is kept": _reaches(examples, memory_gb)}
+    breaks = {"the room for examples (memory_gb, svm.max_examples), of which then a choice is kept": full}
     if disk:
         breaks["the disk of the features (cache_gb)"] = _reaches(disk, cache_gb)
     if found:
         breaks["evaluation of the held-out images in memory_gb"] = memory_gb / max(DETECTION_GB * found.slope, 1e-30)
         sizes["evaluation"] = DETECTION_GB * found.at(images)
     breaks["the list of images in memory_gb"] = memory_gb / IMAGE_GB
-    return Forecast(images, nodes, lines, sizes, breaks, notes)
+    return Forecast(images, nodes, lines, {"hard negatives": full}, sizes, breaks, notes)
 
 
 def _line(points: Sequence[tuple[int, float | None]]) -> Line | None:

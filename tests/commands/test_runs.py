@@ -79,7 +79,7 @@ def test_damaged_files_and_folders_of_no_run_are_errors(run, other, tmp_path, ca
 
 def test_the_cost_of_another_size_is_predicted_from_what_runs_recorded(run, other, capsys):
     values = run_json(capsys, "plan", run, "--images", 1000, "--nodes", 2)
-    assert {"proposals", "features", "mining", "other heads", "held-out images"} <= values["stages"].keys()
+    assert {"proposals", "features", "first examples", "other heads", "held-out images"} <= values["stages"].keys()
     assert values["hours"] == pytest.approx(sum(stage["hours"] for stage in values["stages"].values()))
     assert values["bottleneck"] == max(values["stages"], key=lambda name: values["stages"][name]["hours"])
     assert values["disk_gb"] > 0

@@ -13,7 +13,7 @@ COSTS = st.floats(1e-3, 1e3)
 def test_costs_that_lie_on_lines_are_predicted_and_only_divided_stages_gain_from_nodes(sizes, costs, images, nodes):
     start, slope = costs
     runs = [Measured(n, dict.fromkeys(DIVIDED, start + slope * n), 2.0, 1e-3 * n, 5 * n) for n in sizes]
-    one, several = (forecast(runs, images, count, memory_gb=6, cache_gb=40, passes=2) for count in (1, nodes))
+    one, several = (forecast(runs, images, count, 6, cache_gb=40, passes=2, max_examples=50) for count in (1, nodes))
     for stage, divided in DIVIDED.items():
         assert one.hours[stage] == pytest.approx((start + slope * images) / 3600, rel=1e-4)
         assert several.hours[stage] == pytest.approx(one.hours[stage] / (nodes if divided else 1))
@@ -38,6 +38,17 @@ def test_a_line_never_falls_and_says_how_far_it_misses(points):
         assert line.start == 0  # proportional
 
 
+@pytest.mark.parametrize(("memory_gb", "max_examples", "full"), [(6, 50_000, 1000), (3, 50_000, 500), (6, 25_000, 500)])
+def test_hard_negatives_and_memory_grow_until_the_room_for_examples_is_full(memory_gb, max_examples, full):
+    runs = [Measured(n, {"first examples": n, "hard negatives": n}, 1 + n / 250, None, None, 50 * n) for n in (50, 100)]
+    small, large = (forecast(runs, n, 1, memory_gb, 40, 1, max_examples) for n in (full, 10 * full))
+    assert large.hours["hard negatives"] == pytest.approx(small.hours["hard negatives"]) == pytest.approx(full / 3600)
+    assert large.hours["first examples"] == pytest.approx(10 * full / 3600)
+    assert large.sizes["memory"] == pytest.approx(1 + full / 250, rel=0.02)
+    assert next(iter(large.breaks.values())) == pytest.approx(full)
+    assert "room for examples" in (large.first_break or "")
+
+
 def row(step: str, kind: str, number: int, examples: int, seconds: float, **more: float) -> dict[str, object]:
     return {"step": step, "kind": kind, "number": number, "examples": examples, "seconds": seconds, **more}
 
@@ -54,11 +65,11 @@ def test_rows_become_stages():
         row("heads-all", "stage", 1, 100, 4.0),
     ]
     run = Measured.from_rows(rows)
-    assert (run.images, run.memory_gb, run.disk_gb, run.detections) == (100, 2.5, 0.5, 4000)
-    stages = {"check of the data": 10, "proposals": 25, "features": 51, "mining": 11, "other heads": 7}
-    assert run.seconds == pytest.approx(stages | {"held-out images": 2})
+    assert run == Measured(100, run.seconds, 2.5, 0.5, 4000, 1500)
+    stages = {"check of the data": 10, "proposals": 25, "features": 51, "other heads": 7, "held-out images": 2}
+    assert run.seconds == pytest.approx(stages | {"first examples": 5, "hard negatives": 6})
     cached = [{**each, "computed": 0} if "computed" in each else each for each in rows]
     assert not {"proposals", "features"} & Measured.from_rows(cached).seconds.keys()
-    notes = forecast([Measured.from_rows(cached)], 100, 1, 6, 40, 2).notes
+    notes = forecast([Measured.from_rows(cached)], 100, 1, 6, 40, 2, 50_000).notes
     assert any("were cached before" in note for note in notes)
     assert any("one size" in note for note in notes)
