@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from factories import train_arguments
@@ -74,7 +75,17 @@ def test_an_evaluation_by_ranks(trained, tmp_path):
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize(("options", "begun"), [((), "cache/proposals"), (TUNED, "run/finetuned-train.safetensors")])
+@pytest.mark.parametrize(
+    ("options", "begun"),
+    [
+        ((), "cache/proposals"),
+        ((), "cache/features"),
+        ((), "run/mined.safetensors"),
+        ((), "run/heads-train.safetensors"),
+        (TUNED, "run/finetuned-train.safetensors"),
+    ],
+    ids=lambda value: Path(value).stem if isinstance(value, str) else "",
+)
 def test_a_training_goes_on_after_a_rank_was_killed(request, trained, tmp_path, options, begun):
     run, cache = tmp_path / "run", tmp_path / "cache"
     expected = request.getfixturevalue("tuned") if options else trained / "spp"
