@@ -53,10 +53,8 @@ class Measured:
         Stages whose results were mostly cached before are left out: they say nothing about the time.
         """
         rows = list(rows)
-        images, examples = (
-            max((int(row.get("examples") or 0) for row in rows if (row["kind"] == "refit") == fits), default=0)
-            for fits in (False, True)
-        )
+        images = max((int(row.get("examples") or 0) for row in rows if row["kind"] != "refit"), default=0)
+        examples = max((int(row["examples"]) for row in rows if row["kind"] == "refit"), default=None)
         seconds = defaultdict[str, float](float)
         computed, disk, detections = images, 0.0, None
         for row in rows:
@@ -77,7 +75,7 @@ class Measured:
         known = {stage: spent for stage, spent in seconds.items() if spent > 0}
         memory = max((float(row.get("memory_gb") or 0) for row in rows), default=0.0)
         disk_of_all = disk * images / computed if disk and computed else None
-        return cls(images, known, memory, disk_of_all, detections, examples or None)
+        return cls(images, known, memory, disk_of_all, detections, examples)
 
 
 def _stage_of(row: Row) -> str:
@@ -231,7 +229,8 @@ def forecast(
     start = [(0.0, min(BASE_GB, largest / 2))] if len({run.images for run in runs}) == 1 else []
     memory = Line.through([*start, *((run.images, run.memory_gb) for run in runs)])
     examples = _line([(run.images, run.examples) for run in runs])
-    full = min(_reaches(memory, memory_gb), _reaches(examples, max_examples) if examples else float("inf"))
+    filled = [run.images for run in runs if (run.examples or 0) >= max_examples]
+    full = min([_reaches(memory, memory_gb), _reaches(examples, max_examples) if examples else float("inf"), *filled])
     disk = _line([(run.images, run.disk_gb) for run in runs])
     found = _line([(run.images, run.detections) for run in runs])
     features = disk.at(images) if disk else 0.0

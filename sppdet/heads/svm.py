@@ -107,7 +107,7 @@ def solve_svms(
     rng = np.random.default_rng(seed)
     memory = torch.empty(min(n, BLOCK), dimension)
     primal, dual, needed = objectives(problem, weights, torch.from_numpy(alpha.T))
-    first, epoch = (weights.clone(), alpha.copy(), primal), 0
+    first_alpha, first_primal, epoch = alpha.copy(), primal, 0
     while True:
         settled, needed = agree(bool(((primal - dual) <= gap * primal).all()), needed)
         if epoch >= epochs or (epoch and settled):
@@ -131,9 +131,9 @@ def solve_svms(
             epoch += 1
         primal, dual, needed = objectives(problem, weights, torch.from_numpy(alpha.T))
     if start:
-        better = first[2] < primal
-        weights[torch.from_numpy(better)], alpha[better] = first[0][torch.from_numpy(better)], first[1][better]
-        primal, epoch = np.minimum(primal, first[2]), epoch + start.epochs
+        better = first_primal < primal
+        weights[torch.from_numpy(better)], alpha[better] = start.weights[torch.from_numpy(better)], first_alpha[better]
+        primal, epoch = np.minimum(primal, first_primal), epoch + start.epochs
     return SVMSolution(weights, torch.from_numpy(alpha.T.copy()), primal, dual, epoch)
 
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from sppdet.config.heads import SVMConfig
 from sppdet.drawing.detections import write_picture
 from sppdet.drawing.mosaic import Tile, crop, draw_mosaic
-from sppdet.heads.svm import SVMProblem
 from sppdet.images import to_array
 from sppdet.training.mining import MiningState
 from sppdet.training.sampling import ImageRegions
@@ -31,7 +30,7 @@ def draw_examples(
     pool = mined.examples
     counts = (pool.targets > 0).sum(dim=0)
     shown = [k for k in counts.argsort(descending=True, stable=True).tolist() if counts[k]][:MOST_CLASSES]
-    margins = _margins(mined, svm)  # (n, K)
+    margins = mined.margins(svm)
     chosen = {k: _choose(margins[:, k], pool.targets[:, k]) for k in shown}
     wanted = {row: pool.sources[row].tolist() for rows in chosen.values() for row in rows}
     cut: dict[int, np.ndarray] = {}
@@ -59,9 +58,3 @@ def _choose(margins: Tensor, targets: Tensor) -> list[int]:
     places = np.unique(np.linspace(0, len(objects) - 1, POSITIVES).round().astype(int))
     hardest = negatives[margins[negatives].argsort(descending=True)[:NEGATIVES]]
     return [*objects[torch.from_numpy(places)].tolist(), *hardest.tolist()]
-
-
-def _margins(mined: MiningState, svm: SVMConfig) -> Tensor:
-    examples = mined.examples
-    problem = SVMProblem(examples.features, examples.targets, mined.scale, svm)
-    return problem.all_margins(mined.solution.weights)

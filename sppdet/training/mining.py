@@ -94,6 +94,11 @@ class MiningState:
         weights = self.solution.weights
         return weights[:, :-1] * self.scale, weights[:, -1] * svm.bias
 
+    def margins(self, svm: SVMConfig) -> Tensor:
+        """Compute the margins float32 (n, K) of the examples."""
+        problem = SVMProblem(self.examples.features, self.examples.targets, self.scale, svm)
+        return problem.all_margins(self.solution.weights)
+
     def save(self, path: Path) -> None:
         """Write the sources of the examples and the solution."""
         names = {"sources": self.examples.sources, "weights": self.solution.weights, "alpha": self.solution.alpha}
@@ -222,8 +227,7 @@ def _interleave(parts: list[Tensor]) -> Tensor:
 def _evict(mined: MiningState, svm: SVMConfig) -> MiningState:
     """Remove negatives far from every margin. They have no weight in the solution, so it stays the same."""
     examples, solution = mined.examples, mined.solution
-    problem = SVMProblem(examples.features, examples.targets, mined.scale, svm)
-    easy = (problem.all_margins(solution.weights) < svm.easy_margin).all(dim=1)
+    easy = (mined.margins(svm) < svm.easy_margin).all(dim=1)
     easy &= (examples.targets <= 0).all(dim=1) & (solution.alpha == 0).all(dim=1)
     rows = of_first((~easy).nonzero().flatten())
     examples.keep(rows)

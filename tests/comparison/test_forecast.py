@@ -49,6 +49,13 @@ def test_hard_negatives_and_memory_grow_until_the_room_for_examples_is_full(memo
     assert "room for examples" in (large.first_break or "")
 
 
+def test_runs_whose_room_for_examples_was_full_tell_when_mining_ends():
+    runs = [Measured(n, {"hard negatives": 300.0}, 3.0, None, None, 50_000) for n in (2000, 4000)]
+    planned = forecast(runs, 10**6, 1, 6, 40, 1, 50_000)
+    assert planned.most["hard negatives"] == 2000
+    assert planned.hours["hard negatives"] == pytest.approx(300 / 3600)
+
+
 def row(step: str, kind: str, number: int, examples: int, seconds: float, **more: float) -> dict[str, object]:
     return {"step": step, "kind": kind, "number": number, "examples": examples, "seconds": seconds, **more}
 
