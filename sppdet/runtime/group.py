@@ -33,7 +33,9 @@ class Group:
         self.rank, self.world = int(environment["RANK"]), int(environment["WORLD_SIZE"])
         place = environment["MASTER_ADDR"], int(environment["MASTER_PORT"])
         serves = self.rank == 0 and environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-        self.ended, self.met, self.beats = Event(), 0, 0
+        self.met, self.beats = 0, 0
+        self.ended = Event()
+        self.watches = [Thread(target=each, daemon=True) for each in (self._watch, self._watch_store)]
 
         def reach(serves: bool) -> Any:
             store = TCPStore(
@@ -59,8 +61,8 @@ class Group:
                 self.store.wait([f"beat/{other}"], timedelta(seconds=max(0.1, until - time.monotonic())))
             except RuntimeError as error:
                 raise SppdetError(f"rank {other} did not start within {LIMIT:.0f} s") from error
-        for watch in (self._watch, self._watch_store):
-            Thread(target=watch, daemon=True).start()
+        for watch in self.watches:
+            watch.start()
         if name := find_interface():
             os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
         if torch.cuda.is_available():
@@ -102,9 +104,16 @@ class Group:
             self._communicate(partial(getattr(dist, collective), combined, **options))
             tensor.detach().copy_(combined)
 
+    def end(self) -> None:
+        """End the watch, and wait for it: a thread that comes out of C++ while the interpreter exits aborts it."""
+        self.ended.set()
+        for watch in self.watches:
+            if watch.ident:  # it was started
+                watch.join(LIMIT)
+
     def fail(self, error: BaseException) -> None:
         """End the others; the first error is told, and the rank that it is of. Returns if it is to be raised."""
-        self.ended.set()
+        self.end()
         if isinstance(error, SppdetError):
             self._tell(self.store, f"rank {self.rank}: {' '.join(str(error).split())}")
             raise SystemExit(1) from None

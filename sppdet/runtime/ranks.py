@@ -59,7 +59,7 @@ def joined(command: str) -> Iterator[bool]:
         _group.connect()
         yield _group.rank == 0
         _group.meet()
-        _group.ended.set()
+        _group.end()
     except BaseException as error:
         _group.fail(error)
         raise

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from rank_works import exchanges, fails, is_killed, nothing, start, takes_long
+from rank_works import ends_amid_beats, exchanges, fails, is_killed, nothing, start, takes_long
 from torch.distributed import TCPStore
 
 from sppdet.runtime import ranks
@@ -43,6 +43,10 @@ def test_ranks_share_the_work_in_order(tmp_path):
 
 def test_an_error_is_one_line_that_names_the_rank_and_ends_all(tmp_path):
     assert launch(tmp_path, *[fails] * 2) == ([1, 1], "sppdet: error: rank 1: data: no objects\n")
+
+
+def test_the_interpreter_exits_after_the_watch(tmp_path):
+    assert launch(tmp_path, *[ends_amid_beats] * 4) == ([0] * 4, "")
 
 
 @pytest.mark.slow
