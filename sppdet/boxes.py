@@ -26,8 +26,8 @@ def mirror_boxes(boxes: Tensor, width: int) -> Tensor:
 
 
 def box_area(boxes: Tensor) -> Tensor:
-    """Compute the areas (N,) of boxes (N, 4), in square pixels."""
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    """Compute the areas (...) of boxes (..., 4), in square pixels."""
+    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
 def box_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -37,10 +37,15 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
     >>> box_iou(a, torch.tensor([[0.0, 0.0, 4.0, 4.0], [4.0, 0.0, 8.0, 2.0]]))
     tensor([[0.5000, 0.0000]])
     """
-    top_left = torch.maximum(a[:, None, :2], b[None, :, :2])
-    bottom_right = torch.minimum(a[:, None, 2:], b[None, :, 2:])
-    intersection = (bottom_right - top_left).clamp(min=0).prod(dim=2)
-    union = box_area(a)[:, None] + box_area(b)[None, :] - intersection
+    return iou_of_pairs(a[:, None], b[None])
+
+
+def iou_of_pairs(a: Tensor, b: Tensor) -> Tensor:
+    """Compute the intersection over union (...) of each box of a (..., 4) with that of b (..., 4)."""
+    top_left = torch.maximum(a[..., :2], b[..., :2])
+    bottom_right = torch.minimum(a[..., 2:], b[..., 2:])
+    intersection = (bottom_right - top_left).clamp(min=0).prod(dim=-1)
+    union = box_area(a) + box_area(b) - intersection
     return torch.where(union > 0, intersection / union, torch.zeros_like(union))
 
 

@@ -24,7 +24,8 @@ def start(rank: int, world: int, port: int, log: Path, command: str, work: Calla
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "test", "TORCHELASTIC_USE_AGENT_STORE": "True"}
     os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), 2)
     torch.set_num_threads(1)
-    group.LIMIT, group.BEAT = 60 if work in (exchanges, fails, ends_amid_beats) else LIMIT, 0.2  # the machine may be busy
+    busy = work in (exchanges, fails, ends_amid_beats)  # and the machine may be
+    group.LIMIT, group.BEAT = 60 if busy else LIMIT, 0.2
     if work is None:
         os._exit(1)
     with ranks.joined(command):

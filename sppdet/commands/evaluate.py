@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -170,12 +171,13 @@ def write_evaluation(
     """
     from sppdet.data.results.files import write_coco_results, write_voc_results
     from sppdet.evaluation.plots import plot_precision_recall
-    from sppdet.files.atomic import write_json
+    from sppdet.files.atomic import json_ready, write_json, write_lines
     from sppdet.files.owned import hold_folder
 
     with hold_folder(folder, EVALUATION):
         (folder / "source.json").unlink(missing_ok=True)
-        write_json(folder / "curves.json", result.voc.as_dict(curves=True)["per_class"])
+        rows = (f"{json.dumps(name)}: {json.dumps(json_ready(row))}" for name, row in result.voc.rows(curves=True))
+        write_lines(folder / "curves.json", "{\n", rows, "\n}\n")
         plot_precision_recall(result.voc, folder / "precision_recall.png")
         write_coco_results(folder / "detections.json", detections, dataset)
         write_voc_results(folder / "comp4", detections, dataset, split)

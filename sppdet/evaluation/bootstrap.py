@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppdet.errors import InputError
-from sppdet.evaluation.voc import Matches, best_from_here, check_iou, match_class
+from sppdet.evaluation.matching import Matches, check_iou, match_classes
+from sppdet.evaluation.voc import best_from_here
 from sppdet.structures import Annotations, Detections, ImageId, check_detections
 from sppdet.wording import counted
 
@@ -144,7 +145,7 @@ def bootstrap_map(
     check_detections(detections, images, classes)
     check_iou(iou)
     draws = draw_images(len(images), resamples, seed)
-    rankings = [_rank(match_class(detections, images, label, iou)) for label in range(1, len(classes) + 1)]
+    rankings = [_rank(matches) for matches in match_classes(detections, images, len(classes), iou)]
     objects = [image.labels[~image.difficult].numpy() for image in images]
     counted = [np.bincount(labels, minlength=len(classes) + 1) for labels in objects]
     positives = np.array(counted, dtype=np.int64).reshape(len(images), len(classes) + 1)[:, 1:]  # (I, K)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppdet.boxes import box_iou
-from sppdet.evaluation.voc import check_iou, match_class
+from sppdet.evaluation.matching import check_iou, match_classes
 from sppdet.structures import Annotations, Detections, check_detections
 
 
@@ -26,8 +26,7 @@ def confusion_matrix(
     counts = np.zeros((len(classes) + 1, len(classes) + 1), dtype=np.int64)
     free = [~image.difficult.numpy() for image in images]  # objects that no detection has yet
     wrong = [np.ones(len(found), dtype=bool) for found in detections]
-    for label in range(1, len(classes) + 1):
-        matches = match_class(detections, images, label, iou)
+    for label, matches in enumerate(match_classes(detections, images, len(classes), iou), start=1):
         for i, detection, thing in zip(matches.images, matches.detections, matches.objects, strict=True):
             wrong[i][detection] &= thing < 0 or not images[i].difficult[thing]
         right = (matches.images[matches.correct], matches.detections[matches.correct], matches.objects[matches.correct])

@@ -17,8 +17,9 @@ from sppdet.boxes import box_iou
 from sppdet.data.formats.voc import VOC_CLASSES
 from sppdet.drawing.tables import align, points
 from sppdet.errors import InputError
+from sppdet.evaluation.matching import Matches, match_classes
 from sppdet.evaluation.sizes import SIZES, SizeAP, evaluate_sizes
-from sppdet.evaluation.voc import Matches, average_precision_area, match_class, mean_over_classes, trace_curve
+from sppdet.evaluation.voc import average_precision_area, mean_over_classes, trace_curve
 from sppdet.structures import Annotations, Detections, check_detections
 
 KINDS = ("localisation", "similar", "other", "background")
@@ -149,8 +150,8 @@ def diagnose(
     kinds = [_kinds_if_wrong(found, image, alike) for found, image in zip(detections, images, strict=True)]
     first, joined = np.cumsum([0, *map(len, kinds)]), np.concatenate([np.zeros(0, int), *kinds])
     diagnoses = {}
-    for label, name in enumerate(classes, start=1):
-        strict, loose = (match_class(detections, images, label, iou) for iou in (0.5, LOOSE_IOU))
+    both = (match_classes(detections, images, len(classes), iou) for iou in (0.5, LOOSE_IOU))
+    for label, (name, strict, loose) in enumerate(zip(classes, *both, strict=True), start=1):
         outcomes = np.where(strict.correct, 0, joined[first[strict.images] + strict.detections])
         counted = ~strict.ignored
         ap = {"as_is": _ap(strict, counted), "localisation_corrected": _ap(loose, loose.correct | (loose.objects < 0))}

@@ -25,7 +25,7 @@ class SizeAP:
 
 
 def evaluate_sizes(matches: Matches, images: Sequence[Annotations], label: int) -> dict[str, SizeAP]:
-    """Compute AP_N of class `label` for "all" of its objects and for each of SIZES, from the result of `match_class`.
+    """Compute AP_N of class `label` for "all" of its objects and for each of SIZES, from the result of `match_classes`.
 
     Normalized precision is P_N = R N / (R N + F) at recall R with F false positives. N is the same for all classes and
     sizes, 0.15 per image, so that sizes with few and with many objects are comparable. AP_N is the mean over objects of

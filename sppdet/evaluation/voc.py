@@ -4,7 +4,7 @@ The devkit counts inclusive integer pixels (width = xmax - xmin + 1). Half-open 
 "+ 1", so their intersection over union is the devkit's overlap.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,27 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sppdet.boxes import box_iou
-from sppdet.errors import InputError
+from sppdet.evaluation.matching import Matches, check_iou, match_classes
 from sppdet.structures import Annotations, Detections, check_detections
-
-
-@dataclass(frozen=True, eq=False)
-class Matches:
-    """The detections of one class in all images, best score first, and the objects they match.
-
-    images, detections: index of the image, and of the detection in that image. objects: index of the matched object in
-    the image, -1 for none. correct: the first match of an object that is not difficult. ignored: matches of difficult
-    objects, neither correct nor incorrect; all others are incorrect. positives: number of objects not difficult.
-    """
-
-    scores: NDArray[np.float32]  # (N,), as all
-    images: NDArray[np.int64]
-    detections: NDArray[np.int64]
-    objects: NDArray[np.int64]
-    correct: NDArray[np.bool_]
-    ignored: NDArray[np.bool_]
-    positives: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,15 +77,17 @@ class VOCResult:
         """Mean of `ap_area` over the classes with positives; NaN if there are none."""
         return mean_over_classes(self.ap_area)
 
-    def as_dict(self, curves: bool = False) -> dict[str, Any]:
-        """Return the numbers under the names of the JSON output, and on request the points of the curves."""
-        per_class: dict[str, dict[str, Any]] = {}
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers under the names of the JSON output."""
+        return {"map_voc07": self.map_voc07, "map_area": self.map_area, "per_class": dict(self.rows())}
+
+    def rows(self, curves: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield name and numbers of each class under the names of the JSON output; on request its curve's points."""
         aps = zip(self.ap_voc07.tolist(), self.ap_area.tolist(), strict=True)
         keys = ("precision", "recall", "scores") if curves else ()
         for (name, curve), (voc07, area) in zip(self.curves.items(), aps, strict=True):
             row = {"ap_voc07": voc07, "ap_area": area, "positives": curve.positives}
-            per_class[name] = row | {key: getattr(curve, key).tolist() for key in keys}
-        return {"map_voc07": self.map_voc07, "map_area": self.map_area, "per_class": per_class}
+            yield name, row | {key: getattr(curve, key).tolist() for key in keys}
 
 
 def evaluate_voc(
@@ -119,29 +102,8 @@ def evaluate_voc(
     """
     check_detections(detections, images, classes)
     check_iou(iou)
-    matches = {name: match_class(detections, images, label, iou) for label, name in enumerate(classes, start=1)}
-    return VOCResult({name: trace_curve(one, ~one.ignored, one.positives) for name, one in matches.items()}, iou)
-
-
-def match_class(
-    detections: Sequence[Detections], images: Sequence[Annotations], label: int, iou: float = 0.5
-) -> Matches:
-    """Match the detections of class `label` by the rule of `evaluate_voc`, without its checks of the arguments."""
-    parts = [_match_image(found, image, label, iou) for found, image in zip(detections, images, strict=True)]
-    scores = _join([found.scores[places] for found, (places, _) in zip(detections, parts, strict=True)], np.float32)
-    order = np.argsort(-scores, kind="stable")
-    position = _join([np.full(len(places), i) for i, (places, _) in enumerate(parts)], int)[order]
-    place, matched = (_join([part[k] for part in parts], int)[order] for k in (0, 1))
-
-    labels, difficult = _join([a.labels for a in images], int), _join([a.difficult for a in images], bool)
-    first_objects = np.cumsum([0, *(len(image.boxes) for image in images)])
-    number = np.where(matched < 0, -1, first_objects[position] + matched)  # counted over all images
-    ignored = np.append(difficult, False)[number]  # -1 reads the appended entry
-    objects, first = np.unique(number, return_index=True)
-    correct = np.zeros(len(number), dtype=bool)
-    correct[first[objects >= 0]] = True
-    positives = int(((labels == label) & ~difficult).sum())
-    return Matches(scores[order], position, place, matched, correct & ~ignored, ignored, positives)
+    matches = zip(classes, match_classes(detections, images, len(classes), iou), strict=True)
+    return VOCResult({name: trace_curve(one, ~one.ignored, one.positives) for name, one in matches}, iou)
 
 
 def trace_curve(matches: Matches, kept: NDArray[np.bool_], positives: int) -> Curve:
@@ -178,28 +140,3 @@ def mean_over_classes(values: Iterable[float]) -> float:
     """Return the mean of the values that are not NaN; NaN if there are none."""
     present = [value for value in values if not np.isnan(value)]
     return float(np.mean(present)) if present else float("nan")
-
-
-def _match_image(
-    found: Detections, image: Annotations, label: int, iou: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return indices of the detections of the class, int64 (N,), and of the objects they match, -1 for none."""
-    places = np.flatnonzero(found.labels.cpu().numpy() == label)
-    objects = np.flatnonzero(image.labels.numpy() == label)
-    if not len(places) or not len(objects):
-        return places, np.full(len(places), -1)
-    # In float32 an IoU equal to the threshold could fall below it.
-    overlaps = box_iou(found.boxes[places].cpu().double(), image.boxes[objects].double()).numpy()  # (N, M)
-    return places, np.where(overlaps.max(axis=1) >= iou, objects[overlaps.argmax(axis=1)], -1)
-
-
-def _join(parts: Sequence[Any], dtype: type) -> NDArray[Any]:
-    """Concatenate arrays or tensors (N,); there may be none."""
-    arrays = [part.cpu().numpy() if hasattr(part, "cpu") else part for part in parts]
-    return np.concatenate([np.zeros(0, dtype), *arrays])
-
-
-def check_iou(iou: float) -> None:
-    """Raise InputError unless this threshold of intersection over union lies in (0, 1]."""
-    if not 0 < iou <= 1:
-        raise InputError("out of range", field="iou", expected="0 < iou <= 1", got=iou)

@@ -16,7 +16,8 @@ from sppdet.evaluation.confusion import confusion_matrix
 from sppdet.evaluation.diagnose import Diagnosis, diagnose
 from sppdet.evaluation.doubts import Doubt, find_doubts
 from sppdet.evaluation.evaluation import Reliability, measure_reliability
-from sppdet.evaluation.voc import Curve, Matches, match_class, trace_curve
+from sppdet.evaluation.matching import Matches, match_classes
+from sppdet.evaluation.voc import Curve, trace_curve
 from sppdet.images import read_size
 from sppdet.structures import Annotations, Dataset, Detections
 
@@ -53,7 +54,7 @@ class EvaluatedRun:
     @cached_property
     def matches(self) -> list[Matches]:
         """Matches of each class at IoU 0.5."""
-        return [match_class(self.detections, self.dataset.images, k + 1) for k in range(len(self.classes))]
+        return list(match_classes(self.detections, self.dataset.images, len(self.classes)))
 
     @cached_property
     def curves(self) -> dict[str, Curve]:

@@ -9,8 +9,9 @@ import pytest
 from factories import annotate, detect
 from hypothesis import given, strategies as st
 
+from sppdet.evaluation.matching import match_classes
 from sppdet.evaluation.sizes import SIZES, evaluate_sizes, normalized_precisions, size_classes
-from sppdet.evaluation.voc import Curve, average_precision_area, match_class
+from sppdet.evaluation.voc import Curve, average_precision_area
 from sppdet.structures import Detections
 
 FAR = [900, 900, 910, 910]
@@ -21,7 +22,7 @@ def sizes_of(detections, images):
     """With enough images without anything that there are 20 in all, and N is 3."""
     rest = 20 - len(images)
     detections, images = [*detections, *[Detections.empty()] * rest], [*images, *[EMPTY] * rest]
-    return evaluate_sizes(match_class(detections, images, 1), images, 1)
+    return evaluate_sizes(next(match_classes(detections, images, 1)), images, 1)
 
 
 def curve_of(right: str, positives: int) -> Curve:
@@ -121,7 +122,7 @@ def test_objects_are_ranked_over_all_images() -> None:
 @pytest.mark.parametrize("images", [[], [EMPTY]])
 def test_without_objects_all_is_nan(images) -> None:
     detections = [detect([FAR])] * len(images)
-    sizes = evaluate_sizes(match_class(detections, images, 1), images, 1)
+    sizes = evaluate_sizes(next(match_classes(detections, images, 1)), images, 1)
     assert [size.objects for size in sizes.values()] == [0] * 6
     assert all(isnan(size.ap_n) and isnan(size.standard_error) for size in sizes.values())
 

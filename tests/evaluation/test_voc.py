@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from factories import annotate, detect
 
-from sppdet.evaluation.voc import Curve, average_precision_area, average_precision_voc07, evaluate_voc, match_class
-from sppdet.structures import Detections
+from sppdet.evaluation.voc import Curve, average_precision_area, average_precision_voc07, evaluate_voc
 
 UNIT = [0, 0, 10, 10]
 FAR = [100, 100, 110, 110]
@@ -70,39 +69,6 @@ def test_classes_without_positives_are_left_out_of_the_mean_and_nothing_at_all_i
     assert isnan(evaluate_voc([], [], []).map_area)
 
 
-def test_matches_by_hand() -> None:
-    """The difficult object of the second image is matched twice, and another class stands in both."""
-    images = [
-        annotate([FAR, UNIT, NOWHERE], labels=[2, 1, 1], name="a"),
-        annotate([UNIT, FAR, UNIT], labels=[1, 2, 2], difficult=[True, False, False], name="b"),
-    ]
-    detections = [
-        detect([FAR, UNIT, UNIT], [0.9, 0.5, 0.75], labels=[1, 1, 1]),
-        detect([FAR, UNIT, UNIT, NOWHERE], [0.9, 0.5, 0.25, 0.5], labels=[2, 1, 1, 1]),
-    ]
-    matches = match_class(detections, images, 1)
-    columns = (matches.scores, matches.images, matches.detections, matches.objects)
-    assert list(zip(*(column.tolist() for column in columns), strict=True)) == [
-        (np.float32(0.9), 0, 0, -1),
-        (0.75, 0, 2, 1),
-        (0.5, 0, 1, 1),
-        (0.5, 1, 1, 0),
-        (0.5, 1, 3, -1),
-        (0.25, 1, 2, 0),
-    ]
-    assert matches.correct.tolist() == [False, True, False, False, False, False]
-    assert matches.ignored.tolist() == [False, False, False, True, False, True]
-    assert matches.positives == 2
-
-
-@pytest.mark.parametrize("images", [0, 1])
-def test_matches_of_nothing(images) -> None:
-    matches = match_class([Detections.empty()] * images, [annotate([])] * images, 1)
-    for name in ("scores", "images", "detections", "objects", "correct", "ignored"):
-        assert getattr(matches, name).shape == (0,)
-    assert (matches.images.dtype, matches.correct.dtype, matches.positives) == (np.int64, np.bool_, 0)
-
-
 @pytest.mark.parametrize("tenths", range(11))
 def test_eleven_points_compare_recall_as_a_fraction(tenths) -> None:
     """3 right of 10 reach recall 0.3, though 0.1 + 0.1 + 0.1 > 0.3 in floats; and so for 30 of 100, 6 of 20 ..."""
@@ -121,7 +87,8 @@ def test_as_dict() -> None:
     assert short["map_voc07"] == 6 / 11
     assert short["map_area"] == 1 / 2
     assert short["per_class"]["thing"] == {"ap_voc07": 6 / 11, "ap_area": 1 / 2, "positives": 2}
-    thing = result.as_dict(curves=True)["per_class"]["thing"]
+    name, thing = next(result.rows(curves=True))
+    assert name == "thing"
     assert thing["precision"] == [1, 1 / 2]
     assert thing["recall"] == [1 / 2, 1 / 2]
     assert thing["scores"] == [0.75, 0.5]

@@ -5,13 +5,16 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sppdet.boxes import box_iou
 from sppdet.errors import DataError
 from sppdet.images import read_size
 from sppdet.structures import Annotations, Dataset, Detections
+from sppdet.structures.joined import Joined, join
 from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
@@ -57,11 +60,17 @@ def check_classes_fit(path: Path, detections: Sequence[Detections], dataset: Dat
     If no detection of any class fits, that is logged.
     """
     objects = Counter(label for image in dataset.images for label in image.labels.tolist())
-    of_class = [_best_fits(detections, dataset.images, label, objects[label]) for label in sorted(objects)]
+    found = Joined.of(detections)
+    scores = join((one.scores for one in detections), np.zeros(0, np.float32))
+    of_class = []
+    for label in sorted(objects):
+        rows = np.flatnonzero(found.labels == label)
+        best = rows[np.argsort(-scores[rows], kind="stable")][: objects[label]]
+        of_class.append([_fit(found.boxes[k], label, dataset.images[found.images[k]]) for k in best])
     fits = dict(zip(sorted(objects), of_class, strict=True))
-    found = sum(len(labels) for labels in of_class)
-    if found and not any(label in labels for label, labels in fits.items()):
-        logger.warning("%s: none of the best %d detections fits an object of its class; other images?", path, found)
+    count = sum(len(labels) for labels in of_class)
+    if count and not any(label in labels for label, labels in fits.items()):
+        logger.warning("%s: none of the best %d detections fits an object of its class; other images?", path, count)
     for label, labels in fits.items():
         others = Counter(other for other in labels if other)
         if labels and label not in others and others.total() > len(labels) / 2:
@@ -70,21 +79,10 @@ def check_classes_fit(path: Path, detections: Sequence[Detections], dataset: Dat
             logger.warning("%s: %s, %d fit one of %s; exchanged?", path, said, count, dataset.classes[other - 1])
 
 
-def _best_fits(detections: Sequence[Detections], images: Sequence[Annotations], label: int, most: int) -> list[int]:
-    """Return the label of the object that each of the `most` best detections of a class fits, its own first, or 0."""
-    places = [(one.labels == label).nonzero().flatten() for one in detections]
-    position = torch.arange(len(places)).repeat_interleave(
-        torch.tensor([len(each) for each in places], dtype=torch.int64)
-    )
-    place = torch.cat([torch.zeros(0, dtype=torch.int64), *places])
-    scores = torch.cat([torch.zeros(0), *(one.scores[each] for one, each in zip(detections, places, strict=True))])
-    best = torch.argsort(scores, descending=True, stable=True)[:most]
-    fits = []
-    for i, k in zip(position[best].tolist(), place[best].tolist(), strict=True):
-        box = detections[i].boxes[k]
-        labels = images[i].labels[box_iou(box[None], images[i].boxes)[0] >= FITS].tolist()
-        fits.append(label if label in labels else labels[0] if labels else 0)
-    return fits
+def _fit(box: NDArray[np.float32], label: int, image: Annotations) -> int:
+    """Return the label of the object that a detection of class `label` fits, its own first, or 0."""
+    labels = image.labels[box_iou(torch.from_numpy(box)[None], image.boxes)[0] >= FITS].tolist()
+    return label if label in labels else labels[0] if labels else 0
 
 
 def _size(image: Annotations) -> tuple[int, int] | None:
