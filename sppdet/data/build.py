@@ -13,13 +13,11 @@ from sppdet.data.records import AnnotatedImage, AnnotatedObject, Records
 from sppdet.data.sizes import size_fault
 from sppdet.errors import DataError
 from sppdet.images import read_size
-from sppdet.runtime.prefetch import prefetch
+from sppdet.runtime.prefetch import read_small_files
 from sppdet.structures import Annotations, Dataset
 from sppdet.structures.valid_boxes import Size, keep_valid_boxes
 
 logger = logging.getLogger(__name__)
-
-HEADER_THREADS = 4  # they wait for the disk
 
 
 class CheckedImage(NamedTuple):
@@ -54,7 +52,7 @@ def check_images(
     """
     labels = {label: k for k, label in enumerate(classes, start=1)}
     checked, left_out = [], []
-    sizes = list(prefetch([image.path for image in images], read_size, HEADER_THREADS, ahead=100))
+    sizes = list(read_small_files([image.path for image in images], read_size))
     for image, size in zip(images, sizes, strict=True):
         fault = size_fault(image, size)
         if fault:

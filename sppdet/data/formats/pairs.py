@@ -88,16 +88,13 @@ class PairSource(Source):
             return {pair.image for pair in self._pairs}
         return set().union(*(self._parts[split] for split in splits))
 
-    def _read_each(
-        self, pairs: Sequence[Pair], read: Callable[[str, Pair], AnnotatedImage | None], problems: Problems
+    def _read_pairs(
+        self, pairs: Sequence[Pair], read: Callable[[str, Pair, Problems], AnnotatedImage | None], problems: Problems
     ) -> Records:
         """Return what `read` makes of the name and the pair of each image; those with an error are left out."""
         names = short_names(pair.key for pair in pairs)
         images, left_out = [], []
-        for pair in pairs:
-            image = None
-            with problems.collect("unusable file"):
-                image = read(names[pair.key], pair)
+        for pair, image in self._read_each(pairs, lambda pair, own: read(names[pair.key], pair, own), problems):
             if image:
                 images.append(image)
             else:

@@ -1,15 +1,18 @@
 """A data set in any format, as a reader gives it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from sppdet.data.files import folder_name, leading_outside, outside_error
 from sppdet.data.problems import Problems
-from sppdet.data.records import Records, names_of
+from sppdet.data.records import AnnotatedImage, Records, names_of
 from sppdet.data.splits import choose_splits
 from sppdet.errors import DataError
+from sppdet.runtime.prefetch import read_small_files
+
+T = TypeVar("T")
 
 OUTSIDE = "file outside of the data"  # the kind of problem
 
@@ -56,6 +59,25 @@ class Source(ABC):
             else:
                 inside.append(image)
         return records._replace(images=inside, left_out=left_out)
+
+    @staticmethod
+    def _read_each(
+        items: Collection[T], read: Callable[[T, Problems], AnnotatedImage | None], problems: Problems
+    ) -> Iterator[tuple[T, AnnotatedImage | None]]:
+        """Yield each item and what `read` makes of it, None after an error, which is the last of `problems` then.
+
+        Threads read ahead, so an item's problems are collected apart and join the others when it is its turn.
+        """
+
+        def read_one(item: T) -> tuple[AnnotatedImage | None, Problems]:
+            own, image = Problems(problems.strict), None
+            with own.collect("unusable file"):
+                image = read(item, own)
+            return image, own
+
+        for item, (image, own) in zip(items, read_small_files(items, read_one), strict=True):
+            problems.found += own.found
+            yield item, image
 
     @abstractmethod
     def _read_splits(self, splits: Sequence[str] | None, problems: Problems) -> Records:

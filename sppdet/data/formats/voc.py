@@ -149,10 +149,9 @@ class VocSource(Source):
     def _read_images(self, names: Mapping[str, Path], problems: Problems) -> Records:
         """Read the images of these names, each listed in a file or folder."""
         images, left_out = [], []
-        for name, path in names.items():
-            record = None
-            with problems.collect("unusable file"):
-                record = self._read_image(name, path, problems)
+        for name, record in self._read_each(
+            names, lambda name, own: self._read_image(name, names[name], own), problems
+        ):
             xml, image = self._xmls.get(name), self._images.get(name)
             if record:
                 images.append(record)

@@ -28,7 +28,7 @@ class XmlSource(PairSource):
         return cls(root, pairs, found) if any(pair.label for pair in pairs.images) else None
 
     def _read(self, pairs: Sequence[Pair], problems: Problems) -> Records:
-        return self._read_each(pairs, lambda name, pair: annotate(name, pair.image, pair.label, problems), problems)
+        return self._read_pairs(pairs, lambda name, pair, own: annotate(name, pair.image, pair.label, own), problems)
 
     def _count_objects(self, label: Path) -> int:
         return count_objects(label)

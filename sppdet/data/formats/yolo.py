@@ -50,19 +50,17 @@ class YoloSource(PairSource):
         return cls(root, pairs, found)
 
     def _read(self, pairs: Sequence[Pair], problems: Problems) -> Records:
-        sides: list[Sides] = []
+        classes, sides = self._classes, dict[Pair, list[Sides]]()
 
-        def read(name: str, pair: Pair) -> AnnotatedImage:
-            before = len(problems.found)
-            lines = _read_label(pair, self._names, problems)
-            malformed = len(problems.found) - before
-            image = _annotate(pair, name, lines, self._classes)._replace(malformed=malformed)
-            sides.extend(_sides(pair.label, line) for line in lines if pair.label and len(line.numbers) == 4)
+        def read(name: str, pair: Pair, own: Problems) -> AnnotatedImage:
+            lines = _read_label(pair, self._names, own)
+            image = _annotate(pair, name, lines, classes)._replace(malformed=len(own.found))
+            sides[pair] = [_sides(pair.label, line) for line in lines if pair.label and len(line.numbers) == 4]
             return image
 
-        records = self._read_each(pairs, read, problems)
+        records = self._read_pairs(pairs, read, problems)
         try:
-            check_sides(sides, "a class, the center and the sides")
+            check_sides([side for pair in pairs for side in sides.get(pair, ())], "a class, the center and the sides")
         except DataError as error:
             problems.error("units", error)
             left_out = [*records.left_out, *(image.entry("units") for image in records.images)]

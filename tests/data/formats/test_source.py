@@ -1,0 +1,38 @@
+"""Reading ahead of small files."""
+
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from sppdet.data.formats.source import Source
+from sppdet.data.problems import Problems
+from sppdet.data.records import AnnotatedImage
+from sppdet.errors import DataError
+
+
+def read_three(strict: bool) -> tuple[list[bool], Problems]:
+    """The first image is read after the second, which has an error; all have a warning."""
+    second, problems = Event(), Problems(strict)
+
+    def read(i: int, own: Problems) -> AnnotatedImage:
+        own.warn("doubt", f"doubt {i}", "file")
+        if i == 0:
+            assert second.wait(timeout=10)
+        if i == 1:
+            second.set()
+            raise DataError("fault", file=f"file {i}")
+        return AnnotatedImage(str(i), Path("image"), Path("label"), None, ())
+
+    return [image is not None for _, image in Source._read_each(range(3), read, problems)], problems
+
+
+def test_problems_are_in_the_order_of_the_images():
+    found, problems = read_three(strict=False)
+    assert found == [True, False, True]
+    assert [one.message for one in problems.found] == ["doubt 0", "doubt 1", "fault", "doubt 2"]
+
+
+def test_a_strict_reader_raises_the_error():
+    with pytest.raises(DataError, match="fault"):
+        read_three(strict=True)
