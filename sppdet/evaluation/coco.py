@@ -89,16 +89,17 @@ def _of_images(rows: tuple[NDArray[Any], ...], start: int, end: int) -> tuple[ND
 
 
 def _match(objects: tuple[NDArray[Any], ...], found: tuple[NDArray[Any], ...]) -> COCOeval:
-    """Return pycocotools' matches, without what it does not accumulate."""
+    """Return pycocotools' matches, of which only what it accumulates is kept."""
     from pycocotools.cocoeval import COCOeval
 
     images = np.union1d(objects[0], found[0]).tolist()
     evaluation = COCOeval(_index(images, "iscrowd", *objects), _index(images, "score", *found), "bbox")
     evaluation.evaluate()
-    for one in filter(None, evaluation.evalImgs):
-        one["dtMatches"] = one["dtMatches"] > 0
-        for name in ("dtIds", "gtIds", "gtMatches"):
-            del one[name]
+    scores: list[NDArray[np.float64]] = []  # of each image, the same in each range of areas
+    for number, one in enumerate(evaluation.evalImgs):
+        scores += [np.array(one["dtScores"])] if number < len(images) else []
+        kept = {"dtMatches": one["dtMatches"] > 0, "dtIgnore": one["dtIgnore"], "gtIgnore": one["gtIgnore"]}
+        evaluation.evalImgs[number] = kept | {"dtScores": scores[number % len(images)]}
     return evaluation
 
 
