@@ -41,7 +41,7 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def iou_of_pairs(a: Tensor, b: Tensor) -> Tensor:
-    """Compute the intersection over union (...) of each box of a (..., 4) with that of b (..., 4)."""
+    """Compute the intersection over union (...) of each box of a (..., 4) with that of b (..., 4); shapes broadcast."""
     top_left = torch.maximum(a[..., :2], b[..., :2])
     bottom_right = torch.minimum(a[..., 2:], b[..., 2:])
     intersection = (bottom_right - top_left).clamp(min=0).prod(dim=-1)

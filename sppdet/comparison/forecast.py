@@ -30,7 +30,7 @@ SIZES = {
     "network": "over the network in all, at most",
     "evaluation": "of memory to evaluate the held-out images",
 }
-IMAGE_GB, DETECTION_GB = 7e-6, 4e-6  # memory of an image's annotations, and of a detection while its class is evaluated
+IMAGE_GB, DETECTION_GB = 7e-6, 5e-7  # memory of an image's annotations, and of a detection while its class is evaluated
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """COCO's twelve numbers, computed by pycocotools, one class after the other.
 
-pycocotools takes about 4 kB for each detection that it holds: those of one class in some of the images at a time. Of
-the others their matches are kept, 3 kB an image.
+pycocotools takes about 4 kB for each detection that it holds, so it gets those of one class in IMAGES images at a time.
+Only the matches are kept: 3 kB an image, 11 kB with 100 detections.
 """
 
 from __future__ import annotations
@@ -73,8 +73,9 @@ def _evaluate_class(objects: tuple[NDArray[Any], ...], found: tuple[NDArray[Any]
     found = tuple(column[order[rank < MOST]] for column in found)
     ids: list[int] = []
     parts = []
-    for start in range(0, 1 + max(rows[0].max(initial=0) for rows in (objects, found)), IMAGES):
-        evaluation = _match(*(_of_images(rows, start, start + IMAGES) for rows in (objects, found)))
+    starts = np.union1d(objects[0], found[0])[IMAGES::IMAGES]
+    for both in zip(_split(objects, starts), _split(found, starts), strict=True):
+        evaluation = _match(*both)
         ids += evaluation.params.imgIds
         parts.append(np.array(evaluation.evalImgs, dtype=object).reshape(len(evaluation.params.areaRng), -1))
     evaluation.evalImgs = np.concatenate(parts, axis=1).ravel().tolist()  # as if there had been one part
@@ -83,9 +84,10 @@ def _evaluate_class(objects: tuple[NDArray[Any], ...], found: tuple[NDArray[Any]
     return evaluation.eval
 
 
-def _of_images(rows: tuple[NDArray[Any], ...], start: int, end: int) -> tuple[NDArray[Any], ...]:
-    first, last = np.searchsorted(rows[0], (start, end))
-    return tuple(column[first:last] for column in rows)
+def _split(rows: tuple[NDArray[Any], ...], starts: NDArray[Any]) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Yield the rows of the images before the first of `starts`, then those from each of these on."""
+    places = np.searchsorted(rows[0], starts)
+    return zip(*(np.split(column, places) for column in rows), strict=True)
 
 
 def _match(objects: tuple[NDArray[Any], ...], found: tuple[NDArray[Any], ...]) -> COCOeval:

@@ -158,9 +158,9 @@ def evaluate_detections(
     InputError as `evaluate_voc` and `measure_reliability` do.
     """
     images, classes = dataset.images, dataset.classes
+    coco = evaluate_coco(detections, images, classes)  # first, as it needs most memory
     voc = evaluate_voc(detections, images, classes)
     bootstrap = bootstrap_map(detections, images, classes, resamples)
-    coco = evaluate_coco(detections, images, classes)
     placed = evaluate_voc(detections, images, classes, 0.7)
     reliability = measure_reliability(voc.curves.values()) if probabilities else None
     maps = {name: bootstrap_map(other, images, classes, resamples) for name, other in (others or {}).items()}

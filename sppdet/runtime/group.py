@@ -108,18 +108,21 @@ class Group:
         """End the watch, and wait for it: a thread that comes out of C++ while the interpreter exits aborts it."""
         self.ended.set()
         for watch in self.watches:
-            if watch.ident:  # it was started
-                watch.join(LIMIT)
+            if watch.is_alive():
+                watch.join(5)  # seconds; without a cable it may wait in the store for longer
 
     def fail(self, error: BaseException) -> None:
         """End the others; the first error is told, and the rank that it is of. Returns if it is to be raised."""
-        self.end()
-        if isinstance(error, SppdetError):
-            self._tell(self.store, f"rank {self.rank}: {' '.join(str(error).split())}")
-            raise SystemExit(1) from None
-        if not self._claim(self.store) or (isinstance(error, KeyboardInterrupt) and self.rank):
-            raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 1) from None
-        self.store.set("told", "")
+        self.ended.set()
+        try:
+            if isinstance(error, SppdetError):
+                self._tell(self.store, f"rank {self.rank}: {' '.join(str(error).split())}")
+                raise SystemExit(1) from None
+            if not self._claim(self.store) or (isinstance(error, KeyboardInterrupt) and self.rank):
+                raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 1) from None
+            self.store.set("told", "")
+        finally:
+            self.end()
 
     def _communicate(self, call: Callable[[], Any]) -> None:
         try:
@@ -151,6 +154,8 @@ class Group:
             try:
                 self.watched.set(f"beat/{self.rank}", str(self.beats + 1))
                 if self.watched.check(["failed"]):
+                    if self.ended.is_set():  # by this process, which leaves in its own way
+                        return
                     with suppress(RuntimeError):
                         self.watched.wait(["told"], timedelta(seconds=BEAT))
                     _end()

@@ -28,5 +28,5 @@ def prefetch(items: Iterable[T], read: Callable[[T], R], threads: int = 1, ahead
 
 
 def read_small_files(items: Iterable[T], read: Callable[[T], R]) -> Iterator[R]:
-    """Yield `read(item)` for each item, in order. Small files are waited for longer than they are worked on."""
+    """Yield `read(item)` for each item, in order; threads read ahead, as small files are mostly waited for."""
     return prefetch(items, read, threads=4, ahead=100)

@@ -91,7 +91,7 @@ class PairSource(Source):
     def _read_pairs(
         self, pairs: Sequence[Pair], read: Callable[[str, Pair, Problems], AnnotatedImage | None], problems: Problems
     ) -> Records:
-        """Return what `read` makes of the name and the pair of each image; those with an error are left out."""
+        """Return what `read` makes of name, pair and problems of each image; those with an error are left out."""
         names = short_names(pair.key for pair in pairs)
         images, left_out = [], []
         for pair, image in self._read_each(pairs, lambda pair, own: read(names[pair.key], pair, own), problems):

@@ -7,12 +7,13 @@ from typing import Self, TypeVar
 
 from sppdet.data.files import folder_name, leading_outside, outside_error
 from sppdet.data.problems import Problems
-from sppdet.data.records import AnnotatedImage, Records, names_of
+from sppdet.data.records import Records, names_of
 from sppdet.data.splits import choose_splits
-from sppdet.errors import DataError
+from sppdet.errors import DataError, SppdetError
 from sppdet.runtime.prefetch import read_small_files
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 OUTSIDE = "file outside of the data"  # the kind of problem
 
@@ -62,22 +63,25 @@ class Source(ABC):
 
     @staticmethod
     def _read_each(
-        items: Collection[T], read: Callable[[T, Problems], AnnotatedImage | None], problems: Problems
-    ) -> Iterator[tuple[T, AnnotatedImage | None]]:
+        items: Collection[T], read: Callable[[T, Problems], R], problems: Problems
+    ) -> Iterator[tuple[T, R | None]]:
         """Yield each item and what `read` makes of it, None after an error, which is the last of `problems` then.
 
         Threads read ahead, so an item's problems are collected apart and join the others when it is its turn.
         """
 
-        def read_one(item: T) -> tuple[AnnotatedImage | None, Problems]:
-            own, image = Problems(problems.strict), None
-            with own.collect("unusable file"):
-                image = read(item, own)
-            return image, own
+        def read_one(item: T) -> tuple[R | None, Problems, SppdetError | None]:
+            own = Problems(problems.strict)
+            try:
+                return read(item, own), own, None
+            except SppdetError as error:
+                return None, own, error
 
-        for item, (image, own) in zip(items, read_small_files(items, read_one), strict=True):
+        for item, (made, own, error) in zip(items, read_small_files(items, read_one), strict=True):
             problems.found += own.found
-            yield item, image
+            if error:
+                problems.error("unusable file", error)
+            yield item, made
 
     @abstractmethod
     def _read_splits(self, splits: Sequence[str] | None, problems: Problems) -> Records:

@@ -154,6 +154,7 @@ class VocSource(Source):
         ):
             xml, image = self._xmls.get(name), self._images.get(name)
             if record:
+                self._read[name] = record
                 images.append(record)
             elif file := xml or image:
                 left_out.append(Entry((file, "size"), image, count_objects(file) if xml else 0, problems.last_kind))
@@ -169,10 +170,7 @@ class VocSource(Source):
         if image is None:
             reason = f"image file not found (nor {', '.join(IMAGE_SUFFIXES[1:])})"
             raise DataError(reason, file=self.root / "JPEGImages" / f"{name}{IMAGE_SUFFIXES[0]}")
-        record = annotate(name, image, xml, problems)
-        if record:
-            self._read[name] = record
-        return record
+        return annotate(name, image, xml, problems)
 
 
 def _find_folder(root: Path, year: str | None) -> Path:

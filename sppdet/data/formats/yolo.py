@@ -74,9 +74,9 @@ class YoloSource(PairSource):
     def _classes(self) -> tuple[str, ...]:
         """Names in the order of their numbers; the numbers up to the highest of any split if no file names them."""
         most, quiet = 0, Problems(strict=False)
-        for pair in () if self._names else self._pairs:
-            with quiet.collect("unusable file"):
-                most = max([most, *(line.label for line in _read_label(pair, None, quiet))])
+        pairs = () if self._names else self._pairs
+        for _, lines in self._read_each(pairs, lambda pair, own: _read_label(pair, None, own), quiet):
+            most = max([most, *(line.label for line in lines or ())])
         return self._names or tuple(map(str, range(most + 1)))
 
 

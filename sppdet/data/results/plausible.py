@@ -13,6 +13,7 @@ from torch import Tensor
 from sppdet.boxes import box_iou
 from sppdet.errors import DataError
 from sppdet.images import read_size
+from sppdet.runtime.prefetch import read_small_files
 from sppdet.structures import Annotations, Dataset, Detections
 from sppdet.structures.joined import Joined, join
 from sppdet.wording import counted
@@ -29,11 +30,12 @@ def check_boxes_fit(path: Path, detections: Sequence[Detections], dataset: Datas
     corners: the file `path` gives x1 y1 x2 y2, 1-based, and not x y width height. Raises DataError if all boxes are
     fractions of their images or lie outside them; logs how many are under a pixel or beyond their images, if most are.
     """
-    rows = [(one.boxes, _size(image)) for one, image in zip(detections, dataset.images, strict=True) if len(one)]
-    known = [(boxes, torch.tensor(size).repeat(len(boxes), 1)) for boxes, size in rows if size]
+    rows = [(one.boxes, image) for one, image in zip(detections, dataset.images, strict=True) if len(one)]
+    sizes = read_small_files([image for _, image in rows], _size)
+    known = [(b, torch.tensor(size).repeat(len(b), 1)) for (b, _), size in zip(rows, sizes, strict=True) if size]
     if not known:
         return
-    boxes, sizes = (torch.cat(part) for part in zip(*known, strict=True))
+    boxes, limits = (torch.cat(part) for part in zip(*known, strict=True))
     start, end, count = boxes[:, :2], boxes[:, 2:], len(boxes)
     all_boxes = counted(count, "box")
     given = torch.cat([start + 1, end] if corners else [start, end - start], dim=1)  # as in the file
@@ -41,11 +43,11 @@ def check_boxes_fit(path: Path, detections: Sequence[Detections], dataset: Datas
         expected = "pixels, " + ("x1 y1 x2 y2" if corners else "x y width height")
         got = ", ".join(f"{value:g}" for value in given[0].tolist())
         raise DataError("boxes are fractions of their images, not pixels", file=path, expected=expected, got=got)
-    outside = ((start >= sizes) | (end <= 0)).any(dim=1)
+    outside = ((start >= limits) | (end <= 0)).any(dim=1)
     if bool(outside.all()):
         raise DataError("boxes outside their images", file=path, expected="pixels of these images", got=f"all {count}")
-    beyond = ((start < -1 - 0.01 * sizes) | (end > 1 + 1.01 * sizes)).any(dim=1).sum()
-    if not corners and beyond > CORNERS * count and bool(((given[:, 2:] > start) & (given[:, 2:] <= sizes)).all()):
+    beyond = ((start < -1 - 0.01 * limits) | (end > 1 + 1.01 * limits)).any(dim=1).sum()
+    if not corners and beyond > CORNERS * count and bool(((given[:, 2:] > start) & (given[:, 2:] <= limits)).all()):
         logger.warning("%s: %d of %s reach beyond their images; corners in place of sides?", path, beyond, all_boxes)
     elif beyond > count / 2:
         logger.warning("%s: %d of %s reach beyond their images; of another size?", path, beyond, all_boxes)

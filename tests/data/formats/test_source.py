@@ -11,9 +11,9 @@ from sppdet.data.records import AnnotatedImage
 from sppdet.errors import DataError
 
 
-def read_three(strict: bool) -> tuple[list[bool], Problems]:
+def read_three(problems: Problems) -> list[bool]:
     """The first image is read after the second, which has an error; all have a warning."""
-    second, problems = Event(), Problems(strict)
+    second = Event()
 
     def read(i: int, own: Problems) -> AnnotatedImage:
         own.warn("doubt", f"doubt {i}", "file")
@@ -24,15 +24,17 @@ def read_three(strict: bool) -> tuple[list[bool], Problems]:
             raise DataError("fault", file=f"file {i}")
         return AnnotatedImage(str(i), Path("image"), Path("label"), None, ())
 
-    return [image is not None for _, image in Source._read_each(range(3), read, problems)], problems
+    return [image is not None for _, image in Source._read_each(range(3), read, problems)]
 
 
 def test_problems_are_in_the_order_of_the_images():
-    found, problems = read_three(strict=False)
-    assert found == [True, False, True]
+    problems = Problems(strict=False)
+    assert read_three(problems) == [True, False, True]
     assert [one.message for one in problems.found] == ["doubt 0", "doubt 1", "fault", "doubt 2"]
 
 
 def test_a_strict_reader_raises_the_error():
+    problems = Problems()
     with pytest.raises(DataError, match="fault"):
-        read_three(strict=True)
+        read_three(problems)
+    assert [one.message for one in problems.found] == ["doubt 0", "doubt 1"]
