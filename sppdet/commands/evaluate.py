@@ -64,7 +64,7 @@ def evaluate(
         svd: ranks to truncate the fully connected layers to, one each, to see the mAP this costs
         shard: i/n only writes detections in images i modulo n, to RUN/SPLIT-shards
         resamples: resamples of the images for 95% confidence intervals; 0: none
-        output: folder of the results; RUN/SPLIT or RUN/SPLIT-IMAGES by default
+        output: folder of the results; RUN/SPLIT or RUN/SPLIT-IMAGES by default, without a run none
         workers: images searched for proposals at once
         dataset: images in memory, instead of `data`; results are then written to `output` only
     """

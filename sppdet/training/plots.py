@@ -47,9 +47,10 @@ def plot_objective(refits: Sequence[Row], path: Path) -> None:
         (upper, "objective", "objective", COLORS[0]),
         (lower, "examples", "examples", COLORS[1]),
     ):
-        axes.plot(numbers, [row[key] for row in refits], "o-", color=color, markersize=4)
+        values = [row[key] for row in refits]
+        axes.plot(numbers, values, "o-", color=color, markersize=4)
         axes.set_ylabel(name)
-        axes.set_ylim(0)
+        axes.set_ylim(0, 1.08 * max(values) or 1)
         axes.grid(alpha=0.3)
     lower.set_xlabel("refit")
     lower.xaxis.get_major_locator().set_params(integer=True)

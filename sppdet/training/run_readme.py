@@ -18,6 +18,7 @@ from sppdet.files.recorder import recorded
 from sppdet.files.run_folder import RunFolder
 from sppdet.files.run_story import read_evaluations
 from sppdet.runtime.machine import hardware_name
+from sppdet.runtime.ranks import world
 from sppdet.training.account import HELD_OUT, TRAINED, Account
 from sppdet.wording import counted, printable
 
@@ -47,6 +48,7 @@ class Session(NamedTuple):
         since = "since it was resumed" if self.resumed else "from the check of the data on"
         seconds = f"{time.perf_counter() - self.begun:.0f} s {since}"
         threads = counted(torch.get_num_threads(), "thread")
+        threads = f"{world()} processes of {threads}" if world() > 1 else threads
         rows = {
             **settings,
             "versions": f"sppdet {__version__}, torch {torch.__version__}, Python {platform.python_version()}",

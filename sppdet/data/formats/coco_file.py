@@ -34,6 +34,7 @@ class CocoFile:
         self.path = path
         content = read_json(path)
         categories = self._read_categories(content)
+        self.unusable: set[ImageId] = set()  # images with an error
         self.images = self._read_images(content, problems)
         self.objects: dict[ImageId, list[AnnotatedObject]] = defaultdict(list)
         self.counts, self.total, self.fault = Counter[ImageId](), 0, ""
@@ -65,10 +66,12 @@ class CocoFile:
                 number = get_id(self.path, record, "id", where)
                 if number in images:
                     raise DataError("id used twice", file=self.path, field=f"{where}.id", got=number)
+                self.unusable.add(number)
                 sides = [record.get(key) for key in ("width", "height")]
                 size = whole_size(*sides) if all(map(is_number, sides)) else None
                 name = get(self.path, record, "file_name", str, where)
                 images[number] = ImageEntry(name, size, f"{where}.width")
+                self.unusable.remove(number)
         return images
 
     def _read_objects(self, content: Any, categories: dict[int, tuple[str, str]], problems: Problems) -> None:
@@ -79,6 +82,8 @@ class CocoFile:
             with problems.collect("malformed object"):
                 where = f"annotations[{i}]"
                 image = get_id(self.path, record, "image_id", where)
+                if image in self.unusable:
+                    continue
                 if image not in self.images:
                     reason = "no such image: add it to images, or remove the annotation"
                     raise DataError(reason, file=self.path, field=f"{where}.image_id", got=image)

@@ -189,7 +189,8 @@ def _read_coco(path: Path, entries: Any, dataset: Dataset) -> Iterator[Row]:
             place.reject("", "an object", entry)
         missing = [key for key in ("image_id", "category_id", "bbox", "score") if key not in entry]
         if missing:
-            raise DataError("missing", file=path, field=f"{place.name}, {missing[0]}")
+            expected = "image_id, category_id, bbox and score"
+            raise DataError("missing", file=path, field=f"{place.name}, {missing[0]}", expected=expected)
         position = place.look_up("image_id", entry["image_id"], images, _keys(path, entries, "image_id"))
         keys = _keys(path, entries, "category_id")
         label = 1 + place.look_up("category_id", entry["category_id"], categories, keys)

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 FITS = 0.5  # IoU of a detection with an object
 CORNERS = 0.3  # fraction of boxes beyond their images, above which they are corners if all may be
+FRACTIONS = 1.5  # the largest number of boxes that are fractions and may reach beyond their images
+SHOWN = 5  # classes that a warning names
 
 
 def check_boxes_fit(path: Path, detections: Sequence[Detections], dataset: Dataset, corners: bool) -> None:
@@ -39,7 +41,7 @@ def check_boxes_fit(path: Path, detections: Sequence[Detections], dataset: Datas
     start, end, count = boxes[:, :2], boxes[:, 2:], len(boxes)
     all_boxes = counted(count, "box")
     given = torch.cat([start + 1, end] if corners else [start, end - start], dim=1)  # as in the file
-    if bool(((given >= 0) & (given <= 1 + 1e-5)).all()) and bool((given != given.round()).any()):
+    if bool((given.abs() <= FRACTIONS).all()) and bool((given != given.round()).any()):
         expected = "pixels, " + ("x1 y1 x2 y2" if corners else "x y width height")
         got = ", ".join(f"{value:g}" for value in given[0].tolist())
         raise DataError("boxes are fractions of their images, not pixels", file=path, expected=expected, got=got)
@@ -47,7 +49,8 @@ def check_boxes_fit(path: Path, detections: Sequence[Detections], dataset: Datas
     if bool(outside.all()):
         raise DataError("boxes outside their images", file=path, expected="pixels of these images", got=f"all {count}")
     beyond = ((start < -1 - 0.01 * limits) | (end > 1 + 1.01 * limits)).any(dim=1).sum()
-    if not corners and beyond > CORNERS * count and bool(((given[:, 2:] > start) & (given[:, 2:] <= limits)).all()):
+    may_be_corners = ((given[:, 2:] > start - 1) & (given[:, 2:] <= limits + 1)).all()  # up to a pixel
+    if not corners and beyond > CORNERS * count and bool(may_be_corners):
         logger.warning("%s: %d of %s reach beyond their images; corners in place of sides?", path, beyond, all_boxes)
     elif beyond > count / 2:
         logger.warning("%s: %d of %s reach beyond their images; of another size?", path, beyond, all_boxes)
@@ -59,7 +62,7 @@ def check_boxes_fit(path: Path, detections: Sequence[Detections], dataset: Datas
 def check_classes_fit(path: Path, detections: Sequence[Detections], dataset: Dataset) -> None:
     """Log the classes whose best detections, as many as objects, fit none of these but mostly objects of another class.
 
-    If no detection of any class fits, that is logged.
+    If no detection of any class fits, that is logged, and so are classes with objects but without detections.
     """
     objects = Counter(label for image in dataset.images for label in image.labels.tolist())
     found = Joined.of(detections)
@@ -71,6 +74,10 @@ def check_classes_fit(path: Path, detections: Sequence[Detections], dataset: Dat
         of_class.append([_fit(found.boxes[k], label, dataset.images[found.images[k]]) for k in best])
     fits = dict(zip(sorted(objects), of_class, strict=True))
     count = sum(len(labels) for labels in of_class)
+    without = [dataset.classes[label - 1] for label, labels in fits.items() if not labels]
+    if count and without:
+        names = ", ".join([*without[:SHOWN], *(["…"] if len(without) > SHOWN else [])])
+        logger.warning("%s: no detections of %s with objects: %s", path, counted(len(without), "class"), names)
     if count and not any(label in labels for label, labels in fits.items()):
         logger.warning("%s: none of the best %d detections fits an object of its class; other images?", path, count)
     for label, labels in fits.items():

@@ -1,12 +1,15 @@
 """COCO format: errors name the file and the field."""
 
 import copy
+import json
 
 import pytest
 from contracts import raised
 from data_sets import read_coco_content as read
 
 from sppdet.data.formats.coco import read_coco
+from sppdet.data.formats.coco_file import CocoFile
+from sppdet.data.problems import Problems
 from sppdet.errors import DataError, SppdetError
 
 
@@ -99,3 +102,12 @@ def test_missing_and_unreadable_files(images):
     (images / "list.json").write_text("[]")
     with pytest.raises(DataError, match=r"list\.json"):
         read_coco(images, images / "list.json")
+
+
+def test_an_image_without_a_name_is_one_error(tmp_path, content):
+    """Its annotations are not said to be of no image."""
+    content["images"] = [{key: one[key] for key in one if key != "file_name"} for one in content["images"]]
+    (tmp_path / "some.json").write_text(json.dumps(content))
+    problems = Problems(strict=False)
+    CocoFile(tmp_path / "some.json", problems)
+    assert [one.field for one in problems.found] == [f"images[{i}].file_name" for i in range(len(content["images"]))]

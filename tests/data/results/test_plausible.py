@@ -64,6 +64,27 @@ def test_detections_that_cannot_be_right_are_said(change, said, tmp_path, caplog
     assert all(part in message for part, message in zip(said, caplog.messages, strict=True))
 
 
+def test_classes_without_detections_are_said(tmp_path, caplog) -> None:
+    (tmp_path / "out.json").write_text(json.dumps([one for one in entries_of(OWN) if one["category_id"] == 1]))
+    read_results(tmp_path / "out.json", OWN)
+    assert [message.split(": ", 1)[1] for message in caplog.messages] == ["no detections of 1 class with objects: box"]
+
+
+def test_fractions_that_reach_beyond_their_image_are_an_error(tmp_path) -> None:
+    entries = [one | {"bbox": [-0.004, 0.5, 0.3, 0.504]} for one in entries_of(OWN)]
+    (tmp_path / "out.json").write_text(json.dumps(entries))
+    with pytest.raises(DataError, match="boxes are fractions"):
+        read_results(tmp_path / "out.json", OWN)
+
+
+def test_corners_that_are_rounded_at_the_border_are_said(tmp_path, caplog) -> None:
+    """In float32, 50.1 + 120 - 50.1 is more than 120."""
+    entries = [one | {"bbox": [33.3, 50.1, 160.0, 120.0]} for one in entries_of(OWN)]
+    (tmp_path / "out.json").write_text(json.dumps(entries))
+    read_results(tmp_path / "out.json", OWN)
+    assert "corners in place of sides?" in caplog.messages[0]
+
+
 def test_fractions_and_boxes_of_other_images_are_errors(tmp_path) -> None:
     scales = torch.tensor([160.0, 120, 160, 120])
     entries = entries_of(OWN)
