@@ -46,7 +46,7 @@ def test_an_error_is_one_line_that_names_the_rank_and_ends_all(tmp_path):
 
 
 def test_the_interpreter_exits_after_the_watch(tmp_path):
-    assert launch(tmp_path, *[ends_amid_beats] * 4) == ([0] * 4, "")
+    assert launch(tmp_path, *[ends_amid_beats] * 3) == ([0] * 3, "")
 
 
 @pytest.mark.slow
