@@ -67,7 +67,7 @@ class Source(ABC):
     ) -> Iterator[tuple[T, R | None]]:
         """Yield each item and what `read` makes of it, None after an error, which is the last of `problems` then.
 
-        Threads read ahead, so an item's problems are collected apart and join the others when it is its turn.
+        Threads may read ahead, so an item's problems are collected apart and join the others when it is its turn.
         """
 
         def read_one(item: T) -> tuple[R | None, Problems, SppdetError | None]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from threading import Event
+from time import sleep
 
 import pytest
 
@@ -9,13 +10,19 @@ from sppdet.data.formats.source import Source
 from sppdet.data.problems import Problems
 from sppdet.data.records import AnnotatedImage
 from sppdet.errors import DataError
+from sppdet.runtime.prefetch import FIRST
 
 
 def read_three(problems: Problems) -> list[bool]:
-    """The first image is read after the second, which has an error; all have a warning."""
+    """Of the last three of many images, which are waited for, the first is read after the second, which has an error;
+    these have a warning."""
     second = Event()
 
-    def read(i: int, own: Problems) -> AnnotatedImage:
+    def read(number: int, own: Problems) -> AnnotatedImage:
+        i = number - FIRST
+        if i < 0:
+            sleep(0.005)
+            return AnnotatedImage(str(i), Path("image"), Path("label"), None, ())
         own.warn("doubt", f"doubt {i}", "file")
         if i == 0:
             assert second.wait(timeout=10)
@@ -24,7 +31,7 @@ def read_three(problems: Problems) -> list[bool]:
             raise DataError("fault", file=f"file {i}")
         return AnnotatedImage(str(i), Path("image"), Path("label"), None, ())
 
-    return [image is not None for _, image in Source._read_each(range(3), read, problems)]
+    return [image is not None for _, image in Source._read_each(range(FIRST + 3), read, problems)][FIRST:]
 
 
 def test_problems_are_in_the_order_of_the_images():
