@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppdet.structures import Annotations, Detections, check_detections
-from sppdet.structures.joined import Joined, join
+from sppdet.structures.joined import Joined, join_detections, join_objects
 
 if TYPE_CHECKING:
     from pycocotools.cocoeval import COCOeval
@@ -41,11 +41,9 @@ def evaluate_coco(
     from pycocotools.cocoeval import COCOeval
 
     check_detections(detections, images, classes)
-    difficult = join((image.difficult for image in images), np.zeros(0, bool))
-    scores = join((found.scores for found in detections), np.zeros(0, np.float32))
-    of_objects, of_found = _of_classes(images, difficult, len(classes)), _of_classes(detections, scores, len(classes))
+    both = (_of_classes(joined, len(classes)) for joined in (join_objects(images), join_detections(detections)))
     with contextlib.redirect_stdout(io.StringIO()):
-        parts = [_evaluate_class(*both) for both in zip(of_objects, of_found, strict=True)]
+        parts = [_evaluate_class(*rows) for rows in zip(*both, strict=True)]
         whole = COCOeval(iouType="bbox")
         whole.eval = {name: np.concatenate([part[name] for part in parts], axis) for name, axis in AXES.items()}
         whole.summarize()
@@ -53,17 +51,11 @@ def evaluate_coco(
     return {name: value if value >= 0 else float("nan") for name, value in zip(METRICS, values, strict=True)}
 
 
-def _of_classes(
-    of_images: Sequence[Annotations | Detections], values: NDArray[Any], classes: int
-) -> Iterator[tuple[NDArray[Any], ...]]:
-    """Yield image indices, boxes (N, 4) and values of each class's rows, ordered by image.
-
-    values: of each image's rows, difficult or score.
-    """
-    joined = Joined.of(of_images)
+def _of_classes(joined: Joined, classes: int) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Yield image indices, boxes (N, 4) and values of each class's rows, ordered by image."""
     for label in range(1, classes + 1):
         rows = np.flatnonzero(joined.labels == label)
-        yield joined.images[rows], joined.boxes[rows], values[rows]
+        yield joined.images[rows], joined.boxes[rows], joined.values[rows]
 
 
 def _evaluate_class(objects: tuple[NDArray[Any], ...], found: tuple[NDArray[Any], ...]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sppdet.boxes import iou_of_pairs
 from sppdet.errors import InputError
 from sppdet.structures import Annotations, Detections
-from sppdet.structures.joined import Joined, join
+from sppdet.structures.joined import Joined, join_detections, join_objects
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +35,8 @@ def match_classes(
     detections: Sequence[Detections], images: Sequence[Annotations], classes: int, iou: float = 0.5
 ) -> Iterator[Matches]:
     """Match the detections of each class 1..classes by the rule of `evaluate_voc`, without its checks of arguments."""
-    found, objects = Joined.of(detections), Joined.of(images)
-    scores = join((each.scores for each in detections), np.zeros(0, np.float32))
-    difficult = join((image.difficult for image in images), np.zeros(0, bool))
+    found, objects = join_detections(detections), join_objects(images)
+    scores, difficult = found.values, objects.values
     for label in range(1, classes + 1):
         rows, things = np.flatnonzero(found.labels == label), np.flatnonzero(objects.labels == label)
         rows = rows[np.argsort(-scores[rows], kind="stable")]

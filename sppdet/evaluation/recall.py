@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from sppdet.boxes import box_area, box_iou
-from sppdet.evaluation.voc import check_iou, mean_over_classes
+from sppdet.evaluation.matching import check_iou
+from sppdet.evaluation.voc import mean_over_classes
 from sppdet.structures import Annotations, check_boxes, check_images
 
 # COCO's bounds between small, medium and large objects, in square pixels; an object on a bound is the larger size.

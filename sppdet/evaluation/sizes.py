@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppdet.boxes import box_area
-from sppdet.evaluation.voc import Curve, Matches, best_from_here, trace_curve
+from sppdet.evaluation.matching import Matches
+from sppdet.evaluation.voc import Curve, best_from_here, trace_curve
 from sppdet.structures import Annotations
 
 SIZES = ("XS", "S", "M", "L", "XL")

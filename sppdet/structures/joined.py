@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,23 +14,33 @@ from sppdet.structures.detections import Detections
 
 
 class Joined(NamedTuple):
-    """images, places: index of the image, and of the row in that image."""
+    """images, places: index of the image, and of the row in that image. values: difficult of objects (bool), scores of
+    detections (float32)."""
 
     images: NDArray[np.int64]  # (N,)
     places: NDArray[np.int64]  # (N,)
     labels: NDArray[np.int64]  # (N,)
     boxes: NDArray[np.float32]  # (N, 4)
-
-    @classmethod
-    def of(cls, of_images: Sequence[Annotations | Detections]) -> Joined:
-        counts = np.array([len(each.labels) for each in of_images], dtype=np.int64)
-        images = np.repeat(np.arange(len(counts)), counts)
-        places = np.arange(len(images)) - np.repeat(counts.cumsum() - counts, counts)
-        labels = join((each.labels for each in of_images), np.zeros(0, np.int64))
-        boxes = join((each.boxes for each in of_images), np.zeros((0, 4), np.float32))
-        return cls(images, places, labels, boxes)
+    values: NDArray[Any]  # (N,)
 
 
-def join(tensors: Iterable[Tensor], empty: NDArray[Any]) -> NDArray[Any]:
-    """Concatenate tensors, of which there may be none. empty: an array of their type and shape without rows."""
+def join_objects(images: Sequence[Annotations]) -> Joined:
+    return _join(images, [image.difficult for image in images], bool)
+
+
+def join_detections(detections: Sequence[Detections]) -> Joined:
+    return _join(detections, [found.scores for found in detections], np.float32)
+
+
+def _join(of_images: Sequence[Annotations | Detections], values: Sequence[Tensor], dtype: type) -> Joined:
+    counts = np.array([len(each.labels) for each in of_images], dtype=np.int64)
+    images = np.repeat(np.arange(len(counts)), counts)
+    places = np.arange(len(images)) - np.repeat(counts.cumsum() - counts, counts)
+    labels = _concatenate([each.labels for each in of_images], np.zeros(0, np.int64))
+    boxes = _concatenate([each.boxes for each in of_images], np.zeros((0, 4), np.float32))
+    return Joined(images, places, labels, boxes, _concatenate(values, np.zeros(0, dtype)))
+
+
+def _concatenate(tensors: Sequence[Tensor], empty: NDArray[Any]) -> NDArray[Any]:
+    """Concatenate tensors of the type and shape of `empty`, of which there may be none."""
     return np.concatenate([empty, *(tensor.cpu().numpy() for tensor in tensors)])

@@ -15,7 +15,7 @@ from sppdet.errors import DataError
 from sppdet.images import read_size
 from sppdet.runtime.prefetch import read_small_files
 from sppdet.structures import Annotations, Dataset, Detections
-from sppdet.structures.joined import Joined, join
+from sppdet.structures.joined import join_detections
 from sppdet.wording import counted
 
 logger = logging.getLogger(__name__)
@@ -65,12 +65,10 @@ def check_classes_fit(path: Path, detections: Sequence[Detections], dataset: Dat
     If no detection of any class fits, that is logged, and so are classes with objects but without detections.
     """
     objects = Counter(label for image in dataset.images for label in image.labels.tolist())
-    found = Joined.of(detections)
-    scores = join((one.scores for one in detections), np.zeros(0, np.float32))
-    of_class = []
+    found, of_class = join_detections(detections), []
     for label in sorted(objects):
         rows = np.flatnonzero(found.labels == label)
-        best = rows[np.argsort(-scores[rows], kind="stable")][: objects[label]]
+        best = rows[np.argsort(-found.values[rows], kind="stable")][: objects[label]]
         of_class.append([_fit(found.boxes[k], label, dataset.images[found.images[k]]) for k in best])
     fits = dict(zip(sorted(objects), of_class, strict=True))
     count = sum(len(labels) for labels in of_class)
